@@ -1,0 +1,143 @@
+"""Out-of-fold and test tables of all training tasks -> one prediction an image, and scores that hold."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.blending import weights
+from trainer import tables
+from trainer.competition import Blend, Metric
+from trainer.errors import IntegrityError
+from trainer.manifest import read_manifest, write_json, write_manifest
+from trainer.metrics import score
+from trainer.progress import tell
+
+OOF_CSV = "oof.csv"
+METRICS_JSON = "metrics.json"
+MEMBERS = "members.parquet"
+
+
+def blend(
+    tasks: Sequence[str | Path],
+    *,
+    folds_table: str | Path,
+    blend: Blend,
+    classes: Sequence[str],
+    metric: Metric,
+    out: str | Path,
+) -> dict[str, Any]:
+    """Blend the members, score each and the blend, and write the final tables.
+
+    The blend's score is nested: a fold's rows are blended with weights found on the other folds. The test rows get the
+    weights of all out-of-fold rows. `naive` is what those weights score on the rows they were found on, for comparison.
+
+    Args:
+        tasks: the folders that the training tasks wrote.
+        folds_table: `folds.csv`; every id in it must have exactly one out-of-fold row a member.
+        blend: the method.
+        classes: the class names in order.
+        metric: of the competition.
+        out: the folder to write: oof.parquet, oof.csv, test.parquet (id and a column a class), members.parquet (each
+            member's own out-of-fold rows), history.csv (with a member column), metrics.json, manifest.json.
+
+    Returns:
+        what metrics.json holds.
+
+    Raises:
+        IntegrityError: a member lacks rows, has an id twice, or disagrees with another about a target.
+    """
+    out = Path(out)
+    folds = tables.read_folds(folds_table)
+    oof, test, history = _gather(tasks, folds)
+    first = next(iter(oof.values()))
+    targets, fold = first["target"].to_numpy(), first["fold"].to_numpy()
+    out_of_fold = np.stack([table[list(classes)].to_numpy() for table in oof.values()])
+    on_test = np.stack([table[list(classes)].to_numpy() for table in test.values()])
+
+    mean = weights.mean_weights(len(oof))
+    fitted = weights.fit_weights(out_of_fold, targets)
+    honest = {"mean": weights.combine(out_of_fold, mean), "weights": weights.nested(out_of_fold, targets, fold)}
+    chosen = {"mean": mean, "weights": fitted}[blend.method]
+    metrics = {
+        "metric": metric,
+        "blend": {
+            "method": blend.method,
+            "weights": dict(zip(oof, chosen.tolist(), strict=True)),
+            **_scores(metric, targets, honest[blend.method], fold),
+            "naive": score(metric, targets, weights.combine(out_of_fold, chosen)),
+        },
+        "methods": {name: _scores(metric, targets, blended, fold) for name, blended in honest.items()},
+        "members": {name: _scores(metric, targets, own, fold) for name, own in zip(oof, out_of_fold, strict=True)},
+    }
+    final = first[["id", "target", "fold"]].copy()
+    final[list(classes)] = honest[blend.method].astype(np.float32)
+    tables.write_parquet(out / tables.OOF, final)
+    tables.write_csv(out / OOF_CSV, final[["id", "target", *classes, "fold"]].assign(target=[classes[t] for t in targets]))
+    predictions = next(iter(test.values()))[["id"]].copy()
+    predictions[list(classes)] = weights.combine(on_test, chosen).astype(np.float32)
+    tables.write_parquet(out / tables.TEST, predictions)
+    tables.write_parquet(out / MEMBERS, pd.concat([table.assign(member=name) for name, table in oof.items()]))
+    tables.write_csv(out / tables.HISTORY, history)
+    write_json(out / METRICS_JSON, metrics)
+    write_manifest(out, {"classes": list(classes)})
+    told = ", ".join(f"{name} {value['oof']:.4f}" for name, value in metrics["members"].items())
+    tell("note", "blend", f"{metric} {metrics['blend']['oof']:.4f} out of fold by {blend.method} ({told})")
+    return metrics
+
+
+def _scores(metric: Metric, targets: np.ndarray, probabilities: np.ndarray, fold: np.ndarray) -> dict[str, Any]:
+    """`oof`: the score of all rows; `folds`: that of each fold's rows, in the order of the folds."""
+    each = [score(metric, targets[fold == k], probabilities[fold == k]) for k in np.unique(fold)]
+    return {"oof": score(metric, targets, probabilities), "folds": each}
+
+
+def _gather(
+    tasks: Sequence[str | Path], folds: pd.DataFrame
+) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame], pd.DataFrame]:
+    """Each member's out-of-fold rows in the order of the folds table, its test rows averaged over its models, and all
+    training histories."""
+    oof: dict[str, list[pd.DataFrame]] = {}
+    test: dict[str, list[pd.DataFrame]] = {}
+    histories = []
+    for folder in map(Path, tasks):
+        member = read_manifest(folder)["member"]
+        oof.setdefault(member, []).append(pd.read_parquet(folder / tables.OOF))
+        test.setdefault(member, []).append(pd.read_parquet(folder / tables.TEST))
+        histories.append(pd.read_csv(folder / tables.HISTORY).assign(member=member))
+    whole = {member: _in_order(member, pd.concat(parts), folds) for member, parts in oof.items()}
+    first = next(iter(whole.values()))
+    for member, table in whole.items():
+        if not table["target"].equals(first["target"]):
+            place = int(np.flatnonzero((table["target"] != first["target"]).to_numpy())[0])
+            raise IntegrityError(f"member {member!r}: id {table['id'][place]!r} has another target than in the other members")
+    averaged = {
+        member: pd.concat(parts).drop(columns="fold").groupby("id", sort=False).mean().reset_index()
+        for member, parts in test.items()
+    }
+    ids = next(iter(averaged.values()))["id"]
+    for member, table in averaged.items():
+        if not table["id"].equals(ids):
+            raise IntegrityError(f"member {member!r}: its test ids are not those of the other members")
+    return whole, averaged, pd.concat(histories, ignore_index=True)
+
+
+def _in_order(member: str, rows: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
+    """One member's out-of-fold rows, joined by id to the folds table."""
+    twice = rows["id"][rows["id"].duplicated()]
+    if len(twice):
+        raise IntegrityError(f"member {member!r}: id {twice.iloc[0]!r} has more than one out-of-fold row")
+    joined = folds[["id"]].merge(rows, on="id", how="left", validate="one_to_one")
+    lacking = joined["id"][joined["fold"].isna()]
+    if len(lacking):
+        raise IntegrityError(f"member {member!r}: no out-of-fold row for id {lacking.iloc[0]!r} ({len(lacking)} ids lack one)")
+    if len(rows) > len(folds):
+        extra = rows["id"][~rows["id"].isin(folds["id"])].iloc[0]
+        raise IntegrityError(f"member {member!r}: id {extra!r} is not in the folds table")
+    joined[["target", "fold"]] = joined[["target", "fold"]].astype(np.int64)
+    different = np.flatnonzero(joined["fold"].to_numpy() != folds["fold"].to_numpy())
+    if len(different):
+        raise IntegrityError(f"member {member!r}: id {joined['id'][different[0]]!r} was predicted for another fold than its own")
+    return joined

@@ -1,0 +1,1 @@
+"""The examples table -> the folds table and its leak audit."""

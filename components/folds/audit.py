@@ -1,0 +1,57 @@
+"""Whether the folds leak, and how even they are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trainer.errors import DataError
+
+
+def audit(train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequence[str], test: pd.DataFrame) -> dict[str, Any]:
+    """Examine an assignment of folds.
+
+    Args:
+        train: n rows of the examples table.
+        fold: (n,) their folds, 0 to count - 1.
+        count: how many folds there should be.
+        classes: the class names in order.
+        test: the rows of the test split, looked at for images that are also in train: those leak no score between folds,
+            so they are counted and no error.
+
+    Returns:
+        images_a_fold, class_counts a fold, largest_deviation (of a class's share in a fold from its share overall),
+        duplicate_groups, identical_across_folds (0), identical_in_test, warnings.
+
+    Raises:
+        DataError: identical images stand in two folds, or a fold has no image.
+    """
+    folds_of_image = pd.Series(fold).groupby(train["sha256"].to_numpy())
+    leaking = folds_of_image.nunique()
+    leaking = leaking[leaking > 1]
+    if len(leaking):
+        ids = train["id"][(train["sha256"] == leaking.index[0]).to_numpy()].tolist()
+        raise DataError(f"folds leak: identical images stand in different folds: ids {', '.join(ids[:5])}")
+    sizes = np.bincount(fold, minlength=count)
+    if (sizes == 0).any():
+        empty = int(np.flatnonzero(sizes == 0)[0])
+        raise DataError(f"fold {empty} would have no image: {len(train)} labelled images are too few for folds.count = {count}")
+    targets = train["target"].to_numpy()
+    table = np.zeros((count, len(classes)), dtype=np.int64)
+    np.add.at(table, (fold, targets), 1)
+    share = table / sizes[:, None] - table.sum(axis=0) / len(train)
+    warnings = [
+        f"class {classes[index]!r} is missing in {int((table[:, index] == 0).sum())} of {count} folds: "
+        f"it has {int(table[:, index].sum())} images"
+        for index in np.flatnonzero((table == 0).any(axis=0))
+    ]
+    return {
+        "images_a_fold": sizes.tolist(),
+        "class_counts": {name: table[:, index].tolist() for index, name in enumerate(classes)},
+        "largest_deviation": float(np.abs(share).max()),
+        "duplicate_groups": int((folds_of_image.size() > 1).sum()),
+        "identical_across_folds": 0,
+        "identical_in_test": int(test["sha256"].isin(set(train["sha256"])).sum()),
+        "warnings": warnings,
+    }

@@ -1,0 +1,24 @@
+"""The kfp face of the folds step."""
+
+from kfp import dsl
+
+from components import LIGHT_IMAGE
+
+
+@dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
+def folds(
+    images: dsl.Input[dsl.Dataset],
+    folds: dict,  # type: ignore[type-arg]
+    classes: list,  # type: ignore[type-arg]
+    seed: int,
+    table: dsl.Output[dsl.Dataset],
+    audit: dsl.Output[dsl.Artifact],
+) -> None:
+    """The folds table, and the audit that shows it does not leak."""
+    from components.folds.assign import write_folds
+    from trainer.competition import Folds, parse
+    from trainer.progress import step
+
+    with step("folds"):
+        count = parse(Folds, folds, "folds").count
+        write_folds(images.path, count=count, seed=seed, classes=classes, out=table.path, audit_out=audit.path)

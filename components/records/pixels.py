@@ -1,0 +1,130 @@
+"""Pixel CSVs: a row an image, columns pixel0 … pixel<n-1> of one grey square image in row-major order, 0 to 255.
+
+A train file has the label in a named column; a file may have other columns, which are left alone. Rows have no id of their
+own: an image's id is its row number, from 1, in its own file, as the sample submissions of such competitions count.
+"""
+
+import csv
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from trainer.errors import DataError
+
+_PIXEL = re.compile(r"pixel(\d+)")
+_ROWS_AT_A_TIME = 2048
+
+
+class Image(NamedTuple):
+    """One image of the source: its id, its label as text ("" where there is none), and (side, side, 1) uint8 pixels."""
+
+    id: str
+    label: str
+    pixels: np.ndarray
+
+
+def side(path: str | Path, *, target: str | None) -> int:
+    """The side of the images in pixels, from the header alone.
+
+    Args:
+        target: a column that must be there too, or None.
+
+    Raises:
+        DataError: the file is missing or empty, lacks the column, or its pixel columns are not 0 … side² - 1.
+    """
+    header = _header(path)
+    if target is not None and target not in header:
+        raise DataError(f"{path}: no column {target!r} (the target); it has {_some(header)}")
+    for name in sorted({name for name in header if header.count(name) > 1}):
+        raise DataError(f"{path}: column {name!r} stands in the header more than once")
+    numbers = {int(match[1]) for name in header if (match := _PIXEL.fullmatch(name))}
+    if not numbers:
+        raise DataError(f"{path}: no pixel columns (pixel0, pixel1, …); it has {_some(header)}")
+    missing = sorted(set(range(max(numbers) + 1)) - numbers)
+    if missing:
+        raise DataError(f"{path}: no column 'pixel{missing[0]}', though there is a 'pixel{max(numbers)}'")
+    length = math.isqrt(len(numbers))
+    if length * length != len(numbers):
+        raise DataError(f"{path}: {len(numbers)} pixel columns make no square image")
+    return length
+
+
+def count(path: str | Path) -> int:
+    """How many images the file has: its lines less the header, blank lines left out."""
+    with open(path, "rb") as stream:
+        return max(0, sum(1 for line in stream if line.strip()) - 1)
+
+
+def images(path: str | Path, *, target: str | None) -> Iterator[Image]:
+    """The images of a pixel CSV, in order; about 2,000 rows are in memory at once.
+
+    Raises:
+        DataError: as `side`; or a row is cut short, or a cell is no whole number from 0 to 255; the text has row and column.
+    """
+    import pandas as pd
+
+    length = side(path, target=target)
+    columns = [f"pixel{index}" for index in range(length * length)]
+    row = 0
+    try:
+        chunks = pd.read_csv(
+            path, chunksize=_ROWS_AT_A_TIME, dtype={target: str} if target else None, keep_default_na=False, index_col=False
+        )
+        for chunk in chunks:
+            cells = chunk[columns]
+            pixels = _checked(path, cells, row)
+            labels = chunk[target].tolist() if target else [""] * len(chunk)
+            for label, values in zip(labels, pixels, strict=True):
+                row += 1
+                yield Image(str(row), label, values.reshape(length, length, 1))
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a readable CSV after row {row}: {error}") from None
+    if row == 0:
+        raise DataError(f"{path}: a header and no rows")
+
+
+def _checked(path: str | Path, cells, first_row: int) -> np.ndarray:  # type: ignore[no-untyped-def]  # a DataFrame
+    """(n, pixels) uint8 of a chunk of rows, the first of which comes after `first_row` others."""
+    import pandas as pd
+
+    values = cells.to_numpy()
+    if values.dtype.kind not in "iu":
+        numbers = pd.to_numeric(pd.Series(values.ravel().astype(str)), errors="coerce").to_numpy(dtype=np.float64)
+        numbers = numbers.reshape(values.shape)
+        wrong = ~(np.floor(numbers) == numbers)  # also where not a number
+        numbers[wrong] = -1
+    else:
+        numbers = values
+    wrong = (numbers < 0) | (numbers > 255)
+    if wrong.any():
+        row, column = (int(place) for place in np.argwhere(wrong)[0])
+        cell = str(values[row, column])
+        raise DataError(
+            f"{path}: row {first_row + row + 1}, column {cells.columns[column]!r}: "
+            f"{'an empty cell' if cell in ('', 'nan') else cell} is no whole number from 0 to 255"
+        )
+    return numbers.astype(np.uint8, order="C")
+
+
+def _header(path: str | Path) -> list[str]:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            header = next(csv.reader(stream), None)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: a folder, where a CSV file is meant") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from None
+    if not header:
+        raise DataError(f"{path}: empty, where a header is meant")
+    return header
+
+
+def _some(header: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in header[:5])
+    return shown + (f" and {len(header) - 5} more" if len(header) > 5 else "")

@@ -1,0 +1,111 @@
+"""The report's plots, as inline SVG that takes its ink from the page, so that they read on light and on dark."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+# Every line and letter is drawn in this colour, which is then replaced by the page's own.
+_INK = "#010203"
+_PALETTE = ("#2f7ed8", "#e8743b", "#19a979", "#945ecf", "#d64550", "#13a4b4", "#b9a30e", "#6c7a89")
+
+
+def learning_curves(history: pd.DataFrame) -> str:
+    """Training and held-out loss, and held-out accuracy, by epoch: a colour a member, a thin line a fold.
+
+    Args:
+        history: member, fold, epoch, loss, val_loss, val_accuracy.
+    """
+    figure, (loss, accuracy) = _figure(1, 2, width=10, height=3.6)
+    for colour, (member, rows) in zip(_cycle(), history.groupby("member", sort=False), strict=False):
+        by_epoch = rows.groupby("epoch")
+        loss.plot(by_epoch["loss"].mean(), color=colour, linestyle=":", label=f"{member}, training")
+        loss.plot(by_epoch["val_loss"].mean(), color=colour, label=f"{member}, held out")
+        accuracy.plot(by_epoch["val_accuracy"].mean(), color=colour, label=str(member))
+        for _, fold in rows.groupby("fold"):
+            loss.plot(fold["epoch"], fold["val_loss"], color=colour, alpha=0.25, linewidth=0.8)
+            accuracy.plot(fold["epoch"], fold["val_accuracy"], color=colour, alpha=0.25, linewidth=0.8)
+    for axes, title in ((loss, "loss"), (accuracy, "held-out accuracy")):
+        axes.set(title=title, xlabel="epoch")
+        axes.legend(frameon=False)
+    # The first epochs would press the rest into a line.
+    loss.set_yscale("log")
+    accuracy.set_ylim(max(0.0, float(history["val_accuracy"].quantile(0.15)) - 0.005), None)
+    return _svg(figure)
+
+
+def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> str:
+    """Counts of (truth, prediction), coloured by the share of the truth's row; the diagonal is left pale.
+
+    Args:
+        targets, predicted: (n,) class indices.
+    """
+    size = len(classes)
+    table = np.zeros((size, size), dtype=np.int64)
+    np.add.at(table, (targets, predicted), 1)
+    share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    errors = share.copy()
+    np.fill_diagonal(errors, 0)
+    side = min(11.0, 2.2 + 0.42 * size)
+    figure, axes = _figure(1, 1, width=side, height=side)
+    shown = np.ma.masked_equal(errors, 0)
+    axes.imshow(shown, cmap="Oranges", vmin=0, vmax=max(0.01, float(errors.max()) * 1.6))
+    ticks = range(size)
+    axes.set_xticks(ticks, classes, rotation=90 if max(map(len, classes)) > 2 else 0)
+    axes.set_yticks(ticks, classes)
+    axes.set(xlabel="prediction", ylabel="truth")
+    for row, column in zip(*np.nonzero(table), strict=True):
+        on_colour = errors[row, column] > 0
+        axes.text(
+            column,
+            row,
+            str(table[row, column]),
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="#331a00" if on_colour else _INK,
+            fontweight="bold" if row == column else "normal",
+        )
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return _svg(figure)
+
+
+def _cycle() -> Any:
+    import itertools
+
+    return itertools.cycle(_PALETTE)
+
+
+def _figure(rows: int, columns: int, *, width: float, height: float) -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    ink = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK)
+    style = {
+        **ink,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "foldline",
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "savefig.transparent": True,
+        "figure.constrained_layout.use": True,
+    }
+    with pyplot.rc_context(style):
+        return pyplot.subplots(rows, columns, figsize=(width, height))
+
+
+def _svg(figure: Any) -> str:
+    from matplotlib import pyplot
+
+    text = io.StringIO()
+    with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": "foldline"}):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    pyplot.close(figure)
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :].replace(_INK, "currentColor")

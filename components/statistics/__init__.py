@@ -1,0 +1,1 @@
+"""The examples and folds tables -> exact pooled pixel statistics."""

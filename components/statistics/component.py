@@ -1,0 +1,20 @@
+"""The kfp face of the statistics step."""
+
+from kfp import dsl
+
+from components import LIGHT_IMAGE
+
+
+@dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
+def statistics(
+    images: dsl.Input[dsl.Dataset],
+    folds: dsl.Input[dsl.Dataset],
+    classes: list,  # type: ignore[type-arg]
+    statistics: dsl.Output[dsl.Artifact],
+) -> None:
+    """Exact pooled pixel statistics of each split and of each fold's training images."""
+    from components.statistics.pooled import statistics as write_statistics
+    from trainer.progress import step
+
+    with step("statistics"):
+        write_statistics(images.path, folds.path, classes=classes, out=statistics.path)

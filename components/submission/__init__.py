@@ -1,0 +1,1 @@
+"""Final predictions -> a submission file, checked against the sample."""

@@ -1,0 +1,23 @@
+"""The kfp face of the submission step."""
+
+from kfp import dsl
+
+from components import LIGHT_IMAGE
+
+
+@dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
+def submission(
+    blended: dsl.Input[dsl.Dataset],
+    submission: dict,  # type: ignore[type-arg]
+    classes: list,  # type: ignore[type-arg]
+    sample_digest: str,
+    csv: dsl.Output[dsl.Dataset],
+) -> None:
+    """The submission file, checked against the sample. `sample_digest` makes a changed sample a changed input."""
+    from components.submission.submission import write_submission
+    from trainer.competition import Submission, parse
+    from trainer.progress import step
+
+    with step("submission"):
+        write_submission(blended.path, parse(Submission, submission, "submission"), classes=classes, out=csv.path)
+        csv.metadata["sample_digest"] = sample_digest

@@ -1,0 +1,76 @@
+"""The sample submission: it decides the header, the ids and their order. Light: no numpy, no pandas."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from trainer.errors import DataError
+
+
+class Sample(NamedTuple):
+    """The two columns' names and the ids, in order."""
+
+    id_column: str
+    target_column: str
+    ids: list[str]
+
+
+def read(path: str | Path) -> Sample:
+    """Read a sample submission of two columns.
+
+    Raises:
+        DataError: it is missing, has no rows or another number of columns, or an id is empty or stands there twice.
+    """
+    header, rows = read_two_columns(path)
+    return Sample(header[0], header[1], [id_ for id_, _ in rows])
+
+
+def read_two_columns(path: str | Path) -> tuple[tuple[str, str], list[tuple[str, str]]]:
+    """The header and the rows of a CSV with two columns, the first of which is an id that is there once."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            lines = [line for line in csv.reader(stream) if line]
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: a folder, where a CSV file is meant") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from None
+    if not lines:
+        raise DataError(f"{path}: empty, where a header of two columns is meant")
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        if len(line) != 2:
+            where = f"row {number}" if number else "the header"
+            raise DataError(f"{path}: {where} has {len(line)} columns, where two are meant (an id and a target)")
+        if number == 0:
+            continue
+        if not line[0]:
+            raise DataError(f"{path}: row {number}, column {lines[0][0]!r}: an empty id")
+        if line[0] in seen:
+            raise DataError(f"{path}: row {number}, column {lines[0][0]!r}: id {line[0]!r} is already in row {seen[line[0]]}")
+        seen[line[0]] = number
+    if not seen:
+        raise DataError(f"{path}: a header and no rows")
+    return (lines[0][0], lines[0][1]), [(line[0], line[1]) for line in lines[1:]]
+
+
+def check_ids(sample: Sample, path: str | Path, test_ids: Iterable[str], test_path: str | Path) -> None:
+    """Every id of the sample is a test image, and every test image is in the sample.
+
+    Raises:
+        DataError: with the first id that has no counterpart, and its row in the sample where it has one.
+    """
+    known = set(test_ids)
+    unknown = [(row, id_) for row, id_ in enumerate(sample.ids, start=1) if id_ not in known]
+    if unknown:
+        row, id_ = unknown[0]
+        raise DataError(
+            f"{path}: row {row}, column {sample.id_column!r}: id {id_!r} is no image of {test_path} ({len(unknown)} such ids)"
+        )
+    left_out = known.difference(sample.ids)
+    if left_out:
+        # Numbers in their own order, other ids as text.
+        first = min(left_out, key=lambda id_: (not id_.isdigit(), int(id_) if id_.isdigit() else 0, id_))
+        raise DataError(f"{path}: no row for id {first!r}, an image of {test_path} ({len(left_out)} such ids)")

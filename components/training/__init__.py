@@ -1,0 +1,1 @@
+"""The face of the trainer: which member trains which folds in which task."""

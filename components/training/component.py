@@ -1,0 +1,47 @@
+"""The kfp faces of the training step: the plan, and one task of it."""
+
+from kfp import dsl
+
+from components import LIGHT_IMAGE, TRAINING_IMAGE
+
+
+@dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
+def plan(members: list, folds: dict, train: dict) -> list:  # type: ignore[type-arg]
+    """The list of training tasks that the loop runs over."""
+    from components.training.plan import plan as plan_tasks
+    from trainer.competition import Folds, Member, Train, parse
+    from trainer.progress import step
+
+    with step("plan"):
+        recipes = [parse(Member, member, f"members[{index}]") for index, member in enumerate(members)]
+        return plan_tasks(recipes, parse(Folds, folds, "folds"), parse(Train, train, "train"))
+
+
+@dsl.component(base_image=TRAINING_IMAGE, packages_to_install=[], install_kfp_package=False)
+def train(
+    task: dict,  # type: ignore[type-arg]
+    images: dsl.Input[dsl.Dataset],
+    folds: dsl.Input[dsl.Dataset],
+    statistics: dsl.Input[dsl.Artifact],
+    classes: list,  # type: ignore[type-arg]
+    metric: str,
+    seed: int,
+    predictions: dsl.Output[dsl.Model],
+) -> None:
+    """Models of one member for some folds, with their out-of-fold and test predictions."""
+    from trainer.competition import Member, parse
+    from trainer.fit import train_folds
+    from trainer.progress import step
+
+    with step("train"):
+        train_folds(
+            parse(Member, task["member"], "member"),
+            [int(fold) for fold in task["folds"]],
+            records=images.path,
+            folds_table=folds.path,
+            statistics=statistics.path,
+            classes=classes,
+            metric=metric,
+            seed=seed,
+            out=predictions.path,
+        )

@@ -1,0 +1,1 @@
+"""Wiring and launching: the only place that knows where tasks run."""

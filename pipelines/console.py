@@ -1,0 +1,72 @@
+"""What a run shows while it works: a line a step, and one live line of progress on a terminal."""
+
+import shutil
+import sys
+import time
+from typing import Any, TextIO
+
+from trainer.progress import clock
+
+# In a log there is no live line: a training task says something at most this often.
+_SECONDS_BETWEEN_LINES = 10.0
+_LABEL = 12
+
+
+class Console:
+    """Shows events (trainer/progress.py) as they come."""
+
+    def __init__(self, stream: TextIO = sys.stdout) -> None:
+        self.stream = stream
+        self.live = stream.isatty()
+        self.notes: dict[int, str] = {}
+        self.training: dict[int, str] = {}
+        self.said_at: dict[int, float] = {}
+        self.shown = ""
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Show one event."""
+        kind, step, pid = event["event"], event["step"], event["pid"]
+        if kind == "start":
+            if self.live:
+                self._show(f"{step:<{_LABEL}}running")
+            else:
+                self.line(step, "running")
+        elif kind == "note" and event["text"].startswith("warning"):
+            self.line(step, event["text"])
+        elif kind == "note":
+            self.notes[pid] = event["text"]
+        elif kind == "epoch":
+            self._epoch(step, pid, event["text"])
+        elif kind in ("fold", "reused"):
+            self.line(step, event["text"])
+        elif kind == "done":
+            self.training.pop(pid, None)
+            self.line(step, f"done in {clock(event['seconds'])}: {self.notes.pop(pid, '')}".removesuffix(": "))
+
+    def line(self, label: str, text: str) -> None:
+        """A line that stays."""
+        self._show("")
+        print(f"{label:<{_LABEL}}{text}", file=self.stream, flush=True)
+        self._show("   ".join(self.training.values()))
+
+    def close(self) -> None:
+        """Take the live line away."""
+        self.training.clear()
+        self._show("")
+
+    def _epoch(self, step: str, pid: int, text: str) -> None:
+        self.training[pid] = text
+        if self.live:
+            self._show("   ".join(self.training.values()))
+        elif time.monotonic() - self.said_at.get(pid, -_SECONDS_BETWEEN_LINES) >= _SECONDS_BETWEEN_LINES:
+            self.said_at[pid] = time.monotonic()
+            self.line(step, text)
+
+    def _show(self, text: str) -> None:
+        if not self.live:
+            return
+        text = text[: shutil.get_terminal_size().columns - 1]
+        if text != self.shown:
+            self.stream.write("\r\x1b[K" + text)
+            self.stream.flush()
+            self.shown = text

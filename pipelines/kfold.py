@@ -1,0 +1,138 @@
+"""The k-fold pipeline: wiring only."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from kfp import dsl
+
+from components.blending.component import blend as blend_step
+from components.folds.component import folds as folds_step
+from components.records.component import records as records_step
+from components.report.component import report as report_step
+from components.statistics.component import statistics as statistics_step
+from components.submission.component import submission as submission_step
+from components.training.component import plan as plan_step
+from components.training.component import train as train_step
+
+# The component functions by the name of their task: what a launcher fingerprints.
+STEPS = {
+    "plan": plan_step,
+    "records": records_step,
+    "folds": folds_step,
+    "statistics": statistics_step,
+    "train": train_step,
+    "blend": blend_step,
+    "submission": submission_step,
+    "report": report_step,
+}
+CODE_VARIABLE = "FOLDLINE_CODE"
+
+Outputs = NamedTuple(
+    "Outputs",
+    [
+        ("folds", dsl.Dataset),
+        ("blended", dsl.Dataset),
+        ("submission", dsl.Dataset),
+        ("report", dsl.HTML),
+    ],
+)
+
+
+def kfold(code: Mapping[str, str] | None = None) -> Any:
+    """The pipeline, ready to compile.
+
+    Args:
+        code: a digest of the code behind each step. Set by a launcher whose cache would otherwise not see that code
+            changed (kfp's local one); where images are named by digest it is left out.
+    """
+
+    def coded(name: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
+        return task.set_env_variable(CODE_VARIABLE, code[name]) if code else task
+
+    @dsl.pipeline(name="kfold", description="Labelled images to out-of-fold predictions, a submission and a report.")
+    def kfold_pipeline(
+        name: str,
+        metric: str,
+        classes: list,  # type: ignore[type-arg]
+        seed: int,
+        data: dict,  # type: ignore[type-arg]
+        records: dict,  # type: ignore[type-arg]
+        folds: dict,  # type: ignore[type-arg]
+        train: dict,  # type: ignore[type-arg]
+        members: list,  # type: ignore[type-arg]
+        blend: dict,  # type: ignore[type-arg]
+        submission: dict,  # type: ignore[type-arg]
+        source_digest: str = "",
+        sample_digest: str = "",
+    ) -> Outputs:
+        """Labelled images to out-of-fold predictions, a submission and a report.
+
+        Args:
+            name: of the competition.
+            metric: accuracy, macro_f1 or log_loss.
+            classes: the class names, in order.
+            seed: decides the folds, the initial weights and the augmentation.
+            data: the [data] section of a competition file.
+            records: its [records] section.
+            folds: its [folds] section.
+            train: its [train] section.
+            members: its [[members]] sections.
+            blend: its [blend] section.
+            submission: its [submission] section.
+            source_digest: of the bytes of the data files, so that a cache sees them change.
+            sample_digest: of the bytes of the sample submission, likewise.
+        """
+        stored = coded(
+            "records", records_step(data=data, records=records, classes=classes, source_digest=source_digest)
+        ).outputs["images"]
+        dealt = coded("folds", folds_step(images=stored, folds=folds, classes=classes, seed=seed))
+        pixels = coded("statistics", statistics_step(images=stored, folds=dealt.outputs["table"], classes=classes))
+        tasks = coded("plan", plan_step(members=members, folds=folds, train=train))
+        with dsl.ParallelFor(items=tasks.output, name="training") as item:
+            trained = coded(
+                "train",
+                train_step(
+                    task=item,
+                    images=stored,
+                    folds=dealt.outputs["table"],
+                    statistics=pixels.outputs["statistics"],
+                    classes=classes,
+                    metric=metric,
+                    seed=seed,
+                ),
+            )
+        blended = coded(
+            "blend",
+            blend_step(
+                predictions=dsl.Collected(trained.outputs["predictions"]),
+                folds=dealt.outputs["table"],
+                blend=blend,
+                classes=classes,
+                metric=metric,
+            ),
+        ).outputs["blended"]
+        written = coded(
+            "submission",
+            submission_step(blended=blended, submission=submission, classes=classes, sample_digest=sample_digest),
+        )
+        page = coded(
+            "report",
+            report_step(
+                name=name,
+                blended=blended,
+                images=stored,
+                statistics=pixels.outputs["statistics"],
+                audit=dealt.outputs["audit"],
+                classes=classes,
+                metric=metric,
+                seed=seed,
+            ),
+        )
+        return Outputs(
+            folds=dealt.outputs["table"],
+            blended=blended,
+            submission=written.outputs["csv"],
+            report=page.outputs["page"],
+        )
+
+    return kfold_pipeline

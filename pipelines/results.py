@@ -1,0 +1,63 @@
+"""What a finished run leaves for a person: a folder of files, each whole, and a table of scores."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.blending.blend import METRICS_JSON, OOF_CSV
+from components.submission.submission import score_answers
+from trainer.competition import Competition
+from trainer.manifest import read_manifest, whole_file, write_json
+
+
+def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Copy the results of a run into `out`, and score the submission where there are answers.
+
+    Args:
+        competition: as loaded.
+        outputs: where the pipeline's outputs are: yaml, folds, blended, submission, report.
+        out: gets submission.csv, oof.csv, folds.csv, report.html, kfold.yaml and metrics.json.
+
+    Returns:
+        what metrics.json holds: that of blending, and `leaderboard` where there are answers and the metric takes classes.
+
+    Raises:
+        IntegrityError: an output is not whole. DataError: the answers do not fit.
+    """
+    blended = outputs["blended"]
+    read_manifest(blended)
+    metrics = json.loads((blended / METRICS_JSON).read_text(encoding="utf-8"))
+    answers = competition.leaderboard.answers
+    if answers:
+        scored = score_answers(outputs["submission"], answers, classes=competition.classes, metric=competition.metric)
+        if scored is not None:
+            metrics["leaderboard"] = scored
+    sources = {
+        "submission.csv": outputs["submission"],
+        OOF_CSV: blended / OOF_CSV,
+        "folds.csv": outputs["folds"],
+        "report.html": outputs["report"],
+        "kfold.yaml": outputs["yaml"],
+    }
+    for name, source in sources.items():
+        with whole_file(out / name) as partial:
+            shutil.copyfile(source, partial)
+    write_json(out / METRICS_JSON, metrics)
+    return metrics
+
+
+def score_table(metrics: Mapping[str, Any]) -> str:
+    """The scores as text: a line a member and the blend, a column a fold, and cross-validation beside the leaderboard."""
+    blend = metrics["blend"]
+    rows = [*metrics["members"].items(), (f"blend by {blend['method']}, nested", blend)]
+    width = max(len(name) for name, _ in rows)
+    folds = range(len(blend["folds"]))
+    lines = [f"{metrics['metric']:<{width}}  " + "".join(f"  fold {fold}" for fold in folds) + "  out of fold"]
+    for name, value in rows:
+        lines.append(f"{name:<{width}}  " + "".join(f"{score:8.4f}" for score in value["folds"]) + f"{value['oof']:13.4f}")
+    if "leaderboard" in metrics:
+        lines.append("")
+        lines.append(f"cross-validation {blend['oof']:.4f}   leaderboard {metrics['leaderboard']:.4f} (withheld answers)")
+    return "\n".join(lines)

@@ -1,0 +1,305 @@
+"""The competition file: one TOML a competition, typed and validated.
+
+Each section is a frozen dataclass below; its fields are the keys that the section may hold, with their types, bounds and
+defaults. The sections are also the parameters of the pipeline, so the same readers check what a console user typed in.
+"""
+
+import dataclasses
+import difflib
+import math
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from trainer.errors import CompetitionError
+
+METRICS = ("accuracy", "macro_f1", "log_loss")
+Metric = Literal["accuracy", "macro_f1", "log_loss"]
+# Columns of the prediction tables that are no class.
+RESERVED_COLUMNS = ("id", "target", "fold")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+Section = TypeVar("Section")
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: the key with its section, as in `members[0].epochs`, and a sentence about it."""
+
+    key: str
+    message: str
+
+
+def _number(default: Any = dataclasses.MISSING, *, low: float, high: float) -> Any:
+    """A numeric field with inclusive bounds."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """`[data]`: where the labelled and the unlabelled images are. Paths are relative to `root`, `root` to the file."""
+
+    source: Literal["pixels"]
+    train: str
+    test: str
+    target: str
+    root: str = "."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """`[records]`: how images are stored. `size` is the side in pixels, `quality` the JPEG quality."""
+
+    size: int = _number(low=8, high=1024)
+    quality: int = _number(95, low=1, high=100)
+    shard_images: int = _number(2048, low=1, high=1_000_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folds:
+    """`[folds]`: how many folds the labelled images are dealt into."""
+
+    count: int = _number(5, low=2, high=50)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """`[train]`: how training is cut into tasks. A task imports TensorFlow once for `folds_per_task` folds."""
+
+    folds_per_task: int = _number(1, low=1, high=50)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """`[members.augment]`: each image is warped by values drawn uniformly from ± these bounds.
+
+    rotation, shear in degrees; zoom as a fraction (0.1: 0.9 to 1.1, each axis its own); shift as a fraction of the side.
+    """
+
+    rotation: float = _number(0.0, low=0, high=180)
+    shear: float = _number(0.0, low=0, high=60)
+    zoom: float = _number(0.0, low=0, high=0.9)
+    shift: float = _number(0.0, low=0, high=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """`[[members]]`: one model of the ensemble and how it is trained."""
+
+    name: str
+    backbone: Literal["cnn"] = "cnn"
+    filters: list[int] = field(default_factory=lambda: [24, 32, 64, 64], metadata={"low": 1, "high": 4096})
+    strides: list[int] = field(default_factory=lambda: [2, 1, 2, 1], metadata={"low": 1, "high": 4})
+    first_kernel: int = _number(5, low=1, high=15)
+    pooling: Literal["flatten", "average"] = "flatten"
+    dropout: float = _number(0.3, low=0, high=0.95)
+    epochs: int = _number(low=1, high=10_000)
+    batch_size: int = _number(64, low=1, high=65_536)
+    learning_rate: float = _number(3e-3, low=1e-8, high=10)
+    warmup_epochs: float = _number(2.0, low=0, high=1000)
+    weight_decay: float = _number(0.01, low=0, high=1)
+    label_smoothing: float = _number(0.05, low=0, high=0.9)
+    augment: Augment = field(default_factory=Augment)
+
+    def problems(self) -> Iterator[Problem]:
+        """What no single key shows."""
+        if not _NAME.fullmatch(self.name):
+            yield Problem("name", f"= {self.name!r}: use lower-case letters, digits, _ and -, at most 63")
+        if not self.filters or len(self.filters) != len(self.strides):
+            yield Problem(
+                "strides",
+                f"has {len(self.strides)} values and filters has {len(self.filters)}: "
+                "a convolution takes one of each, and there must be at least one",
+            )
+        if self.warmup_epochs >= self.epochs:
+            yield Problem("warmup_epochs", f"= {self.warmup_epochs:g}: must be below epochs = {self.epochs}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blend:
+    """`[blend]`: how the members' predictions become one. `weights` are found on the out-of-fold rows."""
+
+    method: Literal["mean", "weights"] = "weights"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """`[submission]`: `sample` decides header, ids and their order; a class name is written for each id."""
+
+    sample: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaderboard:
+    """`[leaderboard]`: `answers` is a file like the submission with the truth in it; the pipeline never sees it."""
+
+    answers: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Competition:
+    """A whole competition file. `file` is where it was read from; every path in it is absolute by then."""
+
+    name: str
+    task: Literal["multiclass"]
+    metric: Metric
+    classes: list[str]
+    data: Data
+    records: Records
+    members: list[Member]
+    submission: Submission
+    seed: int = _number(0, low=0, high=2**31 - 1)
+    folds: Folds = field(default_factory=Folds)
+    train: Train = field(default_factory=Train)
+    blend: Blend = field(default_factory=Blend)
+    leaderboard: Leaderboard = field(default_factory=Leaderboard)
+
+    def problems(self) -> Iterator[Problem]:
+        """What no single section shows."""
+        if not _NAME.fullmatch(self.name):
+            yield Problem("name", f"= {self.name!r}: use lower-case letters, digits, _ and -, at most 63")
+        if len(self.classes) < 2:
+            yield Problem("classes", f"= {self.classes!r}: name at least two classes")
+        for name in sorted({c for c in self.classes if self.classes.count(c) > 1}):
+            yield Problem("classes", f"names {name!r} more than once")
+        for name in sorted(set(self.classes) & set(RESERVED_COLUMNS)):
+            yield Problem("classes", f"has {name!r}, which is a column of the prediction tables: rename the class")
+        if not self.members:
+            yield Problem("members", "is empty: add at least one [[members]] section")
+        names = [m.name for m in self.members]
+        for name in sorted({n for n in names if names.count(n) > 1}):
+            yield Problem("members", f"has more than one member named {name!r}")
+        if self.train.folds_per_task > self.folds.count:
+            yield Problem(
+                "train.folds_per_task", f"= {self.train.folds_per_task}: must be at most folds.count = {self.folds.count}"
+            )
+
+    def pipeline_arguments(self) -> dict[str, Any]:
+        """What the pipeline takes, as plain JSON values: all but the answers, which it must not see, and `task`, of which
+        there is one."""
+        values = dataclasses.asdict(self)
+        del values["leaderboard"], values["task"]
+        return values
+
+
+def load(path: str | Path) -> Competition:
+    """Read and check a competition file; relative paths in it are taken from the folder it stands in.
+
+    Raises:
+        CompetitionError: every problem found, a line each, with file, key, value and what is allowed.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CompetitionError(f"{path}: no such competition file") from None
+    except OSError as error:
+        raise CompetitionError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise CompetitionError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise CompetitionError(f"{path}: not valid TOML: {error}") from None
+    competition = parse(Competition, table, str(path))
+    root = (path.resolve().parent / competition.data.root).resolve()
+    answers = competition.leaderboard.answers
+    return dataclasses.replace(
+        competition,
+        data=dataclasses.replace(
+            competition.data,
+            root=str(root),
+            train=str(root / competition.data.train),
+            test=str(root / competition.data.test),
+        ),
+        submission=dataclasses.replace(competition.submission, sample=str(root / competition.submission.sample)),
+        leaderboard=dataclasses.replace(competition.leaderboard, answers=str(root / answers) if answers else ""),
+    )
+
+
+def parse(section: type[Section], table: Mapping[str, Any], origin: str) -> Section:
+    """A section as its dataclass, from TOML or from a pipeline parameter.
+
+    Integers may arrive as floats: kfp carries numbers inside dictionaries and lists as doubles.
+
+    Args:
+        section: one of the dataclasses of this module.
+        table: key to value.
+        origin: the file or parameter that `table` came from, for the error.
+
+    Raises:
+        CompetitionError: every problem found, a line each.
+    """
+    problems: list[Problem] = []
+    value = _section(section, table, "", problems)
+    if problems:
+        raise CompetitionError("\n".join(f"{origin}: {key} {message}" for key, message in problems))
+    return value  # type: ignore[return-value]  # None only where there are problems
+
+
+def _section(section: type, table: object, where: str, problems: list[Problem]) -> Any:
+    if not isinstance(table, Mapping):
+        problems.append(Problem(where.rstrip("."), f"= {table!r}: must be a table of keys"))
+        return None
+    before = len(problems)
+    fields = {f.name: f for f in dataclasses.fields(section)}
+    hints = typing.get_type_hints(section)
+    for key in table:
+        if key not in fields:
+            close = difflib.get_close_matches(key, fields, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            problems.append(Problem(where + key, f"is no known key: {hint}Allowed: {', '.join(sorted(fields))}"))
+    values = {}
+    for name, spec in fields.items():
+        if name in table:
+            values[name] = _value(hints[name], table[name], where + name, spec.metadata, problems)
+        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
+            problems.append(Problem(where + name, f"is missing: it must be {_wanted(hints[name], spec.metadata)}"))
+    if len(problems) > before:
+        return None
+    made = section(**values)
+    if hasattr(made, "problems"):
+        problems.extend(Problem(where + key, message) for key, message in made.problems())
+    return made
+
+
+def _value(kind: Any, value: Any, key: str, bounds: Mapping[str, Any], problems: list[Problem]) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _section(typing.cast(type, kind), value, key + ".", problems)
+    if typing.get_origin(kind) is list:
+        (item,) = typing.get_args(kind)
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            problems.append(Problem(key, f"= {value!r}: must be {_wanted(kind, bounds)}"))
+            return None
+        return [_value(item, entry, f"{key}[{index}]", bounds, problems) for index, entry in enumerate(value)]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if typing.get_origin(kind) is Literal:
+        fits = value in typing.get_args(kind)
+    else:
+        fits = type(value) is kind and (kind is not float or math.isfinite(value))
+    if fits and bounds and not bounds["low"] <= value <= bounds["high"]:
+        fits = False
+    if not fits:
+        problems.append(Problem(key, f"= {value!r}: must be {_wanted(kind, bounds)}"))
+    return value
+
+
+def _wanted(kind: Any, bounds: Mapping[str, Any]) -> str:
+    """What a key may hold, in words."""
+    if dataclasses.is_dataclass(kind):
+        return "a table of keys"
+    if typing.get_origin(kind) is list:
+        (item,) = typing.get_args(kind)
+        if dataclasses.is_dataclass(item):
+            return "a list of tables"
+        return f"a list, each entry {_wanted(item, bounds)}"
+    if typing.get_origin(kind) is Literal:
+        return "one of " + ", ".join(repr(choice) for choice in typing.get_args(kind))
+    words: Mapping[Any, str] = types.MappingProxyType({int: "a whole number", float: "a number", str: "a text"})
+    limits = f" from {bounds['low']:g} to {bounds['high']:g}" if bounds else ""
+    return words[kind] + limits

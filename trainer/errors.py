@@ -1,0 +1,33 @@
+"""What can go wrong, as a tree: each error's text says which file, key, row or id, and what to do.
+
+    FoldlineError
+    ├── CompetitionError   the competition file (or a pipeline parameter) says something impossible
+    ├── DataError          the user's images or tables are not what the competition file says they are
+    ├── IntegrityError     an artifact of an earlier step is missing, damaged or half-written
+    └── RunError           a step of a pipeline run failed
+"""
+
+
+class FoldlineError(Exception):
+    """Base of every error whose text is meant for the person who runs the pipeline."""
+
+
+class CompetitionError(FoldlineError):
+    """The competition file, or a pipeline parameter that stands for a section of it, is wrong."""
+
+
+class DataError(FoldlineError):
+    """An input file does not hold what the competition file says it holds."""
+
+
+class IntegrityError(FoldlineError):
+    """A file that an earlier step wrote is missing, damaged or not the one its manifest names."""
+
+
+class RunError(FoldlineError):
+    """A step of a run failed; `step` is its name and `tail` the last lines it printed."""
+
+    def __init__(self, step: str, message: str, tail: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.step = step
+        self.tail = tail or []

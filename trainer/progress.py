@@ -1,0 +1,80 @@
+"""How a step tells what it does: plain lines for a log, and the same as JSON lines for a launcher that asks for them.
+
+A launcher sets FOLDLINE_EVENTS to a file that every step appends to, and FOLDLINE_LAUNCHER to its process id. On a cluster
+neither is set and the lines in the log are all there is.
+"""
+
+import contextlib
+import json
+import os
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from trainer.errors import FoldlineError
+
+EVENTS_VARIABLE = "FOLDLINE_EVENTS"
+LAUNCHER_VARIABLE = "FOLDLINE_LAUNCHER"
+
+
+def tell(event: str, step: str, text: str, **values: Any) -> None:
+    """Print `text` as a line of the log; append the event with its values to the launcher's file, if there is one."""
+    print(f"[{step}] {text}", flush=True)
+    path = os.environ.get(EVENTS_VARIABLE)
+    if path:
+        line = json.dumps({"event": event, "step": step, "pid": os.getpid(), "text": text, **values}) + "\n"
+        # One write in append mode: lines of tasks that run side by side do not mix.
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(handle, line.encode())
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def step(name: str) -> Iterator[None]:
+    """Around all that a component does: says when it starts and ends, and why it failed, in the words of the error."""
+    follow_launcher()
+    started = time.monotonic()
+    tell("start", name, "started")
+    try:
+        yield
+    except FoldlineError as error:
+        tell("error", name, f"failed: {error}", message=str(error), tail=[])
+        raise
+    except BaseException as error:
+        tail = "".join(traceback.format_exception(error)).splitlines()[-12:]
+        tell("error", name, f"failed: {error!r}", message=f"{type(error).__name__}: {error}", tail=tail)
+        raise
+    seconds = time.monotonic() - started
+    tell("done", name, f"done in {seconds:.1f} s", seconds=seconds)
+
+
+def follow_launcher() -> None:
+    """End this process when the launcher that started it is gone, so that a killed run leaves nothing behind."""
+    launcher = int(os.environ.get(LAUNCHER_VARIABLE, "0"))
+    if not launcher:
+        return
+
+    def watch() -> None:
+        while True:
+            try:
+                os.kill(launcher, 0)
+            except ProcessLookupError:
+                # Not sys.exit: only the process as a whole can be ended from this thread.
+                os._exit(70)
+            time.sleep(0.5)
+
+    threading.Thread(target=watch, daemon=True, name="follow-launcher").start()
+
+
+def clock(seconds: float) -> str:
+    """42s, 3m05s, 2h10m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

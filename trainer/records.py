@@ -1,0 +1,153 @@
+"""The record schema: the one place that writes or parses a TFRecord, without importing TensorFlow.
+
+A shard is a file of framed records (https://www.tensorflow.org/tutorials/load_data/tfrecord, "TFRecords format details"):
+little-endian uint64 length, its masked crc32c, the payload, its masked crc32c. A payload is a serialised
+`tensorflow.Example`. Feature names are the public ones: `image` (JPEG bytes), `image_name` (bytes), `target` (int64;
+absent where there is no label).
+"""
+
+import re
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import google_crc32c
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from trainer.errors import IntegrityError
+from trainer.manifest import whole_file
+
+# The mask keeps a crc of data that holds crcs from being weak; the constant is part of the format.
+_MASK_DELTA = 0xA282EAD8
+_LENGTH = struct.Struct("<Q")
+_CRC = struct.Struct("<I")
+_SHARD = re.compile(r"([a-z]+)(\d+)-(\d+)\.tfrec")
+
+
+class ShardName(NamedTuple):
+    """`train00-2071.tfrec`: the split, the shard's index in it, and how many records it holds."""
+
+    split: str
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.split}{self.index:02d}-{self.count}.tfrec"
+
+    @classmethod
+    def parse(cls, name: str) -> "ShardName":
+        """Raises IntegrityError for a name of another form."""
+        match = _SHARD.fullmatch(name)
+        if match is None:
+            raise IntegrityError(f"{name}: not a shard's name: expected the form train00-2071.tfrec")
+        return cls(match[1], int(match[2]), int(match[3]))
+
+
+def masked_crc(data: bytes) -> int:
+    """The masked crc32c of `data`: rotated right by 15 bits, plus a constant, modulo 2**32."""
+    crc = google_crc32c.value(data)
+    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def frame(payload: bytes) -> bytes:
+    """One record as it stands in a shard."""
+    length = _LENGTH.pack(len(payload))
+    return length + _CRC.pack(masked_crc(length)) + payload + _CRC.pack(masked_crc(payload))
+
+
+def encode_example(features: Mapping[str, bytes | int | float]) -> bytes:
+    """A serialised `tensorflow.Example` with one value a feature: bytes, int64 or float32."""
+    example = _example_class()()
+    for name, value in features.items():
+        feature = example.features.feature[name]
+        if isinstance(value, bytes):
+            feature.bytes_list.value.append(value)
+        elif isinstance(value, int):
+            feature.int64_list.value.append(value)
+        else:
+            feature.float_list.value.append(value)
+    return example.SerializeToString(deterministic=True)
+
+
+def decode_example(payload: bytes) -> dict[str, bytes | int | float]:
+    """The first value of each feature that has one. Raises google.protobuf.message.DecodeError on other bytes."""
+    values: dict[str, bytes | int | float] = {}
+    for name, feature in _example_class().FromString(payload).features.feature.items():
+        kind = feature.WhichOneof("kind")
+        if kind is not None and getattr(feature, kind).value:
+            values[name] = getattr(feature, kind).value[0]
+    return values
+
+
+def write_shard(path: str | Path, examples: Iterable[Mapping[str, bytes | int | float]]) -> None:
+    """Write a shard, whole or not at all."""
+    with whole_file(path) as partial, open(partial, "wb") as stream:
+        for features in examples:
+            stream.write(frame(encode_example(features)))
+
+
+def read_shard(path: str | Path) -> Iterator[bytes]:
+    """The payloads of a shard, in order, each checked against its crc.
+
+    Raises:
+        IntegrityError: a record is cut off or damaged, or the shard holds another number of records than its name says;
+            the text has the shard and the byte offset of the record.
+    """
+    path = Path(path)
+    expected = ShardName.parse(path.name).count
+    count = 0
+    with open(path, "rb") as stream:
+        while head := stream.read(12):
+            offset = stream.tell() - len(head)
+            if len(head) < 12 or _CRC.unpack_from(head, 8)[0] != masked_crc(head[:8]):
+                raise IntegrityError(f"{path}: damaged record {count} at byte {offset} (its length fails the crc)")
+            length = _LENGTH.unpack_from(head)[0]
+            body = stream.read(length + 4)
+            if len(body) < length + 4 or _CRC.unpack_from(body, length)[0] != masked_crc(body[:length]):
+                raise IntegrityError(f"{path}: damaged record {count} at byte {offset} (its payload fails the crc)")
+            yield body[:length]
+            count += 1
+    if count != expected:
+        raise IntegrityError(f"{path}: holds {count} records, its name says {expected}")
+
+
+@lru_cache(maxsize=1)
+def _example_class() -> Any:
+    """The message class of `tensorflow.Example`, built from field numbers in a pool of its own.
+
+    TensorFlow registers the same message in protobuf's default pool; a pool of our own lets both live in one process.
+    Field numbers: tensorflow/core/example/{example,feature}.proto.
+    """
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="foldline/example.proto", package="foldline", syntax="proto3")
+
+    def message(name: str, **fields: tuple[int, int, int, str]) -> descriptor_pb2.DescriptorProto:
+        made = file.message_type.add(name=name)
+        for key, (number, kind, label, type_name) in fields.items():
+            made.field.add(name=key, number=number, type=kind, label=label, type_name=type_name or None)
+        return made
+
+    one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
+    message("BytesList", value=(1, field.TYPE_BYTES, many, ""))
+    message("FloatList", value=(1, field.TYPE_FLOAT, many, ""))
+    message("Int64List", value=(1, field.TYPE_INT64, many, ""))
+    feature = message(
+        "Feature",
+        bytes_list=(1, field.TYPE_MESSAGE, one, ".foldline.BytesList"),
+        float_list=(2, field.TYPE_MESSAGE, one, ".foldline.FloatList"),
+        int64_list=(3, field.TYPE_MESSAGE, one, ".foldline.Int64List"),
+    )
+    feature.oneof_decl.add(name="kind")
+    for entry in feature.field:
+        entry.oneof_index = 0
+    features = message("Features", feature=(1, field.TYPE_MESSAGE, many, ".foldline.Features.FeatureEntry"))
+    pair = features.nested_type.add(name="FeatureEntry")
+    pair.options.map_entry = True
+    pair.field.add(name="key", number=1, type=field.TYPE_STRING, label=one)
+    pair.field.add(name="value", number=2, type=field.TYPE_MESSAGE, label=one, type_name=".foldline.Feature")
+    message("Example", features=(1, field.TYPE_MESSAGE, one, ".foldline.Features"))
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("foldline.Example"))

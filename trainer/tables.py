@@ -1,0 +1,86 @@
+"""The tables that steps hand to each other: their columns, and the one way to read and write them.
+
+Examples (`examples.parquet`), a row an image:
+    id            text, unique within its split
+    split         `train` or `test`
+    target        class index, -1 where there is no label
+    shard, row    the shard's file name and the record's place in it, from 0
+    width, height pixels as stored
+    bytes         length of the stored JPEG
+    sha256        of the decoded source pixels: equal for images that are the same
+    sum_c, sumsq_c  a list a channel: exact integer sums of pixel values 0 to 255, and of their squares
+Folds (`folds.csv`): id, fold (0 to count - 1).
+Predictions: `oof.parquet` has id, target, fold and one probability column a class; `test.parquet` id, fold and the same
+columns, a row for each (image, model): averaging over folds is left to whoever blends.
+History (`history.csv`): fold, epoch (from 1), loss, accuracy, val_loss, val_accuracy, seconds since the task began.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from trainer.errors import IntegrityError
+from trainer.manifest import whole_file
+
+EXAMPLES = "examples.parquet"
+FOLDS = "folds.csv"
+OOF = "oof.parquet"
+TEST = "test.parquet"
+HISTORY = "history.csv"
+
+
+def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table, whole or not at all; equal tables give equal bytes."""
+    with whole_file(path) as partial:
+        table.to_parquet(partial, index=False, compression="zstd")
+
+
+def write_csv(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, whole or not at all. Nine significant digits carry a float32 exactly."""
+    with whole_file(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.9g", lineterminator="\n")
+
+
+def read_examples(records: str | Path) -> pd.DataFrame:
+    """The examples table of a records folder."""
+    return pd.read_parquet(Path(records) / EXAMPLES)
+
+
+def read_folds(path: str | Path) -> pd.DataFrame:
+    """A folds table: ids stay text, so that "007" is not 7."""
+    return pd.read_csv(path, dtype={"id": str, "fold": np.int64}, keep_default_na=False)
+
+
+def fold_of(examples: pd.DataFrame, folds: pd.DataFrame) -> np.ndarray:
+    """(n,) the fold of each row of `examples`, joined by id.
+
+    Raises:
+        IntegrityError: an image has no fold.
+    """
+    fold = examples["id"].map(folds.set_index("id")["fold"])
+    if fold.isna().any():
+        missing = examples["id"][fold.isna()].iloc[0]
+        raise IntegrityError(f"folds table: no fold for id {missing!r} ({int(fold.isna().sum())} ids lack one)")
+    return fold.to_numpy(dtype=np.int64)
+
+
+def predictions(
+    examples: pd.DataFrame, fold: int, probabilities: np.ndarray, classes: Sequence[str], *, with_target: bool
+) -> pd.DataFrame:
+    """One model's predictions for the rows of `examples`.
+
+    Args:
+        examples: n rows of the examples table.
+        fold: the fold that the model did not see.
+        probabilities: (n, classes) float32.
+        classes: the class names, in the order of the columns.
+        with_target: whether the rows are out-of-fold rows, which carry their target.
+    """
+    table = pd.DataFrame({"id": examples["id"].to_numpy()})
+    if with_target:
+        table["target"] = examples["target"].to_numpy()
+    table["fold"] = np.int64(fold)
+    columns = pd.DataFrame(probabilities.astype(np.float32), columns=list(classes))
+    return pd.concat([table, columns], axis=1)
