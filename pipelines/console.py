@@ -39,6 +39,10 @@ class Console:
             self._epoch(step, pid, event["text"])
         elif kind in ("fold", "reused"):
             self.line(step, event["text"])
+        elif kind == "error":
+            self.training.pop(pid, None)
+            # A training task beside it is left to finish: its work is kept for the next run.
+            self.line(step, "failed" + ("; waiting for the task beside it" if self.training else ""))
         elif kind == "done":
             self.training.pop(pid, None)
             self.line(step, f"done in {clock(event['seconds'])}: {self.notes.pop(pid, '')}".removesuffix(": "))

@@ -97,14 +97,10 @@ def _follow(child: subprocess.Popen[bytes], events: Path, on_event: Callable[[Ev
     failed: RunError | None = None
     running: dict[int, str] = {}
     try:
-        with open(events, encoding="utf-8") as stream:
+        with open(events, "rb") as stream:
             while True:
                 ended = child.poll() is not None
-                partial = ""
-                while line := stream.readline():
-                    if not line.endswith("\n"):
-                        partial = line
-                        break
+                while (line := stream.readline()).endswith(b"\n"):
                     event = json.loads(line)
                     if event["event"] == "start":
                         running[event["pid"]] = event["step"]
@@ -113,8 +109,7 @@ def _follow(child: subprocess.Popen[bytes], events: Path, on_event: Callable[[Ev
                     if event["event"] == "error" and failed is None:
                         failed = RunError(event["step"], event["message"], event["tail"])
                     on_event(event)
-                if partial:
-                    stream.seek(stream.tell() - len(partial.encode()))
+                stream.seek(-len(line), os.SEEK_CUR)
                 if ended:
                     break
                 time.sleep(0.1)

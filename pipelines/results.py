@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.blending.blend import METRICS_JSON, OOF_CSV
 from components.submission.submission import score_answers
+from trainer import tables
 from trainer.competition import Competition
 from trainer.manifest import read_manifest, whole_file, write_json
 
@@ -28,7 +28,7 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
     """
     blended = outputs["blended"]
     read_manifest(blended)
-    metrics = json.loads((blended / METRICS_JSON).read_text(encoding="utf-8"))
+    metrics = json.loads((blended / tables.METRICS).read_text(encoding="utf-8"))
     answers = competition.leaderboard.answers
     if answers:
         scored = score_answers(outputs["submission"], answers, classes=competition.classes, metric=competition.metric)
@@ -36,7 +36,7 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
             metrics["leaderboard"] = scored
     sources = {
         "submission.csv": outputs["submission"],
-        OOF_CSV: blended / OOF_CSV,
+        tables.OOF_CSV: blended / tables.OOF_CSV,
         "folds.csv": outputs["folds"],
         "report.html": outputs["report"],
         "kfold.yaml": outputs["yaml"],
@@ -44,7 +44,7 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
     for name, source in sources.items():
         with whole_file(out / name) as partial:
             shutil.copyfile(source, partial)
-    write_json(out / METRICS_JSON, metrics)
+    write_json(out / tables.METRICS, metrics)
     return metrics
 
 

@@ -17,11 +17,11 @@ def prepare() -> tuple[str, int]:
     threads = int(os.environ.get(THREADS_VARIABLE, "0")) or os.cpu_count() or 1
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    # TensorFlow reads these when its first operation runs.
+    for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ[variable] = str(threads)
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
     gpus = tf.config.list_physical_devices("GPU")
     device = f"GPU ({tf.config.experimental.get_device_details(gpus[0])['device_name']})" if gpus else "CPU"
     return device, threads

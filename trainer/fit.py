@@ -110,6 +110,8 @@ def train_folds(
             steps_per_epoch=steps,
             validation_data=held_out_batches,
             verbose=0,
+            # The batches are shuffled already, by the seed.
+            shuffle=False,
             callbacks=[watch.callback(fold)],
         )
         probabilities = predict.probabilities(network, held_out_batches)

@@ -12,6 +12,8 @@ Examples (`examples.parquet`), a row an image:
 Folds (`folds.csv`): id, fold (0 to count - 1).
 Predictions: `oof.parquet` has id, target, fold and one probability column a class; `test.parquet` id, fold and the same
 columns, a row for each (image, model): averaging over folds is left to whoever blends.
+`oof.csv` is the blend's out-of-fold table for people: id, target as a class name, a column a class, fold; `metrics.json` has
+the scores of the blend, the methods and the members.
 History (`history.csv`): fold, epoch (from 1), loss, accuracy, val_loss, val_accuracy, seconds since the task began.
 """
 
@@ -29,6 +31,8 @@ FOLDS = "folds.csv"
 OOF = "oof.parquet"
 TEST = "test.parquet"
 HISTORY = "history.csv"
+OOF_CSV = "oof.csv"
+METRICS = "metrics.json"
 
 
 def write_parquet(path: str | Path, table: pd.DataFrame) -> None:

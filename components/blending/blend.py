@@ -15,8 +15,6 @@ from trainer.manifest import read_manifest, write_json, write_manifest
 from trainer.metrics import score
 from trainer.progress import tell
 
-OOF_CSV = "oof.csv"
-METRICS_JSON = "metrics.json"
 MEMBERS = "members.parquet"
 
 
@@ -75,13 +73,13 @@ def blend(
     final = first[["id", "target", "fold"]].copy()
     final[list(classes)] = honest[blend.method].astype(np.float32)
     tables.write_parquet(out / tables.OOF, final)
-    tables.write_csv(out / OOF_CSV, final[["id", "target", *classes, "fold"]].assign(target=[classes[t] for t in targets]))
+    tables.write_csv(out / tables.OOF_CSV, final[["id", "target", *classes, "fold"]].assign(target=[classes[t] for t in targets]))
     predictions = next(iter(test.values()))[["id"]].copy()
     predictions[list(classes)] = weights.combine(on_test, chosen).astype(np.float32)
     tables.write_parquet(out / tables.TEST, predictions)
     tables.write_parquet(out / MEMBERS, pd.concat([table.assign(member=name) for name, table in oof.items()]))
     tables.write_csv(out / tables.HISTORY, history)
-    write_json(out / METRICS_JSON, metrics)
+    write_json(out / tables.METRICS, metrics)
     write_manifest(out, {"classes": list(classes)})
     told = ", ".join(f"{name} {value['oof']:.4f}" for name, value in metrics["members"].items())
     tell("note", "blend", f"{metric} {metrics['blend']['oof']:.4f} out of fold by {blend.method} ({told})")
@@ -113,15 +111,16 @@ def _gather(
         if not table["target"].equals(first["target"]):
             place = int(np.flatnonzero((table["target"] != first["target"]).to_numpy())[0])
             raise IntegrityError(f"member {member!r}: id {table['id'][place]!r} has another target than in the other members")
+    # Summed in the order of the folds: float sums in the order of the tasks would differ in the last digit.
     averaged = {
-        member: pd.concat(parts).drop(columns="fold").groupby("id", sort=False).mean().reset_index()
+        member: pd.concat(parts).sort_values("fold", kind="stable").drop(columns="fold").groupby("id", sort=False).mean()
         for member, parts in test.items()
     }
-    ids = next(iter(averaged.values()))["id"]
+    ids = next(iter(averaged.values())).index
     for member, table in averaged.items():
-        if not table["id"].equals(ids):
+        if not table.index.equals(ids):
             raise IntegrityError(f"member {member!r}: its test ids are not those of the other members")
-    return whole, averaged, pd.concat(histories, ignore_index=True)
+    return whole, {member: table.reset_index() for member, table in averaged.items()}, pd.concat(histories, ignore_index=True)
 
 
 def _in_order(member: str, rows: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ own: an image's id is its row number, from 1, in its own file, as the sample sub
 import csv
 import math
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -71,20 +72,28 @@ def images(path: str | Path, *, target: str | None) -> Iterator[Image]:
     columns = [f"pixel{index}" for index in range(length * length)]
     row = 0
     try:
-        chunks = pd.read_csv(
-            path, chunksize=_ROWS_AT_A_TIME, dtype={target: str} if target else None, keep_default_na=False, index_col=False
-        )
-        for chunk in chunks:
+        for chunk in _chunks(path, target):
             cells = chunk[columns]
             pixels = _checked(path, cells, row)
             labels = chunk[target].tolist() if target else [""] * len(chunk)
             for label, values in zip(labels, pixels, strict=True):
                 row += 1
                 yield Image(str(row), label, values.reshape(length, length, 1))
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable CSV after row {row}: {error}") from None
     if row == 0:
         raise DataError(f"{path}: a header and no rows")
+
+
+def _chunks(path: str | Path, target: str | None):  # type: ignore[no-untyped-def]  # an iterator of DataFrames
+    import pandas as pd
+
+    with warnings.catch_warnings(), pd.read_csv(
+        path, chunksize=_ROWS_AT_A_TIME, dtype={target: str} if target else None, keep_default_na=False, index_col=False
+    ) as chunks:
+        # pandas only warns of rows longer than the header, and drops what is too much.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        yield from chunks
 
 
 def _checked(path: str | Path, cells, first_row: int) -> np.ndarray:  # type: ignore[no-untyped-def]  # a DataFrame
@@ -93,7 +102,7 @@ def _checked(path: str | Path, cells, first_row: int) -> np.ndarray:  # type: ig
 
     values = cells.to_numpy()
     if values.dtype.kind not in "iu":
-        numbers = pd.to_numeric(pd.Series(values.ravel().astype(str)), errors="coerce").to_numpy(dtype=np.float64)
+        numbers = pd.to_numeric(pd.Series(values.ravel().astype(str)), errors="coerce").to_numpy(dtype=np.float64).copy()
         numbers = numbers.reshape(values.shape)
         wrong = ~(np.floor(numbers) == numbers)  # also where not a number
         numbers[wrong] = -1

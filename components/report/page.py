@@ -11,7 +11,6 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from components.blending.blend import METRICS_JSON
 from components.report import plots
 from trainer import tables
 from trainer.competition import Metric
@@ -65,7 +64,7 @@ def write_report(
     read_manifest(blended)
     read_manifest(records)
     blended = Path(blended)
-    scores = json.loads((blended / METRICS_JSON).read_text(encoding="utf-8"))
+    scores = json.loads((blended / tables.METRICS).read_text(encoding="utf-8"))
     oof = pd.read_parquet(blended / tables.OOF)
     history = pd.read_csv(blended / tables.HISTORY)
     probabilities = oof[list(classes)].to_numpy()

@@ -1,6 +1,7 @@
 """The report's plots, as inline SVG that takes its ink from the page, so that they read on light and on dark."""
 
 import io
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,8 +19,10 @@ def learning_curves(history: pd.DataFrame) -> str:
     Args:
         history: member, fold, epoch, loss, val_loss, val_accuracy.
     """
+    from matplotlib import ticker
+
     figure, (loss, accuracy) = _figure(1, 2, width=10, height=3.6)
-    for colour, (member, rows) in zip(_cycle(), history.groupby("member", sort=False), strict=False):
+    for colour, (member, rows) in zip(itertools.cycle(_PALETTE), history.groupby("member", sort=False), strict=False):
         by_epoch = rows.groupby("epoch")
         loss.plot(by_epoch["loss"].mean(), color=colour, linestyle=":", label=f"{member}, training")
         loss.plot(by_epoch["val_loss"].mean(), color=colour, label=f"{member}, held out")
@@ -32,6 +35,8 @@ def learning_curves(history: pd.DataFrame) -> str:
         axes.legend(frameon=False)
     # The first epochs would press the rest into a line.
     loss.set_yscale("log")
+    loss.yaxis.set_major_formatter(ticker.FormatStrFormatter("%.3g"))
+    loss.yaxis.set_minor_formatter(ticker.FormatStrFormatter("%.3g"))
     accuracy.set_ylim(max(0.0, float(history["val_accuracy"].quantile(0.15)) - 0.005), None)
     return _svg(figure)
 
@@ -71,12 +76,6 @@ def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequen
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     return _svg(figure)
-
-
-def _cycle() -> Any:
-    import itertools
-
-    return itertools.cycle(_PALETTE)
 
 
 def _figure(rows: int, columns: int, *, width: float, height: float) -> Any:

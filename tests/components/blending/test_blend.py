@@ -1,0 +1,133 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.blending.blend import blend
+from trainer import tables
+from trainer.competition import Blend
+from trainer.errors import IntegrityError
+from trainer.manifest import read_manifest, write_manifest
+
+CLASSES = ["cat", "dog", "owl"]
+IDS = [f"i{number:02d}" for number in range(30)]
+FOLD = np.arange(30) % 3
+TARGETS = np.arange(30) * 7 % 3
+
+
+def probabilities(seed: int, rows: int, targets: np.ndarray | None = None) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(rows, 3))
+    if targets is not None:
+        logits[np.arange(rows), targets] += 1
+    exponentials = np.exp(logits)
+    return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def log_loss(of_rows: np.ndarray) -> float:
+    """By its definition, on all rows."""
+    return float(-np.log(of_rows[np.arange(30), TARGETS].astype(np.float64)).mean())
+
+
+def write_task(folder: Path, member: str, folds: list[int], *, seed: int) -> Path:
+    """What a training task leaves: rows in an order of their own."""
+    folder.mkdir(parents=True)
+    of_all = probabilities(seed, 30, TARGETS)
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(np.isin(FOLD, folds)))
+    oof = pd.DataFrame({"id": [IDS[row] for row in rows], "target": TARGETS[rows], "fold": FOLD[rows]})
+    oof[CLASSES] = of_all[rows]
+    tables.write_parquet(folder / tables.OOF, oof)
+    test = []
+    for fold in folds:
+        part = pd.DataFrame({"id": [f"t{number}" for number in range(5)], "fold": fold})
+        part[CLASSES] = probabilities(seed * 100 + fold, 5)
+        test.append(part)
+    tables.write_parquet(folder / tables.TEST, pd.concat(test))
+    history = pd.DataFrame({"fold": folds, "epoch": 1, "loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5})
+    tables.write_csv(folder / tables.HISTORY, history)
+    write_manifest(folder, {"member": member, "folds": folds})
+    return folder
+
+
+@pytest.fixture
+def folds_table(tmp_path: Path) -> Path:
+    tables.write_csv(tmp_path / "folds.csv", pd.DataFrame({"id": IDS, "fold": FOLD}))
+    return tmp_path / "folds.csv"
+
+
+def blended(tasks: list[Path], folds_table: Path, out: Path, method: str = "weights") -> dict:  # type: ignore[type-arg]
+    return blend(
+        tasks,
+        folds_table=folds_table,
+        blend=Blend(method=method),  # type: ignore[arg-type]
+        classes=CLASSES,
+        metric="log_loss",
+        out=out,
+    )
+
+
+def test_the_cut_into_tasks_does_not_matter(tmp_path: Path, folds_table: Path) -> None:
+    whole = [write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("ab", 1)]
+    cut = [
+        write_task(tmp_path / f"{name}{fold}", name, [fold], seed=seed) for fold in (2, 0, 1) for seed, name in enumerate("ab", 1)
+    ]
+    assert blended(whole, folds_table, tmp_path / "x") == blended(cut, folds_table, tmp_path / "y")
+    for name in (tables.OOF, tables.TEST, tables.OOF_CSV, tables.METRICS):
+        assert (tmp_path / "x" / name).read_bytes() == (tmp_path / "y" / name).read_bytes()
+
+
+def test_the_tables_and_scores(tmp_path: Path, folds_table: Path) -> None:
+    tasks = [write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("ab", 1)]
+    found = blended(tasks, folds_table, tmp_path / "out")
+    assert found == json.loads((tmp_path / "out" / tables.METRICS).read_text())
+    assert read_manifest(tmp_path / "out") == {"classes": CLASSES}
+    assert found["members"]["a"]["oof"] == pytest.approx(log_loss(probabilities(1, 30, TARGETS)), abs=1e-6)
+    assert len(found["members"]["a"]["folds"]) == 3
+    oof = pd.read_csv(tmp_path / "out" / tables.OOF_CSV)
+    assert oof.columns.tolist() == ["id", "target", *CLASSES, "fold"]
+    assert oof["id"].tolist() == IDS
+    assert oof["target"].tolist() == [CLASSES[target] for target in TARGETS]
+    # The reported score is that of the rows in the table; the naive one flatters.
+    assert found["blend"]["oof"] == pytest.approx(log_loss(oof[CLASSES].to_numpy()), abs=1e-6)
+    assert found["blend"]["naive"] < found["blend"]["oof"]
+    assert sum(found["blend"]["weights"].values()) == pytest.approx(1)
+    test = pd.read_parquet(tmp_path / "out" / tables.TEST)
+    weights = found["blend"]["weights"]
+    expected = sum(
+        weights[name] * np.mean([probabilities(seed * 100 + fold, 5) for fold in range(3)], axis=0)
+        for seed, name in enumerate("ab", 1)
+    )
+    np.testing.assert_allclose(test[CLASSES], expected, atol=1e-6)
+
+
+def test_the_mean_weighs_all_alike(tmp_path: Path, folds_table: Path) -> None:
+    tasks = [write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("ab", 1)]
+    found = blended(tasks, folds_table, tmp_path / "out", "mean")
+    assert found["blend"]["weights"] == {"a": 0.5, "b": 0.5}
+    assert found["blend"]["oof"] == found["methods"]["mean"]["oof"]
+    assert found["blend"]["oof"] == pytest.approx(found["blend"]["naive"])
+
+
+def test_rows_that_are_missing_twice_or_foreign_are_named(tmp_path: Path, folds_table: Path) -> None:
+    two = [write_task(tmp_path / f"a{fold}", "a", [fold], seed=1) for fold in (0, 1)]
+    with pytest.raises(IntegrityError, match=r"member 'a': no out-of-fold row for id 'i02' \(10 ids"):
+        blended(two, folds_table, tmp_path / "out")
+    again = write_task(tmp_path / "again", "a", [1, 2], seed=1)
+    with pytest.raises(IntegrityError, match=r"member 'a': id 'i\d\d' has more than one out-of-fold row"):
+        blended([*two, again], folds_table, tmp_path / "out")
+    tables.write_csv(folds_table, pd.DataFrame({"id": IDS, "fold": (FOLD + 1) % 3}))
+    whole = write_task(tmp_path / "whole", "b", [0, 1, 2], seed=1)
+    with pytest.raises(IntegrityError, match="member 'b': id 'i00' was predicted for another fold"):
+        blended([whole], folds_table, tmp_path / "out")
+    tables.write_csv(folds_table, pd.DataFrame({"id": IDS[:-1], "fold": FOLD[:-1]}))
+    with pytest.raises(IntegrityError, match="member 'b': id 'i29' is not in the folds table"):
+        blended([whole], folds_table, tmp_path / "out")
+
+
+def test_a_half_written_task_is_refused(tmp_path: Path, folds_table: Path) -> None:
+    task = write_task(tmp_path / "a", "a", [0, 1, 2], seed=1)
+    (task / "manifest.json").unlink()
+    with pytest.raises(IntegrityError, match="did not finish"):
+        blended([task], folds_table, tmp_path / "out")

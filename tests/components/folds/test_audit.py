@@ -1,0 +1,32 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.folds.audit import audit
+from trainer.errors import DataError
+
+TEST = pd.DataFrame({"sha256": ["a", "z"]})
+
+
+def train(hashes: str, targets: list[int]) -> pd.DataFrame:
+    return pd.DataFrame({"id": [f"id{place}" for place in range(len(hashes))], "sha256": list(hashes), "target": targets})
+
+
+def test_identical_images_in_two_folds_are_an_error() -> None:
+    with pytest.raises(DataError, match="identical images stand in different folds: ids id0, id2"):
+        audit(train("abac", [0, 0, 0, 1]), np.array([0, 0, 1, 1]), count=2, classes=["x", "y"], test=TEST)
+
+
+def test_an_empty_fold_is_an_error() -> None:
+    with pytest.raises(DataError, match="fold 1 would have no image"):
+        audit(train("abc", [0, 0, 1]), np.array([0, 0, 2]), count=3, classes=["x", "y"], test=TEST)
+
+
+def test_what_it_counts() -> None:
+    found = audit(train("aabcde", [0, 0, 0, 0, 1, 0]), np.array([0, 0, 0, 1, 1, 1]), count=2, classes=["x", "y"], test=TEST)
+    assert found["images_a_fold"] == [3, 3]
+    assert found["class_counts"] == {"x": [3, 2], "y": [0, 1]}
+    assert found["largest_deviation"] == pytest.approx(1 / 6)
+    assert found["duplicate_groups"] == 1
+    assert found["identical_in_test"] == 1
+    assert found["warnings"] == ["class 'y' is missing in 1 of 2 folds: it has 1 images"]

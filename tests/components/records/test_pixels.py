@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_pixels
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.records import pixels
+from trainer.errors import DataError
+
+HEADER = "label,pixel0,pixel1,pixel2,pixel3\n"
+
+
+def read(path: Path, text: str | bytes) -> list[tuple[str, str, list[int]]]:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return [(image.id, image.label, image.pixels.ravel().tolist()) for image in pixels.images(path, target="label")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEADER + "1,0,1,2,255\n2,4,5,6,7\n",
+        "\ufeff" + HEADER + "1,0,1,2,255\n2,4,5,6,7\n",
+        (HEADER + "1,0,1,2,255\n2,4,5,6,7\n").replace("\n", "\r\n"),
+        HEADER + '"1","0",1,2,255\n2,4,5.0,6,7',
+        HEADER + "\n1,0,1,2,255\n\n2,4,5,6,7\n\n",
+        "pixel3,pixel1,other,label,pixel0,pixel2\n255,1,x,1,0,2\n7,5,y,2,4,6\n",
+    ],
+    ids=["plain", "byte order mark", "carriage returns", "quotes and whole floats", "blank lines", "other order, more columns"],
+)
+def test_what_is_read(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path / "x.csv", text) == [("1", "1", [0, 1, 2, 255]), ("2", "2", [4, 5, 6, 7])]
+    assert pixels.count(tmp_path / "x.csv") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (HEADER + "1,0,1,2,3\n1,0,1,999,3\n", "row 2, column 'pixel2': 999 is no whole number from 0 to 255"),
+        (HEADER + "1,0,1,2,3\n1,-1,1,2,3\n", "row 2, column 'pixel0': -1 is no"),
+        (HEADER + "1,0,1.5,2,3\n", "row 1, column 'pixel1': 1.5 is no"),
+        (HEADER + "1,0,1,x,3\n", "row 1, column 'pixel2': x is no"),
+        (HEADER + "1,0,1,inf,3\n", "row 1, column 'pixel2': inf is no"),
+        (HEADER + "1,0,True,2,3\n", "row 1, column 'pixel1': True is no"),
+        (HEADER + "1,0,,2,3\n", "row 1, column 'pixel1': an empty cell is no"),
+        (HEADER + "1,0,1,2\n", "row 1, column 'pixel3': an empty cell is no"),
+        (HEADER + "1,0,1,2,3\n1,0,1,2,3,4\n", "not a readable CSV after row 0: .*line 3, saw 6"),
+        (HEADER + "1,0,1,2,3,4\n", "not a readable CSV after row 0"),
+        (HEADER + '1,0,1,2,3\n"1,0,1', "not a readable CSV"),
+        (HEADER, "a header and no rows"),
+        ("", "empty, where a header is meant"),
+        ("digit,pixel0\n1,2\n", "no column 'label' .* it has 'digit', 'pixel0'"),
+        ("label,a,b,c,d,e,f\n", "no pixel columns .* and 2 more"),
+        ("label,pixel0,pixel1,pixel2,pixel4\n", "no column 'pixel3', though there is a 'pixel4'"),
+        ("label,pixel0,pixel1,pixel2\n", "3 pixel columns make no square image"),
+        ("label,pixel0,pixel0\n", "column 'pixel0' stands in the header more than once"),
+        (HEADER.encode() + b"\xff\xfe,1,2,3,4\n", "not a CSV file in UTF-8|not a readable CSV"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str | bytes, words: str) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        read(tmp_path / "x.csv", text)
+    assert str(caught.value).startswith(str(tmp_path / "x.csv"))
+
+
+def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none.csv: no such file"):
+        pixels.side(tmp_path / "none.csv", target=None)
+    with pytest.raises(DataError, match="a folder, where a CSV file is meant"):
+        pixels.side(tmp_path, target=None)
+
+
+def test_rows_count_on_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixels, "_ROWS_AT_A_TIME", 2)
+    rows = "".join(f"1,0,1,2,{value}\n" for value in (1, 2, 3, 4, 256))
+    path = tmp_path / "x.csv"
+    path.write_text(HEADER + rows)
+    seen = []
+    with pytest.raises(DataError, match="row 5, column 'pixel3': 256"):
+        for image in pixels.images(path, target="label"):
+            seen.append(image.id)
+    assert seen == ["1", "2", "3", "4"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 2**31))
+def test_images_survive_the_trip(tmp_path_factory: pytest.TempPathFactory, rows: int, side: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    images = generator.integers(0, 256, (rows, side, side, 1), dtype=np.uint8)
+    path = tmp_path_factory.mktemp("trip") / "x.csv"
+    write_pixels(path, images, generator.integers(0, 10, rows))
+    read_back = np.stack([image.pixels for image in pixels.images(path, target="label")])
+    np.testing.assert_array_equal(read_back, images)

@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.submission.submission import score_answers, write_submission
+from trainer import tables
+from trainer.competition import Submission
+from trainer.errors import DataError
+from trainer.manifest import write_manifest
+
+CLASSES = ["cat", "dog"]
+
+
+def write_blended(folder: Path, rows: dict[str, list[float]]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame({"id": list(rows)})
+    table[CLASSES] = np.array(list(rows.values()), dtype=np.float32)
+    tables.write_parquet(folder / tables.TEST, table)
+    write_manifest(folder, {})
+    return folder
+
+
+def submitted(tmp_path: Path, rows: dict[str, list[float]], sample: str) -> str:
+    (tmp_path / "sample.csv").write_text(sample)
+    blended = write_blended(tmp_path / "blended", rows)
+    out = tmp_path / "submission.csv"
+    write_submission(blended, Submission(sample=str(tmp_path / "sample.csv")), classes=CLASSES, out=out)
+    return out.read_text()
+
+
+def test_the_sample_decides_header_ids_and_order(tmp_path: Path) -> None:
+    rows = {"1": [0.9, 0.1], "2": [0.2, 0.8], "x,y": [0.5, 0.5]}
+    assert submitted(tmp_path, rows, 'Id,Animal\n2,a\n"x,y",a\n1,a\n') == 'Id,Animal\n2,dog\n"x,y",cat\n1,cat\n'
+
+
+@pytest.mark.parametrize("bad", [[np.nan, 0.5], [np.inf, 0.0], [-0.1, 1.1], [0.5, 0.6]])
+def test_what_is_no_probability_is_named(tmp_path: Path, bad: list[float]) -> None:
+    with pytest.raises(DataError, match="submission row 2, id '1'"):
+        submitted(tmp_path, {"1": bad, "2": [0.2, 0.8]}, "Id,Animal\n2,0\n1,0\n")
+    assert not (tmp_path / "submission.csv").exists()
+
+
+def test_other_ids_than_the_test_images(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"sample.csv: row 2, column 'Id': id '3' is no image"):
+        submitted(tmp_path, {"1": [1, 0], "2": [0, 1]}, "Id,Animal\n2,0\n3,0\n")
+    assert not (tmp_path / "submission.csv").exists()
+
+
+def test_answers_are_joined_by_id(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("Id,A\n1,cat\n2,dog\n3,dog\n4,cat\n")
+    (tmp_path / "a.csv").write_text("Id,A\n4,dog\n3,dog\n2,dog\n1,cat\n")
+    assert score_answers(tmp_path / "s.csv", tmp_path / "a.csv", classes=CLASSES, metric="accuracy") == 0.75
+    assert score_answers(tmp_path / "s.csv", tmp_path / "a.csv", classes=CLASSES, metric="log_loss") is None
+    (tmp_path / "a.csv").write_text("Id,A\n1,cat\n2,owl\n")
+    with pytest.raises(DataError, match="a.csv: row 2, column 'A': 'owl' .id '2'. is no class"):
+        score_answers(tmp_path / "s.csv", tmp_path / "a.csv", classes=CLASSES, metric="accuracy")
+    (tmp_path / "a.csv").write_text("Id,A\n1,cat\n")
+    with pytest.raises(DataError, match="a.csv: no row for id '2'"):
+        score_answers(tmp_path / "s.csv", tmp_path / "a.csv", classes=CLASSES, metric="accuracy")

@@ -1,0 +1,110 @@
+"""Real digits at 8 × 8, which scikit-learn ships, laid out as a small competition."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SIDE = 8
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A competition on disk: its TOML and its files."""
+
+    folder: Path
+    toml: Path
+    train: Path
+    test: Path
+    sample: Path
+    answers: Path
+
+
+def digits(images: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first digits of scikit-learn's set: (images, 8, 8, 1) uint8 spread over 0 to 255, and (images,) labels."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    return (data.images[:images, :, :, None] * 15.9375).astype(np.uint8), data.target[:images]
+
+
+def write_pixels(path: Path, images: np.ndarray, labels: np.ndarray | None = None) -> None:
+    """A pixel CSV."""
+    header = [f"pixel{index}" for index in range(images[0].size)]
+    with open(path, "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(header if labels is None else ["label", *header])
+        for index, image in enumerate(images):
+            writer.writerow(([] if labels is None else [labels[index]]) + image.ravel().tolist())
+
+
+def write_competition(folder: Path, *, train: int = 120, test: int = 30, members: int = 2, epochs: int = 12) -> Tiny:
+    """A competition of small digits with `members` tiny networks and 3 folds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images, labels = digits(train + test)
+    tiny = Tiny(folder, *(folder / name for name in ("tiny.toml", "train.csv", "test.csv", "sample.csv", "answers.csv")))
+    write_pixels(tiny.train, images[:train], labels[:train])
+    write_pixels(tiny.test, images[train:])
+    tiny.sample.write_text("ImageId,Label\n" + "".join(f"{row},0\n" for row in range(1, test + 1)))
+    tiny.answers.write_text("ImageId,Label\n" + "".join(f"{row},{label}\n" for row, label in enumerate(labels[train:], 1)))
+    recipe = f"filters = [8, 16]\nstrides = [2, 1]\nlearning_rate = 0.01\nepochs = {epochs}\nwarmup_epochs = 0.5\nbatch_size = 16\n"
+    tiny.toml.write_text(
+        f"""name = "tiny"
+task = "multiclass"
+metric = "accuracy"
+classes = {[str(digit) for digit in range(10)]}
+seed = 7
+
+[data]
+source = "pixels"
+train = "train.csv"
+test = "test.csv"
+target = "label"
+
+[records]
+size = {SIDE}
+shard_images = 50
+
+[folds]
+count = 3
+
+[train]
+folds_per_task = 3
+
+[blend]
+method = "weights"
+
+[submission]
+sample = "sample.csv"
+
+[leaderboard]
+answers = "answers.csv"
+"""
+        + "".join(
+            f'\n[[members]]\nname = "m{index}"\n{recipe}augment = {{ rotation = {5 * index}, shift = 0.1 }}\n'
+            for index in range(members)
+        )
+    )
+    return tiny
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Tiny:
+    """A small competition in a folder of its own."""
+    return write_competition(tmp_path / "competition")
+
+
+@pytest.fixture(scope="session")
+def records_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The records of a small competition, converted once: read it, do not write to it."""
+    from components.records.convert import convert
+    from trainer.competition import load
+
+    folder = tmp_path_factory.mktemp("records")
+    competition = load(write_competition(folder / "competition").toml)
+    convert(
+        competition.data, competition.records, classes=competition.classes, source_digest="digest", out=folder / "records"
+    )
+    return folder / "records"

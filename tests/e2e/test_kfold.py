@@ -1,0 +1,255 @@
+"""Whole runs of the compiled pipeline by the installed command, as a person starts them."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import Tiny, write_competition
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = {"submission.csv", "oof.csv", "folds.csv", "metrics.json", "report.html", "kfold.yaml"}
+STEPS = {"plan", "records", "folds", "statistics", "train", "blend", "submission", "report"}
+
+
+def command(tiny: Tiny, out: Path) -> list[str]:
+    return [sys.executable, "-m", "pipelines.cli", "run", str(tiny.toml), "--out", str(out)]
+
+
+def run(tiny: Tiny, out: Path, status: int = 0, code: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a competition with the project's code at `code`."""
+    done = subprocess.run(
+        command(tiny, out), capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(code)}, cwd=code
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def said(done: subprocess.CompletedProcess[str], what: str) -> list[str]:
+    """The steps of which a line says `what`."""
+    return sorted(line.split()[0] for line in done.stdout.splitlines() if re.match(rf"\S+ +{what}", line))
+
+
+def started(done: subprocess.CompletedProcess[str]) -> set[str]:
+    return set(said(done, "running"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tiny, Path]]:
+    """A finished run that the tests below copy from. A path with "python3" in it is one that kfp would rewrite."""
+    folder = tmp_path_factory.mktemp("python3-run")
+    tiny = write_competition(folder / "competition")
+    done = run(tiny, folder / "out")
+    assert started(done) == STEPS
+    assert said(done, "reused") == []
+    yield tiny, folder / "out"
+
+
+def test_what_a_run_leaves(finished: tuple[Tiny, Path]) -> None:
+    tiny, out = finished
+    assert {path.name for path in out.iterdir()} == RESULTS | {"pipeline_root"}
+    metrics = json.loads((out / "metrics.json").read_text())
+    for value in (metrics["blend"], metrics["members"]["m0"], metrics["members"]["m1"]):
+        assert len(value["folds"]) == 3
+        assert 0 <= value["oof"] <= 1
+    oof = pd.read_csv(out / "oof.csv", dtype={"id": str, "target": str})
+    assert oof.columns.tolist() == ["id", "target", *"0123456789", "fold"]
+    assert oof["id"].tolist() == [str(row) for row in range(1, 121)]
+    # The figures are those of the files beside them.
+    predicted = oof[list("0123456789")].to_numpy().argmax(axis=1)
+    assert metrics["blend"]["oof"] == pytest.approx((predicted == oof["target"].astype(int)).mean())
+    submission = pd.read_csv(out / "submission.csv")
+    answers = pd.read_csv(tiny.answers)
+    assert submission["ImageId"].tolist() == answers["ImageId"].tolist()
+    assert metrics["leaderboard"] == pytest.approx((submission["Label"] == answers["Label"]).mean())
+    folds = pd.read_csv(out / "folds.csv", dtype={"id": str})
+    assert folds["fold"].tolist() == oof["fold"].tolist()
+    # Real digits and tiny networks: far above chance is what shows that images and labels belong together.
+    assert metrics["blend"]["oof"] > 0.3
+
+
+def test_the_answers_are_nowhere_in_the_pipeline(finished: tuple[Tiny, Path]) -> None:
+    _, out = finished
+    assert not [path for path in (out / "pipeline_root").rglob("*.json") if "answers.csv" in path.read_text()]
+    assert "answers" not in (out / "kfold.yaml").read_text()
+
+
+def copy_of(finished: tuple[Tiny, Path], tmp_path: Path) -> tuple[Tiny, Path]:
+    """The finished run again, to change: cached paths are absolute, so it must be put back where it was."""
+    tiny, out = finished
+    for path in (tiny.folder, out):
+        shutil.copytree(path, tmp_path / path.name)
+    return tiny, out
+
+
+@pytest.fixture
+def again(finished: tuple[Tiny, Path], tmp_path: Path) -> Iterator[tuple[Tiny, Path]]:
+    """The finished run, put back as it was after the test."""
+    tiny, out = copy_of(finished, tmp_path)
+    yield tiny, out
+    for path in (tiny.folder, out):
+        shutil.rmtree(path)
+        shutil.copytree(tmp_path / path.name, path)
+
+
+def results(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in RESULTS}
+
+
+def test_nothing_changed_runs_nothing(again: tuple[Tiny, Path]) -> None:
+    tiny, out = again
+    before = results(out)
+    done = run(tiny, out)
+    assert started(done) == set()
+    assert said(done, "reused") == sorted([*STEPS, "train"])
+    assert results(out) == before
+
+
+def test_a_changed_parameter_runs_what_depends_on_it(again: tuple[Tiny, Path]) -> None:
+    tiny, out = again
+    tiny.toml.write_text(tiny.toml.read_text().replace('method = "weights"', 'method = "mean"'))
+    assert started(run(tiny, out)) == {"blend", "submission", "report"}
+    assert json.loads((out / "metrics.json").read_text())["blend"]["weights"] == {"m0": 0.5, "m1": 0.5}
+
+
+def test_a_changed_member_trains_that_member_alone(again: tuple[Tiny, Path]) -> None:
+    tiny, out = again
+    tiny.toml.write_text(tiny.toml.read_text().replace("rotation = 5", "rotation = 6"))
+    done = run(tiny, out)
+    assert started(done) == {"plan", "train", "blend", "submission", "report"}
+    assert said(done, "running").count("train") == 1
+    assert said(done, "reused").count("train") == 1
+
+
+def test_changed_bytes_of_an_input_run_what_depends_on_it(again: tuple[Tiny, Path]) -> None:
+    tiny, out = again
+    lines = tiny.sample.read_text().splitlines()
+    tiny.sample.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    assert started(run(tiny, out)) == {"submission"}
+    assert (out / "submission.csv").read_text().splitlines()[1].startswith("30,")
+    rows = tiny.train.read_text().splitlines()
+    rows[1], rows[2] = rows[2], rows[1]
+    tiny.train.write_text("\n".join(rows) + "\n")
+    assert started(run(tiny, out)) == STEPS - {"plan"}
+
+
+def test_changed_code_runs_what_depends_on_it(again: tuple[Tiny, Path], tmp_path: Path) -> None:
+    tiny, out = again
+    code = tmp_path / "code"
+    for package in ("pipelines", "components", "trainer"):
+        shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
+    assert started(run(tiny, out, code=code)) == set()
+    page = code / "components" / "report" / "page.html"
+    page.write_text(page.read_text().replace("Learning curves", "Curves of learning"))
+    assert started(run(tiny, out, code=code)) == {"report"}
+    assert "Curves of learning" in (out / "report.html").read_text()
+    weights = code / "components" / "blending" / "weights.py"
+    weights.write_text(weights.read_text() + "\n# changed\n")
+    assert started(run(tiny, out, code=code)) == {"blend", "submission", "report"}
+
+
+def test_the_same_seed_gives_the_same_bytes(finished: tuple[Tiny, Path], tmp_path: Path) -> None:
+    tiny, out = finished
+    other = tmp_path / "other"
+    assert started(run(tiny, other)) == STEPS
+    for name in ("oof.csv", "submission.csv", "folds.csv", "metrics.json"):
+        assert (other / name).read_bytes() == (out / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("row", "cell", "value", "words"),
+    [
+        (17, 0, "ten", "train.csv: row 17, column 'label': 'ten' is no class"),
+        (18, 3, "999", "train.csv: row 18, column 'pixel2': 999 is no whole number from 0 to 255"),
+    ],
+)
+def test_a_bad_cell_fails_the_step_in_its_own_words(
+    tiny: Tiny, tmp_path: Path, row: int, cell: int, value: str, words: str
+) -> None:
+    lines = tiny.train.read_text().splitlines()
+    cells = lines[row].split(",")
+    cells[cell] = value
+    lines[row] = ",".join(cells)
+    tiny.train.write_text("\n".join(lines) + "\n")
+    out = tmp_path / "out"
+    done = run(tiny, out, status=1)
+    assert f"step records failed: {tiny.folder}/{words}" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert {path.name for path in out.iterdir()} == {"pipeline_root"}
+
+
+def processes(text: str) -> list[int]:
+    """The processes whose command line or environment has `text`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if text.encode() in (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:  # it ended meanwhile
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds what a run started by /proc, which Linux has")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_a_stopped_run_leaves_no_process_and_no_result_and_goes_on(tmp_path: Path, number: int, status: int) -> None:
+    tiny = write_competition(tmp_path / "competition", members=1, epochs=500)
+    out = tmp_path / "out"
+    with subprocess.Popen(command(tiny, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if " epoch " in line:
+                break
+        # The events' path stands in the environment of all that the run started.
+        assert len(processes(f"{out}/pipeline_root")) >= 3
+        running.send_signal(number)
+        assert running.wait(timeout=60) == status
+    deadline = time.monotonic() + 30
+    while processes(f"{out}/pipeline_root") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert processes(f"{out}/pipeline_root") == []
+    assert {path.name for path in out.iterdir()} == {"pipeline_root"}
+    if number == signal.SIGKILL:
+        tiny.toml.write_text(tiny.toml.read_text().replace("epochs = 500", "epochs = 3"))
+        done = run(tiny, out)
+        # All that was finished before the kill is there, and the training that was killed runs anew.
+        assert started(done) == {"plan", "train", "blend", "submission", "report"}
+        assert {path.name for path in out.iterdir()} == RESULTS | {"pipeline_root"}
+
+
+def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    tiny = write_competition(tmp_path / "competition", members=1, epochs=500)
+    out = tmp_path / "out"
+    with subprocess.Popen(command(tiny, out), stdout=subprocess.PIPE, text=True, cwd=ROOT) as first:
+        assert first.stdout is not None
+        for line in first.stdout:
+            if "records" in line:
+                break
+        second = run(tiny, out, status=1)
+        assert "another run is working in" in second.stderr
+        first.send_signal(signal.SIGINT)
+        assert first.wait(timeout=60) == 130
+
+
+def test_a_step_that_is_killed_is_named(tmp_path: Path) -> None:
+    tiny = write_competition(tmp_path / "competition", members=1, epochs=500)
+    out = tmp_path / "out"
+    with subprocess.Popen(command(tiny, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if " epoch " in line:
+                break
+        events = [json.loads(line) for line in (out / "pipeline_root" / "events.jsonl").read_text().splitlines()]
+        os.kill(next(event["pid"] for event in events if event["event"] == "epoch"), signal.SIGKILL)
+        _, errors = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert "step train failed: its process was killed (out of memory?)" in errors
+    assert "Traceback" not in errors

@@ -1,0 +1,45 @@
+import pytest
+from conftest import Tiny
+
+from pipelines.preflight import check_files
+from trainer.competition import load
+from trainer.errors import CompetitionError, DataError
+
+
+def test_a_good_competition(tiny: Tiny) -> None:
+    assert check_files(load(tiny.toml), tiny.toml) == (120, 30)
+
+
+def test_every_missing_file_is_named_with_its_key(tiny: Tiny) -> None:
+    tiny.train.unlink()
+    tiny.answers.unlink()
+    with pytest.raises(CompetitionError) as caught:
+        check_files(load(tiny.toml), tiny.toml)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{tiny.toml}: data.train = ")
+    assert first.endswith("train.csv': no such file")
+    assert "leaderboard.answers" in second
+
+
+def test_a_column_that_is_not_there(tiny: Tiny) -> None:
+    tiny.toml.write_text(tiny.toml.read_text().replace('target = "label"', 'target = "digit"'))
+    with pytest.raises(DataError, match="train.csv: no column 'digit'"):
+        check_files(load(tiny.toml), tiny.toml)
+
+
+def test_another_size(tiny: Tiny) -> None:
+    tiny.toml.write_text(tiny.toml.read_text().replace("size = 8", "size = 28"))
+    with pytest.raises(CompetitionError, match=r"records.size = 28: the images of .*train.csv are 8 × 8: set it to 8"):
+        check_files(load(tiny.toml), tiny.toml)
+
+
+def test_sample_ids_that_are_not_the_test_images(tiny: Tiny) -> None:
+    tiny.sample.write_text(tiny.sample.read_text().replace("\n30,0", "\n31,0"))
+    with pytest.raises(DataError, match=r"sample.csv: row 30, column 'ImageId': id '31' is no image of .*test.csv"):
+        check_files(load(tiny.toml), tiny.toml)
+
+
+def test_an_id_twice_in_the_sample(tiny: Tiny) -> None:
+    tiny.sample.write_text(tiny.sample.read_text() + "7,0\n")
+    with pytest.raises(DataError, match="row 31, column 'ImageId': id '7' is already in row 7"):
+        check_files(load(tiny.toml), tiny.toml)

@@ -1,0 +1,20 @@
+from pipelines.results import score_table
+
+METRICS = {
+    "metric": "accuracy",
+    "blend": {"method": "mean", "oof": 0.97, "folds": [0.96, 0.98]},
+    "members": {"cnn": {"oof": 0.95, "folds": [0.94, 0.96]}},
+}
+
+
+def test_the_table_has_every_fold_and_member() -> None:
+    assert score_table(METRICS).splitlines() == [
+        "accuracy                 fold 0  fold 1  out of fold",
+        "cnn                      0.9400  0.9600       0.9500",
+        "blend by mean, nested    0.9600  0.9800       0.9700",
+    ]
+
+
+def test_cross_validation_stands_beside_the_leaderboard() -> None:
+    last = score_table({**METRICS, "leaderboard": 0.981}).splitlines()[-1]
+    assert last == "cross-validation 0.9700   leaderboard 0.9810 (withheld answers)"

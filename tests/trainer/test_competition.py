@@ -1,0 +1,124 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer import competition
+from trainer.competition import Competition, Folds, Member, load, parse
+from trainer.errors import CompetitionError
+
+DIGITS = Path(__file__).resolve().parents[2] / "pipelines" / "competitions" / "digits.toml"
+
+
+def broken(tiny: Tiny, old: str, new: str) -> str:
+    """The error of the small competition with one line changed."""
+    text = tiny.toml.read_text()
+    assert old in text
+    tiny.toml.write_text(text.replace(old, new, 1))
+    with pytest.raises(CompetitionError) as caught:
+        load(tiny.toml)
+    return str(caught.value)
+
+
+def test_the_demo_file_is_good() -> None:
+    loaded = load(DIGITS)
+    assert loaded.name == "digits"
+    assert [member.name for member in loaded.members] == ["cnn", "cnn-deep"]
+    assert Path(loaded.data.train).is_absolute()
+    assert ".." not in loaded.data.train
+
+
+def test_paths_are_relative_to_the_file(tiny: Tiny) -> None:
+    loaded = load(tiny.toml)
+    assert loaded.data.train == str(tiny.train.resolve())
+    assert loaded.submission.sample == str(tiny.sample.resolve())
+    assert loaded.leaderboard.answers == str(tiny.answers.resolve())
+
+
+def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
+    arguments = load(tiny.toml).pipeline_arguments()
+    assert "answers" not in json.dumps(arguments)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("seed = 7", "sede = 7", ["tiny.toml: sede is no known key", "did you mean 'seed'"]),
+        ("count = 3", "count = 1", ["folds.count = 1", "a whole number from 2 to 50"]),
+        ("count = 3", 'count = "3"', ["folds.count = '3'", "a whole number"]),
+        ("count = 3", "count = true", ["folds.count = True"]),
+        ("epochs = 12", "epochs = 2.5", ["members[0].epochs = 2.5", "from 1 to 10000"]),
+        ("\nepochs = 12", "", ["members[0].epochs is missing"]),
+        ('metric = "accuracy"', 'metric = "auc"', ["metric = 'auc'", "'accuracy', 'macro_f1', 'log_loss'"]),
+        ('source = "pixels"', 'source = "folders"', ["data.source = 'folders'", "'pixels'"]),
+        ('name = "m1"', 'name = "m0"', ["members has more than one member named 'm0'"]),
+        ('name = "m1"', 'name = "M 1"', ["members[1].name = 'M 1'"]),
+        ("strides = [2, 1]", "strides = [2]", ["members[0].strides has 1 values and filters has 2"]),
+        ("strides = [2, 1]", "strides = [2, 9]", ["members[0].strides[1] = 9"]),
+        ("strides = [2, 1]", "strides = 2", ["members[0].strides = 2", "a list"]),
+        ("warmup_epochs = 0.5", "warmup_epochs = 12", ["members[0].warmup_epochs = 12", "below epochs = 12"]),
+        ("folds_per_task = 3", "folds_per_task = 4", ["train.folds_per_task = 4", "at most folds.count = 3"]),
+        ("rotation = 0", "rotation = nan", ["members[0].augment.rotation = nan"]),
+        ("rotation = 0", "rotate = 0", ["members[0].augment.rotate is no known key", "'rotation'"]),
+        ("classes = ['0',", "classes = ['1',", ["classes names '1' more than once"]),
+        ("classes = ['0',", "classes = ['fold',", ["classes has 'fold'", "rename the class"]),
+        ("[folds]", "[[folds]]", ["folds = [{'count': 3}]", "a table of keys"]),
+        ("seed = 7", "seed = ", ["not valid TOML", "line 5"]),
+    ],
+)
+def test_what_is_wrong_is_named(tiny: Tiny, old: str, new: str, words: list[str]) -> None:
+    message = broken(tiny, old, new)
+    for word in ["tiny.toml", *words]:
+        assert word in message
+
+
+def test_every_problem_is_told_at_once(tiny: Tiny) -> None:
+    tiny.toml.write_text(tiny.toml.read_text().replace("count = 3", "count = 1").replace("seed = 7", "sede = 7"))
+    with pytest.raises(CompetitionError) as caught:
+        load(tiny.toml)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_file_that_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(CompetitionError, match="no such competition file"):
+        load(tmp_path / "none.toml")
+    with pytest.raises(CompetitionError, match="cannot be read: Is a directory"):
+        load(tmp_path)
+    (tmp_path / "latin.toml").write_bytes(b'name = "\xe9"')
+    with pytest.raises(CompetitionError, match="not UTF-8 text"):
+        load(tmp_path / "latin.toml")
+
+
+def test_whole_floats_are_integers_again(tiny: Tiny) -> None:
+    # kfp hands every number inside a dictionary or list over as a double.
+    members = load(tiny.toml).members
+    carried = json.loads(json.dumps(dataclasses.asdict(members[0])), parse_int=float)
+    assert parse(Member, carried, "member") == members[0]
+
+
+@given(st.integers(2, 50))
+def test_folds_survive_the_trip(count: int) -> None:
+    assert parse(Folds, {"count": float(count)}, "folds").count == count
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from([f.name for f in dataclasses.fields(Competition)]) | st.text(max_size=8)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=8))
+def test_nonsense_is_an_error_and_never_a_crash(table: dict[str, object]) -> None:
+    with pytest.raises(CompetitionError, match=r"^file: "):
+        parse(Competition, table, "file")
+
+
+def test_every_section_of_the_file_has_a_docstring() -> None:
+    for name in ("Data", "Records", "Folds", "Train", "Member", "Augment", "Blend", "Submission", "Leaderboard"):
+        assert getattr(competition, name).__doc__.startswith("`[")

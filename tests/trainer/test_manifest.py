@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from trainer.errors import IntegrityError
+from trainer.manifest import MANIFEST, read_manifest, whole_file, write_json, write_manifest
+
+
+def test_a_file_is_there_only_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "file.txt"
+    with pytest.raises(RuntimeError), whole_file(target) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert list(target.parent.iterdir()) == []
+    with whole_file(target) as partial:
+        partial.write_text("whole")
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert [path.name for path in target.parent.iterdir()] == ["file.txt"]
+
+
+def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), whole_file(target) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+
+
+def test_json_holds_no_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "x.json", {"score": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "a.bin").write_bytes(b"123")
+    (tmp_path / "b.bin").write_bytes(b"456")
+    write_manifest(tmp_path, {"size": 8})
+    return tmp_path
+
+
+def test_a_whole_folder_reads_back(folder: Path) -> None:
+    assert read_manifest(folder) == {"size": 8}
+
+
+def test_damage_is_named(folder: Path) -> None:
+    (folder / "b.bin").write_bytes(b"457")
+    with pytest.raises(IntegrityError, match="b.bin: not the file"):
+        read_manifest(folder)
+    (folder / "b.bin").unlink()
+    with pytest.raises(IntegrityError, match="b.bin: missing"):
+        read_manifest(folder)
+    (folder / MANIFEST).write_text("{")
+    with pytest.raises(IntegrityError, match="not JSON"):
+        read_manifest(folder)
+    (folder / MANIFEST).unlink()
+    with pytest.raises(IntegrityError, match="no manifest.json"):
+        read_manifest(folder)

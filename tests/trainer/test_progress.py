@@ -1,0 +1,68 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from trainer import progress
+from trainer.errors import DataError
+
+
+def events(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_step_tells_start_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv(progress.EVENTS_VARIABLE, str(tmp_path / "events"))
+    with progress.step("folds"):
+        progress.tell("note", "folds", "5 folds")
+    assert [event["event"] for event in events(tmp_path / "events")] == ["start", "note", "done"]
+    assert "[folds] 5 folds" in capsys.readouterr().out
+
+
+def test_without_a_launcher_there_are_only_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv(progress.EVENTS_VARIABLE, raising=False)
+    with progress.step("folds"):
+        pass
+    assert capsys.readouterr().out.splitlines()[0] == "[folds] started"
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "has_tail"),
+    [(DataError("train.csv: row 3"), "train.csv: row 3", False), (KeyError("x"), "KeyError: 'x'", True)],
+)
+def test_an_error_is_told_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str, has_tail: bool
+) -> None:
+    monkeypatch.setenv(progress.EVENTS_VARIABLE, str(tmp_path / "events"))
+    with pytest.raises(type(error)), progress.step("records"):
+        raise error
+    told = events(tmp_path / "events")[-1]
+    assert (told["event"], told["step"], told["message"]) == ("error", "records", message)
+    assert bool(told["tail"]) is has_tail
+
+
+def test_a_process_ends_with_its_launcher() -> None:
+    launcher = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    code = "from trainer.progress import follow_launcher; import time; follow_launcher(); print('up', flush=True); time.sleep(60)"
+    follower = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, progress.LAUNCHER_VARIABLE: str(launcher.pid)},
+        stdout=subprocess.PIPE,
+    )
+    assert follower.stdout is not None
+    with follower.stdout, launcher.stdin:  # type: ignore[union-attr]
+        assert follower.stdout.readline() == b"up\n"
+        time.sleep(1)
+        assert follower.poll() is None
+        launcher.kill()
+        launcher.wait()
+        assert follower.wait(timeout=20) == 70
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.4, "59s"), (185, "3m05s"), (7800, "2h10m")])
+def test_clock(seconds: float, text: str) -> None:
+    assert progress.clock(seconds) == text
