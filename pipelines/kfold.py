@@ -27,15 +27,12 @@ STEPS = {
 }
 CODE_VARIABLE = "FOLDLINE_CODE"
 
-Outputs = NamedTuple(
-    "Outputs",
-    [
-        ("folds", dsl.Dataset),
-        ("blended", dsl.Dataset),
-        ("submission", dsl.Dataset),
-        ("report", dsl.HTML),
-    ],
-)
+
+class Outputs(NamedTuple):
+    folds: dsl.Dataset
+    blended: dsl.Dataset
+    submission: dsl.Dataset
+    report: dsl.HTML
 
 
 def kfold(code: Mapping[str, str] | None = None) -> Any:
@@ -53,15 +50,15 @@ def kfold(code: Mapping[str, str] | None = None) -> Any:
     def kfold_pipeline(
         name: str,
         metric: str,
-        classes: list,  # type: ignore[type-arg]
+        classes: list,
         seed: int,
-        data: dict,  # type: ignore[type-arg]
-        records: dict,  # type: ignore[type-arg]
-        folds: dict,  # type: ignore[type-arg]
-        train: dict,  # type: ignore[type-arg]
-        members: list,  # type: ignore[type-arg]
-        blend: dict,  # type: ignore[type-arg]
-        submission: dict,  # type: ignore[type-arg]
+        data: dict,
+        records: dict,
+        folds: dict,
+        train: dict,
+        members: list,
+        blend: dict,
+        submission: dict,
         source_digest: str = "",
         sample_digest: str = "",
     ) -> Outputs:

@@ -22,7 +22,7 @@ from pipelines import fingerprint
 from trainer.accelerator import THREADS_VARIABLE
 from trainer.competition import Competition
 from trainer.errors import RunError
-from trainer.manifest import whole_file, write_json
+from trainer.manifest import write_json
 from trainer.progress import EVENTS_VARIABLE, LAUNCHER_VARIABLE, follow_launcher, tell
 
 PIPELINE_ROOT = "pipeline_root"

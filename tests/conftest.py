@@ -49,7 +49,9 @@ def write_competition(folder: Path, *, train: int = 120, test: int = 30, members
     write_pixels(tiny.test, images[train:])
     tiny.sample.write_text("ImageId,Label\n" + "".join(f"{row},0\n" for row in range(1, test + 1)))
     tiny.answers.write_text("ImageId,Label\n" + "".join(f"{row},{label}\n" for row, label in enumerate(labels[train:], 1)))
-    recipe = f"filters = [8, 16]\nstrides = [2, 1]\nlearning_rate = 0.01\nepochs = {epochs}\nwarmup_epochs = 0.5\nbatch_size = 16\n"
+    recipe = (
+        f"filters = [8, 16]\nstrides = [2, 1]\nlearning_rate = 0.01\nepochs = {epochs}\nwarmup_epochs = 0.5\nbatch_size = 16\n"
+    )
     tiny.toml.write_text(
         f"""name = "tiny"
 task = "multiclass"
@@ -104,7 +106,5 @@ def records_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("records")
     competition = load(write_competition(folder / "competition").toml)
-    convert(
-        competition.data, competition.records, classes=competition.classes, source_digest="digest", out=folder / "records"
-    )
+    convert(competition.data, competition.records, classes=competition.classes, source_digest="digest", out=folder / "records")
     return folder / "records"

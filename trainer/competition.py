@@ -236,7 +236,7 @@ def parse(section: type[Section], table: Mapping[str, Any], origin: str) -> Sect
     value = _section(section, table, "", problems)
     if problems:
         raise CompetitionError("\n".join(f"{origin}: {key} {message}" for key, message in problems))
-    return value  # type: ignore[return-value]  # None only where there are problems
+    return value
 
 
 def _section(section: type, table: object, where: str, problems: list[Problem]) -> Any:

@@ -1,10 +1,10 @@
 """What can go wrong, as a tree: each error's text says which file, key, row or id, and what to do.
 
-    FoldlineError
-    ├── CompetitionError   the competition file (or a pipeline parameter) says something impossible
-    ├── DataError          the user's images or tables are not what the competition file says they are
-    ├── IntegrityError     an artifact of an earlier step is missing, damaged or half-written
-    └── RunError           a step of a pipeline run failed
+FoldlineError
+├── CompetitionError   the competition file (or a pipeline parameter) says something impossible
+├── DataError          the user's images or tables are not what the competition file says they are
+├── IntegrityError     an artifact of an earlier step is missing, damaged or half-written
+└── RunError           a step of a pipeline run failed
 """
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from trainer import accelerator, tables
-from trainer.competition import Member, Metric
+from trainer.competition import Member
 from trainer.manifest import read_manifest, whole_file, write_manifest
 from trainer.metrics import score
 from trainer.progress import clock, tell
@@ -31,7 +31,7 @@ def train_folds(
     folds_table: str | Path,
     statistics: str | Path,
     classes: Sequence[str],
-    metric: Metric,
+    metric: str,
     seed: int,
     out: str | Path,
 ) -> None:

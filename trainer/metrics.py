@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trainer.competition import METRICS, Metric
+from trainer.competition import METRICS
+from trainer.errors import CompetitionError
 
 # True where a larger score is the better one.
 HIGHER_IS_BETTER: dict[str, bool] = {"accuracy": True, "macro_f1": True, "log_loss": False}
 
 
-def score(metric: Metric, targets: np.ndarray, probabilities: np.ndarray) -> float:
+def score(metric: str, targets: np.ndarray, probabilities: np.ndarray) -> float:
     """The score of `probabilities` on `targets`, over all rows at once.
 
     Args:
@@ -20,7 +21,7 @@ def score(metric: Metric, targets: np.ndarray, probabilities: np.ndarray) -> flo
         probabilities: (n, classes) values in 0 to 1, each row summing to 1.
 
     Raises:
-        ValueError: an unknown metric.
+        CompetitionError: an unknown metric.
     """
     scorers: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
         "accuracy": _accuracy,
@@ -28,7 +29,7 @@ def score(metric: Metric, targets: np.ndarray, probabilities: np.ndarray) -> flo
         "log_loss": _log_loss,
     }
     if metric not in scorers:
-        raise ValueError(f"metric {metric!r}: one of {', '.join(METRICS)}")
+        raise CompetitionError(f"metric = {metric!r}: must be one of {', '.join(METRICS)}")
     return float(scorers[metric](targets, probabilities))
 
 

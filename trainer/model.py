@@ -20,7 +20,9 @@ class Standardize(keras.layers.Layer):
         return (pixels - self.mean) / self.std
 
 
-def build(member: Member, *, classes: int, size: int, channels: int, mean: np.ndarray, std: np.ndarray, seed: int) -> keras.Model:
+def build(
+    member: Member, *, classes: int, size: int, channels: int, mean: np.ndarray, std: np.ndarray, seed: int
+) -> keras.Model:
     """A freshly initialised network from pixels to logits.
 
     Args:

@@ -27,14 +27,14 @@ _SHARD = re.compile(r"([a-z]+)(\d+)-(\d+)\.tfrec")
 
 
 class ShardName(NamedTuple):
-    """`train00-2071.tfrec`: the split, the shard's index in it, and how many records it holds."""
+    """`train00-2071.tfrec`: the split, the shard's number in it, and how many records it holds."""
 
     split: str
-    index: int
-    count: int
+    number: int
+    records: int
 
     def __str__(self) -> str:
-        return f"{self.split}{self.index:02d}-{self.count}.tfrec"
+        return f"{self.split}{self.number:02d}-{self.records}.tfrec"
 
     @classmethod
     def parse(cls, name: str) -> "ShardName":
@@ -96,7 +96,7 @@ def read_shard(path: str | Path) -> Iterator[bytes]:
             the text has the shard and the byte offset of the record.
     """
     path = Path(path)
-    expected = ShardName.parse(path.name).count
+    expected = ShardName.parse(path.name).records
     count = 0
     with open(path, "rb") as stream:
         while head := stream.read(12):

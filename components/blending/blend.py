@@ -9,7 +9,7 @@ import pandas as pd
 
 from components.blending import weights
 from trainer import tables
-from trainer.competition import Blend, Metric
+from trainer.competition import Blend
 from trainer.errors import IntegrityError
 from trainer.manifest import read_manifest, write_json, write_manifest
 from trainer.metrics import score
@@ -24,7 +24,7 @@ def blend(
     folds_table: str | Path,
     blend: Blend,
     classes: Sequence[str],
-    metric: Metric,
+    metric: str,
     out: str | Path,
 ) -> dict[str, Any]:
     """Blend the members, score each and the blend, and write the final tables.
@@ -59,7 +59,7 @@ def blend(
     fitted = weights.fit_weights(out_of_fold, targets)
     honest = {"mean": weights.combine(out_of_fold, mean), "weights": weights.nested(out_of_fold, targets, fold)}
     chosen = {"mean": mean, "weights": fitted}[blend.method]
-    metrics = {
+    metrics: dict[str, Any] = {
         "metric": metric,
         "blend": {
             "method": blend.method,
@@ -73,7 +73,9 @@ def blend(
     final = first[["id", "target", "fold"]].copy()
     final[list(classes)] = honest[blend.method].astype(np.float32)
     tables.write_parquet(out / tables.OOF, final)
-    tables.write_csv(out / tables.OOF_CSV, final[["id", "target", *classes, "fold"]].assign(target=[classes[t] for t in targets]))
+    tables.write_csv(
+        out / tables.OOF_CSV, final[["id", "target", *classes, "fold"]].assign(target=[classes[t] for t in targets])
+    )
     predictions = next(iter(test.values()))[["id"]].copy()
     predictions[list(classes)] = weights.combine(on_test, chosen).astype(np.float32)
     tables.write_parquet(out / tables.TEST, predictions)
@@ -86,7 +88,7 @@ def blend(
     return metrics
 
 
-def _scores(metric: Metric, targets: np.ndarray, probabilities: np.ndarray, fold: np.ndarray) -> dict[str, Any]:
+def _scores(metric: str, targets: np.ndarray, probabilities: np.ndarray, fold: np.ndarray) -> dict[str, Any]:
     """`oof`: the score of all rows; `folds`: that of each fold's rows, in the order of the folds."""
     each = [score(metric, targets[fold == k], probabilities[fold == k]) for k in np.unique(fold)]
     return {"oof": score(metric, targets, probabilities), "folds": each}
@@ -138,5 +140,7 @@ def _in_order(member: str, rows: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFr
     joined[["target", "fold"]] = joined[["target", "fold"]].astype(np.int64)
     different = np.flatnonzero(joined["fold"].to_numpy() != folds["fold"].to_numpy())
     if len(different):
-        raise IntegrityError(f"member {member!r}: id {joined['id'][different[0]]!r} was predicted for another fold than its own")
+        raise IntegrityError(
+            f"member {member!r}: id {joined['id'][different[0]]!r} was predicted for another fold than its own"
+        )
     return joined

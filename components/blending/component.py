@@ -11,8 +11,8 @@ from components import LIGHT_IMAGE
 def blend(
     predictions: dsl.Input[List[dsl.Model]],  # noqa: UP006
     folds: dsl.Input[dsl.Dataset],
-    blend: dict,  # type: ignore[type-arg]
-    classes: list,  # type: ignore[type-arg]
+    blend: dict,
+    classes: list,
     metric: str,
     blended: dsl.Output[dsl.Dataset],
     scores: dsl.Output[dsl.Metrics],

@@ -44,7 +44,7 @@ def audit(train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequenc
     warnings = [
         f"class {classes[index]!r} is missing in {int((table[:, index] == 0).sum())} of {count} folds: "
         f"it has {int(table[:, index].sum())} images"
-        for index in np.flatnonzero((table == 0).any(axis=0))
+        for index in np.flatnonzero((table == 0).any(axis=0)).tolist()
     ]
     return {
         "images_a_fold": sizes.tolist(),

@@ -8,8 +8,8 @@ from components import LIGHT_IMAGE
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def folds(
     images: dsl.Input[dsl.Dataset],
-    folds: dict,  # type: ignore[type-arg]
-    classes: list,  # type: ignore[type-arg]
+    folds: dict,
+    classes: list,
     seed: int,
     table: dsl.Output[dsl.Dataset],
     audit: dsl.Output[dsl.Artifact],

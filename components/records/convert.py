@@ -1,8 +1,9 @@
 """Write the images of a competition as TFRecord shards, with the examples table and the manifest."""
 
 import hashlib
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +33,17 @@ def convert(data: Data, records: Records, *, classes: Sequence[str], source_dige
         DataError: a file is missing or not what `data` says; a label is no class; a class has no image at all.
     """
     out = Path(out)
+    index_of = {name: index for index, name in enumerate(classes)}
+
+    def target_of(image: pixels.Image) -> int:
+        if image.label not in index_of:
+            where = f"{data.train}: row {image.id}, column {data.target!r}"
+            raise DataError(f"{where}: {image.label!r} is no class; classes are {', '.join(classes)}")
+        return index_of[image.label]
+
     rows: list[dict[str, object]] = []
-    channels = 1
-    for split, path, target in (("train", data.train, data.target), ("test", data.test, None)):
-        length = pixels.side(path, target=target)
-        if length != records.size:
-            raise DataError(f"{path}: images of {length} × {length}, but records.size = {records.size}: set it to {length}")
-        rows += _write_split(out, split, pixels.images(path, target=target), path, data, records, classes)
+    rows += _write_split(out, "train", _images(data.train, data.target, records), target_of, records)
+    rows += _write_split(out, "test", _images(data.test, None, records), lambda image: -1, records)
     examples = pd.DataFrame(rows)
     seen = set(examples["target"][examples["split"] == "train"])
     for index, name in enumerate(classes):
@@ -46,65 +51,55 @@ def convert(data: Data, records: Records, *, classes: Sequence[str], source_dige
             raise DataError(f"{data.train}: no image of class {name!r}: take it out of `classes`, or add images of it")
     tables.write_parquet(out / tables.EXAMPLES, examples)
     counts = Counter(examples["split"])
-    about = {"size": records.size, "channels": channels, "source_digest": source_digest, "images": dict(counts)}
+    about = {"size": records.size, "channels": 1, "source_digest": source_digest, "images": dict(counts)}
     write_manifest(out, about)
     tell("note", "records", f"{counts['train']} train and {counts['test']} test images of {records.size} × {records.size}")
 
 
+def _images(path: str, target: str | None, records: Records) -> Iterator[pixels.Image]:
+    """The images of one file, whose size is checked first."""
+    side = pixels.side(path, target=target)
+    if side != records.size:
+        raise DataError(f"{path}: images of {side} × {side}, but records.size = {records.size}: set it to {side}")
+    return pixels.images(path, target=target)
+
+
 def _write_split(
-    out: Path,
-    split: str,
-    images: Iterable[pixels.Image],
-    path: str,
-    data: Data,
-    records: Records,
-    classes: Sequence[str],
+    out: Path, split: str, images: Iterable[pixels.Image], target_of: Callable[[pixels.Image], int], records: Records
 ) -> list[dict[str, object]]:
-    """Write the shards of one split; a row of the examples table an image."""
-    index_of = {name: index for index, name in enumerate(classes)}
+    """Write the shards of one split; a row of the examples table an image. One shard is in memory at once."""
     rows: list[dict[str, object]] = []
-    pending: list[dict[str, bytes | int | float]] = []
-
-    def flush() -> None:
-        name = str(ShardName(split, shard_index, len(pending)))
-        write_shard(out / name, pending)
-        for row in rows[len(rows) - len(pending) :]:
-            row["shard"] = name
-        pending.clear()
-
-    shard_index = 0
-    for image in images:
-        target = -1
-        if split == "train":
-            if image.label not in index_of:
-                raise DataError(
-                    f"{path}: row {image.id}, column {data.target!r}: {image.label!r} is no class; classes are {', '.join(classes)}"
-                )
-            target = index_of[image.label]
-        jpeg = simplejpeg.encode_jpeg(image.pixels, quality=records.quality, colorspace="GRAY", colorsubsampling="Gray")
-        features: dict[str, bytes | int | float] = {"image": jpeg, "image_name": image.id.encode()}
-        if target >= 0:
-            features["target"] = target
-        wide = image.pixels.astype(np.int64)
-        rows.append(
-            {
-                "id": image.id,
-                "split": split,
-                "target": target,
-                "shard": "",
-                "row": len(pending),
-                "width": image.pixels.shape[1],
-                "height": image.pixels.shape[0],
-                "bytes": len(jpeg),
-                "sha256": hashlib.sha256(image.pixels.tobytes()).hexdigest(),
-                "sum_c": wide.sum(axis=(0, 1)).tolist(),
-                "sumsq_c": (wide * wide).sum(axis=(0, 1)).tolist(),
-            }
-        )
-        pending.append(features)
-        if len(pending) == records.shard_images:
-            flush()
-            shard_index += 1
-    if pending:
-        flush()
+    images = iter(images)
+    number = 0
+    while shard := list(itertools.islice(images, records.shard_images)):
+        name = ShardName(split, number, len(shard))
+        targets = [target_of(image) for image in shard]
+        jpegs = [
+            simplejpeg.encode_jpeg(image.pixels, quality=records.quality, colorspace="GRAY", colorsubsampling="Gray")
+            for image in shard
+        ]
+        write_shard(out / str(name), map(_features, shard, jpegs, targets))
+        for row, (image, jpeg, target) in enumerate(zip(shard, jpegs, targets, strict=True)):
+            rows.append({"split": split, "target": target, "shard": str(name), "row": row, **_described(image, jpeg)})
+        number += 1
     return rows
+
+
+def _features(image: pixels.Image, jpeg: bytes, target: int) -> dict[str, bytes | int | float]:
+    """What a record holds; `target` only where there is a label."""
+    features: dict[str, bytes | int | float] = {"image": jpeg, "image_name": image.id.encode()}
+    return features if target < 0 else {**features, "target": target}
+
+
+def _described(image: pixels.Image, jpeg: bytes) -> dict[str, object]:
+    """What the examples table says of an image by itself."""
+    wide = image.pixels.astype(np.int64)
+    return {
+        "id": image.id,
+        "width": image.pixels.shape[1],
+        "height": image.pixels.shape[0],
+        "bytes": len(jpeg),
+        "sha256": hashlib.sha256(image.pixels.tobytes()).hexdigest(),
+        "sum_c": wide.sum(axis=(0, 1)).tolist(),
+        "sumsq_c": (wide * wide).sum(axis=(0, 1)).tolist(),
+    }

@@ -88,9 +88,12 @@ def images(path: str | Path, *, target: str | None) -> Iterator[Image]:
 def _chunks(path: str | Path, target: str | None):  # type: ignore[no-untyped-def]  # an iterator of DataFrames
     import pandas as pd
 
-    with warnings.catch_warnings(), pd.read_csv(
-        path, chunksize=_ROWS_AT_A_TIME, dtype={target: str} if target else None, keep_default_na=False, index_col=False
-    ) as chunks:
+    with (
+        warnings.catch_warnings(),
+        pd.read_csv(
+            path, chunksize=_ROWS_AT_A_TIME, dtype={target: str} if target else None, keep_default_na=False, index_col=False
+        ) as chunks,
+    ):
         # pandas only warns of rows longer than the header, and drops what is too much.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         yield from chunks

@@ -12,7 +12,7 @@ def report(
     images: dsl.Input[dsl.Dataset],
     statistics: dsl.Input[dsl.Artifact],
     audit: dsl.Input[dsl.Artifact],
-    classes: list,  # type: ignore[type-arg]
+    classes: list,
     metric: str,
     seed: int,
     page: dsl.Output[dsl.HTML],

@@ -13,7 +13,6 @@ import pandas as pd
 
 from components.report import plots
 from trainer import tables
-from trainer.competition import Metric
 from trainer.manifest import read_manifest, whole_file
 from trainer.metrics import HIGHER_IS_BETTER
 from trainer.progress import tell
@@ -45,7 +44,7 @@ def write_report(
     statistics: str | Path,
     audit: str | Path,
     classes: Sequence[str],
-    metric: Metric,
+    metric: str,
     seed: int,
     out: str | Path,
 ) -> None:

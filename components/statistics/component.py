@@ -9,7 +9,7 @@ from components import LIGHT_IMAGE
 def statistics(
     images: dsl.Input[dsl.Dataset],
     folds: dsl.Input[dsl.Dataset],
-    classes: list,  # type: ignore[type-arg]
+    classes: list,
     statistics: dsl.Output[dsl.Artifact],
 ) -> None:
     """Exact pooled pixel statistics of each split and of each fold's training images."""

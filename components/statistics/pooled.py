@@ -32,7 +32,7 @@ def statistics(records: str | Path, folds_table: str | Path, *, classes: Sequenc
     examples = tables.read_examples(records)
     train = examples[examples["split"] == "train"]
     fold = tables.fold_of(train, tables.read_folds(folds_table))
-    result = {
+    result: dict[str, Any] = {
         "splits": {split: pooled(examples[examples["split"] == split]) for split in ("train", "test")},
         "folds": {str(left_out): pooled(train[fold != left_out]) for left_out in sorted(set(fold.tolist()))},
         "class_counts": {name: int((train["target"] == index).sum()) for index, name in enumerate(classes)},

@@ -8,8 +8,8 @@ from components import LIGHT_IMAGE
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def submission(
     blended: dsl.Input[dsl.Dataset],
-    submission: dict,  # type: ignore[type-arg]
-    classes: list,  # type: ignore[type-arg]
+    submission: dict,
+    classes: list,
     sample_digest: str,
     csv: dsl.Output[dsl.Dataset],
 ) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from components.submission.sample import Sample, check_ids, read, read_two_columns
 from trainer import tables
-from trainer.competition import Metric, Submission
+from trainer.competition import Submission
 from trainer.errors import DataError
 from trainer.manifest import read_manifest, whole_file
 from trainer.metrics import score
@@ -59,7 +59,7 @@ def check_probabilities(probabilities: np.ndarray, sample: Sample) -> None:
         )
 
 
-def score_answers(submission: str | Path, answers: str | Path, *, classes: Sequence[str], metric: Metric) -> float | None:
+def score_answers(submission: str | Path, answers: str | Path, *, classes: Sequence[str], metric: str) -> float | None:
     """The score of a submission file against a file of the same form with the truth in it, as a leaderboard would take it.
 
     Returns:

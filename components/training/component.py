@@ -6,7 +6,7 @@ from components import LIGHT_IMAGE, TRAINING_IMAGE
 
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
-def plan(members: list, folds: dict, train: dict) -> list:  # type: ignore[type-arg]
+def plan(members: list, folds: dict, train: dict) -> list:
     """The list of training tasks that the loop runs over."""
     from components.training.plan import plan as plan_tasks
     from trainer.competition import Folds, Member, Train, parse
@@ -19,11 +19,11 @@ def plan(members: list, folds: dict, train: dict) -> list:  # type: ignore[type-
 
 @dsl.component(base_image=TRAINING_IMAGE, packages_to_install=[], install_kfp_package=False)
 def train(
-    task: dict,  # type: ignore[type-arg]
+    task: dict,
     images: dsl.Input[dsl.Dataset],
     folds: dsl.Input[dsl.Dataset],
     statistics: dsl.Input[dsl.Artifact],
-    classes: list,  # type: ignore[type-arg]
+    classes: list,
     metric: str,
     seed: int,
     predictions: dsl.Output[dsl.Model],

@@ -43,14 +43,14 @@ def started(done: subprocess.CompletedProcess[str]) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tiny, Path]]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, Path]:
     """A finished run that the tests below copy from. A path with "python3" in it is one that kfp would rewrite."""
     folder = tmp_path_factory.mktemp("python3-run")
     tiny = write_competition(folder / "competition")
     done = run(tiny, folder / "out")
     assert started(done) == STEPS
     assert said(done, "reused") == []
-    yield tiny, folder / "out"
+    return tiny, folder / "out"
 
 
 def test_what_a_run_leaves(finished: tuple[Tiny, Path]) -> None:

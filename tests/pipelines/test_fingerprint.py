@@ -17,9 +17,17 @@ def reached(step: str) -> set[str]:
     ("step", "inside", "outside"),
     [
         ("records", {"components/records/pixels.py", "trainer/records.py", "trainer/errors.py"}, {"trainer/fit.py"}),
-        ("train", {"trainer/fit.py", "trainer/model.py", "trainer/backbones.py", "trainer/augment.py"}, {"components/folds/assign.py"}),
+        (
+            "train",
+            {"trainer/fit.py", "trainer/model.py", "trainer/backbones.py", "trainer/augment.py"},
+            {"components/folds/assign.py"},
+        ),
         ("plan", {"components/training/plan.py"}, {"trainer/fit.py", "components/training/component.py"}),
-        ("report", {"components/report/page.html", "components/report/plots.py"}, {"trainer/fit.py", "components/records/pixels.py"}),
+        (
+            "report",
+            {"components/report/page.html", "components/report/plots.py"},
+            {"trainer/fit.py", "components/records/pixels.py"},
+        ),
         ("blend", {"components/blending/weights.py", "trainer/metrics.py"}, {"trainer/fit.py"}),
     ],
 )

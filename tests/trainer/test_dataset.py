@@ -55,9 +55,7 @@ def test_unlabelled_images_have_labels_of_noughts(records_folder: Path) -> None:
 
 
 def all_batches(images: dataset.Images, rows: np.ndarray, augment: Augment, epochs: int = 2, seed: int = 5, threads: int = 2):
-    made = dataset.training_batches(
-        images, rows, augment=augment, batch_size=16, epochs=epochs, seed=seed, threads=threads
-    )
+    made = dataset.training_batches(images, rows, augment=augment, batch_size=16, epochs=epochs, seed=seed, threads=threads)
     return [(pixels.numpy(), labels.numpy()) for pixels, labels in made]
 
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from trainer.competition import METRICS
+from trainer.errors import CompetitionError
 from trainer.metrics import HIGHER_IS_BETTER, score
 
 
@@ -36,5 +37,5 @@ def test_macro_f1_is_over_all_rows_and_no_mean_of_batches() -> None:
 
 def test_every_metric_has_a_direction_and_a_name() -> None:
     assert set(HIGHER_IS_BETTER) == set(METRICS)
-    with pytest.raises(ValueError, match="metric 'auc'"):
-        score("auc", np.array([0]), np.eye(2)[:1])  # type: ignore[arg-type]
+    with pytest.raises(CompetitionError, match="metric = 'auc': must be one of accuracy"):
+        score("auc", np.array([0]), np.eye(2)[:1])

@@ -15,7 +15,9 @@ def events(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_step_tells_start_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_step_tells_start_and_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv(progress.EVENTS_VARIABLE, str(tmp_path / "events"))
     with progress.step("folds"):
         progress.tell("note", "folds", "5 folds")
@@ -47,7 +49,9 @@ def test_an_error_is_told_in_its_own_words(
 
 def test_a_process_ends_with_its_launcher() -> None:
     launcher = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    code = "from trainer.progress import follow_launcher; import time; follow_launcher(); print('up', flush=True); time.sleep(60)"
+    code = (
+        "from trainer.progress import follow_launcher; import time; follow_launcher(); print('up', flush=True); time.sleep(60)"
+    )
     follower = subprocess.Popen(
         [sys.executable, "-c", code],
         env={**os.environ, progress.LAUNCHER_VARIABLE: str(launcher.pid)},

@@ -71,7 +71,9 @@ def blended(tasks: list[Path], folds_table: Path, out: Path, method: str = "weig
 def test_the_cut_into_tasks_does_not_matter(tmp_path: Path, folds_table: Path) -> None:
     whole = [write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("ab", 1)]
     cut = [
-        write_task(tmp_path / f"{name}{fold}", name, [fold], seed=seed) for fold in (2, 0, 1) for seed, name in enumerate("ab", 1)
+        write_task(tmp_path / f"{name}{fold}", name, [fold], seed=seed)
+        for fold in (2, 0, 1)
+        for seed, name in enumerate("ab", 1)
     ]
     assert blended(whole, folds_table, tmp_path / "x") == blended(cut, folds_table, tmp_path / "y")
     for name in (tables.OOF, tables.TEST, tables.OOF_CSV, tables.METRICS):

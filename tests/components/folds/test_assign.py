@@ -50,9 +50,7 @@ def test_a_seed_decides() -> None:
 
 def test_the_written_table_and_audit_agree(records_folder: Path, tmp_path: Path) -> None:
     classes = [str(digit) for digit in range(10)]
-    write_folds(
-        records_folder, count=3, seed=1, classes=classes, out=tmp_path / "folds.csv", audit_out=tmp_path / "audit.json"
-    )
+    write_folds(records_folder, count=3, seed=1, classes=classes, out=tmp_path / "folds.csv", audit_out=tmp_path / "audit.json")
     folds = tables.read_folds(tmp_path / "folds.csv")
     examples = tables.read_examples(records_folder).query("split == 'train'")
     assert folds["id"].tolist() == examples["id"].tolist()
@@ -65,7 +63,5 @@ def test_the_written_table_and_audit_agree(records_folder: Path, tmp_path: Path)
 
 def test_more_folds_than_images(records_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="fold 120 would have no image: 120 labelled images are too few"):
-        write_folds(
-            records_folder, count=130, seed=1, classes=list("0123456789"), out=tmp_path / "f", audit_out=tmp_path / "a"
-        )
+        write_folds(records_folder, count=130, seed=1, classes=list("0123456789"), out=tmp_path / "f", audit_out=tmp_path / "a")
     assert list(tmp_path.iterdir()) == []

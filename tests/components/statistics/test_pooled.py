@@ -46,7 +46,7 @@ def test_sums_are_exact_where_floats_are_not() -> None:
         }
     )
     n = 2**32 + 1
-    assert pooled(many)["std"] == [pytest.approx(np.sqrt((n - 1)) / n, rel=1e-12)]
+    assert pooled(many)["std"] == [pytest.approx(np.sqrt(n - 1) / n, rel=1e-12)]
 
 
 def test_the_notebooks_mean_of_deviations_is_not_what_we_compute() -> None:

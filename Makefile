@@ -1,0 +1,51 @@
+.DEFAULT_GOAL := help
+# The first Python on this machine that the project supports; `make install PYTHON=/path/to/python3.12` for another.
+PYTHON ?= $(shell for name in python3 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$name && break; done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help install demo test lint format compile lock picture clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Create .venv and install from the lock file
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Foldline needs Python 3.11 or 3.12: install one, or name it: make install PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "Installing into .venv with $$($(PYTHON) --version), a few minutes the first time"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install ## Real digits to a checked submission, in runs/digits
+	@$(BIN)/python -m pipelines.competitions.digits data/digits
+	@$(BIN)/foldline run pipelines/competitions/digits.toml
+
+test: install ## Run all tests
+	@$(BIN)/python -m pytest
+
+lint: install ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: install ## Put the code in order
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+compile: install ## Write the pipelines as YAML into build/
+	@$(BIN)/python pipelines/compile.py
+
+lock: install ## Resolve the dependencies anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --upgrade --output-file requirements.lock pyproject.toml
+
+picture: ## The README's picture of the demo's report (needs Chromium)
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --force-device-scale-factor=1 \
+		--window-size=1100,1900 --screenshot=docs/report.png file://$(CURDIR)/runs/digits/report.html
+
+clean: ## Remove .venv, build/ and caches; data/ and runs/ stay
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
