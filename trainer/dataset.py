@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from trainer.augment import affine_maps, epoch_generator
 from trainer.competition import Augment
-from trainer.errors import DataError, IntegrityError
+from trainer.errors import IntegrityError, TrainingError
 from trainer.records import decode_example, read_shard
 
 
@@ -64,10 +64,10 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
     """Whole batches in an epoch; the rest of the images waits for an epoch whose order brings it forward.
 
     Raises:
-        DataError: there is not one whole batch.
+        TrainingError: there is not one whole batch.
     """
     if images < batch_size:
-        raise DataError(f"batch_size = {batch_size} is larger than the {images} training images of a fold: lower it")
+        raise TrainingError(f"batch_size = {batch_size} is larger than the {images} training images of a fold: lower it")
     return images // batch_size
 
 

@@ -4,6 +4,7 @@ FoldlineError
 ├── CompetitionError   the competition file (or a pipeline parameter) says something impossible
 ├── DataError          the user's images or tables are not what the competition file says they are
 ├── IntegrityError     an artifact of an earlier step is missing, damaged or half-written
+├── TrainingError      a model cannot be trained as its recipe says
 └── RunError           a step of a pipeline run failed
 """
 
@@ -22,6 +23,10 @@ class DataError(FoldlineError):
 
 class IntegrityError(FoldlineError):
     """A file that an earlier step wrote is missing, damaged or not the one its manifest names."""
+
+
+class TrainingError(FoldlineError):
+    """A recipe does not work on this data: what to change is in the text."""
 
 
 class RunError(FoldlineError):

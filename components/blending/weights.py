@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_TOLERANCE = 1e-10
+_TOLERANCE = 1e-8
 _ROUNDS = 10_000
 
 

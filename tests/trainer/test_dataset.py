@@ -6,7 +6,7 @@ import simplejpeg
 
 from trainer import dataset, tables
 from trainer.competition import Augment
-from trainer.errors import DataError, IntegrityError
+from trainer.errors import IntegrityError, TrainingError
 
 
 def images_of(records: Path, split: str = "train") -> dataset.Images:
@@ -101,5 +101,5 @@ def test_a_shift_by_a_whole_pixel_is_exact(records_folder: Path) -> None:
 
 def test_a_batch_larger_than_the_data_is_named() -> None:
     assert dataset.steps_per_epoch(33, 16) == 2
-    with pytest.raises(DataError, match="batch_size = 64 is larger than the 10 training images"):
+    with pytest.raises(TrainingError, match="batch_size = 64 is larger than the 10 training images"):
         dataset.steps_per_epoch(10, 64)

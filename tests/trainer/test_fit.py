@@ -10,7 +10,7 @@ from components.folds.assign import write_folds
 from components.statistics.pooled import statistics
 from trainer import tables
 from trainer.competition import Augment, Member
-from trainer.errors import DataError
+from trainer.errors import TrainingError
 from trainer.fit import fold_seed, train_folds
 from trainer.manifest import read_manifest
 
@@ -115,8 +115,14 @@ def test_nothing_of_the_held_out_fold_reaches_its_training(inputs: dict[str, Pat
 
 
 def test_a_batch_larger_than_a_fold_is_named(inputs: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="batch_size = 500 is larger than the 80 training images"):
+    with pytest.raises(TrainingError, match="batch_size = 500 is larger than the 80 training images"):
         trained(inputs, [0], tmp_path / "out", dataclasses.replace(MEMBER, batch_size=500))
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_loss_that_is_not_finite_is_named(inputs: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="member 'm', fold 1, epoch 1: the loss is nan: lower learning_rate"):
+        trained(inputs, [1], tmp_path / "out", dataclasses.replace(MEMBER, learning_rate=1e35, warmup_epochs=0.0))
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
