@@ -38,8 +38,8 @@ def check_files(competition: Competition, file: str | Path) -> Found:
     missing = [f"{file}: {key} = {path!r}: no such file" for key, path in named.items() if path and not Path(path).is_file()]
     if missing:
         raise CompetitionError("\n".join(missing))
-    for path, target in ((competition.data.train, competition.data.target), (competition.data.test, None)):
-        side = pixels.side(path, target=target)
+    for path, columns in ((competition.data.train, competition.data.columns()), (competition.data.test, {})):
+        side = pixels.side(path, columns=columns)
         if side != competition.records.size:
             raise CompetitionError(
                 f"{file}: records.size = {competition.records.size}: the images of {path} are {side} × {side}: set it to {side}"

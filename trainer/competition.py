@@ -41,13 +41,22 @@ def _number(default: Any = dataclasses.MISSING, *, low: float, high: float) -> A
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """`[data]`: where the labelled and the unlabelled images are. Paths are relative to `root`, `root` to the file."""
+    """`[data]`: where the labelled and the unlabelled images are. Paths are relative to `root`, `root` to the file.
+
+    Images with the same text in the column `group` (a patient, a person) never stand in two folds; an empty cell is a group
+    of its own.
+    """
 
     source: Literal["pixels"]
     train: str
     test: str
     target: str
+    group: str = ""
     root: str = "."
+
+    def columns(self) -> dict[str, str]:
+        """The columns of the labelled file, by what they are for."""
+        return {"target": self.target, **({"group": self.group} if self.group else {})}
 
 
 @dataclass(frozen=True, kw_only=True)

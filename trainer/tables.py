@@ -4,6 +4,7 @@ Examples (`examples.parquet`), a row an image:
     id            text, unique within its split
     split         `train` or `test`
     target        class index, -1 where there is no label
+    group         text; images of one group never stand in two folds; "" is a group of its own
     shard, row    the shard's file name and the record's place in it, from 0
     width, height pixels as stored
     bytes         length of the stored JPEG

@@ -21,18 +21,17 @@ def audit(train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequenc
             so they are counted and no error.
 
     Returns:
-        images_a_fold, class_counts a fold, largest_deviation (of a class's share in a fold from its share overall),
-        duplicate_groups, identical_across_folds (0), identical_in_test, warnings.
+        images_a_fold, class_counts a fold, largest_deviation (of a class's share in a fold from its share overall), groups
+        (an image without one counts as its own), duplicate_groups, identical_across_folds and groups_across_folds (0, or
+        there would be an error), identical_in_test, warnings.
 
     Raises:
-        DataError: identical images stand in two folds, or a fold has no image.
+        DataError: identical images, or images of one group, stand in two folds; or a fold has no image.
     """
-    folds_of_image = pd.Series(fold).groupby(train["sha256"].to_numpy())
-    leaking = folds_of_image.nunique()
-    leaking = leaking[leaking > 1]
-    if len(leaking):
-        ids = train["id"][(train["sha256"] == leaking.index[0]).to_numpy()].tolist()
-        raise DataError(f"folds leak: identical images stand in different folds: ids {', '.join(ids[:5])}")
+    _no_label_in_two_folds(train, fold, "sha256", "identical images stand")
+    _no_label_in_two_folds(train, fold, "group", "images of one group stand")
+    copies = train["sha256"].value_counts()
+    own_group = int((train["group"] == "").sum())
     sizes = np.bincount(fold, minlength=count)
     if (sizes == 0).any():
         empty = int(np.flatnonzero(sizes == 0)[0])
@@ -50,8 +49,19 @@ def audit(train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequenc
         "images_a_fold": sizes.tolist(),
         "class_counts": {name: table[:, index].tolist() for index, name in enumerate(classes)},
         "largest_deviation": float(np.abs(share).max()),
-        "duplicate_groups": int((folds_of_image.size() > 1).sum()),
+        "groups": own_group + int(train["group"][train["group"] != ""].nunique()),
+        "duplicate_groups": int((copies > 1).sum()),
         "identical_across_folds": 0,
+        "groups_across_folds": 0,
         "identical_in_test": int(test["sha256"].isin(set(train["sha256"])).sum()),
         "warnings": warnings,
     }
+
+
+def _no_label_in_two_folds(train: pd.DataFrame, fold: np.ndarray, column: str, what: str) -> None:
+    labelled = (train[column] != "").to_numpy()
+    folds_of = pd.Series(fold[labelled]).groupby(train[column].to_numpy()[labelled]).nunique()
+    leaking = folds_of[folds_of > 1]
+    if len(leaking):
+        ids = train["id"][(train[column] == leaking.index[0]).to_numpy()].tolist()
+        raise DataError(f"folds leak: {what} in different folds: ids {', '.join(ids[:5])}")

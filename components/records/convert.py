@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +42,8 @@ def convert(data: Data, records: Records, *, classes: Sequence[str], source_dige
         return index_of[image.label]
 
     rows: list[dict[str, object]] = []
-    rows += _write_split(out, "train", _images(data.train, data.target, records), target_of, records)
-    rows += _write_split(out, "test", _images(data.test, None, records), lambda image: -1, records)
+    rows += _write_split(out, "train", _images(data.train, data.columns(), records), target_of, records)
+    rows += _write_split(out, "test", _images(data.test, {}, records), lambda image: -1, records)
     examples = pd.DataFrame(rows)
     seen = set(examples["target"][examples["split"] == "train"])
     for index, name in enumerate(classes):
@@ -56,12 +56,12 @@ def convert(data: Data, records: Records, *, classes: Sequence[str], source_dige
     tell("note", "records", f"{counts['train']} train and {counts['test']} test images of {records.size} × {records.size}")
 
 
-def _images(path: str, target: str | None, records: Records) -> Iterator[pixels.Image]:
+def _images(path: str, columns: Mapping[str, str], records: Records) -> Iterator[pixels.Image]:
     """The images of one file, whose size is checked first."""
-    side = pixels.side(path, target=target)
+    side = pixels.side(path, columns=columns)
     if side != records.size:
         raise DataError(f"{path}: images of {side} × {side}, but records.size = {records.size}: set it to {side}")
-    return pixels.images(path, target=target)
+    return pixels.images(path, columns=columns)
 
 
 def _write_split(
@@ -96,6 +96,7 @@ def _described(image: pixels.Image, jpeg: bytes) -> dict[str, object]:
     wide = image.pixels.astype(np.int64)
     return {
         "id": image.id,
+        "group": image.group,
         "width": image.pixels.shape[1],
         "height": image.pixels.shape[0],
         "bytes": len(jpeg),

@@ -8,7 +8,7 @@ import csv
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,25 +21,27 @@ _ROWS_AT_A_TIME = 2048
 
 
 class Image(NamedTuple):
-    """One image of the source: its id, its label as text ("" where there is none), and (side, side, 1) uint8 pixels."""
+    """One image of the source: its id, label and group as text ("" where there is none), (side, side, 1) uint8 pixels."""
 
     id: str
     label: str
+    group: str
     pixels: np.ndarray
 
 
-def side(path: str | Path, *, target: str | None) -> int:
+def side(path: str | Path, *, columns: Mapping[str, str]) -> int:
     """The side of the images in pixels, from the header alone.
 
     Args:
-        target: a column that must be there too, or None.
+        columns: columns that must be there too, by what they are for, as in {"target": "label"}.
 
     Raises:
         DataError: the file is missing or empty, lacks the column, or its pixel columns are not 0 … side² - 1.
     """
     header = _header(path)
-    if target is not None and target not in header:
-        raise DataError(f"{path}: no column {target!r} (the target); it has {_some(header)}")
+    for purpose, name in columns.items():
+        if name not in header:
+            raise DataError(f"{path}: no column {name!r} (data.{purpose}); it has {_some(header)}")
     for name in sorted({name for name in header if header.count(name) > 1}):
         raise DataError(f"{path}: column {name!r} stands in the header more than once")
     numbers = {int(match[1]) for name in header if (match := _PIXEL.fullmatch(name))}
@@ -60,38 +62,43 @@ def count(path: str | Path) -> int:
         return max(0, sum(1 for line in stream if line.strip()) - 1)
 
 
-def images(path: str | Path, *, target: str | None) -> Iterator[Image]:
+def images(path: str | Path, *, columns: Mapping[str, str]) -> Iterator[Image]:
     """The images of a pixel CSV, in order; about 2,000 rows are in memory at once.
+
+    Args:
+        columns: the columns of `target` and `group`, where the file has them.
 
     Raises:
         DataError: as `side`; or a row is cut short, or a cell is no whole number from 0 to 255; the text has row and column.
     """
     import pandas as pd
 
-    length = side(path, target=target)
-    columns = [f"pixel{index}" for index in range(length * length)]
+    length = side(path, columns=columns)
+    names = [f"pixel{index}" for index in range(length * length)]
     row = 0
     try:
-        for chunk in _chunks(path, target):
-            cells = chunk[columns]
+        for chunk in _chunks(path, columns):
+            cells = chunk[names]
             pixels = _checked(path, cells, row)
-            labels = chunk[target].tolist() if target else [""] * len(chunk)
-            for label, values in zip(labels, pixels, strict=True):
+            labels, groups = (
+                chunk[columns[purpose]] if purpose in columns else [""] * len(chunk) for purpose in ("target", "group")
+            )
+            for label, group, values in zip(labels, groups, pixels, strict=True):
                 row += 1
-                yield Image(str(row), label, values.reshape(length, length, 1))
+                yield Image(str(row), label, group, values.reshape(length, length, 1))
     except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable CSV after row {row}: {error}") from None
     if row == 0:
         raise DataError(f"{path}: a header and no rows")
 
 
-def _chunks(path: str | Path, target: str | None):  # type: ignore[no-untyped-def]  # an iterator of DataFrames
+def _chunks(path: str | Path, columns: Mapping[str, str]):  # type: ignore[no-untyped-def]  # an iterator of DataFrames
     import pandas as pd
 
     with (
         warnings.catch_warnings(),
         pd.read_csv(
-            path, chunksize=_ROWS_AT_A_TIME, dtype={target: str} if target else None, keep_default_na=False, index_col=False
+            path, chunksize=_ROWS_AT_A_TIME, dtype=dict.fromkeys(columns.values(), str), keep_default_na=False, index_col=False
         ) as chunks,
     ):
         # pandas only warns of rows longer than the header, and drops what is too much.

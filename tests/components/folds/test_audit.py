@@ -9,12 +9,20 @@ TEST = pd.DataFrame({"sha256": ["a", "z"]})
 
 
 def train(hashes: str, targets: list[int]) -> pd.DataFrame:
-    return pd.DataFrame({"id": [f"id{place}" for place in range(len(hashes))], "sha256": list(hashes), "target": targets})
+    ids = [f"id{place}" for place in range(len(hashes))]
+    return pd.DataFrame({"id": ids, "sha256": list(hashes), "target": targets, "group": ""})
 
 
 def test_identical_images_in_two_folds_are_an_error() -> None:
     with pytest.raises(DataError, match="identical images stand in different folds: ids id0, id2"):
         audit(train("abac", [0, 0, 0, 1]), np.array([0, 0, 1, 1]), count=2, classes=["x", "y"], test=TEST)
+
+
+def test_a_group_in_two_folds_is_an_error() -> None:
+    table = train("abcd", [0, 0, 0, 1]).assign(group=["p", "", "", "p"])
+    with pytest.raises(DataError, match="images of one group stand in different folds: ids id0, id3"):
+        audit(table, np.array([0, 0, 1, 1]), count=2, classes=["x", "y"], test=TEST)
+    assert audit(table, np.array([0, 0, 1, 0]), count=2, classes=["x", "y"], test=TEST)["groups"] == 3
 
 
 def test_an_empty_fold_is_an_error() -> None:

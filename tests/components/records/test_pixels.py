@@ -14,7 +14,9 @@ HEADER = "label,pixel0,pixel1,pixel2,pixel3\n"
 
 def read(path: Path, text: str | bytes) -> list[tuple[str, str, list[int]]]:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return [(image.id, image.label, image.pixels.ravel().tolist()) for image in pixels.images(path, target="label")]
+    return [
+        (image.id, image.label, image.pixels.ravel().tolist()) for image in pixels.images(path, columns={"target": "label"})
+    ]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def test_what_is_read(tmp_path: Path, text: str) -> None:
         (HEADER + '1,0,1,2,3\n"1,0,1', "not a readable CSV"),
         (HEADER, "a header and no rows"),
         ("", "empty, where a header is meant"),
-        ("digit,pixel0\n1,2\n", "no column 'label' .* it has 'digit', 'pixel0'"),
+        ("digit,pixel0\n1,2\n", r"no column 'label' \(data.target\); it has 'digit', 'pixel0'"),
         ("label,a,b,c,d,e,f\n", "no pixel columns .* and 2 more"),
         ("label,pixel0,pixel1,pixel2,pixel4\n", "no column 'pixel3', though there is a 'pixel4'"),
         ("label,pixel0,pixel1,pixel2\n", "3 pixel columns make no square image"),
@@ -66,9 +68,9 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str | bytes, words: str) -
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none.csv: no such file"):
-        pixels.side(tmp_path / "none.csv", target=None)
+        pixels.side(tmp_path / "none.csv", columns={})
     with pytest.raises(DataError, match="a folder, where a CSV file is meant"):
-        pixels.side(tmp_path, target=None)
+        pixels.side(tmp_path, columns={})
 
 
 def test_rows_count_on_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +80,7 @@ def test_rows_count_on_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path.write_text(HEADER + rows)
     seen = []
     with pytest.raises(DataError, match="row 5, column 'pixel3': 256"):
-        for image in pixels.images(path, target="label"):
+        for image in pixels.images(path, columns={"target": "label"}):
             seen.append(image.id)
     assert seen == ["1", "2", "3", "4"]
 
@@ -90,5 +92,5 @@ def test_images_survive_the_trip(tmp_path_factory: pytest.TempPathFactory, rows:
     images = generator.integers(0, 256, (rows, side, side, 1), dtype=np.uint8)
     path = tmp_path_factory.mktemp("trip") / "x.csv"
     write_pixels(path, images, generator.integers(0, 10, rows))
-    read_back = np.stack([image.pixels for image in pixels.images(path, target="label")])
+    read_back = np.stack([image.pixels for image in pixels.images(path, columns={"target": "label"})])
     np.testing.assert_array_equal(read_back, images)
