@@ -4,6 +4,7 @@ Exit status: 0, done; 1, a step failed; 2, something the user wrote is wrong; 13
 """
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,13 +18,13 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run a competition on this machine")
     run.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
-    run.add_argument("--out", type=Path, metavar="DIR", help="where the results go (default: runs/<name>)")
+    run.add_argument("--out", type=_folder, metavar="DIR", help="where the results go (default: runs/<name>)")
     run.set_defaults(command=_run)
     check = commands.add_parser("check", help="say what is wrong in a competition file")
     check.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
     check.set_defaults(command=_check)
     compile_ = commands.add_parser("compile", help="write the pipelines as YAML")
-    compile_.add_argument("folder", type=Path, nargs="?", default=Path("build"), metavar="DIR", help="default: build")
+    compile_.add_argument("folder", type=_folder, nargs="?", default=Path("build"), metavar="DIR", help="default: build")
     compile_.set_defaults(command=_compile)
     options = parser.parse_args(arguments)
     try:
@@ -31,9 +32,19 @@ def main(arguments: list[str] | None = None) -> int:
     except FoldlineError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, CompetitionError | DataError) else 1
+    except BrokenPipeError:
+        # Whoever read this has read enough, as in `foldline check FILE | head -0`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name; write . for the folder you are in")
+    return Path(text)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -52,7 +63,10 @@ def _check(options: argparse.Namespace) -> int:
 def _compile(options: argparse.Namespace) -> int:
     from pipelines.compile import main as compile_all
 
-    compile_all([str(options.folder)])
+    try:
+        compile_all([str(options.folder)])
+    except OSError as error:
+        raise CompetitionError(f"{options.folder}: cannot be made or written to: {error.strerror}") from None
     return 0
 
 
@@ -60,6 +74,7 @@ def _run(options: argparse.Namespace) -> int:
     from pipelines import local
     from pipelines.console import Console
     from pipelines.preflight import check_files
+    from pipelines.results import RESULTS, gather, score_table
     from trainer.competition import load
     from trainer.progress import clock
 
@@ -67,30 +82,30 @@ def _run(options: argparse.Namespace) -> int:
     competition = load(options.file)
     check_files(competition, options.file)
     out = options.out or Path("runs") / competition.name
-    if out.exists() and not out.is_dir():
-        raise CompetitionError(f"--out {out}: a file is there, not a folder")
     console = Console()
-    console.line("run", f"{competition.name} in {out}, log in {out / local.PIPELINE_ROOT / local.LOG}")
-    try:
-        outputs = local.run(competition, out, console.event)
-    except RunError as error:
-        console.close()
-        print(f"\nstep {error.step} failed: {error}", file=sys.stderr)
-        print("".join(f"    {line}\n" for line in error.tail), end="", file=sys.stderr)
-        print(f"the whole log: {out / local.PIPELINE_ROOT / local.LOG}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        console.close()
-        print("\ninterrupted; finished steps are kept: the same command goes on after them", file=sys.stderr)
-        return 130
-    from pipelines.results import gather, score_table
-
-    metrics = gather(competition, outputs, out)
+    with local.hold(out):
+        console.line("run", f"{competition.name} in {out}, log in {out / local.PIPELINE_ROOT / local.LOG}")
+        try:
+            metrics = gather(competition, local.run(competition, out, console.event), out)
+        except (RunError, KeyboardInterrupt) as error:
+            console.close()
+            _explain(error, out, out / local.PIPELINE_ROOT / local.LOG, [name for name in RESULTS if (out / name).exists()])
+            return 1 if isinstance(error, RunError) else 130
     print(f"\n{score_table(metrics)}\n")
-    for name in ("submission.csv", "oof.csv", "folds.csv", "metrics.json", "report.html", "kfold.yaml"):
+    for name in RESULTS:
         print(f"{out / name}")
     print(f"\ndone in {clock(time.monotonic() - started)}")
     return 0
+
+
+def _explain(error: RunError | KeyboardInterrupt, out: Path, log: Path, old: list[str]) -> None:
+    """Why a run stopped, where to read on, and what the files are that lie in its folder all the same."""
+    lines = ["", "interrupted; finished steps are kept: the same command goes on after them"]
+    if isinstance(error, RunError):
+        lines = ["", f"step {error.step} failed: {error}", *(f"    {line}" for line in error.tail), f"the whole log: {log}"]
+    if old:
+        lines.append(f"{', '.join(old)} in {out} are of an earlier run")
+    print("\n".join(lines), file=sys.stderr)
 
 
 if __name__ == "__main__":

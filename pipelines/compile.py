@@ -7,15 +7,15 @@ from pathlib import Path
 from trainer.manifest import whole_file
 
 
-def compile_kfold(path: str | Path, code: Mapping[str, str] | None = None) -> Path:
-    """Compile the k-fold pipeline to `path`, byte for byte the same every time. `code` as in `pipelines.kfold.kfold`."""
+def compile_kfold(path: str | Path, environment: Mapping[str, Mapping[str, str]] | None = None) -> Path:
+    """Compile the k-fold pipeline to `path`, byte for byte the same every time. `environment` as in `pipelines.kfold`."""
     from kfp.compiler import Compiler
 
     from pipelines.kfold import kfold
 
     path = Path(path)
     with whole_file(path) as partial:
-        Compiler().compile(kfold(code), str(partial))
+        Compiler().compile(kfold(environment), str(partial))
     return path
 
 

@@ -14,11 +14,6 @@ from trainer.manifest import sha256
 _PROJECT = ("components", "pipelines", "trainer")
 
 
-def files(paths: Iterable[str | Path]) -> str:
-    """One digest of the bytes of some files, in order."""
-    return hashlib.sha256("".join(sha256(path) for path in paths).encode()).hexdigest()
-
-
 def code(steps: Mapping[str, Any]) -> dict[str, str]:
     """A digest for each kfp component: of all project code that its body can reach, and of the libraries' versions.
 

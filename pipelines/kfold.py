@@ -25,7 +25,6 @@ STEPS = {
     "submission": submission_step,
     "report": report_step,
 }
-CODE_VARIABLE = "FOLDLINE_CODE"
 
 
 class Outputs(NamedTuple):
@@ -35,16 +34,18 @@ class Outputs(NamedTuple):
     report: dsl.HTML
 
 
-def kfold(code: Mapping[str, str] | None = None) -> Any:
+def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
     """The pipeline, ready to compile.
 
     Args:
-        code: a digest of the code behind each step. Set by a launcher whose cache would otherwise not see that code
-            changed (kfp's local one); where images are named by digest it is left out.
+        environment: variables for the task of each step, by its name. A launcher sets them whose cache would otherwise
+            not see that the code behind a step has changed (kfp's local one).
     """
 
-    def coded(name: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
-        return task.set_env_variable(CODE_VARIABLE, code[name]) if code else task
+    def placed(name: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
+        for variable, value in (environment or {}).get(name, {}).items():
+            task.set_env_variable(variable, value)
+        return task
 
     @dsl.pipeline(name="kfold", description="Labelled images to out-of-fold predictions, a submission and a report.")
     def kfold_pipeline(
@@ -66,7 +67,7 @@ def kfold(code: Mapping[str, str] | None = None) -> Any:
 
         Args:
             name: of the competition.
-            metric: accuracy, macro_f1 or log_loss.
+            metric: accuracy or macro_f1.
             classes: the class names, in order.
             seed: decides the folds, the initial weights and the augmentation.
             data: the [data] section of a competition file.
@@ -79,14 +80,14 @@ def kfold(code: Mapping[str, str] | None = None) -> Any:
             source_digest: of the bytes of the data files, so that a cache sees them change.
             sample_digest: of the bytes of the sample submission, likewise.
         """
-        stored = coded(
+        stored = placed(
             "records", records_step(data=data, records=records, classes=classes, source_digest=source_digest)
         ).outputs["images"]
-        dealt = coded("folds", folds_step(images=stored, folds=folds, classes=classes, seed=seed))
-        pixels = coded("statistics", statistics_step(images=stored, folds=dealt.outputs["table"], classes=classes))
-        tasks = coded("plan", plan_step(members=members, folds=folds, train=train))
+        dealt = placed("folds", folds_step(images=stored, folds=folds, classes=classes, seed=seed))
+        pixels = placed("statistics", statistics_step(images=stored, folds=dealt.outputs["table"]))
+        tasks = placed("plan", plan_step(members=members, folds=folds, train=train))
         with dsl.ParallelFor(items=tasks.output, name="training") as item:
-            trained = coded(
+            trained = placed(
                 "train",
                 train_step(
                     task=item,
@@ -98,7 +99,7 @@ def kfold(code: Mapping[str, str] | None = None) -> Any:
                     seed=seed,
                 ),
             )
-        blended = coded(
+        blended = placed(
             "blend",
             blend_step(
                 predictions=dsl.Collected(trained.outputs["predictions"]),
@@ -108,11 +109,11 @@ def kfold(code: Mapping[str, str] | None = None) -> Any:
                 metric=metric,
             ),
         ).outputs["blended"]
-        written = coded(
+        written = placed(
             "submission",
             submission_step(blended=blended, submission=submission, classes=classes, sample_digest=sample_digest),
         )
-        page = coded(
+        page = placed(
             "report",
             report_step(
                 name=name,

@@ -21,23 +21,54 @@ from typing import Any
 from pipelines import fingerprint
 from trainer.accelerator import THREADS_VARIABLE
 from trainer.competition import Competition
-from trainer.errors import RunError
-from trainer.manifest import write_json
+from trainer.errors import CompetitionError, RunError
+from trainer.manifest import files_digest, write_json
 from trainer.progress import EVENTS_VARIABLE, LAUNCHER_VARIABLE, follow_launcher, tell
 
 PIPELINE_ROOT = "pipeline_root"
 LOG = "run.log"
 YAML = "kfold.yaml"
-# kfp's local runner starts at most this many iterations of a loop side by side.
-_PARALLEL_TASKS = 2
+CODE_VARIABLE = "FOLDLINE_CODE"
+_LOCK = ".lock"
+_FAILED_TASK = re.compile(r"Inner task failed: '([^']+)'")
 _CACHE_HIT = re.compile(r"Task (\S+) cache hit")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 Event = dict[str, Any]
 
 
+@contextlib.contextmanager
+def hold(out: Path) -> Iterator[None]:
+    """Be the only run that works in `out`, made if need be; while it lasts, a polite kill (SIGTERM) is as Ctrl-C.
+
+    Raises:
+        CompetitionError: no folder can be made there.
+        RunError: another run works there.
+    """
+    root = out / PIPELINE_ROOT
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = open(root / _LOCK, "wb")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise CompetitionError(f"--out {out}: cannot be made or written to: {error.strerror}") from None
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError("start", f"another run is working in {out}: wait for it, or choose another --out") from None
+        before = signal.signal(signal.SIGTERM, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
 def run(competition: Competition, out: Path, on_event: Callable[[Event], None]) -> dict[str, Path]:
-    """Run the pipeline, or what of it has not been run before, with its root under `out`.
+    """Run the pipeline, or what of it has not been run before, with its root under `out`; inside `hold(out)`.
 
     Args:
         competition: checked.
@@ -45,51 +76,61 @@ def run(competition: Competition, out: Path, on_event: Callable[[Event], None]) 
         on_event: called with each event as it comes, in this thread.
 
     Returns:
-        where each output of the pipeline is, and `kfold.yaml`.
+        where each output of the pipeline is, and the `yaml` that was run.
 
     Raises:
-        RunError: a step failed, or another run uses `out`.
+        CompetitionError: FOLDLINE_THREADS is no number.
+        RunError: a step failed.
         KeyboardInterrupt: after every process of the run has been ended.
     """
-    root = out / PIPELINE_ROOT
-    root.mkdir(parents=True, exist_ok=True)
-    with _only_run_in(out), _ended_by_sigterm():
-        events, outputs = root / "events.jsonl", root / "outputs.json"
-        for stale in (events, outputs):
-            stale.unlink(missing_ok=True)
-        events.touch()
-        request = {
-            "arguments": {
-                **competition.pipeline_arguments(),
-                "source_digest": fingerprint.files([competition.data.train, competition.data.test]),
-                "sample_digest": fingerprint.files([competition.submission.sample]),
-            },
-            "root": str(root.resolve()),
-        }
-        write_json(root / "request.json", request)
-        tasks = len(competition.members) * -(-competition.folds.count // competition.train.folds_per_task)
-        threads = max(1, (os.cpu_count() or 1) // min(tasks, _PARALLEL_TASKS))
-        environment = {
-            **os.environ,
-            EVENTS_VARIABLE: str(events.resolve()),
-            LAUNCHER_VARIABLE: str(os.getpid()),
-            # A thread count that the user set for TensorFlow's tasks is kept.
-            THREADS_VARIABLE: os.environ.get(THREADS_VARIABLE, str(threads)),
-            "PYTHONUNBUFFERED": "1",
-        }
-        with open(root / LOG, "wb") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "pipelines.local", str(root / "request.json")],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-            failed = _follow(child, events, on_event)
-        if child.returncode != 0 or not outputs.is_file():
-            raise failed or RunError("pipeline", "the local runner ended without a result", _tail(root / LOG))
-        return {name: Path(path) for name, path in json.loads(outputs.read_text(encoding="utf-8")).items()}
+    root = (out / PIPELINE_ROOT).resolve()
+    events, outputs = root / "events.jsonl", root / "outputs.json"
+    for stale in (events, outputs):
+        stale.unlink(missing_ok=True)
+    events.touch()
+    request = {
+        "arguments": {
+            **competition.pipeline_arguments(),
+            "source_digest": files_digest([competition.data.train, competition.data.test]),
+            "sample_digest": files_digest([competition.submission.sample]),
+        },
+        "root": str(root),
+        "threads": _threads(),
+    }
+    write_json(root / "request.json", request)
+    environment = {
+        **os.environ,
+        EVENTS_VARIABLE: str(events),
+        LAUNCHER_VARIABLE: str(root / _LOCK),
+        "PYTHONUNBUFFERED": "1",
+    }
+    with open(root / LOG, "wb") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.local", str(root / "request.json")],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+        failed = _follow(child, events, on_event)
+    if failed or child.returncode != 0 or not outputs.is_file():
+        raise failed or _unexplained(root / LOG)
+    return {name: Path(path) for name, path in json.loads(outputs.read_text(encoding="utf-8")).items()}
+
+
+def _threads() -> int:
+    """The threads of a training task: half the cores, for kfp runs two tasks side by side.
+
+    The same for any number of tasks: it decides the last bits of the results, which must not depend on how the folds are
+    cut into tasks. FOLDLINE_THREADS overrides it.
+    """
+    wanted = os.environ.get(THREADS_VARIABLE)
+    if wanted is None:
+        return max(1, (os.cpu_count() or 1) // 2)
+    if not wanted.isdecimal() or not 1 <= int(wanted) <= 1024:
+        raise CompetitionError(f"{THREADS_VARIABLE} = {wanted!r}: must be a whole number from 1 to 1024")
+    return int(wanted)
 
 
 def _follow(child: subprocess.Popen[bytes], events: Path, on_event: Callable[[Event], None]) -> RunError | None:
@@ -118,7 +159,7 @@ def _follow(child: subprocess.Popen[bytes], events: Path, on_event: Callable[[Ev
     if failed is None and child.returncode != 0 and running:
         # Killed from outside, as by a machine that ran out of memory: the step could say nothing itself.
         step = next(iter(running.values()))
-        failed = RunError(step, "its process was killed (out of memory?)", _tail(events.parent / LOG))
+        failed = RunError(step, "its process was killed (out of memory?)", _tail(_read_log(events.parent / LOG)))
     return failed
 
 
@@ -133,33 +174,23 @@ def _end(child: subprocess.Popen[bytes]) -> None:
                 return
 
 
-def _tail(log: Path, lines: int = 15) -> list[str]:
-    text = _ANSI.sub("", log.read_text(encoding="utf-8", errors="replace"))
+def _tail(text: str, lines: int = 15) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
 
 
-@contextlib.contextmanager
-def _only_run_in(out: Path) -> Iterator[None]:
-    with open(out / PIPELINE_ROOT / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError("start", f"another run is working in {out}: wait for it, or choose another --out") from None
-        yield
+def _read_log(log: Path) -> str:
+    return _ANSI.sub("", log.read_text(encoding="utf-8", errors="replace"))
 
 
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """A polite kill ends a run as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _unexplained(log: Path) -> RunError:
+    """The error of a run of which no step said what went wrong: it failed before, or around, the step's own code."""
+    text = _read_log(log)
+    # Tasks' lines are indented; a traceback at the margin is the local runner's, and says no more than this.
+    text, _, traceback = text.partition("\nTraceback (most recent call last):")
+    failed = _FAILED_TASK.search(traceback)
+    if failed is None:
+        return RunError("pipeline", "the local runner failed", _tail(text + traceback))
+    return RunError(failed[1], "it could not start", _tail(text))
 
 
 def child_main(request_path: str) -> None:
@@ -173,7 +204,9 @@ def child_main(request_path: str) -> None:
     from pipelines.compile import compile_kfold
     from pipelines.kfold import STEPS
 
-    yaml = compile_kfold(root / YAML, fingerprint.code(STEPS))
+    environment = {step: {CODE_VARIABLE: digest} for step, digest in fingerprint.code(STEPS).items()}
+    environment["train"][THREADS_VARIABLE] = str(request["threads"])
+    yaml = compile_kfold(root / YAML, environment)
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger().addFilter(_tell_reuse)
     # kfp replaces the text "python3" in whatever a task is given, paths of the user's included, by the interpreter's path.

@@ -1,5 +1,6 @@
 """What can be said about a competition before anything runs: cheap, and without TensorFlow or kfp."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,8 +27,10 @@ def check_files(competition: Competition, file: str | Path) -> Found:
         file: the competition file, for the error.
 
     Raises:
-        CompetitionError: a key names a file that is not there, or a size that is not the images'.
-        DataError: a file lacks a column, or the sample submission's ids are not the test images'.
+        CompetitionError: a key names a file that is not there, a size that is not the images', or more folds or a larger
+            batch than there are images for.
+        DataError: a file lacks a column; the ids of the sample submission or of the answers are not the test images', or
+            an answer is no class.
     """
     named = {
         "data.train": competition.data.train,
@@ -35,7 +38,12 @@ def check_files(competition: Competition, file: str | Path) -> Found:
         "submission.sample": competition.submission.sample,
         "leaderboard.answers": competition.leaderboard.answers,
     }
-    missing = [f"{file}: {key} = {path!r}: no such file" for key, path in named.items() if path and not Path(path).is_file()]
+    # os.path and not pathlib: a name that no file can have is no file to it.
+    missing = [
+        f"{file}: {key} = {path!r}: {'a folder, not a file' if os.path.isdir(path) else 'no such file'}"
+        for key, path in named.items()
+        if path and not os.path.isfile(path)
+    ]
     if missing:
         raise CompetitionError("\n".join(missing))
     for path, columns in ((competition.data.train, competition.data.columns()), (competition.data.test, {})):
@@ -48,4 +56,21 @@ def check_files(competition: Competition, file: str | Path) -> Found:
     wanted = sample.read(competition.submission.sample)
     test_ids = (str(row) for row in range(1, found.test + 1))
     sample.check_ids(wanted, competition.submission.sample, test_ids, competition.data.test)
+    if competition.leaderboard.answers:
+        # Read here so that a run does not fail over it after hours; the pipeline does not get it.
+        sample.read_answers(competition.leaderboard.answers, competition.classes, wanted.ids, competition.submission.sample)
+    _check_amounts(competition, file, found.train)
     return found
+
+
+def _check_amounts(competition: Competition, file: str | Path, images: int) -> None:
+    """Are there images enough for the folds and the batches? Groups can make it worse, which the steps then say."""
+    count = competition.folds.count
+    if images < count:
+        raise CompetitionError(f"{file}: folds.count = {count}: there are only {images} labelled images")
+    training = images - -(-images // count)
+    for index, member in enumerate(competition.members):
+        if member.batch_size > training:
+            raise CompetitionError(
+                f"{file}: members[{index}].batch_size = {member.batch_size}: a fold leaves only {training} images to train on"
+            )

@@ -11,6 +11,9 @@ from trainer import tables
 from trainer.competition import Competition
 from trainer.manifest import read_manifest, whole_file, write_json
 
+# What a person finds in a run's folder, the first to look at first.
+RESULTS = ("submission.csv", "oof.csv", "folds.csv", "metrics.json", "report.html", "kfold.yaml")
+
 
 def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Copy the results of a run into `out`, and score the submission where there are answers.
@@ -21,7 +24,7 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
         out: gets submission.csv, oof.csv, folds.csv, report.html, kfold.yaml and metrics.json.
 
     Returns:
-        what metrics.json holds: that of blending, and `leaderboard` where there are answers and the metric takes classes.
+        what metrics.json holds: that of blending, and `leaderboard` where there are answers.
 
     Raises:
         IntegrityError: an output is not whole. DataError: the answers do not fit.
@@ -31,9 +34,9 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
     metrics = json.loads((blended / tables.METRICS).read_text(encoding="utf-8"))
     answers = competition.leaderboard.answers
     if answers:
-        scored = score_answers(outputs["submission"], answers, classes=competition.classes, metric=competition.metric)
-        if scored is not None:
-            metrics["leaderboard"] = scored
+        metrics["leaderboard"] = score_answers(
+            outputs["submission"], answers, classes=competition.classes, metric=competition.metric
+        )
     sources = {
         "submission.csv": outputs["submission"],
         tables.OOF_CSV: blended / tables.OOF_CSV,
@@ -52,11 +55,13 @@ def score_table(metrics: Mapping[str, Any]) -> str:
     """The scores as text: a line a member and the blend, a column a fold, and cross-validation beside the leaderboard."""
     blend = metrics["blend"]
     rows = [*metrics["members"].items(), (f"blend by {blend['method']}, nested", blend)]
-    width = max(len(name) for name, _ in rows)
-    folds = range(len(blend["folds"]))
-    lines = [f"{metrics['metric']:<{width}}  " + "".join(f"  fold {fold}" for fold in folds) + "  out of fold"]
-    for name, value in rows:
-        lines.append(f"{name:<{width}}  " + "".join(f"{score:8.4f}" for score in value["folds"]) + f"{value['oof']:13.4f}")
+    table = [[metrics["metric"], *(f"fold {fold}" for fold in range(len(blend["folds"]))), "out of fold"]]
+    table += [[name, *(f"{score:.4f}" for score in (*value["folds"], value["oof"]))] for name, value in rows]
+    first, *others = (max(map(len, column)) for column in zip(*table, strict=True))
+    lines = [
+        f"{name:<{first}}  " + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, others, strict=True))
+        for name, *cells in table
+    ]
     if "leaderboard" in metrics:
         lines.append("")
         lines.append(f"cross-validation {blend['oof']:.4f}   leaderboard {metrics['leaderboard']:.4f} (withheld answers)")

@@ -9,7 +9,8 @@ def prepare() -> tuple[str, int]:
     """Set up Keras on TensorFlow for this process.
 
     A launcher that runs several tasks side by side sets FOLDLINE_THREADS, so that they share the cores instead of
-    fighting for them: two tasks of one thread each do more on two cores than two of two.
+    fighting for them: two tasks of one thread each do more on two cores than two of two. The number decides the last bits
+    of the results, as sums are cut differently.
 
     Returns:
         the device's name for people, and the number of threads that TensorFlow and tf.data use.

@@ -7,6 +7,7 @@ defaults. The sections are also the parameters of the pipeline, so the same read
 import dataclasses
 import difflib
 import math
+import os
 import re
 import tomllib
 import types
@@ -18,11 +19,11 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from trainer.errors import CompetitionError
 
-METRICS = ("accuracy", "macro_f1", "log_loss")
-Metric = Literal["accuracy", "macro_f1", "log_loss"]
+METRICS = ("accuracy", "macro_f1")
+Metric = Literal["accuracy", "macro_f1"]
 # Columns of the prediction tables that are no class.
 RESERVED_COLUMNS = ("id", "target", "fold")
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 Section = TypeVar("Section")
 
@@ -39,6 +40,11 @@ def _number(default: Any = dataclasses.MISSING, *, low: float, high: float) -> A
     return field(default=default, metadata={"low": low, "high": high})
 
 
+def _optional_text() -> Any:
+    """A text that may be left out, or empty, which is the same."""
+    return field(default="", metadata={"may_be_empty": True})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """`[data]`: where the labelled and the unlabelled images are. Paths are relative to `root`, `root` to the file.
@@ -51,7 +57,7 @@ class Data:
     train: str
     test: str
     target: str
-    group: str = ""
+    group: str = _optional_text()
     root: str = "."
 
     def columns(self) -> dict[str, str]:
@@ -117,7 +123,7 @@ class Member:
     def problems(self) -> Iterator[Problem]:
         """What no single key shows."""
         if not _NAME.fullmatch(self.name):
-            yield Problem("name", f"= {self.name!r}: use lower-case letters, digits, _ and -, at most 63")
+            yield Problem("name", f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at most 63")
         if not self.filters or len(self.filters) != len(self.strides):
             yield Problem(
                 "strides",
@@ -146,7 +152,7 @@ class Submission:
 class Leaderboard:
     """`[leaderboard]`: `answers` is a file like the submission with the truth in it; the pipeline never sees it."""
 
-    answers: str = ""
+    answers: str = _optional_text()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +176,7 @@ class Competition:
     def problems(self) -> Iterator[Problem]:
         """What no single section shows."""
         if not _NAME.fullmatch(self.name):
-            yield Problem("name", f"= {self.name!r}: use lower-case letters, digits, _ and -, at most 63")
+            yield Problem("name", f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at most 63")
         if len(self.classes) < 2:
             yield Problem("classes", f"= {self.classes!r}: name at least two classes")
         for name in sorted({c for c in self.classes if self.classes.count(c) > 1}):
@@ -204,16 +210,17 @@ def load(path: str | Path) -> Competition:
     path = Path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise CompetitionError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except (ValueError, RecursionError) as error:
+        # Besides what TOML forbids: a number of thousands of digits, brackets nested thousands deep, a path that is none.
+        raise CompetitionError(f"{path}: not valid TOML: {error}") from None
     except FileNotFoundError:
         raise CompetitionError(f"{path}: no such competition file") from None
     except OSError as error:
         raise CompetitionError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise CompetitionError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except tomllib.TOMLDecodeError as error:
-        raise CompetitionError(f"{path}: not valid TOML: {error}") from None
     competition = parse(Competition, table, str(path))
-    root = (path.resolve().parent / competition.data.root).resolve()
+    root = Path(os.path.abspath(path.parent / competition.data.root))
     answers = competition.leaderboard.answers
     return dataclasses.replace(
         competition,
@@ -250,7 +257,7 @@ def parse(section: type[Section], table: Mapping[str, Any], origin: str) -> Sect
 
 def _section(section: type, table: object, where: str, problems: list[Problem]) -> Any:
     if not isinstance(table, Mapping):
-        problems.append(Problem(where.rstrip("."), f"= {table!r}: must be a table of keys"))
+        problems.append(Problem(where.rstrip("."), f"= {_short(table)}: must be a table of keys"))
         return None
     before = len(problems)
     fields = {f.name: f for f in dataclasses.fields(section)}
@@ -280,10 +287,10 @@ def _value(kind: Any, value: Any, key: str, bounds: Mapping[str, Any], problems:
     if typing.get_origin(kind) is list:
         (item,) = typing.get_args(kind)
         if not isinstance(value, Sequence) or isinstance(value, str):
-            problems.append(Problem(key, f"= {value!r}: must be {_wanted(kind, bounds)}"))
+            problems.append(Problem(key, f"= {_short(value)}: must be {_wanted(kind, bounds)}"))
             return None
         return [_value(item, entry, f"{key}[{index}]", bounds, problems) for index, entry in enumerate(value)]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
         value = float(value)
     if kind is int and isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -291,11 +298,21 @@ def _value(kind: Any, value: Any, key: str, bounds: Mapping[str, Any], problems:
         fits = value in typing.get_args(kind)
     else:
         fits = type(value) is kind and (kind is not float or math.isfinite(value))
-    if fits and bounds and not bounds["low"] <= value <= bounds["high"]:
+        if kind is str and fits:
+            fits = value.isprintable() and bool(value or bounds.get("may_be_empty"))
+    if fits and "low" in bounds and not bounds["low"] <= value <= bounds["high"]:
         fits = False
     if not fits:
-        problems.append(Problem(key, f"= {value!r}: must be {_wanted(kind, bounds)}"))
+        problems.append(Problem(key, f"= {_short(value)}: must be {_wanted(kind, bounds)}"))
     return value
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits has no text in Python, nor has a deep nest
+        return "a value too long to show"
+    return text if len(text) <= 200 else text[:200] + "…"
 
 
 def _wanted(kind: Any, bounds: Mapping[str, Any]) -> str:
@@ -309,6 +326,8 @@ def _wanted(kind: Any, bounds: Mapping[str, Any]) -> str:
         return f"a list, each entry {_wanted(item, bounds)}"
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(repr(choice) for choice in typing.get_args(kind))
-    words: Mapping[Any, str] = types.MappingProxyType({int: "a whole number", float: "a number", str: "a text"})
-    limits = f" from {bounds['low']:g} to {bounds['high']:g}" if bounds else ""
+    words: Mapping[Any, str] = types.MappingProxyType(
+        {int: "a whole number", float: "a number", str: "a text of printable characters"}
+    )
+    limits = f" from {bounds['low']} to {bounds['high']}" if "low" in bounds else ""
     return words[kind] + limits

@@ -205,6 +205,4 @@ class _Watch:
             f"{self.member.name} fold {fold} ({self.folds.index(fold) + 1} of {len(self.folds)})  "
             f"epoch {epoch + 1}/{self.member.epochs}  loss {logs['loss']:.4f}  "
             f"val_accuracy {logs['val_accuracy']:.4f}  {clock(left)} left",
-            member=self.member.name,
-            left=left,
         )

@@ -5,11 +5,11 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.errors import IntegrityError
+from trainer.errors import DataError, IntegrityError
 
 MANIFEST = "manifest.json"
 
@@ -42,11 +42,39 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_manifest(folder: str | Path, about: Mapping[str, Any]) -> None:
-    """Write `manifest.json`, last of all: bytes and sha256 of each file in `folder`, and what `about` says of the whole."""
+def files_digest(paths: Iterable[str | Path]) -> str:
+    """One digest of the bytes of some files, in order."""
+    return hashlib.sha256("".join(sha256(path) for path in paths).encode()).hexdigest()
+
+
+def check_digest(paths: Iterable[str | Path], expected: str) -> None:
+    """Stop where files are not those that the launcher saw, and a cache would keep the result under a false name.
+
+    Args:
+        expected: `files_digest` of them, or "" where no launcher looked.
+
+    Raises:
+        DataError: they have changed.
+    """
+    paths = list(paths)
+    if expected and files_digest(paths) != expected:
+        raise DataError(f"{', '.join(map(str, paths))}: changed while the run was under way: run again")
+
+
+def write_manifest(folder: str | Path, about: Mapping[str, Any], counts: Mapping[str, int] | None = None) -> None:
+    """Write `manifest.json`, last of all: bytes and sha256 of each file in `folder`, and what `about` says of the whole.
+
+    Args:
+        counts: how many records or rows a file holds, for files where that is known.
+    """
+
     folder = Path(folder)
     files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        path.name: {
+            "bytes": path.stat().st_size,
+            "sha256": sha256(path),
+            **({"count": counts[path.name]} if counts and path.name in counts else {}),
+        }
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name != MANIFEST
     }
@@ -62,14 +90,16 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        about: dict[str, Any] = manifest["about"]
+        files = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest["files"].items()}
     except FileNotFoundError:
         raise IntegrityError(f"{folder}: no {MANIFEST}, so the step that wrote here did not finish: run it again") from None
-    except ValueError as error:
-        raise IntegrityError(f"{folder / MANIFEST}: not JSON ({error}): delete {folder} and run again") from None
-    for name, entry in manifest["files"].items():
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(f"{folder / MANIFEST}: not a manifest ({error!r}): delete {folder} and run again") from None
+    for name, (size, digest) in files.items():
         path = folder / name
         if not path.is_file():
             raise IntegrityError(f"{path}: missing, though {MANIFEST} names it: delete {folder} and run again")
-        if path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]:
+        if path.stat().st_size != size or sha256(path) != digest:
             raise IntegrityError(f"{path}: not the file that {MANIFEST} names: delete {folder} and run again")
-    return manifest["about"]
+    return about

@@ -8,15 +8,14 @@ from trainer.competition import METRICS
 from trainer.errors import CompetitionError
 
 # True where a larger score is the better one.
-HIGHER_IS_BETTER: dict[str, bool] = {"accuracy": True, "macro_f1": True, "log_loss": False}
+HIGHER_IS_BETTER: dict[str, bool] = {"accuracy": True, "macro_f1": True}
 
 
 def score(metric: str, targets: np.ndarray, probabilities: np.ndarray) -> float:
     """The score of `probabilities` on `targets`, over all rows at once.
 
     Args:
-        metric: `accuracy` and `macro_f1` take the most probable class (the first of equals); `log_loss` is the mean
-            negative natural logarithm of the true class's probability.
+        metric: `accuracy` or `macro_f1`; both take the most probable class, the first of equals.
         targets: (n,) integer class indices, each below the number of classes.
         probabilities: (n, classes) values in 0 to 1, each row summing to 1.
 
@@ -26,7 +25,6 @@ def score(metric: str, targets: np.ndarray, probabilities: np.ndarray) -> float:
     scorers: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
         "accuracy": _accuracy,
         "macro_f1": _macro_f1,
-        "log_loss": _log_loss,
     }
     if metric not in scorers:
         raise CompetitionError(f"metric = {metric!r}: must be one of {', '.join(METRICS)}")
@@ -44,12 +42,3 @@ def _macro_f1(targets: np.ndarray, probabilities: np.ndarray) -> float:
 
     classes = np.arange(probabilities.shape[1])
     return float(f1_score(targets, probabilities.argmax(axis=1), labels=classes, average="macro", zero_division=0))
-
-
-def _log_loss(targets: np.ndarray, probabilities: np.ndarray) -> float:
-    from sklearn.metrics import log_loss
-
-    # float64 rows that sum to one exactly enough for scikit-learn's own check.
-    values = probabilities.astype(np.float64)
-    values /= values.sum(axis=1, keepdims=True)
-    return float(log_loss(targets, values, labels=np.arange(values.shape[1])))

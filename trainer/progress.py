@@ -1,10 +1,11 @@
 """How a step tells what it does: plain lines for a log, and the same as JSON lines for a launcher that asks for them.
 
-A launcher sets FOLDLINE_EVENTS to a file that every step appends to, and FOLDLINE_LAUNCHER to its process id. On a cluster
-neither is set and the lines in the log are all there is.
+A launcher sets FOLDLINE_EVENTS to a file that every step appends to, and FOLDLINE_LAUNCHER to a file that it holds locked.
+On a cluster neither is set and the lines in the log are all there is.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import threading
@@ -53,21 +54,22 @@ def step(name: str) -> Iterator[None]:
 
 
 def follow_launcher() -> None:
-    """End this process when the launcher that started it is gone, so that a killed run leaves nothing behind."""
-    launcher = int(os.environ.get(LAUNCHER_VARIABLE, "0"))
-    if not launcher:
+    """End this process when the launcher that started it is gone, so that a killed run leaves nothing behind.
+
+    The launcher holds an exclusive lock on a file as long as it lives, and the system takes it back however it ends: a
+    process id would also be there for one that is dead and not yet waited for, or be another's by then.
+    """
+    path = os.environ.get(LAUNCHER_VARIABLE)
+    if not path:
         return
 
-    def watch() -> None:
-        while True:
-            try:
-                os.kill(launcher, 0)
-            except ProcessLookupError:
-                # Not sys.exit: only the process as a whole can be ended from this thread.
-                os._exit(70)
-            time.sleep(0.5)
+    def wait() -> None:
+        with open(path, "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            # Not sys.exit: only the process as a whole can be ended from this thread.
+            os._exit(70)
 
-    threading.Thread(target=watch, daemon=True, name="follow-launcher").start()
+    threading.Thread(target=wait, daemon=True, name="follow-launcher").start()
 
 
 def clock(seconds: float) -> str:

@@ -9,7 +9,7 @@ Examples (`examples.parquet`), a row an image:
     width, height pixels as stored
     bytes         length of the stored JPEG
     sha256        of the decoded source pixels: equal for images that are the same
-    sum_c, sumsq_c  a list a channel: exact integer sums of pixel values 0 to 255, and of their squares
+    sum_c, sumsq_c  a list a channel: exact integer sums of the stored image's pixel values, 0 to 255, and of their squares
 Folds (`folds.csv`): id, fold (0 to count - 1).
 Predictions: `oof.parquet` has id, target, fold and one probability column a class; `test.parquet` id, fold and the same
 columns, a row for each (image, model): averaging over folds is left to whoever blends.
@@ -56,6 +56,11 @@ def read_examples(records: str | Path) -> pd.DataFrame:
 def read_folds(path: str | Path) -> pd.DataFrame:
     """A folds table: ids stay text, so that "007" is not 7."""
     return pd.read_csv(path, dtype={"id": str, "fold": np.int64}, keep_default_na=False)
+
+
+def read_history(path: str | Path) -> pd.DataFrame:
+    """A training history: a member's name stays text, also where it is "07" or "nan"."""
+    return pd.read_csv(path, dtype={"member": str}, na_filter=False)
 
 
 def fold_of(examples: pd.DataFrame, folds: pd.DataFrame) -> np.ndarray:

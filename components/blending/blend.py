@@ -15,8 +15,6 @@ from trainer.manifest import read_manifest, write_json, write_manifest
 from trainer.metrics import score
 from trainer.progress import tell
 
-MEMBERS = "members.parquet"
-
 
 def blend(
     tasks: Sequence[str | Path],
@@ -38,8 +36,8 @@ def blend(
         blend: the method.
         classes: the class names in order.
         metric: of the competition.
-        out: the folder to write: oof.parquet, oof.csv, test.parquet (id and a column a class), members.parquet (each
-            member's own out-of-fold rows), history.csv (with a member column), metrics.json, manifest.json.
+        out: the folder to write: oof.parquet, oof.csv, test.parquet (id and a column a class), history.csv (with a
+            member column), metrics.json, manifest.json.
 
     Returns:
         what metrics.json holds.
@@ -79,7 +77,6 @@ def blend(
     predictions = next(iter(test.values()))[["id"]].copy()
     predictions[list(classes)] = weights.combine(on_test, chosen).astype(np.float32)
     tables.write_parquet(out / tables.TEST, predictions)
-    tables.write_parquet(out / MEMBERS, pd.concat([table.assign(member=name) for name, table in oof.items()]))
     tables.write_csv(out / tables.HISTORY, history)
     write_json(out / tables.METRICS, metrics)
     write_manifest(out, {"classes": list(classes)})

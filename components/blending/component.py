@@ -18,12 +18,13 @@ def blend(
     scores: dsl.Output[dsl.Metrics],
 ) -> None:
     """The members' predictions as one, with nested scores."""
-    from components.blending.blend import blend as blend_members
-    from trainer.competition import Blend, parse
-    from trainer.manifest import write_json
     from trainer.progress import step
 
     with step("blend"):
+        from components.blending.blend import blend as blend_members
+        from trainer.competition import Blend, parse
+        from trainer.manifest import write_json
+
         method = parse(Blend, blend, "blend")
         paths = [task.path for task in predictions]
         found = blend_members(paths, folds_table=folds.path, blend=method, classes=classes, metric=metric, out=blended.path)

@@ -45,7 +45,7 @@ def write_folds(
         "note",
         "folds",
         f"{count} folds of {min(findings['images_a_fold'])} to {max(findings['images_a_fold'])} images, "
-        f"{findings['groups']} groups, {findings['duplicate_groups']} sets of identical images kept together, no leak",
+        f"{findings['groups']} groups and {findings['duplicate_groups']} sets of identical images, none in two folds",
     )
 
 

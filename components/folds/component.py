@@ -15,10 +15,11 @@ def folds(
     audit: dsl.Output[dsl.Artifact],
 ) -> None:
     """The folds table, and the audit that shows it does not leak."""
-    from components.folds.assign import write_folds
-    from trainer.competition import Folds, parse
     from trainer.progress import step
 
     with step("folds"):
+        from components.folds.assign import write_folds
+        from trainer.competition import Folds, parse
+
         count = parse(Folds, folds, "folds").count
         write_folds(images.path, count=count, seed=seed, classes=classes, out=table.path, audit_out=audit.path)

@@ -8,11 +8,12 @@ from components import LIGHT_IMAGE
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def records(data: dict, records: dict, classes: list, source_digest: str, images: dsl.Output[dsl.Dataset]) -> None:
     """Images and labels to TFRecord shards, the examples table and a manifest."""
-    from components.records.convert import convert
-    from trainer.competition import Data, Records, parse
     from trainer.progress import step
 
     with step("records"):
+        from components.records.convert import convert
+        from trainer.competition import Data, Records, parse
+
         convert(
             parse(Data, data, "data"),
             parse(Records, records, "records"),

@@ -14,7 +14,7 @@ from components.records import pixels
 from trainer import tables
 from trainer.competition import Data, Records
 from trainer.errors import DataError
-from trainer.manifest import write_manifest
+from trainer.manifest import check_digest, write_manifest
 from trainer.progress import tell
 from trainer.records import ShardName, write_shard
 
@@ -26,13 +26,15 @@ def convert(data: Data, records: Records, *, classes: Sequence[str], source_dige
         data: where the images are.
         records: the size and quality to store them in.
         classes: the class names; a label's index in them is its target.
-        source_digest: what the launcher found the files' bytes to be; kept in the manifest.
+        source_digest: what the launcher found the files' bytes to be ("": nothing); kept in the manifest.
         out: shards, examples.parquet and, last, manifest.json are written here.
 
     Raises:
-        DataError: a file is missing or not what `data` says; a label is no class; a class has no image at all.
+        DataError: a file is missing, has changed since the launcher saw it, or is not what `data` says; a label is no class;
+            a class has no image at all.
     """
     out = Path(out)
+    check_digest([data.train, data.test], source_digest)
     index_of = {name: index for index, name in enumerate(classes)}
 
     def target_of(image: pixels.Image) -> int:
@@ -52,7 +54,7 @@ def convert(data: Data, records: Records, *, classes: Sequence[str], source_dige
     tables.write_parquet(out / tables.EXAMPLES, examples)
     counts = Counter(examples["split"])
     about = {"size": records.size, "channels": 1, "source_digest": source_digest, "images": dict(counts)}
-    write_manifest(out, about)
+    write_manifest(out, about, {tables.EXAMPLES: len(examples), **Counter(examples["shard"])})
     tell("note", "records", f"{counts['train']} train and {counts['test']} test images of {records.size} × {records.size}")
 
 
@@ -93,7 +95,8 @@ def _features(image: pixels.Image, jpeg: bytes, target: int) -> dict[str, bytes 
 
 def _described(image: pixels.Image, jpeg: bytes) -> dict[str, object]:
     """What the examples table says of an image by itself."""
-    wide = image.pixels.astype(np.int64)
+    # Sums are of the pixels that a model will see: those of the JPEG, not those that went into it.
+    stored = simplejpeg.decode_jpeg(jpeg, colorspace="GRAY").astype(np.int64)
     return {
         "id": image.id,
         "group": image.group,
@@ -101,6 +104,6 @@ def _described(image: pixels.Image, jpeg: bytes) -> dict[str, object]:
         "height": image.pixels.shape[0],
         "bytes": len(jpeg),
         "sha256": hashlib.sha256(image.pixels.tobytes()).hexdigest(),
-        "sum_c": wide.sum(axis=(0, 1)).tolist(),
-        "sumsq_c": (wide * wide).sum(axis=(0, 1)).tolist(),
+        "sum_c": stored.sum(axis=(0, 1)).tolist(),
+        "sumsq_c": (stored * stored).sum(axis=(0, 1)).tolist(),
     }

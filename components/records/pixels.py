@@ -5,9 +5,11 @@ own: an image's id is its row number, from 1, in its own file, as the sample sub
 """
 
 import csv
+import itertools
 import math
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +18,7 @@ import numpy as np
 
 from trainer.errors import DataError
 
-_PIXEL = re.compile(r"pixel(\d+)")
+_PIXEL = re.compile(r"pixel(0|[1-9][0-9]*)")
 _ROWS_AT_A_TIME = 2048
 
 
@@ -42,14 +44,16 @@ def side(path: str | Path, *, columns: Mapping[str, str]) -> int:
     for purpose, name in columns.items():
         if name not in header:
             raise DataError(f"{path}: no column {name!r} (data.{purpose}); it has {_some(header)}")
-    for name in sorted({name for name in header if header.count(name) > 1}):
-        raise DataError(f"{path}: column {name!r} stands in the header more than once")
+    twice = [name for name, times in Counter(header).items() if times > 1]
+    if twice:
+        raise DataError(f"{path}: column {twice[0]!r} stands in the header more than once")
     numbers = {int(match[1]) for name in header if (match := _PIXEL.fullmatch(name))}
     if not numbers:
         raise DataError(f"{path}: no pixel columns (pixel0, pixel1, …); it has {_some(header)}")
-    missing = sorted(set(range(max(numbers) + 1)) - numbers)
-    if missing:
-        raise DataError(f"{path}: no column 'pixel{missing[0]}', though there is a 'pixel{max(numbers)}'")
+    # Not by a range up to the largest, which a header may make as long as it likes.
+    first_missing = next(number for number in itertools.count() if number not in numbers)
+    if first_missing != len(numbers):
+        raise DataError(f"{path}: no column 'pixel{first_missing}', though there is a 'pixel{max(numbers)}'")
     length = math.isqrt(len(numbers))
     if length * length != len(numbers):
         raise DataError(f"{path}: {len(numbers)} pixel columns make no square image")
@@ -57,9 +61,16 @@ def side(path: str | Path, *, columns: Mapping[str, str]) -> int:
 
 
 def count(path: str | Path) -> int:
-    """How many images the file has: its lines less the header, blank lines left out."""
+    """How many images the file has: its rows less the header, blank ones left out."""
+    rows, plain = 0, True
     with open(path, "rb") as stream:
-        return max(0, sum(1 for line in stream if line.strip()) - 1)
+        for line in stream:
+            rows += bool(line.strip())
+            # Only a parser knows the rows of a file that quotes, or that ends its lines as no system does today.
+            plain = plain and b'"' not in line and b"\r" not in line.rstrip(b"\r\n")
+    if not plain:
+        rows = sum(1 for _ in _rows(path))
+    return max(0, rows - 1)
 
 
 def images(path: str | Path, *, columns: Mapping[str, str]) -> Iterator[Image]:
@@ -87,7 +98,7 @@ def images(path: str | Path, *, columns: Mapping[str, str]) -> Iterator[Image]:
                 row += 1
                 yield Image(str(row), label, group, values.reshape(length, length, 1))
     except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a readable CSV after row {row}: {error}") from None
+        raise DataError(f"{path}: {_malformed(path) or f'not a readable CSV: {error}'}") from None
     if row == 0:
         raise DataError(f"{path}: a header and no rows")
 
@@ -129,17 +140,37 @@ def _checked(path: str | Path, cells, first_row: int) -> np.ndarray:  # type: ig
     return numbers.astype(np.uint8, order="C")
 
 
+def _rows(path: str | Path) -> Iterator[list[str]]:
+    """The rows of a CSV, blank ones left out."""
+    with open(path, encoding="utf-8-sig", newline="") as stream:
+        yield from (row for row in csv.reader(stream) if row)
+
+
+def _malformed(path: str | Path) -> str:
+    """What is wrong with the first row that cannot be read or has another length than the header; "" where none is."""
+    rows = _rows(path)
+    header: list[str] = []
+    number = 0
+    try:
+        header = next(rows)
+        for number, row in enumerate(rows, start=1):  # the number is told after an error too
+            if len(row) > len(header):
+                return f"row {number} has {len(row)} cells, the header {len(header)}"
+    except (UnicodeDecodeError, csv.Error) as error:
+        return f"not a CSV file in UTF-8 soon after row {number}: {error}"
+    return ""
+
+
 def _header(path: str | Path) -> list[str]:
     try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            header = next(csv.reader(stream), None)
+        header = next(_rows(path), None)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise DataError(f"{path}: a folder, where a CSV file is meant") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from None
-    if not header:
+    if header is None:
         raise DataError(f"{path}: empty, where a header is meant")
     return header
 

@@ -18,10 +18,11 @@ def report(
     page: dsl.Output[dsl.HTML],
 ) -> None:
     """One HTML page about the run."""
-    from components.report.page import write_report
     from trainer.progress import step
 
     with step("report"):
+        from components.report.page import write_report
+
         write_report(
             name=name,
             blended=blended.path,

@@ -65,7 +65,7 @@ def write_report(
     blended = Path(blended)
     scores = json.loads((blended / tables.METRICS).read_text(encoding="utf-8"))
     oof = pd.read_parquet(blended / tables.OOF)
-    history = pd.read_csv(blended / tables.HISTORY)
+    history = tables.read_history(blended / tables.HISTORY)
     probabilities = oof[list(classes)].to_numpy()
     predicted = probabilities.argmax(axis=1)
     targets = oof["target"].to_numpy()

@@ -57,9 +57,10 @@ def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequen
     figure, axes = _figure(1, 1, width=side, height=side)
     shown = np.ma.masked_equal(errors, 0)
     axes.imshow(shown, cmap="Oranges", vmin=0, vmax=max(0.01, float(errors.max()) * 1.6))
-    ticks = range(size)
-    axes.set_xticks(ticks, classes, rotation=90 if max(map(len, classes)) > 2 else 0)
-    axes.set_yticks(ticks, classes)
+    # A dollar sign would start a formula.
+    names = [name.replace("$", r"\$") for name in classes]
+    axes.set_xticks(range(size), names, rotation=90 if max(map(len, classes)) > 2 else 0)
+    axes.set_yticks(range(size), names)
     axes.set(xlabel="prediction", ylabel="truth")
     for row, column in zip(*np.nonzero(table), strict=True):
         on_colour = errors[row, column] > 0

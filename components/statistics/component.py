@@ -9,12 +9,12 @@ from components import LIGHT_IMAGE
 def statistics(
     images: dsl.Input[dsl.Dataset],
     folds: dsl.Input[dsl.Dataset],
-    classes: list,
     statistics: dsl.Output[dsl.Artifact],
 ) -> None:
     """Exact pooled pixel statistics of each split and of each fold's training images."""
-    from components.statistics.pooled import statistics as write_statistics
     from trainer.progress import step
 
     with step("statistics"):
-        write_statistics(images.path, folds.path, classes=classes, out=statistics.path)
+        from components.statistics.pooled import statistics as write_statistics
+
+        write_statistics(images.path, folds.path, out=statistics.path)

@@ -1,7 +1,6 @@
 """Pooled pixel statistics from the examples table: no image is read again, and every sum is exact."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from trainer.manifest import read_manifest, write_json
 from trainer.progress import tell
 
 
-def statistics(records: str | Path, folds_table: str | Path, *, classes: Sequence[str], out: str | Path) -> dict[str, Any]:
+def statistics(records: str | Path, folds_table: str | Path, *, out: str | Path) -> dict[str, Any]:
     """Write, and return, the statistics of each split and of each fold's training images as JSON.
 
     A fold's own images are left out of what its model is standardised with: nothing of the validation reaches training.
@@ -21,12 +20,11 @@ def statistics(records: str | Path, folds_table: str | Path, *, classes: Sequenc
     Args:
         records: a records folder, whole by its manifest.
         folds_table: `folds.csv`.
-        classes: the class names in order.
         out: the JSON file to write.
 
     Returns:
         `splits` (train, test) and `folds` (the fold left out, as text), each with images, pixels, mean and std a channel
-        (in 0 to 255); `class_counts` of the labelled images.
+        (in 0 to 255).
     """
     read_manifest(records)
     examples = tables.read_examples(records)
@@ -35,7 +33,6 @@ def statistics(records: str | Path, folds_table: str | Path, *, classes: Sequenc
     result: dict[str, Any] = {
         "splits": {split: pooled(examples[examples["split"] == split]) for split in ("train", "test")},
         "folds": {str(left_out): pooled(train[fold != left_out]) for left_out in sorted(set(fold.tolist()))},
-        "class_counts": {name: int((train["target"] == index).sum()) for index, name in enumerate(classes)},
     }
     write_json(out, result)
     mean, std = (", ".join(f"{value:.2f}" for value in result["splits"]["train"][key]) for key in ("mean", "std"))

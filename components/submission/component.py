@@ -13,11 +13,17 @@ def submission(
     sample_digest: str,
     csv: dsl.Output[dsl.Dataset],
 ) -> None:
-    """The submission file, checked against the sample. `sample_digest` makes a changed sample a changed input."""
-    from components.submission.submission import write_submission
-    from trainer.competition import Submission, parse
+    """The submission file, checked against the sample."""
     from trainer.progress import step
 
     with step("submission"):
-        write_submission(blended.path, parse(Submission, submission, "submission"), classes=classes, out=csv.path)
-        csv.metadata["sample_digest"] = sample_digest
+        from components.submission.submission import write_submission
+        from trainer.competition import Submission, parse
+
+        write_submission(
+            blended.path,
+            parse(Submission, submission, "submission"),
+            classes=classes,
+            sample_digest=sample_digest,
+            out=csv.path,
+        )

@@ -7,28 +7,32 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from components.submission.sample import Sample, check_ids, read, read_two_columns
+from components.submission.sample import Sample, check_ids, read, read_answers, read_two_columns
 from trainer import tables
 from trainer.competition import Submission
 from trainer.errors import DataError
-from trainer.manifest import read_manifest, whole_file
+from trainer.manifest import check_digest, read_manifest, whole_file
 from trainer.metrics import score
 from trainer.progress import tell
 
 
-def write_submission(blended: str | Path, submission: Submission, *, classes: Sequence[str], out: str | Path) -> None:
+def write_submission(
+    blended: str | Path, submission: Submission, *, classes: Sequence[str], sample_digest: str, out: str | Path
+) -> None:
     """Write the most probable class of each test image, with the header, the ids and the order of the sample.
 
     Args:
         blended: the folder that blending wrote.
         submission: names the sample.
         classes: the class names in order.
+        sample_digest: what the launcher found the sample's bytes to be ("": nothing).
         out: the file to write.
 
     Raises:
         DataError: the sample's ids are not the test images', or a prediction is no probability; the text names the row.
     """
     read_manifest(blended)
+    check_digest([submission.sample], sample_digest)
     predictions = pd.read_parquet(Path(blended) / tables.TEST)
     sample = read(submission.sample)
     check_ids(sample, submission.sample, predictions["id"], "the test images")
@@ -59,25 +63,16 @@ def check_probabilities(probabilities: np.ndarray, sample: Sample) -> None:
         )
 
 
-def score_answers(submission: str | Path, answers: str | Path, *, classes: Sequence[str], metric: str) -> float | None:
+def score_answers(submission: str | Path, answers: str | Path, *, classes: Sequence[str], metric: str) -> float:
     """The score of a submission file against a file of the same form with the truth in it, as a leaderboard would take it.
-
-    Returns:
-        the score, or None for a metric of probabilities, which class names do not carry.
 
     Raises:
         DataError: the files' ids differ, or an answer is no class.
     """
-    if metric == "log_loss":
-        return None
-    index_of = {name: index for index, name in enumerate(classes)}
-    header, truth = read_two_columns(answers)
     _, given = read_two_columns(submission)
-    for row, (id_, label) in enumerate(truth, start=1):
-        if label not in index_of:
-            raise DataError(f"{answers}: row {row}, column {header[1]!r}: {label!r} (id {id_!r}) is no class")
-    check_ids(Sample(*header, [id_ for id_, _ in truth]), answers, (id_ for id_, _ in given), submission)
     answer_of = dict(given)
-    targets = np.array([index_of[label] for _, label in truth])
-    predicted = np.array([index_of[answer_of[id_]] for id_, _ in truth])
+    truth = read_answers(answers, classes, answer_of, submission)
+    index_of = {name: index for index, name in enumerate(classes)}
+    targets = np.array([index_of[label] for label in truth.values()])
+    predicted = np.array([index_of[answer_of[id_]] for id_ in truth])
     return score(metric, targets, np.eye(len(classes))[predicted])

@@ -8,11 +8,12 @@ from components import LIGHT_IMAGE, TRAINING_IMAGE
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def plan(members: list, folds: dict, train: dict) -> list:
     """The list of training tasks that the loop runs over."""
-    from components.training.plan import plan as plan_tasks
-    from trainer.competition import Folds, Member, Train, parse
     from trainer.progress import step
 
     with step("plan"):
+        from components.training.plan import plan as plan_tasks
+        from trainer.competition import Folds, Member, Train, parse
+
         recipes = [parse(Member, member, f"members[{index}]") for index, member in enumerate(members)]
         return plan_tasks(recipes, parse(Folds, folds, "folds"), parse(Train, train, "train"))
 
@@ -29,11 +30,12 @@ def train(
     predictions: dsl.Output[dsl.Model],
 ) -> None:
     """Models of one member for some folds, with their out-of-fold and test predictions."""
-    from trainer.competition import Member, parse
-    from trainer.fit import train_folds
     from trainer.progress import step
 
     with step("train"):
+        from trainer.competition import Member, parse
+        from trainer.fit import train_folds
+
         train_folds(
             parse(Member, task["member"], "member"),
             [int(fold) for fold in task["folds"]],

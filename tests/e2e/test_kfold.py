@@ -164,6 +164,50 @@ def test_the_same_seed_gives_the_same_bytes(finished: tuple[Tiny, Path], tmp_pat
         assert (other / name).read_bytes() == (out / name).read_bytes()
 
 
+def test_the_cut_into_tasks_gives_the_same_bytes(finished: tuple[Tiny, Path], tmp_path: Path) -> None:
+    # One member, and a task a fold: other than in the finished run, where it had a neighbour and all folds in one task.
+    _, out = finished
+    alone = write_competition(tmp_path / "competition", members=1)
+    alone.toml.write_text(
+        alone.toml.read_text().replace("folds_per_task = 3", "folds_per_task = 1").replace('"weights"', '"mean"')
+    )
+    done = run(alone, tmp_path / "out")
+    assert said(done, "running").count("train") == 3
+    scores = [json.loads((folder / "metrics.json").read_text())["members"]["m0"] for folder in (out, tmp_path / "out")]
+    assert scores[0] == scores[1]
+    trained = [sorted((folder / "pipeline_root").rglob("predictions/oof.parquet")) for folder in (out, tmp_path / "out")]
+    columns = list("0123456789")
+    tables = [pd.concat([pd.read_parquet(path) for path in paths]) for paths in trained]
+    ours = tables[1].set_index("id")[columns].sort_index()
+    both = [table.set_index("id")[columns].sort_index() for table in (pd.read_parquet(path) for path in trained[0])]
+    assert any(ours.equals(one) for one in both)
+
+
+def test_a_step_that_cannot_start_is_named(again: tuple[Tiny, Path], tmp_path: Path) -> None:
+    tiny, out = again
+    code = tmp_path / "code"
+    for package in ("pipelines", "components", "trainer"):
+        shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
+    weights = code / "components" / "blending" / "weights.py"
+    weights.write_text("import a_library_that_is_not_there\n" + weights.read_text())
+    done = run(tiny, out, status=1, code=code)
+    assert "step blend failed: ModuleNotFoundError: No module named 'a_library_that_is_not_there'" in done.stderr
+    assert "kfp/" not in done.stderr.split("the whole log")[0]
+    assert (
+        f"submission.csv, oof.csv, folds.csv, metrics.json, report.html, kfold.yaml in {out} are of an earlier run"
+        in done.stderr
+    )
+    # Broken before the step can say anything at all.
+    progress = code / "trainer" / "progress.py"
+    progress.write_text(
+        progress.read_text() + "\nif __import__('sys').argv[0].endswith('executor_main.py'): raise OSError('disk')\n"
+    )
+    weights.write_text(weights.read_text().replace("import a_library_that_is_not_there\n", ""))
+    done = run(tiny, out, status=1, code=code)
+    assert re.search(r"step (records|plan) failed: it could not start", done.stderr)
+    assert "OSError: disk" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("row", "cell", "value", "words"),
     [

@@ -21,11 +21,15 @@ def test_a_good_file(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
         ('"train.csv"', '"trian.csv"', "data.train"),
         ('target = "label"', 'target = "digit"', "train.csv: no column 'digit'"),
         ('"sample.csv"', '"answers2.csv"', "submission.sample"),
+        ('"sample.csv"', '"twice.csv"', "twice.csv: row 31, column 'ImageId': id '7' is already in row 7"),
+        ('"sample.csv"', '"other.csv"', "other.csv: row 30, column 'ImageId': id '31' is not in"),
     ],
 )
 def test_what_the_user_wrote_wrong_is_status_2_and_leaves_nothing(
     tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, old: str, new: str, words: str
 ) -> None:
+    (tiny.folder / "twice.csv").write_text(tiny.sample.read_text() + "7,0\n")
+    (tiny.folder / "other.csv").write_text(tiny.sample.read_text().replace("\n30,", "\n31,"))
     tiny.toml.write_text(tiny.toml.read_text().replace(old, new))
     out = tmp_path / "out"
     assert main([command, str(tiny.toml), *(["--out", str(out)] if command == "run" else [])]) == 2
@@ -33,9 +37,33 @@ def test_what_the_user_wrote_wrong_is_status_2_and_leaves_nothing(
     assert not out.exists()
 
 
-def test_a_file_where_the_results_should_go(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", str(tiny.toml), "--out", str(tiny.train)]) == 2
-    assert "a file is there, not a folder" in capsys.readouterr().err
+@pytest.mark.parametrize("out", ["train.csv", "train.csv/x", "x" * 300])
+def test_a_place_where_no_folder_can_be(tiny: Tiny, capsys: pytest.CaptureFixture[str], out: str) -> None:
+    assert main(["run", str(tiny.toml), "--out", str(tiny.folder / out)]) == 2
+    assert "cannot be made or written to" in capsys.readouterr().err
+    assert main(["compile", str(tiny.folder / out)]) == 2
+    assert "cannot be made or written to" in capsys.readouterr().err
+
+
+def test_an_empty_place(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["run", str(tiny.toml), "--out", ""])
+    assert caught.value.code == 2
+    assert "write . for the folder you are in" in capsys.readouterr().err
+
+
+def test_a_thread_count_that_is_none(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOLDLINE_THREADS", "many")
+    assert main(["run", str(tiny.toml), "--out", str(tmp_path / "out")]) == 2
+    assert "FOLDLINE_THREADS = 'many': must be a whole number" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_read_enough(tiny: Tiny) -> None:
+    command = f"{sys.executable} -m pipelines.cli check {tiny.toml} | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert "Traceback" not in done.stderr
 
 
 def test_a_command_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,6 @@ def test_compiling_imports_no_cloud_client_and_no_framework(tmp_path: Path) -> N
 def test_digests_of_the_code_stand_in_every_task(tmp_path: Path) -> None:
     from pipelines.kfold import STEPS
 
-    yaml = compile_kfold(tmp_path / "kfold.yaml", {name: f"digest-of-{name}" for name in STEPS}).read_text()
+    yaml = compile_kfold(tmp_path / "kfold.yaml", {name: {"CODE": f"digest-of-{name}"} for name in STEPS}).read_text()
     for name in STEPS:
         assert yaml.count(f"value: digest-of-{name}\n") == 1

@@ -35,11 +35,40 @@ def test_another_size(tiny: Tiny) -> None:
 
 def test_sample_ids_that_are_not_the_test_images(tiny: Tiny) -> None:
     tiny.sample.write_text(tiny.sample.read_text().replace("\n30,0", "\n31,0"))
-    with pytest.raises(DataError, match=r"sample.csv: row 30, column 'ImageId': id '31' is no image of .*test.csv"):
+    with pytest.raises(DataError, match=r"sample.csv: row 30, column 'ImageId': id '31' is not in .*test.csv"):
         check_files(load(tiny.toml), tiny.toml)
 
 
 def test_an_id_twice_in_the_sample(tiny: Tiny) -> None:
     tiny.sample.write_text(tiny.sample.read_text() + "7,0\n")
     with pytest.raises(DataError, match="row 31, column 'ImageId': id '7' is already in row 7"):
+        check_files(load(tiny.toml), tiny.toml)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("\n30,", "\n31,", "answers.csv: row 30, column 'ImageId': id '31' is not in .*sample.csv"),
+        ("Label\n1,", "Label\n1,x", "answers.csv: row 1, column 'Label': 'x.' .id '1'. is no class"),
+    ],
+)
+def test_answers_are_looked_at_before_the_hours_of_training(tiny: Tiny, old: str, new: str, words: str) -> None:
+    tiny.answers.write_text(tiny.answers.read_text().replace(old, new))
+    with pytest.raises(DataError, match=words):
+        check_files(load(tiny.toml), tiny.toml)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("batch_size = 16", "batch_size = 81", r"members\[0\].batch_size = 81: a fold leaves only 80 images"),
+        ("train.csv", "few.csv", "folds.count = 3: there are only 2 labelled images"),
+        ("train.csv", ".", "data.train = .*: a folder, not a file"),
+        ("train.csv", "x" * 300, "data.train = .*: no such file"),
+    ],
+)
+def test_what_cannot_train_is_not_good(tiny: Tiny, old: str, new: str, words: str) -> None:
+    (tiny.folder / "few.csv").write_text("".join(tiny.train.read_text().splitlines(keepends=True)[:3]))
+    tiny.toml.write_text(tiny.toml.read_text().replace(old, new, 1))
+    with pytest.raises(CompetitionError, match=words):
         check_files(load(tiny.toml), tiny.toml)

@@ -15,6 +15,13 @@ def test_the_table_has_every_fold_and_member() -> None:
     ]
 
 
+def test_columns_are_as_wide_as_their_heads() -> None:
+    many = {"method": "mean", "oof": 0.97, "folds": [0.9] * 12}
+    lines = score_table({"metric": "accuracy", "blend": many, "members": {"cnn": many}}).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[1].endswith("0.9000   0.9000       0.9700")
+
+
 def test_cross_validation_stands_beside_the_leaderboard() -> None:
     last = score_table({**METRICS, "leaderboard": 0.981}).splitlines()[-1]
     assert last == "cross-validation 0.9700   leaderboard 0.9810 (withheld answers)"

@@ -83,20 +83,35 @@ def test_the_same_seed_gives_the_same_batches_on_any_number_of_threads(records_f
     assert not np.array_equal(first[0][0], other[0][0])
 
 
-def test_a_shift_by_a_whole_pixel_is_exact(records_folder: Path) -> None:
-    import tensorflow as tf
+def test_a_map_says_where_a_pixel_comes_from(records_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shifted(augment: Augment, *, seed: int, epoch: int, rows: np.ndarray, size: int) -> np.ndarray:
+        # One pixel along x in the first epoch, two along y in the second.
+        affine = [1, 0, 1, 0, 1, 0, 0, 0] if epoch == 0 else [1, 0, 0, 0, 1, 2, 0, 0]
+        return np.tile(np.array(affine, np.float32), (len(rows), 1))
 
-    image = decoded(images_of(records_folder).encoded[0])[None]
-    moved = tf.raw_ops.ImageProjectiveTransformV3(
-        images=image,
-        transforms=np.array([[1, 0, 1, 0, 1, 0, 0, 0]], np.float32),
-        output_shape=[8, 8],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    ).numpy()
-    np.testing.assert_array_equal(moved[0, :, :-1], image[0, :, 1:])
-    assert not moved[0, :, -1].any()
+    monkeypatch.setattr(dataset, "affine_maps", shifted)
+    images = images_of(records_folder)
+    batches = all_batches(images, np.arange(16), Augment(shift=0.5))
+    for epoch, (pixels, _) in enumerate(batches):
+        found = set()
+        for image in pixels:
+            back = np.zeros_like(image)
+            if epoch == 0:
+                back[:, 1:] = image[:, :-1]
+                assert not image[:, -1].any()
+            else:
+                back[2:] = image[:-2]
+                assert not image[-2:].any()
+            found.add(back.tobytes())
+        # All but what was shifted out.
+        cut = (slice(None), slice(1, None)) if epoch == 0 else (slice(2, None), slice(None))
+        expected = set()
+        for jpeg in images.encoded[:16]:
+            kept = np.zeros((8, 8, 1), np.float32)
+            kept[cut] = decoded(jpeg)[cut]
+            expected.add(kept.tobytes())
+        assert found == expected
+        assert len(found) == 16
 
 
 def test_a_batch_larger_than_the_data_is_named() -> None:

@@ -30,7 +30,7 @@ MEMBER = Member(
 def inputs(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("inputs")
     write_folds(records_folder, count=3, seed=1, classes=CLASSES, out=folder / "folds.csv", audit_out=folder / "audit.json")
-    statistics(records_folder, folder / "folds.csv", classes=CLASSES, out=folder / "statistics.json")
+    statistics(records_folder, folder / "folds.csv", out=folder / "statistics.json")
     return {"records": records_folder, "folds_table": folder / "folds.csv", "statistics": folder / "statistics.json"}
 
 

@@ -1,9 +1,10 @@
+import json
 from pathlib import Path
 
 import pytest
 
-from trainer.errors import IntegrityError
-from trainer.manifest import MANIFEST, read_manifest, whole_file, write_json, write_manifest
+from trainer.errors import DataError, IntegrityError
+from trainer.manifest import MANIFEST, check_digest, files_digest, read_manifest, whole_file, write_json, write_manifest
 
 
 def test_a_file_is_there_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -53,9 +54,28 @@ def test_damage_is_named(folder: Path) -> None:
     (folder / "b.bin").unlink()
     with pytest.raises(IntegrityError, match="b.bin: missing"):
         read_manifest(folder)
-    (folder / MANIFEST).write_text("{")
-    with pytest.raises(IntegrityError, match="not JSON"):
-        read_manifest(folder)
+    for text in ("{", "{}", "[]", '{"about": {}, "files": {"a.bin": 1}}', '{"about": {}, "files": []}'):
+        (folder / MANIFEST).write_text(text)
+        with pytest.raises(IntegrityError, match="not a manifest"):
+            read_manifest(folder)
     (folder / MANIFEST).unlink()
     with pytest.raises(IntegrityError, match="no manifest.json"):
         read_manifest(folder)
+
+
+def test_counts_stand_beside_their_files(folder: Path) -> None:
+    write_manifest(folder, {}, {"a.bin": 3})
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    assert files["a.bin"]["count"] == 3
+    assert "count" not in files["b.bin"]
+
+
+def test_files_are_known_by_their_bytes_and_order(folder: Path) -> None:
+    one, two = folder / "a.bin", folder / "b.bin"
+    digest = files_digest([one, two])
+    assert digest != files_digest([two, one])
+    check_digest([one, two], digest)
+    check_digest([one, two], "")
+    two.write_text("c")
+    with pytest.raises(DataError, match="b.bin: changed while the run was under way"):
+        check_digest([one, two], digest)

@@ -47,24 +47,23 @@ def test_an_error_is_told_in_its_own_words(
     assert bool(told["tail"]) is has_tail
 
 
-def test_a_process_ends_with_its_launcher() -> None:
-    launcher = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    code = (
-        "from trainer.progress import follow_launcher; import time; follow_launcher(); print('up', flush=True); time.sleep(60)"
-    )
-    follower = subprocess.Popen(
-        [sys.executable, "-c", code],
-        env={**os.environ, progress.LAUNCHER_VARIABLE: str(launcher.pid)},
-        stdout=subprocess.PIPE,
-    )
-    assert follower.stdout is not None
-    with follower.stdout, launcher.stdin:  # type: ignore[union-attr]
-        assert follower.stdout.readline() == b"up\n"
-        time.sleep(1)
-        assert follower.poll() is None
-        launcher.kill()
-        launcher.wait()
-        assert follower.wait(timeout=20) == 70
+def test_a_process_ends_with_its_launcher(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print('up', flush=True); input()"
+    follow = "from trainer.progress import follow_launcher as f; import time; f(); print('up', flush=True); time.sleep(60)"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", hold, str(lock)], **pipes) as launcher:
+        assert launcher.stdout is not None
+        assert launcher.stdout.readline() == b"up\n"
+        environment = {**os.environ, progress.LAUNCHER_VARIABLE: str(lock)}
+        with subprocess.Popen([sys.executable, "-c", follow], env=environment, **pipes) as follower:
+            assert follower.stdout is not None
+            assert follower.stdout.readline() == b"up\n"
+            time.sleep(1)
+            assert follower.poll() is None
+            # Killed, and not waited for: its process id is still there.
+            launcher.kill()
+            assert follower.wait(timeout=20) == 70
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.4, "59s"), (185, "3m05s"), (7800, "2h10m")])

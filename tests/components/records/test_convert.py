@@ -16,7 +16,7 @@ from trainer.records import decode_example, read_shard
 
 def converted(tiny: Tiny, out: Path) -> Path:
     competition = load(tiny.toml)
-    convert(competition.data, competition.records, classes=competition.classes, source_digest="abc", out=out)
+    convert(competition.data, competition.records, classes=competition.classes, source_digest="", out=out)
     return out
 
 
@@ -32,8 +32,13 @@ def test_the_table_describes_the_shards(records_folder: Path) -> None:
         "train02-20.tfrec",
         "test00-30.tfrec",
     ]
+    stored = [
+        simplejpeg.decode_jpeg(decode_example(payload)["image"], colorspace="GRAY")
+        for shard in examples["shard"].unique()
+        for payload in read_shard(records_folder / shard)
+    ]
     for place, row in enumerate(examples.itertuples()):
-        pixels = images[place].astype(int)
+        pixels = stored[place].astype(int)
         assert (row.width, row.height) == (8, 8)
         assert row.sum_c.tolist() == [pixels.sum()]
         assert row.sumsq_c.tolist() == [(pixels**2).sum()]
@@ -88,3 +93,12 @@ def test_another_size_than_the_images(tiny: Tiny, tmp_path: Path) -> None:
     tiny.toml.write_text(tiny.toml.read_text().replace("size = 8", "size = 9"))
     with pytest.raises(DataError, match="images of 8 × 8, but records.size = 9: set it to 8"):
         converted(tiny, tmp_path / "out")
+
+
+def test_a_file_that_changed_since_the_launcher_saw_it(tiny: Tiny, tmp_path: Path) -> None:
+    competition = load(tiny.toml)
+    with pytest.raises(DataError, match="changed while the run was under way"):
+        convert(
+            competition.data, competition.records, classes=competition.classes, source_digest="0" * 64, out=tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()

@@ -20,7 +20,7 @@ CLASSES = ["<i>0</i>", *"123456789"]
 def page(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
     write_folds(records_folder, count=3, seed=1, classes=CLASSES, out=folder / "f.csv", audit_out=folder / "a.json")
-    statistics(records_folder, folder / "f.csv", classes=CLASSES, out=folder / "s.json")
+    statistics(records_folder, folder / "f.csv", out=folder / "s.json")
     examples = tables.read_examples(records_folder).query("split == 'train'")
     oof = examples[["id", "target"]].merge(tables.read_folds(folder / "f.csv"), on="id")
     predicted = oof["target"].to_numpy().copy()
@@ -99,7 +99,8 @@ def test_plots_take_their_ink_from_the_page(page: str) -> None:
 
 
 def test_a_confusion_matrix_counts() -> None:
-    svg = plots.confusion_matrix(np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 1]), ["cat", "dog"])
+    svg = plots.confusion_matrix(np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 1]), ["cat$^$", "$dog"])
+    assert "cat$^$" in svg
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert [text for text in texts if text.isdigit()] == ["1", "1", "3"]
 

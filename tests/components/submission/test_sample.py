@@ -37,9 +37,9 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_ids_that_differ_are_named_both_ways() -> None:
-    with pytest.raises(DataError, match=r"s.csv: row 2, column 'Id': id '9' is no image of test.csv \(1 such ids\)"):
+    with pytest.raises(DataError, match=r"s.csv: row 2, column 'Id': id '9' is not in test.csv \(1 such ids\)"):
         check_ids(Sample("Id", "L", ["1", "9"]), "s.csv", ["1", "2"], "test.csv")
-    with pytest.raises(DataError, match=r"s.csv: no row for id '2', an image of test.csv \(9 such ids\)"):
+    with pytest.raises(DataError, match=r"s.csv: no row for id '2', which is in test.csv \(9 such ids\)"):
         check_ids(Sample("Id", "L", ["1"]), "s.csv", map(str, range(1, 11)), "test.csv")
 
 
