@@ -1,6 +1,6 @@
-"""`foldline`: check a competition file, compile the pipelines, run one on this machine.
+"""`foldline`: check a competition file, compile the pipelines, run one on this machine, verify its records.
 
-Exit status: 0, done; 1, a step failed; 2, something the user wrote is wrong; 130, interrupted.
+Exit status: 0, done; 1, a step failed or records are damaged; 2, something the user wrote is wrong; 130, interrupted.
 """
 
 import argparse
@@ -23,6 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     check = commands.add_parser("check", help="say what is wrong in a competition file")
     check.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
     check.set_defaults(command=_check)
+    verify = commands.add_parser("verify", help="check a records folder down to the crc of every record")
+    verify.add_argument("folder", type=_folder, metavar="DIR", help="a folder with shards, examples.parquet and manifest.json")
+    verify.set_defaults(command=_verify)
     compile_ = commands.add_parser("compile", help="write the pipelines as YAML")
     compile_.add_argument("folder", type=_folder, nargs="?", default=Path("build"), metavar="DIR", help="default: build")
     compile_.set_defaults(command=_compile)
@@ -57,6 +60,14 @@ def _check(options: argparse.Namespace) -> int:
         f"{options.file}: good. {found.train} labelled and {found.test} test images, {len(competition.classes)} classes, "
         f"{competition.folds.count} folds, members {', '.join(member.name for member in competition.members)}"
     )
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from components.records.verify import verify
+
+    found = verify(options.folder)
+    print(f"{options.folder}: whole. {found.files} files, {found.records} records, every crc and digest holds")
     return 0
 
 

@@ -15,9 +15,9 @@ _LABEL = 12
 class Console:
     """Shows events (trainer/progress.py) as they come."""
 
-    def __init__(self, stream: TextIO = sys.stdout) -> None:
-        self.stream = stream
-        self.live = stream.isatty()
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stdout
+        self.live = self.stream.isatty()
         self.notes: dict[int, str] = {}
         self.training: dict[int, str] = {}
         self.said_at: dict[int, float] = {}

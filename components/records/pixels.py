@@ -1,18 +1,22 @@
 """Pixel CSVs: a row an image, columns pixel0 … pixel<n-1> of one grey square image in row-major order, 0 to 255.
 
 A train file has the label in a named column; a file may have other columns, which are left alone. Rows have no id of their
-own: an image's id is its row number, from 1, in its own file, as the sample submissions of such competitions count.
+own: an image's id is its row number, from 1, in its own file, as the sample submissions of such competitions count. A file
+whose name ends in .gz is unpacked as it is read.
 """
 
 import csv
+import gzip
+import io
 import itertools
 import math
 import re
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 
@@ -20,6 +24,8 @@ from trainer.errors import DataError
 
 _PIXEL = re.compile(r"pixel(0|[1-9][0-9]*)")
 _ROWS_AT_A_TIME = 2048
+# What reading a gzip file raises that is cut off or is none.
+_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 class Image(NamedTuple):
@@ -63,7 +69,7 @@ def side(path: str | Path, *, columns: Mapping[str, str]) -> int:
 def count(path: str | Path) -> int:
     """How many images the file has: its rows less the header, blank ones left out."""
     rows, plain = 0, True
-    with open(path, "rb") as stream:
+    with _open(path) as stream:
         for line in stream:
             rows += bool(line.strip())
             # Only a parser knows the rows of a file that quotes, or that ends its lines as no system does today.
@@ -97,7 +103,7 @@ def images(path: str | Path, *, columns: Mapping[str, str]) -> Iterator[Image]:
             for label, group, values in zip(labels, groups, pixels, strict=True):
                 row += 1
                 yield Image(str(row), label, group, values.reshape(length, length, 1))
-    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError, *_DAMAGED) as error:
         raise DataError(f"{path}: {_malformed(path) or f'not a readable CSV: {error}'}") from None
     if row == 0:
         raise DataError(f"{path}: a header and no rows")
@@ -142,8 +148,13 @@ def _checked(path: str | Path, cells, first_row: int) -> np.ndarray:  # type: ig
 
 def _rows(path: str | Path) -> Iterator[list[str]]:
     """The rows of a CSV, blank ones left out."""
-    with open(path, encoding="utf-8-sig", newline="") as stream:
+    with _open(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as stream:
         yield from (row for row in csv.reader(stream) if row)
+
+
+def _open(path: str | Path) -> IO[bytes]:
+    """The bytes of a file, unpacked where its name ends in .gz."""
+    return cast(IO[bytes], gzip.open(path)) if str(path).endswith(".gz") else open(path, "rb")
 
 
 def _malformed(path: str | Path) -> str:
@@ -156,7 +167,7 @@ def _malformed(path: str | Path) -> str:
         for number, row in enumerate(rows, start=1):  # the number is told after an error too
             if len(row) > len(header):
                 return f"row {number} has {len(row)} cells, the header {len(header)}"
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error, *_DAMAGED) as error:
         return f"not a CSV file in UTF-8 soon after row {number}: {error}"
     return ""
 
@@ -170,6 +181,8 @@ def _header(path: str | Path) -> list[str]:
         raise DataError(f"{path}: a folder, where a CSV file is meant") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from None
+    except _DAMAGED as error:
+        raise DataError(f"{path}: not a whole gzip file: {error}") from None
     if header is None:
         raise DataError(f"{path}: empty, where a header is meant")
     return header

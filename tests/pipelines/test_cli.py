@@ -73,6 +73,13 @@ def test_a_command_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert "runn" in capsys.readouterr().err
 
 
+def test_verify(records_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(records_folder)]) == 0
+    assert "whole. 5 files, 150 records" in capsys.readouterr().out
+    assert main(["verify", str(tmp_path)]) == 1
+    assert "no manifest.json" in capsys.readouterr().err
+
+
 def test_compile(tmp_path: Path) -> None:
     assert main(["compile", str(tmp_path / "build")]) == 0
     assert (tmp_path / "build" / "kfold.yaml").is_file()

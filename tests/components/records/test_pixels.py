@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,17 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str | bytes, words: str) -
     with pytest.raises(DataError, match=words) as caught:
         read(tmp_path / "x.csv", text)
     assert str(caught.value).startswith(str(tmp_path / "x.csv"))
+
+
+def test_a_gzip_file_and_a_damaged_one(tmp_path: Path) -> None:
+    packed = gzip.compress((HEADER + "1,0,1,2,255\n" * 3000).encode())
+    path = tmp_path / "x.csv.gz"
+    assert read(path, packed)[2999] == ("3000", "1", [0, 1, 2, 255])
+    assert (pixels.side(path, columns={}), pixels.count(path)) == (2, 3000)
+    with pytest.raises(DataError, match="x.csv.gz: not"):
+        read(path, packed[: len(packed) // 2])
+    with pytest.raises(DataError, match="x.csv.gz: not a whole gzip file"):
+        read(path, HEADER)
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
