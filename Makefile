@@ -5,7 +5,7 @@ PYTHON ?= $(shell for name in python3 python3.12 python3.11; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test lint format compile lock picture clean
+.PHONY: help install demo test bench lint format compile lock picture clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ demo: install ## Real digits to a checked submission, in runs/digits
 
 test: install ## Run all tests
 	@$(BIN)/python -m pytest
+
+bench: install ## Measure against named baselines, into benchmarks/results.md
+	@$(BIN)/python -W ignore benchmarks/folds.py | tee benchmarks/results.md
 
 lint: install ## Check style and types
 	@$(BIN)/ruff check .
