@@ -85,7 +85,8 @@ def main() -> None:
     """Print the tables."""
     print("# Benchmarks\n\nMade by `make bench`. Times vary from run to run and machine to machine; their ratios much less.\n")
     print(
-        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, scikit-learn {sklearn.__version__}\n"
+        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
+        f"scikit-learn {sklearn.__version__}\n"
     )
     print(f"## {FOLDS} folds, against StratifiedGroupKFold\n")
     print("| data | spread, ours | spread, scikit-learn | seconds, ours | seconds, scikit-learn | times faster |")

@@ -62,6 +62,7 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
         submission: dict,
         source_digest: str = "",
         sample_digest: str = "",
+        folds_digest: str = "",
     ) -> Outputs:
         """Labelled images to out-of-fold predictions, a submission and a report.
 
@@ -79,11 +80,12 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
             submission: its [submission] section.
             source_digest: of the bytes of the data files, so that a cache sees them change.
             sample_digest: of the bytes of the sample submission, likewise.
+            folds_digest: of the bytes of the user's own folds file, likewise.
         """
         stored = placed(
             "records", records_step(data=data, records=records, classes=classes, source_digest=source_digest)
         ).outputs["images"]
-        dealt = placed("folds", folds_step(images=stored, folds=folds, classes=classes, seed=seed))
+        dealt = placed("folds", folds_step(images=stored, folds=folds, classes=classes, seed=seed, file_digest=folds_digest))
         pixels = placed("statistics", statistics_step(images=stored, folds=dealt.outputs["table"]))
         tasks = placed("plan", plan_step(members=members, folds=folds, train=train))
         with dsl.ParallelFor(items=tasks.output, name="training") as item:

@@ -93,6 +93,7 @@ def run(competition: Competition, out: Path, on_event: Callable[[Event], None]) 
             **competition.pipeline_arguments(),
             "source_digest": files_digest([competition.data.train, competition.data.test]),
             "sample_digest": files_digest([competition.submission.sample]),
+            "folds_digest": files_digest([competition.folds.file]) if competition.folds.file else "",
         },
         "root": str(root),
         "threads": _threads(),

@@ -36,6 +36,7 @@ def check_files(competition: Competition, file: str | Path) -> Found:
         "data.train": competition.data.train,
         "data.test": competition.data.test,
         "submission.sample": competition.submission.sample,
+        "folds.file": competition.folds.file,
         "leaderboard.answers": competition.leaderboard.answers,
     }
     # os.path and not pathlib: a name that no file can have is no file to it.

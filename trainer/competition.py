@@ -76,9 +76,21 @@ class Records:
 
 @dataclass(frozen=True, kw_only=True)
 class Folds:
-    """`[folds]`: how many folds the labelled images are dealt into."""
+    """`[folds]`: how many folds the labelled images are dealt into.
+
+    exclude: ids that are left out altogether.
+    file: a CSV of the user's own, with the columns id and fold, that is taken as it is, after the same audit: folds from 0 to
+        count - 1, -1 for left out, -2 for trains always and never validates.
+    """
 
     count: int = _number(5, low=2, high=50)
+    exclude: list[str] = field(default_factory=list)
+    file: str = _optional_text()
+
+    def problems(self) -> Iterator[Problem]:
+        """What no single key shows."""
+        if self.file and self.exclude:
+            yield Problem("exclude", f"= {_short(self.exclude)}: goes without file; give these ids the fold -1 in {self.file}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +243,7 @@ def load(path: str | Path) -> Competition:
             test=str(root / competition.data.test),
         ),
         submission=dataclasses.replace(competition.submission, sample=str(root / competition.submission.sample)),
+        folds=dataclasses.replace(competition.folds, file=str(root / competition.folds.file) if competition.folds.file else ""),
         leaderboard=dataclasses.replace(competition.leaderboard, answers=str(root / answers) if answers else ""),
     )
 

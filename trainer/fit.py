@@ -80,7 +80,8 @@ def train_folds(
     networks, watch = _Networks(member, shape), _Watch(member, folds)
     oof, predictions = [], []
     for fold in folds:
-        rows, held_out = np.flatnonzero(fold_column != fold), np.flatnonzero(fold_column == fold)
+        rows = np.flatnonzero(tables.training_rows(fold_column, fold))
+        held_out = np.flatnonzero(fold_column == fold)
         network = networks.fresh(fold_seed(seed, member.name, fold), pixels[str(fold)], training_images=len(rows))
         of_fold, of_test = _train_fold(
             network,

@@ -10,7 +10,7 @@ Examples (`examples.parquet`), a row an image:
     bytes         length of the stored JPEG
     sha256        of the decoded source pixels: equal for images that are the same
     sum_c, sumsq_c  a list a channel: exact integer sums of the stored image's pixel values, 0 to 255, and of their squares
-Folds (`folds.csv`): id, fold (0 to count - 1).
+Folds (`folds.csv`): id, fold: 0 to count - 1, LEFT_OUT (-1), or ALWAYS_TRAINS (-2), which never validates.
 Predictions: `oof.parquet` has id, target, fold and one probability column a class; `test.parquet` id, fold and the same
 columns, a row for each (image, model): averaging over folds is left to whoever blends.
 `oof.csv` is the blend's out-of-fold table for people: id, target as a class name, a column a class, fold; `metrics.json` has
@@ -26,6 +26,9 @@ import pandas as pd
 
 from trainer.errors import IntegrityError
 from trainer.manifest import whole_file
+
+LEFT_OUT = -1
+ALWAYS_TRAINS = -2
 
 EXAMPLES = "examples.parquet"
 FOLDS = "folds.csv"
@@ -74,6 +77,11 @@ def fold_of(examples: pd.DataFrame, folds: pd.DataFrame) -> np.ndarray:
         missing = examples["id"][fold.isna()].iloc[0]
         raise IntegrityError(f"folds table: no fold for id {missing!r} ({int(fold.isna().sum())} ids lack one)")
     return fold.to_numpy(dtype=np.int64)
+
+
+def training_rows(fold: np.ndarray, held_out: int) -> np.ndarray:
+    """(n,) whether each row trains the model that does not see the fold `held_out`: all others that are not left out."""
+    return (fold != held_out) & (fold != LEFT_OUT)
 
 
 def predictions(

@@ -32,7 +32,7 @@ def blend(
 
     Args:
         tasks: the folders that the training tasks wrote.
-        folds_table: `folds.csv`; every id in it must have exactly one out-of-fold row a member.
+        folds_table: `folds.csv`; every id with a fold must have exactly one out-of-fold row a member.
         blend: the method.
         classes: the class names in order.
         metric: of the competition.
@@ -47,6 +47,7 @@ def blend(
     """
     out = Path(out)
     folds = tables.read_folds(folds_table)
+    folds = folds[folds["fold"] >= 0].reset_index(drop=True)
     oof, test, history = _gather(tasks, folds)
     first = next(iter(oof.values()))
     targets, fold = first["target"].to_numpy(), first["fold"].to_numpy()

@@ -10,7 +10,10 @@ from scipy import sparse
 from components.folds.audit import audit
 from components.folds.groups import merged
 from trainer import tables
-from trainer.manifest import read_manifest, write_json
+from trainer.competition import Folds
+from trainer.csv_pairs import read_two_columns
+from trainer.errors import DataError
+from trainer.manifest import check_digest, read_manifest, write_json
 from trainer.progress import tell
 
 # What a further stratum, or the size of a fold, weighs beside the class.
@@ -20,38 +23,84 @@ _PASSES = 6
 
 
 def write_folds(
-    records: str | Path, *, count: int, seed: int, classes: Sequence[str], out: str | Path, audit_out: str | Path
+    records: str | Path,
+    folds: Folds,
+    *,
+    seed: int,
+    classes: Sequence[str],
+    file_digest: str = "",
+    out: str | Path,
+    audit_out: str | Path,
 ) -> None:
-    """Assign a fold to each labelled image, audit the result, and write both.
+    """Give a fold to each labelled image, or take the user's, audit the result, and write both.
 
     Args:
         records: a records folder, whole by its manifest.
-        count: how many folds, at least 2.
+        folds: how many folds, which ids are left out, or the user's own file.
         seed: of the competition.
         classes: the class names in order.
+        file_digest: what the launcher found the bytes of `folds.file` to be ("": nothing).
         out: `folds.csv`: id, fold.
         audit_out: the audit as JSON.
 
     Raises:
-        DataError: the audit finds a leak, or a fold is empty.
+        DataError: the audit finds a leak, or a fold is empty; an id that the user names is no labelled image, or lacks a fold.
     """
     read_manifest(records)
     examples = tables.read_examples(records)
     train = examples[examples["split"] == "train"].reset_index(drop=True)
-    groups = merged(train["group"].to_numpy(), train["sha256"].to_numpy())
-    fold = assign(strata(train["target"].to_numpy(), groups), groups, count=count, seed=seed)
-    table = pd.DataFrame({"id": train["id"], "fold": fold})
-    findings = audit(train, fold, count=count, classes=classes, test=examples[examples["split"] == "test"])
-    tables.write_csv(out, table)
+    if folds.file:
+        check_digest([folds.file], file_digest)
+        fold = given(folds.file, train["id"], count=folds.count)
+    else:
+        fold = np.full(len(train), tables.LEFT_OUT)
+        included = ~_excluded(folds.exclude, train["id"])
+        dealt = train[included]
+        groups = merged(dealt["group"].to_numpy(), dealt["sha256"].to_numpy())
+        fold[included] = assign(strata(dealt["target"].to_numpy(), groups), groups, count=folds.count, seed=seed)
+    findings = audit(train, fold, count=folds.count, classes=classes, test=examples[examples["split"] == "test"])
+    tables.write_csv(out, pd.DataFrame({"id": train["id"], "fold": fold}))
     write_json(audit_out, findings)
     for warning in findings["warnings"]:
         tell("note", "folds", f"warning: {warning}")
+    left_out = f", {findings['left_out']} images left out" if findings["left_out"] else ""
     tell(
         "note",
         "folds",
-        f"{count} folds of {min(findings['images_a_fold'])} to {max(findings['images_a_fold'])} images, "
-        f"{findings['groups']} groups and {findings['duplicate_groups']} sets of identical images, none in two folds",
+        f"{folds.count} folds of {min(findings['images_a_fold'])} to {max(findings['images_a_fold'])} images, "
+        f"{findings['groups']} groups and {findings['duplicate_groups']} sets of identical images, none in two folds{left_out}",
     )
+
+
+def given(path: str | Path, ids: pd.Series, *, count: int) -> np.ndarray:
+    """The folds of a user's file, for each of `ids`, joined by id.
+
+    Raises:
+        DataError: it has other columns, an id twice, unknown or missing, or a fold that is none; the text has the row.
+    """
+    header, rows = read_two_columns(path)
+    if header != ("id", "fold"):
+        raise DataError(f"{path}: its columns are {', '.join(map(repr, header))}, where 'id' and 'fold' are meant")
+    allowed = {str(number): number for number in range(tables.ALWAYS_TRAINS, count)}
+    known = set(ids)
+    for number, (id_, fold) in enumerate(rows, start=1):
+        if id_ not in known:
+            raise DataError(f"{path}: row {number}, column 'id': {id_!r} is no labelled image")
+        if fold not in allowed:
+            raise DataError(f"{path}: row {number}, column 'fold': {fold!r} is no whole number from -2 to {count - 1}")
+    fold_of = dict(rows)
+    lacking = [id_ for id_ in ids if id_ not in fold_of]
+    if lacking:
+        raise DataError(f"{path}: no fold for id {lacking[0]!r} ({len(lacking)} labelled images lack one; -1 leaves out)")
+    return np.array([allowed[fold_of[id_]] for id_ in ids])
+
+
+def _excluded(exclude: Sequence[str], ids: pd.Series) -> np.ndarray:
+    """(n,) whether each id is among those to leave out."""
+    unknown = sorted(set(exclude) - set(ids))
+    if unknown:
+        raise DataError(f"folds.exclude: {unknown[0]!r} is no labelled image ({len(unknown)} such ids)")
+    return ids.isin(exclude).to_numpy(dtype=bool)
 
 
 def strata(targets: np.ndarray, groups: np.ndarray) -> np.ndarray:

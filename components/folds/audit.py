@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trainer import tables
 from trainer.errors import DataError
 
 
@@ -14,16 +15,16 @@ def audit(train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequenc
 
     Args:
         train: n rows of the examples table.
-        fold: (n,) their folds, 0 to count - 1.
+        fold: (n,) their folds, as in the folds table.
         count: how many folds there should be.
         classes: the class names in order.
         test: the rows of the test split, looked at for images that are also in train: those leak no score between folds,
             so they are counted and no error.
 
     Returns:
-        images_a_fold, class_counts a fold, largest_deviation (of a class's share in a fold from its share overall), groups
-        (an image without one counts as its own), duplicate_groups, identical_across_folds and groups_across_folds (0, or
-        there would be an error), identical_in_test, warnings.
+        left_out and always_train (how many images); images_a_fold; class_counts a fold; largest_deviation, of a class's share
+        in a fold from its share overall; groups, where an image without one counts as its own; duplicate_groups;
+        identical_across_folds and groups_across_folds, 0, or there would be an error; identical_in_test; warnings.
 
     Raises:
         DataError: identical images, or images of one group, stand in two folds; or a fold has no image.
@@ -32,20 +33,25 @@ def audit(train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequenc
     _no_label_in_two_folds(train, fold, "group", "images of one group stand")
     copies = train["sha256"].value_counts()
     own_group = int((train["group"] == "").sum())
-    sizes = np.bincount(fold, minlength=count)
+    validates = fold >= 0
+    sizes = np.bincount(fold[validates], minlength=count)
     if (sizes == 0).any():
         empty = int(np.flatnonzero(sizes == 0)[0])
-        raise DataError(f"fold {empty} would have no image: {len(train)} labelled images are too few for folds.count = {count}")
-    targets = train["target"].to_numpy()
+        raise DataError(
+            f"fold {empty} would have no image: {int(validates.sum())} images to deal are too few for folds.count = {count}"
+        )
+    targets = train["target"].to_numpy()[validates]
     table = np.zeros((count, len(classes)), dtype=np.int64)
-    np.add.at(table, (fold, targets), 1)
-    share = table / sizes[:, None] - table.sum(axis=0) / len(train)
+    np.add.at(table, (fold[validates], targets), 1)
+    share = table / sizes[:, None] - table.sum(axis=0) / len(targets)
     warnings = [
         f"class {classes[index]!r} is missing in {int((table[:, index] == 0).sum())} of {count} folds: "
         f"it has {int(table[:, index].sum())} images"
         for index in np.flatnonzero((table == 0).any(axis=0)).tolist()
     ]
     return {
+        "left_out": int((fold == tables.LEFT_OUT).sum()),
+        "always_train": int((fold == tables.ALWAYS_TRAINS).sum()),
         "images_a_fold": sizes.tolist(),
         "class_counts": {name: table[:, index].tolist() for index, name in enumerate(classes)},
         "largest_deviation": float(np.abs(share).max()),
@@ -59,7 +65,8 @@ def audit(train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequenc
 
 
 def _no_label_in_two_folds(train: pd.DataFrame, fold: np.ndarray, column: str, what: str) -> None:
-    labelled = (train[column] != "").to_numpy()
+    # An image that always trains leaks into every fold that has its like; one that is left out leaks nowhere.
+    labelled = (train[column] != "").to_numpy() & (fold != tables.LEFT_OUT)
     folds_of = pd.Series(fold[labelled]).groupby(train[column].to_numpy()[labelled]).nunique()
     leaking = folds_of[folds_of > 1]
     if len(leaking):

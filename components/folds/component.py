@@ -11,6 +11,7 @@ def folds(
     folds: dict,
     classes: list,
     seed: int,
+    file_digest: str,
     table: dsl.Output[dsl.Dataset],
     audit: dsl.Output[dsl.Artifact],
 ) -> None:
@@ -21,5 +22,12 @@ def folds(
         from components.folds.assign import write_folds
         from trainer.competition import Folds, parse
 
-        count = parse(Folds, folds, "folds").count
-        write_folds(images.path, count=count, seed=seed, classes=classes, out=table.path, audit_out=audit.path)
+        write_folds(
+            images.path,
+            parse(Folds, folds, "folds"),
+            seed=seed,
+            classes=classes,
+            file_digest=file_digest,
+            out=table.path,
+            audit_out=audit.path,
+        )

@@ -32,7 +32,11 @@ def statistics(records: str | Path, folds_table: str | Path, *, out: str | Path)
     fold = tables.fold_of(train, tables.read_folds(folds_table))
     result: dict[str, Any] = {
         "splits": {split: pooled(examples[examples["split"] == split]) for split in ("train", "test")},
-        "folds": {str(left_out): pooled(train[fold != left_out]) for left_out in sorted(set(fold.tolist()))},
+        "folds": {
+            str(held_out): pooled(train[tables.training_rows(fold, held_out)])
+            for held_out in sorted(set(fold.tolist()))
+            if held_out >= 0
+        },
     }
     write_json(out, result)
     mean, std = (", ".join(f"{value:.2f}" for value in result["splits"]["train"][key]) for key in ("mean", "std"))

@@ -20,8 +20,15 @@ RESULTS = {"submission.csv", "oof.csv", "folds.csv", "metrics.json", "report.htm
 STEPS = {"plan", "records", "folds", "statistics", "train", "blend", "submission", "report"}
 
 
+# As the installed command, but for Ctrl-C: a test run that was itself started in the background ignores it, and hands that on.
+START = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
 def command(tiny: Tiny, out: Path) -> list[str]:
-    return [sys.executable, "-m", "pipelines.cli", "run", str(tiny.toml), "--out", str(out)]
+    return [sys.executable, "-c", START, "run", str(tiny.toml), "--out", str(out)]
 
 
 def run(tiny: Tiny, out: Path, status: int = 0, code: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -139,6 +146,19 @@ def test_changed_bytes_of_an_input_run_what_depends_on_it(again: tuple[Tiny, Pat
     rows[1], rows[2] = rows[2], rows[1]
     tiny.train.write_text("\n".join(rows) + "\n")
     assert started(run(tiny, out)) == STEPS - {"plan"}
+
+
+def test_the_user_s_own_folds_run_through(again: tuple[Tiny, Path]) -> None:
+    tiny, out = again
+    own = {str(number): number % 3 for number in range(1, 121)} | {"4": -1, "9": -2}
+    path = tiny.folder / "own.csv"
+    path.write_text("id,fold\n" + "".join(f"{id_},{fold}\n" for id_, fold in own.items()))
+    tiny.toml.write_text(tiny.toml.read_text().replace("count = 3", 'count = 3\nfile = "own.csv"'))
+    assert started(run(tiny, out)) == STEPS - {"records"}
+    oof = pd.read_csv(out / "oof.csv", dtype={"id": str})
+    assert dict(zip(oof["id"], oof["fold"], strict=True)) == {id_: fold for id_, fold in own.items() if fold >= 0}
+    path.write_text(path.read_text().replace("\n5,2\n", "\n5,1\n"))
+    assert started(run(tiny, out)) == STEPS - {"records", "plan"}
 
 
 def test_changed_code_runs_what_depends_on_it(again: tuple[Tiny, Path], tmp_path: Path) -> None:

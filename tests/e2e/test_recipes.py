@@ -9,7 +9,7 @@ from components.records.convert import convert
 from components.statistics.pooled import statistics
 from pipelines.competitions import digits
 from trainer import tables
-from trainer.competition import load
+from trainer.competition import Folds, load
 from trainer.fit import train_folds
 
 FILE = Path(digits.__file__).with_name("digits.toml")
@@ -23,7 +23,7 @@ def test_the_recipe_reaches_its_accuracy(tmp_path: Path) -> None:
     data = type(competition.data)(source="pixels", target="label", root="", **names)
     convert(data, competition.records, classes=classes, source_digest="", out=tmp_path / "records")
     folds, audit = tmp_path / "folds.csv", tmp_path / "audit.json"
-    write_folds(tmp_path / "records", count=5, seed=competition.seed, classes=classes, out=folds, audit_out=audit)
+    write_folds(tmp_path / "records", Folds(count=5), seed=competition.seed, classes=classes, out=folds, audit_out=audit)
     statistics(tmp_path / "records", folds, out=tmp_path / "statistics.json")
     train_folds(
         competition.members[0],

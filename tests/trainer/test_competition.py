@@ -51,6 +51,7 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         ("count = 3", "count = 1", ["folds.count = 1", "a whole number from 2 to 50"]),
         ("count = 3", 'count = "3"', ["folds.count = '3'", "a whole number"]),
         ("count = 3", "count = true", ["folds.count = True"]),
+        ("count = 3", 'count = 3\nfile = "f.csv"\nexclude = ["1"]', ["folds.exclude = ['1']", "goes without file"]),
         ("epochs = 12", "epochs = 2.5", ["members[0].epochs = 2.5", "from 1 to 10000"]),
         ("\nepochs = 12", "", ["members[0].epochs is missing"]),
         ('metric = "accuracy"', 'metric = "auc"', ["metric = 'auc'", "'accuracy', 'macro_f1'"]),

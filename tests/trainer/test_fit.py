@@ -9,7 +9,7 @@ import pytest
 from components.folds.assign import write_folds
 from components.statistics.pooled import statistics
 from trainer import tables
-from trainer.competition import Augment, Member
+from trainer.competition import Augment, Folds, Member
 from trainer.errors import TrainingError
 from trainer.fit import fold_seed, train_folds
 from trainer.manifest import read_manifest
@@ -29,7 +29,9 @@ MEMBER = Member(
 @pytest.fixture(scope="module")
 def inputs(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("inputs")
-    write_folds(records_folder, count=3, seed=1, classes=CLASSES, out=folder / "folds.csv", audit_out=folder / "audit.json")
+    write_folds(
+        records_folder, Folds(count=3), seed=1, classes=CLASSES, out=folder / "folds.csv", audit_out=folder / "audit.json"
+    )
     statistics(records_folder, folder / "folds.csv", out=folder / "statistics.json")
     return {"records": records_folder, "folds_table": folder / "folds.csv", "statistics": folder / "statistics.json"}
 

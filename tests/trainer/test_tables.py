@@ -32,3 +32,8 @@ def test_folds_are_joined_by_id_and_never_by_order() -> None:
     assert tables.fold_of(examples, folds).tolist() == [0, 1, 2]
     with pytest.raises(IntegrityError, match=r"no fold for id 'c' \(1 ids"):
         tables.fold_of(examples, folds[1:])
+
+
+def test_what_trains_a_fold() -> None:
+    fold = np.array([0, 1, 2, tables.LEFT_OUT, tables.ALWAYS_TRAINS])
+    assert tables.training_rows(fold, 1).tolist() == [True, False, True, False, True]

@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from components.folds.assign import assign, write_folds
 from components.records.convert import convert
 from trainer import tables
-from trainer.competition import load
+from trainer.competition import Folds, load
 from trainer.errors import DataError
 
 
@@ -101,7 +101,9 @@ def test_a_seed_decides() -> None:
 
 def test_the_written_table_and_audit_agree(records_folder: Path, tmp_path: Path) -> None:
     classes = [str(digit) for digit in range(10)]
-    write_folds(records_folder, count=3, seed=1, classes=classes, out=tmp_path / "folds.csv", audit_out=tmp_path / "audit.json")
+    write_folds(
+        records_folder, Folds(count=3), seed=1, classes=classes, out=tmp_path / "folds.csv", audit_out=tmp_path / "audit.json"
+    )
     folds = tables.read_folds(tmp_path / "folds.csv")
     examples = tables.read_examples(records_folder).query("split == 'train'")
     assert folds["id"].tolist() == examples["id"].tolist()
@@ -113,8 +115,10 @@ def test_the_written_table_and_audit_agree(records_folder: Path, tmp_path: Path)
 
 
 def test_more_folds_than_images(records_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="fold 120 would have no image: 120 labelled images are too few"):
-        write_folds(records_folder, count=130, seed=1, classes=list("0123456789"), out=tmp_path / "f", audit_out=tmp_path / "a")
+    with pytest.raises(DataError, match="fold 120 would have no image: 120 images to deal are too few"):
+        write_folds(
+            records_folder, Folds(count=130), seed=1, classes=list("0123456789"), out=tmp_path / "f", audit_out=tmp_path / "a"
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -130,7 +134,7 @@ def test_the_groups_of_a_column_and_identical_images_stay_together(tiny: Tiny, t
     convert(competition.data, competition.records, classes=competition.classes, source_digest="", out=tmp_path / "records")
     write_folds(
         tmp_path / "records",
-        count=3,
+        Folds(count=3),
         seed=1,
         classes=competition.classes,
         out=tmp_path / "folds.csv",
@@ -143,3 +147,71 @@ def test_the_groups_of_a_column_and_identical_images_stay_together(tiny: Tiny, t
     assert len(set(fold[100:])) == 3
     audit = json.loads((tmp_path / "audit.json").read_text())
     assert (audit["groups"], audit["duplicate_groups"]) == (45, 1)
+
+
+def dealt(records: Path, folder: Path, folds: Folds) -> tuple[dict[str, int], dict[str, object]]:
+    """The folds table as a dictionary, and the audit."""
+    classes = [str(digit) for digit in range(10)]
+    write_folds(records, folds, seed=1, classes=classes, out=folder / "folds.csv", audit_out=folder / "audit.json")
+    table = tables.read_folds(folder / "folds.csv")
+    return dict(zip(table["id"], table["fold"].tolist(), strict=True)), json.loads((folder / "audit.json").read_text())
+
+
+def test_excluded_images_have_no_fold(records_folder: Path, tmp_path: Path) -> None:
+    fold_of, audit = dealt(records_folder, tmp_path, Folds(count=3, exclude=["5", "77"]))
+    assert [id_ for id_, fold in fold_of.items() if fold == tables.LEFT_OUT] == ["5", "77"]
+    assert (audit["left_out"], sum(audit["images_a_fold"])) == (2, 118)  # type: ignore[call-overload]
+    with pytest.raises(DataError, match="folds.exclude: '999' is no labelled image"):
+        dealt(records_folder, tmp_path, Folds(count=3, exclude=["999"]))
+
+
+def write_own(path: Path, folds: dict[str, object]) -> Folds:
+    path.write_text("id,fold\n" + "".join(f"{id_},{fold}\n" for id_, fold in folds.items()))
+    return Folds(count=3, file=str(path))
+
+
+def test_the_user_s_own_folds_are_taken_as_they_are(records_folder: Path, tmp_path: Path) -> None:
+    own: dict[str, object] = {str(number): number % 3 for number in range(120, 0, -1)}
+    own |= {"4": -1, "9": -2, "10": -2}
+    fold_of, audit = dealt(records_folder, tmp_path, write_own(tmp_path / "own.csv", own))
+    assert fold_of == own
+    assert (audit["left_out"], audit["always_train"], sum(audit["images_a_fold"])) == (1, 2, 117)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"7": 3}, "own.csv: row 7, column 'fold': '3' is no whole number from -2 to 2"),
+        ({"7": "x"}, "own.csv: row 7, column 'fold': 'x' is no"),
+        ({"200": 1}, "own.csv: row 121, column 'id': '200' is no labelled image"),
+        ({"7": None}, "own.csv: no fold for id '7' .1 labelled images"),
+        ({str(number): 0 for number in range(1, 121)}, "fold 1 would have no image"),
+    ],
+)
+def test_folds_that_cannot_be_are_named(records_folder: Path, tmp_path: Path, change: dict[str, object], words: str) -> None:
+    own = {**{str(number): number % 3 for number in range(1, 121)}, **change}
+    folds = write_own(tmp_path / "own.csv", {id_: fold for id_, fold in own.items() if fold is not None})
+    with pytest.raises(DataError, match=words):
+        dealt(records_folder, tmp_path, folds)
+    assert not (tmp_path / "folds.csv").exists()
+
+
+def test_folds_of_the_user_that_leak_are_an_error(tiny: Tiny, tmp_path: Path) -> None:
+    header, *rows = tiny.train.read_text().splitlines()
+    rows[60] = rows[0]
+    tiny.train.write_text("\n".join([header, *rows]) + "\n")
+    competition = load(tiny.toml)
+    convert(competition.data, competition.records, classes=competition.classes, source_digest="", out=tmp_path / "records")
+    own: dict[str, object] = {str(number): number % 3 for number in range(1, 121)}
+    for fold_of_copy in (own["1"], -1):
+        dealt(tmp_path / "records", tmp_path, write_own(tmp_path / "own.csv", {**own, "61": fold_of_copy}))
+    # Another fold, or one that always trains and so trains the model that is scored on its copy.
+    for fold_of_copy in (0, -2):
+        with pytest.raises(DataError, match="identical images stand in different folds: ids 1, 61"):
+            dealt(tmp_path / "records", tmp_path, write_own(tmp_path / "own.csv", {**own, "61": fold_of_copy}))
+
+
+def test_a_file_of_other_columns(records_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("image,part\n1,0\n")
+    with pytest.raises(DataError, match="its columns are 'image', 'part', where 'id' and 'fold' are meant"):
+        dealt(records_folder, tmp_path, Folds(count=3, file=str(tmp_path / "own.csv")))

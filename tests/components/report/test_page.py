@@ -11,6 +11,7 @@ from components.report import plots
 from components.report.page import write_report
 from components.statistics.pooled import statistics
 from trainer import tables
+from trainer.competition import Folds
 from trainer.manifest import write_json, write_manifest
 
 CLASSES = ["<i>0</i>", *"123456789"]
@@ -19,7 +20,7 @@ CLASSES = ["<i>0</i>", *"123456789"]
 @pytest.fixture(scope="module")
 def page(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
-    write_folds(records_folder, count=3, seed=1, classes=CLASSES, out=folder / "f.csv", audit_out=folder / "a.json")
+    write_folds(records_folder, Folds(count=3), seed=1, classes=CLASSES, out=folder / "f.csv", audit_out=folder / "a.json")
     statistics(records_folder, folder / "f.csv", out=folder / "s.json")
     examples = tables.read_examples(records_folder).query("split == 'train'")
     oof = examples[["id", "target"]].merge(tables.read_folds(folder / "f.csv"), on="id")
