@@ -56,9 +56,10 @@ def _check(options: argparse.Namespace) -> int:
 
     competition = load(options.file)
     found = check_files(competition, options.file)
+    members = ", ".join(member.name for member in competition.members)
     print(
-        f"{options.file}: good. {found.train} labelled and {found.test} test images, {len(competition.classes)} classes, "
-        f"{competition.folds.count} folds, members {', '.join(member.name for member in competition.members)}"
+        f"{options.file}: good. {found.train} labelled and {len(found.test_ids)} test images, "
+        f"{len(competition.classes)} classes, {competition.folds.count} folds, members {members}"
     )
     return 0
 

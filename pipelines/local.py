@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from components.records import source
 from pipelines import fingerprint
 from trainer.accelerator import THREADS_VARIABLE
 from trainer.competition import Competition
@@ -91,7 +92,7 @@ def run(competition: Competition, out: Path, on_event: Callable[[Event], None]) 
     request = {
         "arguments": {
             **competition.pipeline_arguments(),
-            "source_digest": files_digest([competition.data.train, competition.data.test]),
+            "source_digest": source.digest(competition.data),
             "sample_digest": files_digest([competition.submission.sample]),
             "folds_digest": files_digest([competition.folds.file]) if competition.folds.file else "",
         },

@@ -2,19 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
-from components.records import pixels
+from components.records import source
+from components.records.source import Found
 from components.submission import sample
 from trainer.competition import Competition
 from trainer.errors import CompetitionError
-
-
-class Found(NamedTuple):
-    """How many images the files hold."""
-
-    train: int
-    test: int
 
 
 def check_files(competition: Competition, file: str | Path) -> Found:
@@ -47,16 +40,9 @@ def check_files(competition: Competition, file: str | Path) -> Found:
     ]
     if missing:
         raise CompetitionError("\n".join(missing))
-    for path, columns in ((competition.data.train, competition.data.columns()), (competition.data.test, {})):
-        side = pixels.side(path, columns=columns)
-        if side != competition.records.size:
-            raise CompetitionError(
-                f"{file}: records.size = {competition.records.size}: the images of {path} are {side} × {side}: set it to {side}"
-            )
-    found = Found(pixels.count(competition.data.train), pixels.count(competition.data.test))
+    found = source.look(competition.data, competition.records)
     wanted = sample.read(competition.submission.sample)
-    test_ids = (str(row) for row in range(1, found.test + 1))
-    sample.check_ids(wanted, competition.submission.sample, test_ids, competition.data.test)
+    sample.check_ids(wanted, competition.submission.sample, found.test_ids, competition.data.test)
     if competition.leaderboard.answers:
         # Read here so that a run does not fail over it after hours; the pipeline does not get it.
         sample.read_answers(competition.leaderboard.answers, competition.classes, wanted.ids, competition.submission.sample)

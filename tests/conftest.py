@@ -92,6 +92,29 @@ answers = "answers.csv"
     return tiny
 
 
+def as_files(tiny: Tiny) -> Tiny:
+    """The same competition with its images as PNG files, named by two CSVs."""
+    from PIL import Image
+
+    names = {"train": "img-{:03}", "test": "t{}"}
+    lines = {"train": ["name,label"], "test": ["name"]}
+    for split, path in (("train", tiny.train), ("test", tiny.test)):
+        (tiny.folder / split).mkdir()
+        with open(path, newline="") as stream:
+            for number, row in enumerate(csv.DictReader(stream), start=1):
+                name, label = names[split].format(number), row.pop("label", None)
+                pixels = np.array(list(row.values()), dtype=np.uint8).reshape(SIDE, SIDE)
+                Image.fromarray(np.repeat(pixels[:, :, None], 3, axis=2)).save(tiny.folder / split / f"{name}.png")
+                lines[split].append(name if label is None else f"{name},{label}")
+        path.write_text("\n".join(lines[split]) + "\n")
+    for path in (tiny.sample, tiny.answers):
+        header, *rows = path.read_text().splitlines()
+        path.write_text("\n".join([header, *(f"t{row}" for row in rows)]) + "\n")
+    source = 'source = "files"\nid = "name"\nimages = "train/{id}.png"\ntest_images = "test/**/{id}.*"'
+    tiny.toml.write_text(tiny.toml.read_text().replace('source = "pixels"', source))
+    return tiny
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Tiny:
     """A small competition in a folder of its own."""

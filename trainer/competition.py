@@ -49,29 +49,53 @@ def _optional_text() -> Any:
 class Data:
     """`[data]`: where the labelled and the unlabelled images are. Paths are relative to `root`, `root` to the file.
 
+    `source` says what they are: `pixels`, CSVs of pixel values; `files`, image files that the ids of two CSVs name by the
+    patterns `images` and `test_images`, as in "train/{id}.jpg" or "train/**/{id}.*".
+
     Images with the same text in the column `group` (a patient, a person) never stand in two folds; an empty cell is a group
     of its own.
     """
 
-    source: Literal["pixels"]
+    source: Literal["pixels", "files"]
     train: str
     test: str
     target: str
     group: str = _optional_text()
     root: str = "."
+    id: str = _optional_text()
+    images: str = _optional_text()
+    test_images: str = _optional_text()
+
+    def problems(self) -> Iterator[Problem]:
+        """What no single key shows."""
+        for key in ("id", "images", "test_images"):
+            value = getattr(self, key)
+            if self.source == "files" and not value:
+                yield Problem(key, "is missing: source = 'files' needs it")
+            elif self.source == "pixels" and value:
+                yield Problem(key, f"= {value!r}: goes with source = 'files' only")
+            elif value and key != "id" and (value.count("{id}") != 1 or value.startswith("/") or ".." in value.split("/")):
+                yield Problem(key, f"= {value!r}: must be a path below root with {{id}} in it once, and no ..")
 
     def columns(self) -> dict[str, str]:
         """The columns of the labelled file, by what they are for."""
-        return {"target": self.target, **({"group": self.group} if self.group else {})}
+        optional = {"id": self.id, "group": self.group}
+        return {"target": self.target, **{purpose: name for purpose, name in optional.items() if name}}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
-    """`[records]`: how images are stored. `size` is the side in pixels, `quality` the JPEG quality."""
+    """`[records]`: how images are stored.
+
+    size: the side in pixels. quality: of the JPEG. fit: how an image that is not square becomes so (`stretch`, `crop`, `pad`).
+    max_pixels: a source image with more is refused.
+    """
 
     size: int = _number(low=8, high=1024)
     quality: int = _number(95, low=1, high=100)
     shard_images: int = _number(2048, low=1, high=1_000_000)
+    fit: Literal["stretch", "crop", "pad"] = "stretch"
+    max_pixels: int = _number(100_000_000, low=1, high=10_000_000_000)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,20 +3,23 @@
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import simplejpeg
 
-from components.records import pixels
+from components.records import pixels, source
 from trainer import tables
 from trainer.competition import Data, Records
 from trainer.errors import DataError
-from trainer.manifest import check_digest, write_manifest
+from trainer.manifest import write_manifest
 from trainer.progress import tell
 from trainer.records import ShardName, write_shard
+
+# Of the stored images: pixel CSVs are grey, image files become RGB.
+CHANNELS = {"pixels": 1, "files": 3}
 
 
 def convert(data: Data, records: Records, *, classes: Sequence[str], source_digest: str, out: str | Path) -> None:
@@ -34,18 +37,20 @@ def convert(data: Data, records: Records, *, classes: Sequence[str], source_dige
             a class has no image at all.
     """
     out = Path(out)
-    check_digest([data.train, data.test], source_digest)
+    if source_digest and source.digest(data) != source_digest:
+        raise DataError(f"{data.root}: the images or tables changed while the run was under way: run again")
+    source.look(data, records)
     index_of = {name: index for index, name in enumerate(classes)}
 
     def target_of(image: pixels.Image) -> int:
         if image.label not in index_of:
-            where = f"{data.train}: row {image.id}, column {data.target!r}"
+            where = f"{data.train}: {'id' if data.id else 'row'} {image.id}, column {data.target!r}"
             raise DataError(f"{where}: {image.label!r} is no class; classes are {', '.join(classes)}")
         return index_of[image.label]
 
     rows: list[dict[str, object]] = []
-    rows += _write_split(out, "train", _images(data.train, data.columns(), records), target_of, records)
-    rows += _write_split(out, "test", _images(data.test, {}, records), lambda image: -1, records)
+    rows += _write_split(out, "train", source.images(data, records, "train"), target_of, records)
+    rows += _write_split(out, "test", source.images(data, records, "test"), lambda image: -1, records)
     examples = pd.DataFrame(rows)
     seen = set(examples["target"][examples["split"] == "train"])
     for index, name in enumerate(classes):
@@ -53,17 +58,9 @@ def convert(data: Data, records: Records, *, classes: Sequence[str], source_dige
             raise DataError(f"{data.train}: no image of class {name!r}: take it out of `classes`, or add images of it")
     tables.write_parquet(out / tables.EXAMPLES, examples)
     counts = Counter(examples["split"])
-    about = {"size": records.size, "channels": 1, "source_digest": source_digest, "images": dict(counts)}
+    about = {"size": records.size, "channels": CHANNELS[data.source], "source_digest": source_digest, "images": dict(counts)}
     write_manifest(out, about, {tables.EXAMPLES: len(examples), **Counter(examples["shard"])})
     tell("note", "records", f"{counts['train']} train and {counts['test']} test images of {records.size} × {records.size}")
-
-
-def _images(path: str, columns: Mapping[str, str], records: Records) -> Iterator[pixels.Image]:
-    """The images of one file, whose size is checked first."""
-    side = pixels.side(path, columns=columns)
-    if side != records.size:
-        raise DataError(f"{path}: images of {side} × {side}, but records.size = {records.size}: set it to {side}")
-    return pixels.images(path, columns=columns)
 
 
 def _write_split(
@@ -76,15 +73,19 @@ def _write_split(
     while shard := list(itertools.islice(images, records.shard_images)):
         name = ShardName(split, number, len(shard))
         targets = [target_of(image) for image in shard]
-        jpegs = [
-            simplejpeg.encode_jpeg(image.pixels, quality=records.quality, colorspace="GRAY", colorsubsampling="Gray")
-            for image in shard
-        ]
+        jpegs = [_encoded(image.pixels, records.quality) for image in shard]
         write_shard(out / str(name), map(_features, shard, jpegs, targets))
         for row, (image, jpeg, target) in enumerate(zip(shard, jpegs, targets, strict=True)):
             rows.append({"split": split, "target": target, "shard": str(name), "row": row, **_described(image, jpeg)})
         number += 1
     return rows
+
+
+def _encoded(image: np.ndarray, quality: int) -> bytes:
+    """(size, size, 1) grey or (size, size, 3) RGB uint8 -> JPEG."""
+    if image.shape[2] == 1:
+        return bytes(simplejpeg.encode_jpeg(image, quality=quality, colorspace="GRAY", colorsubsampling="Gray"))
+    return bytes(simplejpeg.encode_jpeg(image, quality=quality, colorspace="RGB", colorsubsampling="420", fastdct=False))
 
 
 def _features(image: pixels.Image, jpeg: bytes, target: int) -> dict[str, bytes | int | float]:
@@ -96,7 +97,8 @@ def _features(image: pixels.Image, jpeg: bytes, target: int) -> dict[str, bytes 
 def _described(image: pixels.Image, jpeg: bytes) -> dict[str, object]:
     """What the examples table says of an image by itself."""
     # Sums are of the pixels that a model will see: those of the JPEG, not those that went into it.
-    stored = simplejpeg.decode_jpeg(jpeg, colorspace="GRAY").astype(np.int64)
+    colorspace = "GRAY" if image.pixels.shape[2] == 1 else "RGB"
+    stored = simplejpeg.decode_jpeg(jpeg, colorspace=colorspace, fastdct=False, fastupsample=False).astype(np.int64)
     return {
         "id": image.id,
         "group": image.group,

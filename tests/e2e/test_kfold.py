@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import Tiny, write_competition
+from conftest import Tiny, as_files, write_competition
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = {"submission.csv", "oof.csv", "folds.csv", "metrics.json", "report.html", "kfold.yaml"}
@@ -159,6 +159,17 @@ def test_the_user_s_own_folds_run_through(again: tuple[Tiny, Path]) -> None:
     assert dict(zip(oof["id"], oof["fold"], strict=True)) == {id_: fold for id_, fold in own.items() if fold >= 0}
     path.write_text(path.read_text().replace("\n5,2\n", "\n5,1\n"))
     assert started(run(tiny, out)) == STEPS - {"records", "plan"}
+
+
+def test_image_files_run_through(tmp_path: Path) -> None:
+    tiny = as_files(write_competition(tmp_path / "competition", members=1))
+    out = tmp_path / "out"
+    assert started(run(tiny, out)) == STEPS
+    assert json.loads((out / "metrics.json").read_text())["blend"]["oof"] > 0.3
+    assert (out / "submission.csv").read_text().splitlines()[1].startswith("t1,")
+    # One image file with other bytes.
+    (tiny.folder / "train" / "img-001.png").write_bytes((tiny.folder / "train" / "img-002.png").read_bytes())
+    assert started(run(tiny, out)) == STEPS - {"plan"}
 
 
 def test_changed_code_runs_what_depends_on_it(again: tuple[Tiny, Path], tmp_path: Path) -> None:

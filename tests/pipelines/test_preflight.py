@@ -7,7 +7,8 @@ from trainer.errors import CompetitionError, DataError
 
 
 def test_a_good_competition(tiny: Tiny) -> None:
-    assert check_files(load(tiny.toml), tiny.toml) == (120, 30)
+    found = check_files(load(tiny.toml), tiny.toml)
+    assert (found.train, found.test_ids[-1], len(found.test_ids)) == (120, "30", 30)
 
 
 def test_every_missing_file_is_named_with_its_key(tiny: Tiny) -> None:
@@ -29,7 +30,7 @@ def test_a_column_that_is_not_there(tiny: Tiny) -> None:
 
 def test_another_size(tiny: Tiny) -> None:
     tiny.toml.write_text(tiny.toml.read_text().replace("size = 8", "size = 28"))
-    with pytest.raises(CompetitionError, match=r"records.size = 28: the images of .*train.csv are 8 × 8: set it to 8"):
+    with pytest.raises(DataError, match=r"train.csv: images of 8 × 8, but records.size = 28: set it to 8"):
         check_files(load(tiny.toml), tiny.toml)
 
 

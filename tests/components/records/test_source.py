@@ -1,0 +1,59 @@
+import os
+
+import numpy as np
+import pytest
+from conftest import Tiny, as_files
+
+from components.records import source
+from components.records.convert import convert
+from trainer import tables
+from trainer.competition import load
+from trainer.errors import DataError
+from trainer.manifest import read_manifest
+
+
+def test_pixels_and_files_of_the_same_images_say_the_same(tiny: Tiny, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    found = {}
+    for name in ("pixels", "files"):
+        competition = load(tiny.toml if name == "pixels" else as_files(tiny).toml)
+        convert(
+            competition.data,
+            competition.records,
+            classes=competition.classes,
+            source_digest=source.digest(competition.data),
+            out=tmp_path / name,
+        )
+        found[name] = tables.read_examples(tmp_path / name)
+    assert (read_manifest(tmp_path / "files")["channels"], read_manifest(tmp_path / "pixels")["channels"]) == (3, 1)
+    np.testing.assert_array_equal(found["files"]["target"], found["pixels"]["target"])
+    # The ids of the files are names, in the order of the table.
+    assert found["files"]["id"][:2].tolist() == ["img-001", "img-002"]
+    grey = np.stack(found["pixels"]["sum_c"].to_list())
+    colour = np.stack(found["files"]["sum_c"].to_list())
+    assert colour.shape == (150, 3)
+    np.testing.assert_allclose(colour / grey, 1, atol=0.05)
+
+
+def test_a_changed_file_changes_the_digest(tiny: Tiny) -> None:
+    competition = load(as_files(tiny).toml)
+    before = source.digest(competition.data)
+    assert before == source.digest(competition.data)
+    path = tiny.folder / "train" / "img-001.png"
+    os.utime(path, ns=(1, 1))
+    assert source.digest(competition.data) != before
+    with pytest.raises(DataError, match="changed while the run was under way"):
+        convert(
+            competition.data,
+            competition.records,
+            classes=competition.classes,
+            source_digest=before,
+            out=tiny.folder / "out",
+        )
+
+
+def test_look_reads_no_image(tiny: Tiny) -> None:
+    competition = load(as_files(tiny).toml)
+    for path in (tiny.folder / "train").iterdir():
+        path.write_bytes(b"")
+    found = source.look(competition.data, competition.records)
+    assert (found.train, found.test_ids[:2]) == (120, ["t1", "t2"])
