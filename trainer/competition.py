@@ -88,7 +88,8 @@ class Records:
     """`[records]`: how images are stored.
 
     size: the side in pixels. quality: of the JPEG. fit: how an image that is not square becomes so (`stretch`, `crop`, `pad`).
-    max_pixels: a source image with more is refused.
+    max_pixels: a source image with more is refused. on_bad_image: what a labelled file that is missing or no usable image does
+    to the run; one that is skipped stands in rejects.csv, and more than max_bad_fraction of them fail the run all the same.
     """
 
     size: int = _number(low=8, high=1024)
@@ -96,6 +97,8 @@ class Records:
     shard_images: int = _number(2048, low=1, high=1_000_000)
     fit: Literal["stretch", "crop", "pad"] = "stretch"
     max_pixels: int = _number(100_000_000, low=1, high=10_000_000_000)
+    on_bad_image: Literal["fail", "skip"] = "fail"
+    max_bad_fraction: float = _number(0.01, low=0, high=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ Examples (`examples.parquet`), a row an image:
     bytes         length of the stored JPEG
     sha256        of the decoded source pixels: equal for images that are the same
     sum_c, sumsq_c  a list a channel: exact integer sums of the stored image's pixel values, 0 to 255, and of their squares
+Rejects (`rejects.csv`): id, file, reason, bytes of each labelled image that was left out.
 Folds (`folds.csv`): id, fold: 0 to count - 1, LEFT_OUT (-1), or ALWAYS_TRAINS (-2), which never validates.
 Predictions: `oof.parquet` has id, target, fold and one probability column a class; `test.parquet` id, fold and the same
 columns, a row for each (image, model): averaging over folds is left to whoever blends.
@@ -32,6 +33,7 @@ ALWAYS_TRAINS = -2
 
 EXAMPLES = "examples.parquet"
 FOLDS = "folds.csv"
+REJECTS = "rejects.csv"
 OOF = "oof.parquet"
 TEST = "test.parquet"
 HISTORY = "history.csv"

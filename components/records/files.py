@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.records.decode import BadImage, decode
-from components.records.pixels import Image
+from components.records.image import Image, Rejected
 from components.records.resize import fitted
 from trainer.competition import Records
 from trainer.errors import DataError
@@ -107,30 +107,31 @@ def _expression(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(parts.get(piece, re.escape(piece)) for piece in pieces))
 
 
-def images(rows: list[Row], root: str | Path, pattern: str, records: Records) -> Iterator[Image]:
-    """The images of the rows, in order, decoded and fitted on all cores.
+def images(rows: list[Row], root: str | Path, pattern: str, records: Records) -> Iterator[Image | Rejected]:
+    """The images of the rows, in order, decoded and fitted on all cores, or why one cannot be used.
 
     At most four images a core are in memory at once, of `records.max_pixels` each at the worst.
 
     Raises:
-        DataError: a row has no file, or its file is no usable image; the text has the file and the reason.
+        DataError: as `located`.
     """
     found = located(root, pattern)
-    for number, row in enumerate(rows, start=1):
-        if row.id not in found:
-            raise DataError(f"{Path(root) / pattern}: no file for id {row.id!r} (row {number})")
 
-    def read(row: Row) -> Image:
+    def read(row: Row) -> Image | Rejected:
+        if row.id not in found:
+            return Rejected(row.id, "", f"no file for it by {pattern}", 0)
+        data = b""
         try:
-            pixels = decode(found[row.id].read_bytes(), side=records.size, max_pixels=records.max_pixels)
+            data = found[row.id].read_bytes()
+            pixels = decode(data, side=records.size, max_pixels=records.max_pixels)
         except (BadImage, OSError) as error:
-            raise DataError(f"{found[row.id]}: {error}") from None
+            return Rejected(row.id, str(found[row.id]), str(error), len(data))
         return Image(row.id, row.label, row.group, fitted(pixels, records.size, records.fit))
 
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
         waiting = iter(rows)
-        under_way: list[Future[Image]] = [pool.submit(read, row) for row in islice(waiting, 4 * workers)]
+        under_way: list[Future[Image | Rejected]] = [pool.submit(read, row) for row in islice(waiting, 4 * workers)]
         try:
             while under_way:
                 done = under_way.pop(0).result()

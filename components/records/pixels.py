@@ -16,25 +16,17 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, cast
 
 import numpy as np
 
+from components.records.image import Image
 from trainer.errors import DataError
 
 _PIXEL = re.compile(r"pixel(0|[1-9][0-9]*)")
 _ROWS_AT_A_TIME = 2048
 # What reading a gzip file raises that is cut off or is none.
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
-
-
-class Image(NamedTuple):
-    """One image of the source: its id, label and group as text ("" where there is none), (side, side, 1) uint8 pixels."""
-
-    id: str
-    label: str
-    group: str
-    pixels: np.ndarray
 
 
 def side(path: str | Path, *, columns: Mapping[str, str]) -> int:

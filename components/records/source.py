@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from components.records import pixels
+from components.records.image import Image, Rejected
 from trainer.competition import Data, Records
 from trainer.errors import DataError
 from trainer.manifest import files_digest
@@ -36,8 +37,12 @@ def look(data: Data, records: Records) -> Found:
     return Found(pixels.count(data.train), [str(row) for row in range(1, pixels.count(data.test) + 1)])
 
 
-def images(data: Data, records: Records, split: str) -> Iterator[pixels.Image]:
-    """The images of `train` or `test`, in the order of their table. Raises DataError, as the source's own module says."""
+def images(data: Data, records: Records, split: str) -> Iterator[Image | Rejected]:
+    """The images of `train` or `test`, in the order of their table, or why one cannot be used.
+
+    Raises:
+        DataError: as the source's own module says.
+    """
     path, columns = (data.train, data.columns()) if split == "train" else (data.test, {"id": data.id} if data.id else {})
     if data.source == "files":
         from components.records import files

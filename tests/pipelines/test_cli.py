@@ -75,7 +75,7 @@ def test_a_command_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_verify(records_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(records_folder)]) == 0
-    assert "whole. 5 files, 150 records" in capsys.readouterr().out
+    assert "whole. 6 files, 150 records" in capsys.readouterr().out
     assert main(["verify", str(tmp_path)]) == 1
     assert "no manifest.json" in capsys.readouterr().err
 

@@ -118,3 +118,14 @@ def test_a_batch_larger_than_the_data_is_named() -> None:
     assert dataset.steps_per_epoch(33, 16) == 2
     with pytest.raises(TrainingError, match="batch_size = 64 is larger than the 10 training images"):
         dataset.steps_per_epoch(10, 64)
+
+
+def test_colours_are_decoded_as_the_statistics_saw_them() -> None:
+    smooth = np.linspace(0, 255, 16 * 16 * 3).reshape(16, 16, 3)
+    noise = np.random.default_rng(0).normal(0, 20, (16, 16, 3))
+    image = np.clip(smooth + noise, 0, 255).astype(np.uint8)
+    jpeg = simplejpeg.encode_jpeg(image, quality=95, colorspace="RGB", colorsubsampling="420")
+    images = dataset.Images([jpeg], np.array([0]), classes=2, size=16, channels=3)
+    ((pixels, _),) = dataset.plain_batches(images, np.array([0]), batch_size=1, threads=1)
+    expected = simplejpeg.decode_jpeg(jpeg, colorspace="RGB", fastdct=False, fastupsample=False)
+    np.testing.assert_array_equal(pixels.numpy()[0], expected)

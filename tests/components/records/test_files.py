@@ -6,6 +6,8 @@ import pytest
 from PIL import Image
 
 from components.records import files
+from components.records.image import Image as Image_
+from components.records.image import Rejected
 from trainer.competition import Records
 from trainer.errors import DataError
 
@@ -92,17 +94,20 @@ def test_images_come_in_the_order_of_the_rows(tmp_path: Path) -> None:
         write(tmp_path / f"{value}.png", int(value))
     rows = [files.Row(str(value), "x", "") for value in values]
     found = list(files.images(rows, tmp_path, "{id}.png", Records(size=8)))
+    assert all(isinstance(image, Image_) for image in found)
     assert [image.id for image in found] == [str(value) for value in values]
     assert [int(image.pixels[0, 0, 0]) for image in found] == values.tolist()
     assert {image.pixels.shape for image in found} == {(8, 8, 3)}
 
 
 def test_an_id_without_a_file_and_a_file_that_is_no_image(root: Path) -> None:
-    with pytest.raises(DataError, match=r"train/\{id\}.jpg: no file for id 'q' \(row 2\)"):
-        list(files.images([files.Row("a", "", ""), files.Row("q", "", "")], root, "train/{id}.jpg", Records(size=8)))
     (root / "train" / "a.jpg").write_bytes(b"<html>")
-    with pytest.raises(DataError, match="train/a.jpg: no image of a known format: text"):
-        list(files.images([files.Row("a", "", "")], root, "train/{id}.jpg", Records(size=8)))
+    rows = [files.Row("c.tar", "", ""), files.Row("q", "", ""), files.Row("a", "", "")]
+    good, missing, bad = files.images(rows, root, "train/{id}.jpg", Records(size=8))
+    assert isinstance(good, Image_)
+    assert missing == Rejected("q", "", "no file for it by train/{id}.jpg", 0)
+    reason = "no image of a known format: text (an error page?)"
+    assert bad == Rejected("a", str(root / "train" / "a.jpg"), reason, 6)
 
 
 def test_few_images_are_in_memory_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

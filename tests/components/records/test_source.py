@@ -1,11 +1,13 @@
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import Tiny, as_files
 
 from components.records import source
 from components.records.convert import convert
+from components.records.verify import verify
 from trainer import tables
 from trainer.competition import load
 from trainer.errors import DataError
@@ -57,3 +59,36 @@ def test_look_reads_no_image(tiny: Tiny) -> None:
         path.write_bytes(b"")
     found = source.look(competition.data, competition.records)
     assert (found.train, found.test_ids[:2]) == (120, ["t1", "t2"])
+
+
+def converted(tiny: Tiny, old: str = "", new: str = "") -> pd.DataFrame:
+    tiny.toml.write_text(tiny.toml.read_text().replace(old, new) if old else tiny.toml.read_text())
+    competition = load(tiny.toml)
+    convert(competition.data, competition.records, classes=competition.classes, source_digest="", out=tiny.folder / "out")
+    return tables.read_examples(tiny.folder / "out")
+
+
+def test_bad_images_fail_or_are_left_out_as_the_file_says(tiny: Tiny) -> None:
+    as_files(tiny)
+    (tiny.folder / "train" / "img-003.png").write_bytes(b"")
+    (tiny.folder / "train" / "img-007.png").unlink()
+    with pytest.raises(DataError, match=r"img-003.png: an empty file \(2 such images; records.on_bad_image = 'skip'"):
+        converted(tiny)
+    skip = 'size = 8\non_bad_image = "skip"\nmax_bad_fraction = 0.01'
+    with pytest.raises(DataError, match="2 such images of 120, more than records.max_bad_fraction = 0.01 allows"):
+        converted(tiny, "size = 8", skip)
+    assert not (tiny.folder / "out" / "manifest.json").exists()
+    examples = converted(tiny, "max_bad_fraction = 0.01", "max_bad_fraction = 0.02")
+    assert len(examples) == 148
+    assert not {"img-003", "img-007"} & set(examples["id"])
+    rejects = pd.read_csv(tiny.folder / "out" / "rejects.csv", keep_default_na=False)
+    assert rejects["id"].tolist() == ["img-003", "img-007"]
+    assert rejects["reason"].tolist() == ["an empty file", "no file for it by train/{id}.png"]
+    assert verify(tiny.folder / "out").records == 148
+
+
+def test_a_bad_test_image_is_never_left_out(tiny: Tiny) -> None:
+    as_files(tiny)
+    (tiny.folder / "test" / "t5.png").write_bytes(b"<html>")
+    with pytest.raises(DataError, match="t5.png: .*1 such test images, and a submission needs them all"):
+        converted(tiny, "size = 8", 'size = 8\non_bad_image = "skip"\nmax_bad_fraction = 1')
