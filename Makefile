@@ -28,7 +28,7 @@ test: install ## Run all tests
 	@$(BIN)/python -m pytest
 
 bench: install ## Measure against named baselines, into benchmarks/results.md
-	@$(BIN)/python -W ignore benchmarks/folds.py | tee benchmarks/results.md
+	@{ $(BIN)/python -W ignore benchmarks/folds.py && $(BIN)/python benchmarks/records.py; } | tee benchmarks/results.md
 
 lint: install ## Check style and types
 	@$(BIN)/ruff check .

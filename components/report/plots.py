@@ -1,8 +1,9 @@
 """The report's plots, as inline SVG that takes its ink from the page, so that they read on light and on dark."""
 
+import contextlib
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,24 +22,24 @@ def learning_curves(history: pd.DataFrame) -> str:
     """
     from matplotlib import ticker
 
-    figure, (loss, accuracy) = _figure(1, 2, width=10, height=3.6)
-    for colour, (member, rows) in zip(itertools.cycle(_PALETTE), history.groupby("member", sort=False), strict=False):
-        by_epoch = rows.groupby("epoch")
-        loss.plot(by_epoch["loss"].mean(), color=colour, linestyle=":", label=f"{member}, training")
-        loss.plot(by_epoch["val_loss"].mean(), color=colour, label=f"{member}, held out")
-        accuracy.plot(by_epoch["val_accuracy"].mean(), color=colour, label=str(member))
-        for _, fold in rows.groupby("fold"):
-            loss.plot(fold["epoch"], fold["val_loss"], color=colour, alpha=0.25, linewidth=0.8)
-            accuracy.plot(fold["epoch"], fold["val_accuracy"], color=colour, alpha=0.25, linewidth=0.8)
-    for axes, title in ((loss, "loss"), (accuracy, "held-out accuracy")):
-        axes.set(title=title, xlabel="epoch")
-        axes.legend(frameon=False)
-    # The first epochs would press the rest into a line.
-    loss.set_yscale("log")
-    loss.yaxis.set_major_formatter(ticker.FormatStrFormatter("%.3g"))
-    loss.yaxis.set_minor_formatter(ticker.FormatStrFormatter("%.3g"))
-    accuracy.set_ylim(max(0.0, float(history["val_accuracy"].quantile(0.15)) - 0.005), None)
-    return _svg(figure)
+    with _canvas(1, 2, width=10, height=3.6) as (figure, (loss, accuracy)):
+        for colour, (member, rows) in zip(itertools.cycle(_PALETTE), history.groupby("member", sort=False), strict=False):
+            by_epoch = rows.groupby("epoch")
+            loss.plot(by_epoch["loss"].mean(), color=colour, linestyle=":", label=f"{member}, training")
+            loss.plot(by_epoch["val_loss"].mean(), color=colour, label=f"{member}, held out")
+            accuracy.plot(by_epoch["val_accuracy"].mean(), color=colour, label=str(member))
+            for _, fold in rows.groupby("fold"):
+                loss.plot(fold["epoch"], fold["val_loss"], color=colour, alpha=0.25, linewidth=0.8)
+                accuracy.plot(fold["epoch"], fold["val_accuracy"], color=colour, alpha=0.25, linewidth=0.8)
+        for axes, title in ((loss, "loss"), (accuracy, "held-out accuracy")):
+            axes.set(title=title, xlabel="epoch")
+            axes.legend(frameon=False)
+        # The first epochs would press the rest into a line.
+        loss.set_yscale("log")
+        loss.yaxis.set_major_formatter(ticker.FormatStrFormatter("%.3g"))
+        loss.yaxis.set_minor_formatter(ticker.FormatStrFormatter("%.3g"))
+        accuracy.set_ylim(max(0.0, float(history["val_accuracy"].quantile(0.15)) - 0.005), None)
+        return _svg(figure)
 
 
 def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> str:
@@ -54,32 +55,34 @@ def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequen
     errors = share.copy()
     np.fill_diagonal(errors, 0)
     side = min(11.0, 2.2 + 0.42 * size)
-    figure, axes = _figure(1, 1, width=side, height=side)
-    shown = np.ma.masked_equal(errors, 0)
-    axes.imshow(shown, cmap="Oranges", vmin=0, vmax=max(0.01, float(errors.max()) * 1.6))
-    # A dollar sign would start a formula.
-    names = [name.replace("$", r"\$") for name in classes]
-    axes.set_xticks(range(size), names, rotation=90 if max(map(len, classes)) > 2 else 0)
-    axes.set_yticks(range(size), names)
-    axes.set(xlabel="prediction", ylabel="truth")
-    for row, column in zip(*np.nonzero(table), strict=True):
-        on_colour = errors[row, column] > 0
-        axes.text(
-            column,
-            row,
-            str(table[row, column]),
-            ha="center",
-            va="center",
-            fontsize=9,
-            color="#331a00" if on_colour else _INK,
-            fontweight="bold" if row == column else "normal",
-        )
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    return _svg(figure)
+    with _canvas(1, 1, width=side, height=side) as (figure, axes):
+        shown = np.ma.masked_equal(errors, 0)
+        axes.imshow(shown, cmap="Oranges", vmin=0, vmax=max(0.01, float(errors.max()) * 1.6))
+        # A dollar sign would start a formula.
+        names = [name.replace("$", r"\$") for name in classes]
+        axes.set_xticks(range(size), names, rotation=90 if max(map(len, classes)) > 2 else 0)
+        axes.set_yticks(range(size), names)
+        axes.set(xlabel="prediction", ylabel="truth")
+        for row, column in zip(*np.nonzero(table), strict=True):
+            on_colour = errors[row, column] > 0
+            axes.text(
+                column,
+                row,
+                str(table[row, column]),
+                ha="center",
+                va="center",
+                fontsize=9,
+                color="#331a00" if on_colour else _INK,
+                fontweight="bold" if row == column else "normal",
+            )
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        return _svg(figure)
 
 
-def _figure(rows: int, columns: int, *, width: float, height: float) -> Any:
+@contextlib.contextmanager
+def _canvas(rows: int, columns: int, *, width: float, height: float) -> Iterator[Any]:
+    """A figure and its axes, with all that is drawn inside the block in the page's ink."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -93,19 +96,16 @@ def _figure(rows: int, columns: int, *, width: float, height: float) -> Any:
         "font.size": 10,
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "savefig.transparent": True,
         "figure.constrained_layout.use": True,
     }
     with pyplot.rc_context(style):
-        return pyplot.subplots(rows, columns, figsize=(width, height))
+        figure, axes = pyplot.subplots(rows, columns, figsize=(width, height))
+        yield figure, axes
+        pyplot.close(figure)
 
 
 def _svg(figure: Any) -> str:
-    from matplotlib import pyplot
-
     text = io.StringIO()
-    with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": "foldline"}):
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    pyplot.close(figure)
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
     return svg[svg.index("<svg") :].replace(_INK, "currentColor")

@@ -46,8 +46,9 @@ def test_a_jpeg_is_as_pillow_decodes_it(photograph: np.ndarray) -> None:
 
 def test_a_large_jpeg_is_decoded_smaller_and_never_below_what_is_needed(photograph: np.ndarray) -> None:
     data = saved(photograph[:400], "JPEG", quality=92)
-    assert decoded(data, side=80).shape == (200, 320, 3)
-    assert decoded(data, side=81).shape == (400, 640, 3)
+    assert decoded(data, side=100).shape == (200, 320, 3)
+    assert decoded(data, side=101).shape == (400, 640, 3)
+    assert decoded(data, side=50).shape == (100, 160, 3)
     assert decoded(data, side=20).shape == (50, 80, 3)
     # No half of 427 rows is exact.
     assert decoded(saved(photograph, "JPEG"), side=20).shape == (427, 640, 3)
@@ -163,7 +164,7 @@ def test_the_name_of_a_file_does_not_matter(tmp_path: Path, photograph: np.ndarr
 def test_the_scaled_way_is_as_good_as_the_full_one(photograph: np.ndarray) -> None:
     from components.records.resize import fitted
 
-    for rows, side in ((400, 80), (400, 40), (400, 20), (427, 20)):
+    for rows, side in ((400, 100), (400, 90), (400, 50), (400, 45), (400, 20), (427, 20)):
         data = simplejpeg.encode_jpeg(np.ascontiguousarray(photograph[:rows]), quality=95)
         full = fitted(simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False), side, "stretch").astype(float)
         scaled = fitted(decoded(data, side=side), side, "stretch").astype(float)

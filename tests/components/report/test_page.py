@@ -97,6 +97,10 @@ def test_plots_take_their_ink_from_the_page(page: str) -> None:
     assert page.count("<svg") == 2
     assert "currentColor" in page
     assert "#010203" not in page
+    # Text without a colour of its own is black, which a dark page hides.
+    texts = re.findall(r"<text [^>]*>", page)
+    assert texts
+    assert all("fill:" in text for text in texts)
 
 
 def test_a_confusion_matrix_counts() -> None:
