@@ -14,7 +14,7 @@ from components.records.image import Image, Rejected
 from trainer import tables
 from trainer.competition import Data, Records
 from trainer.errors import DataError
-from trainer.manifest import write_manifest
+from trainer.manifest import MANIFEST, write_manifest
 from trainer.progress import tell
 from trainer.records import ShardName, write_shard
 
@@ -40,6 +40,9 @@ def convert(data: Data, records: Records, *, classes: Sequence[str], source_dige
     if source_digest and source.digest(data) != source_digest:
         raise DataError(f"{data.root}: the images or tables changed while the run was under way: run again")
     source.look(data, records)
+    # A task that is tried again finds what the try before left: without its manifest it is nothing whole.
+    for stale in (out / MANIFEST, *out.glob("*.tfrec")):
+        stale.unlink(missing_ok=True)
     index_of = {name: index for index, name in enumerate(classes)}
 
     def target_of(image: Image) -> int:

@@ -76,7 +76,7 @@ def located(root: str | Path, pattern: str) -> dict[str, Path]:
     """Every file below `root` that fits `pattern`, by its id.
 
     Raises:
-        DataError: the folder is missing, two files have one id, or a link leads out of `root`.
+        DataError: the folder is missing, two files have one id, or a link leads out of it.
     """
     root = Path(root)
     # What stands before the first wildcard is one folder; only that is walked.
@@ -84,7 +84,7 @@ def located(root: str | Path, pattern: str) -> dict[str, Path]:
     top = root / fixed
     if not top.is_dir():
         raise DataError(f"{top}: no such folder (from the pattern {pattern!r})")
-    form, real_root = _expression(pattern), os.path.realpath(root)
+    form = _expression(pattern)
     found: dict[str, Path] = {}
     for folder, folders, names in os.walk(top):
         folders.sort()
@@ -93,8 +93,9 @@ def located(root: str | Path, pattern: str) -> dict[str, Path]:
             match = form.fullmatch(path.relative_to(root).as_posix())
             if match is None:
                 continue
-            if not os.path.realpath(path).startswith(real_root + os.sep):
-                raise DataError(f"{path}: a link that leads out of {root}")
+            # The folder itself may be a link, as to a larger disk; below it os.walk follows none.
+            if path.is_symlink() and not os.path.realpath(path).startswith(os.path.realpath(top) + os.sep):
+                raise DataError(f"{path}: a link that leads out of {top}")
             if match["id"] in found:
                 raise DataError(f"{path}: a second file for id {match['id']!r}, after {found[match['id']]}")
             found[match["id"]] = path

@@ -1,14 +1,18 @@
 """The kinds of source, behind one face: what is there, its bytes' digest, and its images in order."""
 
 import hashlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from components.records import pixels
 from components.records.image import Image, Rejected
 from trainer.competition import Data, Records
 from trainer.errors import DataError
 from trainer.manifest import files_digest
+
+if TYPE_CHECKING:
+    from components.records.files import Row
 
 
 class Found(NamedTuple):
@@ -22,19 +26,28 @@ def look(data: Data, records: Records) -> Found:
     """What the tables say, without reading an image.
 
     Raises:
-        DataError: a table or a column is missing, an id is empty or twice, or the images have another size than the records
-            where the source leaves no choice.
+        DataError: a table or a column is missing, an id is empty or twice or has no file, or the images have another size than
+            the records where the source leaves no choice.
     """
     if data.source == "files":
         from components.records import files
 
         train, test = files.table(data.train, data.columns()), files.table(data.test, {"id": data.id})
+        _no_file_missing(train, files.located(data.root, data.images), data.train, data.images, records.on_bad_image == "skip")
+        _no_file_missing(test, files.located(data.root, data.test_images), data.test, data.test_images, False)
         return Found(len(train), [row.id for row in test])
     for path, columns in ((data.train, data.columns()), (data.test, {})):
         side = pixels.side(path, columns=columns)
         if side != records.size:
             raise DataError(f"{path}: images of {side} × {side}, but records.size = {records.size}: set it to {side}")
     return Found(pixels.count(data.train), [str(row) for row in range(1, pixels.count(data.test) + 1)])
+
+
+def _no_file_missing(rows: "Sequence[Row]", found: Mapping[str, Path], table: str, pattern: str, may_be_missing: bool) -> None:
+    missing = [(number, row.id) for number, row in enumerate(rows, start=1) if row.id not in found]
+    if missing and not may_be_missing:
+        number, id_ = missing[0]
+        raise DataError(f"{table}: row {number}: no file for id {id_!r} by {pattern} ({len(missing)} such ids)")
 
 
 def images(data: Data, records: Records, split: str) -> Iterator[Image | Rejected]:

@@ -83,6 +83,19 @@ def test_a_link_that_leads_out(root: Path, tmp_path: Path) -> None:
         files.located(root, "train/{id}.jpg")
 
 
+def test_the_folder_itself_may_be_a_link(root: Path, tmp_path: Path) -> None:
+    (root / "train").rename(tmp_path / "large disk")
+    (root / "train").symlink_to(tmp_path / "large disk")
+    assert set(files.located(root, "train/{id}.jpg")) == {"a", "c.tar", "ä ö"}
+    write(tmp_path / "secret.jpg")
+    (root / "train" / "z.jpg").symlink_to(tmp_path / "secret.jpg")
+    with pytest.raises(DataError, match="z.jpg: a link that leads out of"):
+        files.located(root, "train/{id}.jpg")
+    (root / "train" / "z.jpg").unlink()
+    (root / "train" / "z.jpg").symlink_to("a.jpg")
+    assert "z" in files.located(root, "train/{id}.jpg")
+
+
 def test_a_folder_that_is_not_there(root: Path) -> None:
     with pytest.raises(DataError, match=r"none: no such folder .from the pattern 'none/\{id\}.jpg'"):
         files.located(root, "none/{id}.jpg")
