@@ -5,44 +5,22 @@ defaults. The sections are also the parameters of the pipeline, so the same read
 """
 
 import dataclasses
-import difflib
-import math
 import os
 import re
 import tomllib
-import types
-import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal
 
 from trainer.errors import CompetitionError
+from trainer.schema import Problem, number, optional_text, parse, short
 
 METRICS = ("accuracy", "macro_f1")
 Metric = Literal["accuracy", "macro_f1"]
 # Columns of the prediction tables that are no class.
 RESERVED_COLUMNS = ("id", "target", "fold")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-
-Section = TypeVar("Section")
-
-
-class Problem(NamedTuple):
-    """One thing that is wrong: the key with its section, as in `members[0].epochs`, and a sentence about it."""
-
-    key: str
-    message: str
-
-
-def _number(default: Any = dataclasses.MISSING, *, low: float, high: float) -> Any:
-    """A numeric field with inclusive bounds."""
-    return field(default=default, metadata={"low": low, "high": high})
-
-
-def _optional_text() -> Any:
-    """A text that may be left out, or empty, which is the same."""
-    return field(default="", metadata={"may_be_empty": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +38,11 @@ class Data:
     train: str
     test: str
     target: str
-    group: str = _optional_text()
+    group: str = optional_text()
     root: str = "."
-    id: str = _optional_text()
-    images: str = _optional_text()
-    test_images: str = _optional_text()
+    id: str = optional_text()
+    images: str = optional_text()
+    test_images: str = optional_text()
 
     def problems(self) -> Iterator[Problem]:
         """What no single key shows."""
@@ -92,13 +70,13 @@ class Records:
     to the run; one that is skipped stands in rejects.csv, and more than max_bad_fraction of them fail the run all the same.
     """
 
-    size: int = _number(low=8, high=1024)
-    quality: int = _number(95, low=1, high=100)
-    shard_images: int = _number(2048, low=1, high=1_000_000)
+    size: int = number(low=8, high=1024)
+    quality: int = number(95, low=1, high=100)
+    shard_images: int = number(2048, low=1, high=1_000_000)
     fit: Literal["stretch", "crop", "pad"] = "stretch"
-    max_pixels: int = _number(100_000_000, low=1, high=10_000_000_000)
+    max_pixels: int = number(100_000_000, low=1, high=10_000_000_000)
     on_bad_image: Literal["fail", "skip"] = "fail"
-    max_bad_fraction: float = _number(0.01, low=0, high=1)
+    max_bad_fraction: float = number(0.01, low=0, high=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,21 +88,21 @@ class Folds:
         count - 1, -1 for left out, -2 for trains always and never validates.
     """
 
-    count: int = _number(5, low=2, high=50)
+    count: int = number(5, low=2, high=50)
     exclude: list[str] = field(default_factory=list)
-    file: str = _optional_text()
+    file: str = optional_text()
 
     def problems(self) -> Iterator[Problem]:
         """What no single key shows."""
         if self.file and self.exclude:
-            yield Problem("exclude", f"= {_short(self.exclude)}: goes without file; give these ids the fold -1 in {self.file}")
+            yield Problem("exclude", f"= {short(self.exclude)}: goes without file; give these ids the fold -1 in {self.file}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """`[train]`: how training is cut into tasks. A task imports TensorFlow once for `folds_per_task` folds."""
 
-    folds_per_task: int = _number(1, low=1, high=50)
+    folds_per_task: int = number(1, low=1, high=50)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,10 +112,10 @@ class Augment:
     rotation, shear in degrees; zoom as a fraction (0.1: 0.9 to 1.1, each axis its own); shift as a fraction of the side.
     """
 
-    rotation: float = _number(0.0, low=0, high=180)
-    shear: float = _number(0.0, low=0, high=60)
-    zoom: float = _number(0.0, low=0, high=0.9)
-    shift: float = _number(0.0, low=0, high=1)
+    rotation: float = number(0.0, low=0, high=180)
+    shear: float = number(0.0, low=0, high=60)
+    zoom: float = number(0.0, low=0, high=0.9)
+    shift: float = number(0.0, low=0, high=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,15 +126,15 @@ class Member:
     backbone: Literal["cnn"] = "cnn"
     filters: list[int] = field(default_factory=lambda: [24, 32, 64, 64], metadata={"low": 1, "high": 4096})
     strides: list[int] = field(default_factory=lambda: [2, 1, 2, 1], metadata={"low": 1, "high": 4})
-    first_kernel: int = _number(5, low=1, high=15)
+    first_kernel: int = number(5, low=1, high=15)
     pooling: Literal["flatten", "average"] = "flatten"
-    dropout: float = _number(0.3, low=0, high=0.95)
-    epochs: int = _number(low=1, high=10_000)
-    batch_size: int = _number(64, low=1, high=65_536)
-    learning_rate: float = _number(3e-3, low=1e-8, high=10)
-    warmup_epochs: float = _number(2.0, low=0, high=1000)
-    weight_decay: float = _number(0.01, low=0, high=1)
-    label_smoothing: float = _number(0.05, low=0, high=0.9)
+    dropout: float = number(0.3, low=0, high=0.95)
+    epochs: int = number(low=1, high=10_000)
+    batch_size: int = number(64, low=1, high=65_536)
+    learning_rate: float = number(3e-3, low=1e-8, high=10)
+    warmup_epochs: float = number(2.0, low=0, high=1000)
+    weight_decay: float = number(0.01, low=0, high=1)
+    label_smoothing: float = number(0.05, low=0, high=0.9)
     augment: Augment = field(default_factory=Augment)
 
     def problems(self) -> Iterator[Problem]:
@@ -191,7 +169,7 @@ class Submission:
 class Leaderboard:
     """`[leaderboard]`: `answers` is a file like the submission with the truth in it; the pipeline never sees it."""
 
-    answers: str = _optional_text()
+    answers: str = optional_text()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +184,7 @@ class Competition:
     records: Records
     members: list[Member]
     submission: Submission
-    seed: int = _number(0, low=0, high=2**31 - 1)
+    seed: int = number(0, low=0, high=2**31 - 1)
     folds: Folds = field(default_factory=Folds)
     train: Train = field(default_factory=Train)
     blend: Blend = field(default_factory=Blend)
@@ -273,101 +251,3 @@ def load(path: str | Path) -> Competition:
         folds=dataclasses.replace(competition.folds, file=str(root / competition.folds.file) if competition.folds.file else ""),
         leaderboard=dataclasses.replace(competition.leaderboard, answers=str(root / answers) if answers else ""),
     )
-
-
-def parse(section: type[Section], table: Mapping[str, Any], origin: str) -> Section:
-    """A section as its dataclass, from TOML or from a pipeline parameter.
-
-    Integers may arrive as floats: kfp carries numbers inside dictionaries and lists as doubles.
-
-    Args:
-        section: one of the dataclasses of this module.
-        table: key to value.
-        origin: the file or parameter that `table` came from, for the error.
-
-    Raises:
-        CompetitionError: every problem found, a line each.
-    """
-    problems: list[Problem] = []
-    value = _section(section, table, "", problems)
-    if problems:
-        raise CompetitionError("\n".join(f"{origin}: {key} {message}" for key, message in problems))
-    return value
-
-
-def _section(section: type, table: object, where: str, problems: list[Problem]) -> Any:
-    if not isinstance(table, Mapping):
-        problems.append(Problem(where.rstrip("."), f"= {_short(table)}: must be a table of keys"))
-        return None
-    before = len(problems)
-    fields = {f.name: f for f in dataclasses.fields(section)}
-    hints = typing.get_type_hints(section)
-    for key in table:
-        if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            problems.append(Problem(where + key, f"is no known key: {hint}Allowed: {', '.join(sorted(fields))}"))
-    values = {}
-    for name, spec in fields.items():
-        if name in table:
-            values[name] = _value(hints[name], table[name], where + name, spec.metadata, problems)
-        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            problems.append(Problem(where + name, f"is missing: it must be {_wanted(hints[name], spec.metadata)}"))
-    if len(problems) > before:
-        return None
-    made = section(**values)
-    if hasattr(made, "problems"):
-        problems.extend(Problem(where + key, message) for key, message in made.problems())
-    return made
-
-
-def _value(kind: Any, value: Any, key: str, bounds: Mapping[str, Any], problems: list[Problem]) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return _section(typing.cast(type, kind), value, key + ".", problems)
-    if typing.get_origin(kind) is list:
-        (item,) = typing.get_args(kind)
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            problems.append(Problem(key, f"= {_short(value)}: must be {_wanted(kind, bounds)}"))
-            return None
-        return [_value(item, entry, f"{key}[{index}]", bounds, problems) for index, entry in enumerate(value)]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
-        value = float(value)
-    if kind is int and isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if typing.get_origin(kind) is Literal:
-        fits = value in typing.get_args(kind)
-    else:
-        fits = type(value) is kind and (kind is not float or math.isfinite(value))
-        if kind is str and fits:
-            fits = value.isprintable() and bool(value or bounds.get("may_be_empty"))
-    if fits and "low" in bounds and not bounds["low"] <= value <= bounds["high"]:
-        fits = False
-    if not fits:
-        problems.append(Problem(key, f"= {_short(value)}: must be {_wanted(kind, bounds)}"))
-    return value
-
-
-def _short(value: object) -> str:
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits has no text in Python, nor has a deep nest
-        return "a value too long to show"
-    return text if len(text) <= 200 else text[:200] + "…"
-
-
-def _wanted(kind: Any, bounds: Mapping[str, Any]) -> str:
-    """What a key may hold, in words."""
-    if dataclasses.is_dataclass(kind):
-        return "a table of keys"
-    if typing.get_origin(kind) is list:
-        (item,) = typing.get_args(kind)
-        if dataclasses.is_dataclass(item):
-            return "a list of tables"
-        return f"a list, each entry {_wanted(item, bounds)}"
-    if typing.get_origin(kind) is Literal:
-        return "one of " + ", ".join(repr(choice) for choice in typing.get_args(kind))
-    words: Mapping[Any, str] = types.MappingProxyType(
-        {int: "a whole number", float: "a number", str: "a text of printable characters"}
-    )
-    limits = f" from {bounds['low']} to {bounds['high']}" if "low" in bounds else ""
-    return words[kind] + limits

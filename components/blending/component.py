@@ -22,8 +22,9 @@ def blend(
 
     with step("blend"):
         from components.blending.blend import blend as blend_members
-        from trainer.competition import Blend, parse
+        from trainer.competition import Blend
         from trainer.manifest import write_json
+        from trainer.schema import parse
 
         method = parse(Blend, blend, "blend")
         paths = [task.path for task in predictions]

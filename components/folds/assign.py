@@ -11,7 +11,7 @@ from components.folds.audit import audit
 from components.folds.groups import merged
 from trainer import tables
 from trainer.competition import Folds
-from trainer.csv_pairs import read_two_columns
+from trainer.csv_rows import read_two_columns
 from trainer.errors import DataError
 from trainer.manifest import check_digest, read_manifest, write_json
 from trainer.progress import tell

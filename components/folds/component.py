@@ -20,7 +20,8 @@ def folds(
 
     with step("folds"):
         from components.folds.assign import write_folds
-        from trainer.competition import Folds, parse
+        from trainer.competition import Folds
+        from trainer.schema import parse
 
         write_folds(
             images.path,

@@ -12,7 +12,8 @@ def records(data: dict, records: dict, classes: list, source_digest: str, images
 
     with step("records"):
         from components.records.convert import convert
-        from trainer.competition import Data, Records, parse
+        from trainer.competition import Data, Records
+        from trainer.schema import parse
 
         convert(
             parse(Data, data, "data"),

@@ -4,7 +4,6 @@ A pattern is a path below the data root with `{id}` in it. `*` stands for anythi
 `train/{id}.jpg`, `train/**/{id}.*`. The tree is walked once, whatever the number of ids.
 """
 
-import csv
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from components.records.decode import BadImage, decode
 from components.records.image import Image, Rejected
 from components.records.resize import fitted
 from trainer.competition import Records
+from trainer.csv_rows import read_rows
 from trainer.errors import DataError
 
 
@@ -37,15 +37,7 @@ def table(path: str | Path, columns: Mapping[str, str]) -> list[Row]:
     Raises:
         DataError: the file or a column is missing; an id or a label is empty, or an id stands there twice.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            lines = [line for line in csv.reader(stream) if line]
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: a folder, where a CSV file is meant") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from None
+    lines = list(read_rows(path))
     if not lines:
         raise DataError(f"{path}: empty, where a header is meant")
     header = lines[0]

@@ -5,28 +5,22 @@ own: an image's id is its row number, from 1, in its own file, as the sample sub
 whose name ends in .gz is unpacked as it is read.
 """
 
-import csv
-import gzip
-import io
 import itertools
 import math
 import re
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, cast
 
 import numpy as np
 
 from components.records.image import Image
+from trainer.csv_rows import DAMAGED_GZIP, open_bytes, read_rows
 from trainer.errors import DataError
 
 _PIXEL = re.compile(r"pixel(0|[1-9][0-9]*)")
 _ROWS_AT_A_TIME = 2048
-# What reading a gzip file raises that is cut off or is none.
-_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 def side(path: str | Path, *, columns: Mapping[str, str]) -> int:
@@ -61,13 +55,13 @@ def side(path: str | Path, *, columns: Mapping[str, str]) -> int:
 def count(path: str | Path) -> int:
     """How many images the file has: its rows less the header, blank ones left out."""
     rows, plain = 0, True
-    with _open(path) as stream:
+    with open_bytes(path) as stream:
         for line in stream:
             rows += bool(line.strip())
             # Only a parser knows the rows of a file that quotes, or that ends its lines as no system does today.
             plain = plain and b'"' not in line and b"\r" not in line.rstrip(b"\r\n")
     if not plain:
-        rows = sum(1 for _ in _rows(path))
+        rows = sum(1 for _ in read_rows(path))
     return max(0, rows - 1)
 
 
@@ -95,7 +89,7 @@ def images(path: str | Path, *, columns: Mapping[str, str]) -> Iterator[Image]:
             for label, group, values in zip(labels, groups, pixels, strict=True):
                 row += 1
                 yield Image(str(row), label, group, values.reshape(length, length, 1))
-    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError, *_DAMAGED) as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError, *DAMAGED_GZIP) as error:
         raise DataError(f"{path}: {_malformed(path) or f'not a readable CSV: {error}'}") from None
     if row == 0:
         raise DataError(f"{path}: a header and no rows")
@@ -138,43 +132,18 @@ def _checked(path: str | Path, cells, first_row: int) -> np.ndarray:  # type: ig
     return numbers.astype(np.uint8, order="C")
 
 
-def _rows(path: str | Path) -> Iterator[list[str]]:
-    """The rows of a CSV, blank ones left out."""
-    with _open(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as stream:
-        yield from (row for row in csv.reader(stream) if row)
-
-
-def _open(path: str | Path) -> IO[bytes]:
-    """The bytes of a file, unpacked where its name ends in .gz."""
-    return cast(IO[bytes], gzip.open(path)) if str(path).endswith(".gz") else open(path, "rb")
-
-
 def _malformed(path: str | Path) -> str:
-    """What is wrong with the first row that cannot be read or has another length than the header; "" where none is."""
-    rows = _rows(path)
-    header: list[str] = []
-    number = 0
-    try:
-        header = next(rows)
-        for number, row in enumerate(rows, start=1):  # the number is told after an error too
-            if len(row) > len(header):
-                return f"row {number} has {len(row)} cells, the header {len(header)}"
-    except (UnicodeDecodeError, csv.Error, *_DAMAGED) as error:
-        return f"not a CSV file in UTF-8 soon after row {number}: {error}"
+    """What is wrong with the first row that is longer than the header; "" where none is. Raises DataError as `read_rows`."""
+    rows = read_rows(path)
+    header = next(rows)
+    for number, row in enumerate(rows, start=1):
+        if len(row) > len(header):
+            return f"row {number} has {len(row)} cells, the header {len(header)}"
     return ""
 
 
 def _header(path: str | Path) -> list[str]:
-    try:
-        header = next(_rows(path), None)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: a folder, where a CSV file is meant") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from None
-    except _DAMAGED as error:
-        raise DataError(f"{path}: not a whole gzip file: {error}") from None
+    header = next(read_rows(path), None)
     if header is None:
         raise DataError(f"{path}: empty, where a header is meant")
     return header

@@ -18,7 +18,8 @@ def submission(
 
     with step("submission"):
         from components.submission.submission import write_submission
-        from trainer.competition import Submission, parse
+        from trainer.competition import Submission
+        from trainer.schema import parse
 
         write_submission(
             blended.path,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from trainer.csv_pairs import read_two_columns
+from trainer.csv_rows import read_two_columns
 from trainer.errors import DataError
 
 

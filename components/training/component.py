@@ -12,7 +12,8 @@ def plan(members: list, folds: dict, train: dict) -> list:
 
     with step("plan"):
         from components.training.plan import plan as plan_tasks
-        from trainer.competition import Folds, Member, Train, parse
+        from trainer.competition import Folds, Member, Train
+        from trainer.schema import parse
 
         recipes = [parse(Member, member, f"members[{index}]") for index, member in enumerate(members)]
         return plan_tasks(recipes, parse(Folds, folds, "folds"), parse(Train, train, "train"))
@@ -33,8 +34,9 @@ def train(
     from trainer.progress import step
 
     with step("train"):
-        from trainer.competition import Member, parse
+        from trainer.competition import Member
         from trainer.fit import train_folds
+        from trainer.schema import parse
 
         train_folds(
             parse(Member, task["member"], "member"),

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer import competition
-from trainer.competition import Competition, Folds, Member, load, parse
+from trainer.competition import Competition, Folds, Member, load
 from trainer.errors import CompetitionError
+from trainer.schema import parse
 
 DIGITS = Path(__file__).resolve().parents[2] / "pipelines" / "competitions" / "digits.toml"
 

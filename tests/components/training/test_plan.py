@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.training.plan import plan
-from trainer.competition import Folds, Member, Train, parse
+from trainer.competition import Folds, Member, Train
 from trainer.errors import CompetitionError
+from trainer.schema import parse
 
 
 @given(st.integers(1, 4), st.integers(2, 9), st.integers(1, 9))
