@@ -19,7 +19,7 @@ import simplejpeg
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from components.records.decode import decode
+from components.records.decode import decoding
 from components.records.resize import fitted
 
 SIZE = 384
@@ -35,9 +35,14 @@ def photographs(width: int, height: int) -> list[bytes]:
     return [simplejpeg.encode_jpeg(picture, quality=92, colorsubsampling="420") for picture in pictures]
 
 
+def _pixels(data: bytes) -> np.ndarray:
+    with decoding(data, side=SIZE, max_pixels=100_000_000, exact=False) as (pixels, _, extent):
+        return fitted(pixels, SIZE, "stretch", extent)
+
+
 def ours(data: bytes) -> bytes:
     """The records step's way."""
-    pixels = fitted(decode(data, side=SIZE, max_pixels=100_000_000), SIZE, "stretch")
+    pixels = _pixels(data)
     return simplejpeg.encode_jpeg(pixels, quality=95, colorsubsampling="420", fastdct=False)
 
 
@@ -59,7 +64,7 @@ def milliseconds(way: Callable[[bytes], bytes], images: list[bytes], least: int 
 def noise(data: bytes) -> float:
     """Peak signal-to-noise ratio of our pixels against those of a full-size decode, in decibels."""
     full = fitted(simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False), SIZE, "stretch").astype(float)
-    here = fitted(decode(data, side=SIZE, max_pixels=100_000_000), SIZE, "stretch").astype(float)
+    here = _pixels(data).astype(float)
     error = float(((full - here) ** 2).mean())
     return 10 * np.log10(255**2 / error) if error else float("inf")
 

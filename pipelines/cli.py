@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     check.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
     check.set_defaults(command=_check)
     verify = commands.add_parser("verify", help="check a records folder down to the crc of every record")
-    verify.add_argument("folder", type=_folder, metavar="DIR", help="a folder with shards, examples.parquet and manifest.json")
+    verify.add_argument("folder", metavar="DIR", help="a records folder, or gs://bucket/prefix of a published one")
     verify.set_defaults(command=_verify)
     compile_ = commands.add_parser("compile", help="write the pipelines as YAML")
     compile_.add_argument("folder", type=_folder, nargs="?", default=Path("build"), metavar="DIR", help="default: build")
@@ -57,8 +57,9 @@ def _check(options: argparse.Namespace) -> int:
     competition = load(options.file)
     found = check_files(competition, options.file)
     members = ", ".join(member.name for member in competition.members)
+    tests = "unread" if found.test_ids is None else len(found.test_ids)
     print(
-        f"{options.file}: good. {found.train} labelled and {len(found.test_ids)} test images, "
+        f"{options.file}: good. {found.train} labelled and {tests} test images, "
         f"{len(competition.classes)} classes, {competition.folds.count} folds, members {members}"
     )
     return 0

@@ -36,7 +36,9 @@ class Console:
         elif kind == "note":
             self.notes[pid] = event["text"]
         elif kind == "epoch":
-            self._epoch(step, pid, event["text"])
+            self._progress(step, pid, event["text"], event["text"])
+        elif kind == "progress":
+            self._progress(step, pid, event["text"], f"{step:<{_LABEL}}{event['text']}" if event["text"] else "")
         elif kind in ("fold", "reused"):
             self.line(step, event["text"])
         elif kind == "error":
@@ -58,11 +60,15 @@ class Console:
         self.training.clear()
         self._show("")
 
-    def _epoch(self, step: str, pid: int, text: str) -> None:
-        self.training[pid] = text
+    def _progress(self, step: str, pid: int, text: str, live: str) -> None:
+        """What a task is at: on a terminal `live`, which stays until the next ("": no more); in a log `text`, now and then."""
+        if not live:
+            self.training.pop(pid, None)
+        else:
+            self.training[pid] = live
         if self.live:
             self._show("   ".join(self.training.values()))
-        elif time.monotonic() - self.said_at.get(pid, -_SECONDS_BETWEEN_LINES) >= _SECONDS_BETWEEN_LINES:
+        elif text and time.monotonic() - self.said_at.get(pid, -_SECONDS_BETWEEN_LINES) >= _SECONDS_BETWEEN_LINES:
             self.said_at[pid] = time.monotonic()
             self.line(step, text)
 

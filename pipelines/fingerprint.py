@@ -31,7 +31,7 @@ def code(steps: Mapping[str, Any]) -> dict[str, str]:
 def reached(root: Path, module: str, function: str) -> list[Path]:
     """The project's files that a component's body imports, directly or through others, sorted.
 
-    Imports are read from the source, also those inside functions; a page template counts with the module beside it.
+    Imports are read from the source, also those inside functions; page templates and styles count with the module beside them.
     Of the module that holds the component only the component itself counts: kfp has its text in the cache key already.
     """
     face = ast.parse(_file_of(root, module).read_text(encoding="utf-8"))  # type: ignore[union-attr]  # it was imported
@@ -42,7 +42,7 @@ def reached(root: Path, module: str, function: str) -> list[Path]:
         path = _file_of(root, pending.pop())
         if path is not None and path not in found:
             found.add(path)
-            found.update(path.parent.glob("*.html"))
+            found.update(beside for kind in ("*.html", "*.css") for beside in path.parent.glob(kind))
             pending += _imports(ast.parse(path.read_text(encoding="utf-8")))
     return sorted(found)
 

@@ -7,6 +7,8 @@ from kfp import dsl
 
 from components.blending.component import blend as blend_step
 from components.folds.component import folds as folds_step
+from components.records.component import cut as cut_step
+from components.records.component import join as join_step
 from components.records.component import records as records_step
 from components.report.component import report as report_step
 from components.statistics.component import statistics as statistics_step
@@ -17,7 +19,9 @@ from components.training.component import train as train_step
 # The component functions by the name of their task: what a launcher fingerprints.
 STEPS = {
     "plan": plan_step,
+    "cut": cut_step,
     "records": records_step,
+    "join": join_step,
     "folds": folds_step,
     "statistics": statistics_step,
     "train": train_step,
@@ -32,6 +36,7 @@ class Outputs(NamedTuple):
     blended: dsl.Dataset
     submission: dsl.Dataset
     report: dsl.HTML
+    data_card: dsl.HTML
 
 
 def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
@@ -80,14 +85,24 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
             submission: its [submission] section.
             source_digest: of the bytes of the data files, so that a cache sees them change.
             sample_digest: of the bytes of the sample submission, likewise.
-            folds_digest: of the bytes of the user's own folds file, likewise.
+            folds_digest: of the bytes of the files that the [folds] section names, likewise.
         """
+        parts = placed("cut", cut_step(records=records))
+        with dsl.ParallelFor(items=parts.output, name="records") as part:
+            converted = placed(
+                "records",
+                records_step(part=part, data=data, records=records, classes=classes, source_digest=source_digest),
+            )
         stored = placed(
-            "records", records_step(data=data, records=records, classes=classes, source_digest=source_digest)
+            "join",
+            join_step(parts=dsl.Collected(converted.outputs["images"]), data=data, records=records, classes=classes),
         ).outputs["images"]
         dealt = placed("folds", folds_step(images=stored, folds=folds, classes=classes, seed=seed, file_digest=folds_digest))
-        pixels = placed("statistics", statistics_step(images=stored, folds=dealt.outputs["table"]))
-        tasks = placed("plan", plan_step(members=members, folds=folds, train=train))
+        described = placed(
+            "statistics",
+            statistics_step(images=stored, folds=dealt.outputs["table"], audit=dealt.outputs["audit"], classes=classes),
+        )
+        tasks = placed("plan", plan_step(members=members, folds=folds, train=train, records=records))
         with dsl.ParallelFor(items=tasks.output, name="training") as item:
             trained = placed(
                 "train",
@@ -95,7 +110,7 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
                     task=item,
                     images=stored,
                     folds=dealt.outputs["table"],
-                    statistics=pixels.outputs["statistics"],
+                    statistics=described.outputs["statistics"],
                     classes=classes,
                     metric=metric,
                     seed=seed,
@@ -121,7 +136,7 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
                 name=name,
                 blended=blended,
                 images=stored,
-                statistics=pixels.outputs["statistics"],
+                statistics=described.outputs["statistics"],
                 audit=dealt.outputs["audit"],
                 classes=classes,
                 metric=metric,
@@ -133,6 +148,7 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
             blended=blended,
             submission=written.outputs["csv"],
             report=page.outputs["page"],
+            data_card=described.outputs["card"],
         )
 
     return kfold_pipeline

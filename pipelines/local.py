@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from components.records import source
+from components.records.convert import WORK_VARIABLE
+from components.storage import near
 from pipelines import fingerprint
 from trainer.accelerator import THREADS_VARIABLE
 from trainer.competition import Competition
@@ -93,8 +96,8 @@ def run(competition: Competition, out: Path, on_event: Callable[[Event], None]) 
         "arguments": {
             **competition.pipeline_arguments(),
             "source_digest": source.digest(competition.data),
-            "sample_digest": files_digest([competition.submission.sample]),
-            "folds_digest": files_digest([competition.folds.file]) if competition.folds.file else "",
+            "sample_digest": files_digest([near(competition.submission.sample)]),
+            "folds_digest": _digest_of([competition.folds.file, competition.folds.exclude_file]),
         },
         "root": str(root),
         "threads": _threads(),
@@ -103,6 +106,7 @@ def run(competition: Competition, out: Path, on_event: Callable[[Event], None]) 
     environment = {
         **os.environ,
         EVENTS_VARIABLE: str(events),
+        WORK_VARIABLE: str(root / "work"),
         LAUNCHER_VARIABLE: str(root / _LOCK),
         "PYTHONUNBUFFERED": "1",
     }
@@ -118,7 +122,15 @@ def run(competition: Competition, out: Path, on_event: Callable[[Event], None]) 
         failed = _follow(child, events, on_event)
     if failed or child.returncode != 0 or not outputs.is_file():
         raise failed or _unexplained(root / LOG)
+    # Work that was begun and never gone on with, as after a change of the data.
+    shutil.rmtree(root / "work", ignore_errors=True)
     return {name: Path(path) for name, path in json.loads(outputs.read_text(encoding="utf-8")).items()}
+
+
+def _digest_of(paths: list[str]) -> str:
+    """A digest of the files that are named; "" for none."""
+    named = [near(path) for path in paths if path]
+    return files_digest(named) if named else ""
 
 
 def _threads() -> int:

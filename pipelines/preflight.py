@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from components import storage
 from components.records import source
 from components.records.source import Found
 from components.submission import sample
@@ -25,29 +26,40 @@ def check_files(competition: Competition, file: str | Path) -> Found:
         DataError: a file lacks a column; the ids of the sample submission or of the answers are not the test images', or
             an answer is no class.
     """
+    # CIFAR's batches are named by a pattern.
+    tables = (
+        {}
+        if competition.data.source == "cifar10"
+        else {"data.train": competition.data.train, "data.test": competition.data.test}
+    )
     named = {
-        "data.train": competition.data.train,
-        "data.test": competition.data.test,
+        **tables,
         "submission.sample": competition.submission.sample,
         "folds.file": competition.folds.file,
+        "folds.exclude_file": competition.folds.exclude_file,
         "leaderboard.answers": competition.leaderboard.answers,
     }
-    # os.path and not pathlib: a name that no file can have is no file to it.
     missing = [
         f"{file}: {key} = {path!r}: {'a folder, not a file' if os.path.isdir(path) else 'no such file'}"
         for key, path in named.items()
-        if path and not os.path.isfile(path)
+        if path and not _is_file(path)
     ]
     if missing:
         raise CompetitionError("\n".join(missing))
     found = source.look(competition.data, competition.records)
     wanted = sample.read(competition.submission.sample)
-    sample.check_ids(wanted, competition.submission.sample, found.test_ids, competition.data.test)
+    if found.test_ids is not None:
+        sample.check_ids(wanted, competition.submission.sample, found.test_ids, competition.data.test or "the test images")
     if competition.leaderboard.answers:
         # Read here so that a run does not fail over it after hours; the pipeline does not get it.
         sample.read_answers(competition.leaderboard.answers, competition.classes, wanted.ids, competition.submission.sample)
     _check_amounts(competition, file, found.train)
     return found
+
+
+def _is_file(path: str) -> bool:
+    # os.path and not pathlib: a name that no file can have is no file to it.
+    return storage.exists(path) if storage.is_remote(path) else os.path.isfile(path)
 
 
 def _check_amounts(competition: Competition, file: str | Path, images: int) -> None:

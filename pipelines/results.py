@@ -12,7 +12,7 @@ from trainer.competition import Competition
 from trainer.manifest import read_manifest, whole_file, write_json
 
 # What a person finds in a run's folder, the first to look at first.
-RESULTS = ("submission.csv", "oof.csv", "folds.csv", "metrics.json", "report.html", "kfold.yaml")
+RESULTS = ("submission.csv", "oof.csv", "folds.csv", "metrics.json", "report.html", "data_card.html", "kfold.yaml")
 
 
 def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -20,8 +20,8 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
 
     Args:
         competition: as loaded.
-        outputs: where the pipeline's outputs are: yaml, folds, blended, submission, report.
-        out: gets submission.csv, oof.csv, folds.csv, report.html, kfold.yaml and metrics.json.
+        outputs: where the pipeline's outputs are: yaml, folds, blended, submission, report, data_card.
+        out: gets submission.csv, oof.csv, folds.csv, report.html, data_card.html, kfold.yaml and metrics.json.
 
     Returns:
         what metrics.json holds: that of blending, and `leaderboard` where there are answers.
@@ -42,6 +42,7 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
         tables.OOF_CSV: blended / tables.OOF_CSV,
         "folds.csv": outputs["folds"],
         "report.html": outputs["report"],
+        "data_card.html": outputs["data_card"],
         "kfold.yaml": outputs["yaml"],
     }
     for name, source in sources.items():

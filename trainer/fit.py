@@ -33,6 +33,7 @@ def train_folds(
     folds: Sequence[int],
     *,
     records: str | Path,
+    root: str | Path,
     folds_table: str | Path,
     statistics: str | Path,
     classes: Sequence[str],
@@ -48,6 +49,7 @@ def train_folds(
         member: the recipe.
         folds: the folds to train, each at most once.
         records: a records folder, whole by its manifest.
+        root: the local folder that its shards lie below.
         folds_table: `folds.csv`.
         statistics: `statistics.json`, which has the pixel statistics of each fold's training images.
         classes: the class names in order.
@@ -63,14 +65,15 @@ def train_folds(
     from trainer import dataset
 
     out = Path(out)
-    about = read_manifest(records)
-    shape: dict[str, int] = {"classes": len(classes), "size": int(about["size"]), "channels": int(about["channels"])}
-    pixels = json.loads(Path(statistics).read_text(encoding="utf-8"))["folds"]
+    about = read_manifest(records, only=(tables.EXAMPLES,))
+    size = member.size or int(min(about["sizes"]))
+    shape: dict[str, int] = {"classes": len(classes), "size": size, "channels": int(about["channels"])}
+    pixels = json.loads(Path(statistics).read_text(encoding="utf-8"))["pixels"][str(size)]["folds"]
     examples = tables.read_examples(records)
     train = examples[examples["split"] == "train"].reset_index(drop=True)
     test = examples[examples["split"] == "test"].reset_index(drop=True)
     fold_column = tables.fold_of(train, tables.read_folds(folds_table))
-    train_images, test_images = dataset.load(records, train, **shape), dataset.load(records, test, **shape)
+    train_images, test_images = (dataset.load(root, split, about, classes=len(classes), size=size) for split in (train, test))
     tell(
         "note",
         "train",

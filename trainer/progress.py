@@ -20,9 +20,16 @@ EVENTS_VARIABLE = "FOLDLINE_EVENTS"
 LAUNCHER_VARIABLE = "FOLDLINE_LAUNCHER"
 
 
-def tell(event: str, step: str, text: str, **values: Any) -> None:
+# How often work under way says how far it is: to a launcher, which may show it live, and in the log.
+_SECONDS_BETWEEN_EVENTS = 0.5
+_SECONDS_BETWEEN_LINES = 10.0
+_BAR = 24
+
+
+def tell(event: str, step: str, text: str, *, log: bool = True, **values: Any) -> None:
     """Print `text` as a line of the log; append the event with its values to the launcher's file, if there is one."""
-    print(f"[{step}] {text}", flush=True)
+    if log:
+        print(f"[{step}] {text}", flush=True)
     path = os.environ.get(EVENTS_VARIABLE)
     if path:
         line = json.dumps({"event": event, "step": step, "pid": os.getpid(), "text": text, **values}) + "\n"
@@ -32,6 +39,37 @@ def tell(event: str, step: str, text: str, **values: Any) -> None:
             os.write(handle, line.encode())
         finally:
             os.close(handle)
+
+
+class Ticker:
+    """Tells how far a step is with its `total` pieces of work, as a bar, and how long the rest will take."""
+
+    def __init__(self, step: str, what: str, total: int) -> None:
+        self.step, self.what, self.total = step, what, total
+        self.done = 0
+        self.started = self.event_at = self.line_at = time.monotonic()
+
+    def advance(self, pieces: int = 1) -> None:
+        """So many more are done."""
+        self.done += pieces
+        now = time.monotonic()
+        if now - self.event_at >= _SECONDS_BETWEEN_EVENTS:
+            log = now - self.line_at >= _SECONDS_BETWEEN_LINES
+            self.event_at = now
+            self.line_at = now if log else self.line_at
+            tell("progress", self.step, self.text(now - self.started), log=log)
+
+    def close(self) -> None:
+        """All is done: take the bar away."""
+        tell("progress", self.step, "", log=False)
+
+    def text(self, elapsed: float) -> str:
+        """The bar after `elapsed` seconds."""
+        # A total may be a guess: what names its number of records wrongly is found out later.
+        share = min(1.0, self.done / max(1, self.total))
+        bar = ("█" * round(_BAR * share)).ljust(_BAR, "░")
+        left = f", {clock(elapsed / share - elapsed)} left" if 0 < share < 1 else ""
+        return f"{bar} {100 * share:3.0f} %  {self.done} of {max(self.total, self.done)} {self.what}{left}"
 
 
 @contextlib.contextmanager

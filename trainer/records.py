@@ -6,9 +6,10 @@ little-endian uint64 length, its masked crc32c, the payload, its masked crc32c. 
 absent where there is no label).
 """
 
+import contextlib
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +18,12 @@ import google_crc32c
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from trainer.errors import IntegrityError
-from trainer.manifest import whole_file
 
 # The mask keeps a crc of data that holds crcs from being weak; the constant is part of the format.
 _MASK_DELTA = 0xA282EAD8
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
+_COUNT = re.compile(r"-(\d+)\.tfrec(?:ord)?s?$")
 _SHARD = re.compile(r"([a-z]+)(\d+)-(\d+)\.tfrec")
 
 
@@ -81,22 +82,39 @@ def decode_example(payload: bytes) -> dict[str, bytes | int | float]:
     return values
 
 
-def write_shard(path: str | Path, examples: Iterable[Mapping[str, bytes | int | float]]) -> None:
-    """Write a shard, whole or not at all."""
-    with whole_file(path) as partial, open(partial, "wb") as stream:
-        for features in examples:
-            stream.write(frame(encode_example(features)))
+@contextlib.contextmanager
+def open_shard(folder: str | Path, split: str, number: int) -> Iterator[Callable[[Mapping[str, bytes | int | float]], None]]:
+    """Yield a function that adds a record to a shard of `folder`; the shard gets its name, and is whole, when the block ends.
+
+    A shard to which nothing was added is no file. One record is in memory at a time.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{split}{number:02d}.partial"
+    count = 0
+    try:
+        with open(partial, "wb") as stream:
+
+            def add(features: Mapping[str, bytes | int | float]) -> None:
+                nonlocal count
+                stream.write(frame(encode_example(features)))
+                count += 1
+
+            yield add
+        if count:
+            partial.replace(folder / str(ShardName(split, number, count)))
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_shard(path: str | Path) -> Iterator[bytes]:
     """The payloads of a shard, in order, each checked against its crc.
 
     Raises:
-        IntegrityError: a record is cut off or damaged, or the shard holds another number of records than its name says;
-            the text has the shard and the byte offset of the record.
+        IntegrityError: a record is cut off or damaged, or the shard holds another number of records than its name says
+            (`…-2071.tfrec`; a name without a number says nothing); the text has the shard and the byte offset of the record.
     """
     path = Path(path)
-    expected = ShardName.parse(path.name).records
     count = 0
     with open(path, "rb") as stream:
         while head := stream.read(12):
@@ -104,13 +122,35 @@ def read_shard(path: str | Path) -> Iterator[bytes]:
             if len(head) < 12 or _CRC.unpack_from(head, 8)[0] != masked_crc(head[:8]):
                 raise IntegrityError(f"{path}: damaged record {count} at byte {offset} (its length fails the crc)")
             length = _LENGTH.unpack_from(head)[0]
-            body = stream.read(length + 4)
-            if len(body) < length + 4 or _CRC.unpack_from(body, length)[0] != masked_crc(body[:length]):
+            payload, crc = stream.read(length), stream.read(4)
+            if len(crc) < 4 or _CRC.unpack(crc)[0] != masked_crc(payload):
                 raise IntegrityError(f"{path}: damaged record {count} at byte {offset} (its payload fails the crc)")
-            yield body[:length]
+            yield payload
             count += 1
-    if count != expected:
+    expected = named_count(path.name)
+    if expected is not None and count != expected:
         raise IntegrityError(f"{path}: holds {count} records, its name says {expected}")
+
+
+def check_id(features: Mapping[str, object], about: Mapping[str, Any], id_: str, where: str) -> None:
+    """Stop where a record is not that of the image `id_`, whose name in an external set stands after the set's.
+
+    Args:
+        features: of the record. about: of the records' manifest. where: shard and record, for the error.
+
+    Raises:
+        IntegrityError: it is another image's.
+    """
+    held = features.get(about["id_feature"])
+    name = held.decode(errors="replace") if isinstance(held, bytes) else str(held)
+    if name != id_ and not id_.endswith(f"/{name}"):
+        raise IntegrityError(f"{where} is {name!r}, the examples table says {id_!r}")
+
+
+def named_count(name: str) -> int | None:
+    """How many records a shard's name says it holds, as public data sets name theirs: the number before the ending."""
+    match = _COUNT.search(name)
+    return int(match[1]) if match else None
 
 
 @lru_cache(maxsize=1)

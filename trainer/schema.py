@@ -7,6 +7,7 @@ A section's fields are the keys it may hold; their types, bounds and defaults ar
 import dataclasses
 import difflib
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from trainer.errors import CompetitionError
 
 Section = TypeVar("Section")
+# Of competitions, members and the like: they become file names and columns.
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
 class Problem(NamedTuple):

@@ -3,13 +3,17 @@
 Examples (`examples.parquet`), a row an image:
     id            text, unique within its split
     split         `train` or `test`
+    external      "" for the competition's own images; else `train` or `folds`, what an external set's are for
     target        class index, -1 where there is no label
     group         text; images of one group never stand in two folds; "" is a group of its own
-    shard, row    the shard's file name and the record's place in it, from 0
-    width, height pixels as stored
-    bytes         length of the stored JPEG
-    sha256        of the decoded source pixels: equal for images that are the same
-    sum_c, sumsq_c  a list a channel: exact integer sums of the stored image's pixel values, 0 to 255, and of their squares
+    tabular_…     the columns of `data.numeric` (float64, NaN where missing) and `data.categorical` (text, "" where missing)
+    width, height pixels of the source image, upright
+    bytes, sha256 of the source file (of the pixels where it is a row of a CSV)
+    phash         64-bit perceptual hash, uint64
+    for each size S that images are stored in:
+    shard_S, row_S  the shard, below the manifest's `root` (the records folder itself where that is ""), and the record in it,
+    from 0 bytes_S       length of the stored JPEG
+    sum_c_S, sumsq_c_S  a list a channel: exact integer sums of the pixel values, 0 to 255, of size S, and of their squares
 Rejects (`rejects.csv`): id, file, reason, bytes of each labelled image that was left out.
 Folds (`folds.csv`): id, fold: 0 to count - 1, LEFT_OUT (-1), or ALWAYS_TRAINS (-2), which never validates.
 Predictions: `oof.parquet` has id, target, fold and one probability column a class; `test.parquet` id, fold and the same
@@ -41,6 +45,16 @@ OOF_CSV = "oof.csv"
 METRICS = "metrics.json"
 
 
+def size_name(size: int) -> str:
+    """The folder of the shards of a size: `384x384`."""
+    return f"{size}x{size}"
+
+
+def tabular(name: str) -> str:
+    """The column of the examples table for a tabular column of the user's."""
+    return f"tabular_{name}"
+
+
 def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
     """Write a table, whole or not at all; equal tables give equal bytes."""
     with whole_file(path) as partial:
@@ -56,6 +70,11 @@ def write_csv(path: str | Path, table: pd.DataFrame) -> None:
 def read_examples(records: str | Path) -> pd.DataFrame:
     """The examples table of a records folder."""
     return pd.read_parquet(Path(records) / EXAMPLES)
+
+
+def read_rejects(path: str | Path) -> pd.DataFrame:
+    """A rejects table: all but the length is text."""
+    return pd.read_csv(path, dtype={"id": str, "file": str, "reason": str, "bytes": np.int64}, keep_default_na=False)
 
 
 def read_folds(path: str | Path) -> pd.DataFrame:

@@ -6,32 +6,42 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from components.folds.groups import merged
 from trainer import tables
 from trainer.errors import DataError
+
+_SHOWN = 20
 
 
 def audit(train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequence[str], test: pd.DataFrame) -> dict[str, Any]:
     """Examine an assignment of folds.
 
     Args:
-        train: n rows of the examples table.
+        train: n rows of the examples table, with a column `near`: the same text for near-duplicates, "" for an image without
+            one.
         fold: (n,) their folds, as in the folds table.
         count: how many folds there should be.
         classes: the class names in order.
-        test: the rows of the test split, looked at for images that are also in train: those leak no score between folds,
-            so they are counted and no error.
+        test: the rows of the test split, likewise, looked at for images that are also in train: those leak no score between
+            folds, so they are counted and no error.
 
     Returns:
-        left_out and always_train (how many images); images_a_fold; class_counts a fold; largest_deviation, of a class's share
-        in a fold from its share overall; groups, where an image without one counts as its own; duplicate_groups;
-        identical_across_folds and groups_across_folds, 0, or there would be an error; identical_in_test; warnings.
+        left_out and always_train (how many images); images_a_fold; class_counts a fold; prevalence, of each class, overall and
+        a fold; largest_deviation, of a class's share in a fold from its share overall; groups, where an image without one
+        counts as its own; duplicate_sets (identical images) and near_duplicate_sets, largest_near_duplicate_set;
+        identical_across_folds, near_across_folds and groups_across_folds, 0, or there would be an error; label_conflicts, ids
+        of duplicates that bear different labels; identical_in_test, near_in_test; warnings.
 
     Raises:
-        DataError: identical images, or images of one group, stand in two folds; or a fold has no image.
+        DataError: identical or near-duplicate images, or images of one group, stand in two folds; or a fold has no image.
     """
     _no_label_in_two_folds(train, fold, "sha256", "identical images stand")
     _no_label_in_two_folds(train, fold, "group", "images of one group stand")
+    _no_label_in_two_folds(
+        train, fold, "near", "near-duplicate images stand", "; duplicates = 'identical' does not look for them"
+    )
     copies = train["sha256"].value_counts()
+    near = train["near"][train["near"] != ""].value_counts()
     own_group = int((train["group"] == "").sum())
     validates = fold >= 0
     sizes = np.bincount(fold[validates], minlength=count)
@@ -43,32 +53,58 @@ def audit(train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequenc
     targets = train["target"].to_numpy()[validates]
     table = np.zeros((count, len(classes)), dtype=np.int64)
     np.add.at(table, (fold[validates], targets), 1)
-    share = table / sizes[:, None] - table.sum(axis=0) / len(targets)
+    overall = table.sum(axis=0) / len(targets)
+    share = table / sizes[:, None]
+    conflicts = _conflicts(train)
+    group = merged(*(train[column].to_numpy() for column in ("group", "sha256", "near")))[validates]
     warnings = [
-        f"class {classes[index]!r} is missing in {int((table[:, index] == 0).sum())} of {count} folds: "
-        f"it has {int(table[:, index].sum())} images"
+        f"class {classes[index]!r} is missing in {int((table[:, index] == 0).sum())} of {count} folds: it has "
+        f"{int(table[:, index].sum())} images in {len(np.unique(group[targets == index]))} groups"
         for index in np.flatnonzero((table == 0).any(axis=0)).tolist()
     ]
+    if conflicts:
+        warnings.append(
+            f"{len(conflicts)} sets of duplicates bear different labels, the first of them {', '.join(conflicts[0])}"
+        )
     return {
         "left_out": int((fold == tables.LEFT_OUT).sum()),
         "always_train": int((fold == tables.ALWAYS_TRAINS).sum()),
         "images_a_fold": sizes.tolist(),
         "class_counts": {name: table[:, index].tolist() for index, name in enumerate(classes)},
-        "largest_deviation": float(np.abs(share).max()),
+        "prevalence": {
+            name: {"overall": float(overall[index]), "folds": share[:, index].tolist()} for index, name in enumerate(classes)
+        },
+        "largest_deviation": float(np.abs(share - overall).max()),
         "groups": own_group + int(train["group"][train["group"] != ""].nunique()),
-        "duplicate_groups": int((copies > 1).sum()),
+        "duplicate_sets": int((copies > 1).sum()),
+        "near_duplicate_sets": int((near > 1).sum()),
+        "largest_near_duplicate_set": int(near.max()) if len(near) else 0,
         "identical_across_folds": 0,
+        "near_across_folds": 0,
         "groups_across_folds": 0,
+        "label_conflicts": conflicts[:_SHOWN],
         "identical_in_test": int(test["sha256"].isin(set(train["sha256"])).sum()),
+        "near_in_test": int((test["near"] != "").to_numpy().dot(test["near"].isin(set(train["near"])).to_numpy())),
         "warnings": warnings,
     }
 
 
-def _no_label_in_two_folds(train: pd.DataFrame, fold: np.ndarray, column: str, what: str) -> None:
+def _conflicts(train: pd.DataFrame) -> list[list[str]]:
+    """The ids of each set of identical or near-duplicate images that bear more than one label."""
+    found = []
+    for column in ("sha256", "near"):
+        marked = train[(train[column] != "").to_numpy()]
+        labels = marked.groupby(column)["target"].nunique()
+        for value in labels[labels > 1].index:
+            found.append(marked["id"][(marked[column] == value).to_numpy()].tolist())
+    return sorted(found)
+
+
+def _no_label_in_two_folds(train: pd.DataFrame, fold: np.ndarray, column: str, what: str, hint: str = "") -> None:
     # An image that always trains leaks into every fold that has its like; one that is left out leaks nowhere.
     labelled = (train[column] != "").to_numpy() & (fold != tables.LEFT_OUT)
     folds_of = pd.Series(fold[labelled]).groupby(train[column].to_numpy()[labelled]).nunique()
     leaking = folds_of[folds_of > 1]
     if len(leaking):
         ids = train["id"][(train[column] == leaking.index[0]).to_numpy()].tolist()
-        raise DataError(f"folds leak: {what} in different folds: ids {', '.join(ids[:5])}")
+        raise DataError(f"folds leak: {what} in different folds: ids {', '.join(ids[:5])}{hint}")

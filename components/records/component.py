@@ -1,4 +1,4 @@
-"""The kfp face of the records step."""
+"""The kfp faces of the records step: its parts, one of them, and the joining of all."""
 
 from kfp import dsl
 
@@ -6,19 +6,42 @@ from components import LIGHT_IMAGE
 
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
-def records(data: dict, records: dict, classes: list, source_digest: str, images: dsl.Output[dsl.Dataset]) -> None:
-    """Images and labels to TFRecord shards, the examples table and a manifest."""
+def cut(records: dict) -> list:
+    """The numbers of the parts, which the loop runs over."""
+    from trainer.progress import step
+
+    with step("cut"):
+        from trainer.data import Records
+        from trainer.schema import parse
+
+        return list(range(parse(Records, records, "records").parts))
+
+
+@dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
+def records(part: int, data: dict, records: dict, classes: list, source_digest: str, images: dsl.Output[dsl.Dataset]) -> None:
+    """A part of the images as TFRecord shards with their examples table; of ready shards, the table alone."""
     from trainer.progress import step
 
     with step("records"):
         from components.records.convert import convert
-        from trainer.competition import Data, Records
+        from trainer.data import Data, Records
         from trainer.schema import parse
 
-        convert(
-            parse(Data, data, "data"),
-            parse(Records, records, "records"),
-            classes=classes,
-            source_digest=source_digest,
-            out=images.path,
-        )
+        parsed = parse(Data, data, "data"), parse(Records, records, "records")
+        convert(*parsed, classes=classes, source_digest=source_digest, part=part, out=images.path)
+
+
+@dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
+def join(
+    parts: dsl.Input[list[dsl.Dataset]], data: dict, records: dict, classes: list, images: dsl.Output[dsl.Dataset]
+) -> None:
+    """All parts as one records folder, published where the competition file says so."""
+    from trainer.progress import step
+
+    with step("join"):
+        from components.records.join import join_and_publish
+        from trainer.data import Data, Records
+        from trainer.schema import parse
+
+        parsed = parse(Data, data, "data"), parse(Records, records, "records")
+        join_and_publish([part.path for part in parts], *parsed, classes=classes, out=images.path)

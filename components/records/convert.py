@@ -1,156 +1,290 @@
-"""Write the images of a competition as TFRecord shards, with the examples table and the manifest."""
+"""Write the images of a competition as TFRecord shards, with a table of what is in them; or scan ready ones.
+
+The work is cut into units that depend on nothing but the source: a shard each. A unit's files appear whole, its table last; a
+run that was killed goes on after the last whole unit, and tasks that share the work (`records.parts`) write the bytes that one
+would write.
+"""
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
-import simplejpeg
 
-from components.records import source
-from components.records.image import Image, Rejected
+from components import storage
+from components.ordered import WORKERS, Budget, in_order
+from components.records import source, tfrecords
+from components.records.columns import target_of
+from components.records.decode import BadImage, decoding
+from components.records.described import perceptual_hash, sums
+from components.records.resize import fitted
+from components.records.row import Item, Reader, Rejected, Row, Subset
+from components.records.stored import encoded, is_plain_jpeg
 from trainer import tables
-from trainer.competition import Data, Records
+from trainer.data import Data, Records
 from trainer.errors import DataError
-from trainer.manifest import MANIFEST, write_manifest
-from trainer.progress import tell
-from trainer.records import ShardName, write_shard
+from trainer.manifest import write_manifest
+from trainer.progress import Ticker, tell
+from trainer.records import open_shard
 
-# Of the stored images: pixel CSVs are grey, image files become RGB.
-CHANNELS = {"pixels": 1, "files": 3}
+# Of the stored images: pixel CSVs are grey, everything else becomes RGB.
+CHANNELS = {"pixels": 1, "files": 3, "tfrecords": 3, "cifar10": 3}
+# A folder that outlives a killed task; the launcher of a local run names it.
+WORK_VARIABLE = "FOLDLINE_WORK"
+# A download waits for the network, and not for a core.
+_REMOTE_WORKERS = 16
 
 
-def convert(data: Data, records: Records, *, classes: Sequence[str], source_digest: str, out: str | Path) -> None:
-    """Convert the train and the test file of `data` into the folder `out`.
+class Unit(NamedTuple):
+    """A piece of the work: `run` writes its shards below a folder; it returns the rows of its table, and the rejects."""
+
+    name: str
+    images: int
+    run: Callable[[Path, Ticker], tuple[list[dict[str, Any]], list[Rejected]]]
+
+
+def convert(
+    data: Data, records: Records, *, classes: Sequence[str], source_digest: str = "", part: int = 0, out: str | Path
+) -> None:
+    """Convert, or scan, one part of `data` into the folder `out`.
+
+    At most 4 images a core are under way, and no more than `records.max_pixels` pixels are decoded at once, at 11 bytes each at
+    the worst; a shard is written as it comes.
 
     Args:
         data: where the images are.
-        records: the size and quality to store them in.
+        records: how they are stored.
         classes: the class names; a label's index in them is its target.
-        source_digest: what the launcher found the files' bytes to be ("": nothing); kept in the manifest.
+        source_digest: what the launcher found the files to be ("": nothing); kept in the manifest.
+        part: of `records.parts`, from 0.
         out: shards, examples.parquet, rejects.csv and, last, manifest.json are written here.
 
     Raises:
-        DataError: a file is missing, has changed since the launcher saw it, or is not what `data` says; a label is no class;
-            a class has no image at all; more images cannot be used than `records` allows, or a test image.
+        DataError: a file is missing, has changed since the launcher saw it, or is not what `data` says; a label is no class; an
+            image cannot be used, and the competition file does not let it be skipped, or it is a test image.
     """
+    # Images are shared out among threads of our own; OpenCV's would take cores from each other.
+    cv2.setNumThreads(1)
     out = Path(out)
-    if source_digest and source.digest(data) != source_digest:
+    digest = source.digest(data)
+    if source_digest and digest != source_digest:
         raise DataError(f"{data.root}: the images or tables changed while the run was under way: run again")
-    source.look(data, records)
-    # A task that is tried again finds what the try before left: without its manifest it is nothing whole.
-    for stale in (out / MANIFEST, *out.glob("*.tfrec")):
-        stale.unlink(missing_ok=True)
-    index_of = {name: index for index, name in enumerate(classes)}
-
-    def target_of(image: Image) -> int:
-        if image.label not in index_of:
-            where = f"{data.train}: {'id' if data.id else 'row'} {image.id}, column {data.target!r}"
-            raise DataError(f"{where}: {image.label!r} is no class; classes are {', '.join(classes)}")
-        return index_of[image.label]
-
-    rows: list[dict[str, object]] = []
-    rejects: list[Rejected] = []
-    tests: list[Rejected] = []
-    rows += _write_split(out, "train", _usable(source.images(data, records, "train"), rejects), target_of, records)
-    labelled = len(rows)
-    rows += _write_split(out, "test", _usable(source.images(data, records, "test"), tests), lambda image: -1, records)
-    _check_rejects(rejects, tests, labelled, records)
-    examples = pd.DataFrame(rows)
-    seen = set(examples["target"][examples["split"] == "train"])
-    for index, name in enumerate(classes):
-        if index not in seen:
-            raise DataError(f"{data.train}: no image of class {name!r}: take it out of `classes`, or add images of it")
-    tables.write_parquet(out / tables.EXAMPLES, examples)
-    tables.write_csv(out / tables.REJECTS, pd.DataFrame(rejects, columns=Rejected._fields))
-    counts = Counter(examples["split"])
-    about = {"size": records.size, "channels": CHANNELS[data.source], "source_digest": source_digest, "images": dict(counts)}
-    write_manifest(out, about, {tables.EXAMPLES: len(examples), **Counter(examples["shard"])})
-    skipped = f", {len(rejects)} left out (rejects.csv)" if rejects else ""
-    sizes = f"{records.size} × {records.size}"
-    tell("note", "records", f"{counts['train']} train and {counts['test']} test images of {sizes}{skipped}")
-
-
-def _usable(images: Iterable[Image | Rejected], rejects: list[Rejected]) -> Iterator[Image]:
-    """The images; what is none is put aside."""
-    for image in images:
-        if isinstance(image, Image):
-            yield image
+    everything = _units(data, records, classes)
+    mine = everything[len(everything) * part // records.parts : len(everything) * (part + 1) // records.parts]
+    work = _work_folder(out, [asdict(data), asdict(records), list(classes), digest, part, os.environ.get("FOLDLINE_CODE", "")])
+    ticker = Ticker("records", "images", sum(unit.images for unit in mine))
+    table: list[pd.DataFrame] = []
+    rejects: list[pd.DataFrame] = []
+    for unit in mine:
+        rows, bad = work / f"{unit.name}.parquet", work / f"{unit.name}.rejects.csv"
+        if rows.exists() and _shards_there(work, rows):
+            ticker.advance(unit.images)
         else:
-            rejects.append(image)
+            found, rejected = unit.run(work, ticker)
+            tables.write_csv(bad, pd.DataFrame(rejected, columns=list(Rejected._fields)))
+            tables.write_parquet(rows, _frame(found))
+        table.append(pd.read_parquet(rows))
+        rejects.append(tables.read_rejects(bad))
+    ticker.close()
+    for shard in sorted(work.glob("*/*.tfrec")):
+        target = out / shard.relative_to(work)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(shard, target)
+    examples = pd.concat(table, ignore_index=True) if table else pd.DataFrame()
+    tables.write_parquet(out / tables.EXAMPLES, examples)
+    bad_rows = pd.concat(rejects, ignore_index=True) if rejects else pd.DataFrame(columns=list(Rejected._fields))
+    tables.write_csv(out / tables.REJECTS, bad_rows)
+    shutil.rmtree(work)
+    write_manifest(out, {"part": part, "source_digest": digest})
+    tell("note", "records", f"part {part + 1} of {records.parts}: {len(examples)} images, {len(bad_rows)} left out")
 
 
-def _write_split(
-    out: Path, split: str, images: Iterable[Image], target_of: Callable[[Image], int], records: Records
-) -> list[dict[str, object]]:
-    """Write the shards of one split; a row of the examples table an image. One shard's JPEGs are in memory at once."""
-    rows: list[dict[str, object]] = []
-    shard: list[dict[str, bytes | int | float]] = []
-    number = 0
-
-    def flush() -> None:
-        name = str(ShardName(split, number, len(shard)))
-        write_shard(out / name, shard)
-        for row in rows[len(rows) - len(shard) :]:
-            row["shard"] = name
-        shard.clear()
-
-    for image in images:
-        jpeg, target = _encoded(image.pixels, records.quality), target_of(image)
-        rows.append({"split": split, "target": target, "shard": "", "row": len(shard), **_described(image, jpeg)})
-        shard.append(_features(image, jpeg, target))
-        if len(shard) == records.shard_images:
-            flush()
-            number += 1
-    if shard:
-        flush()
-    return rows
+def _shards_there(work: Path, rows: Path) -> bool:
+    """Whether the shards that a table names are there: a task that was killed at its end had begun to move them away."""
+    table = pd.read_parquet(rows)
+    names = {name for column in table.columns if column.startswith("shard_") for name in table[column]}
+    return rows.name.startswith("scan") or all((work / name).exists() for name in names)
 
 
-def _check_rejects(rejects: Sequence[Rejected], tests: Sequence[Rejected], labelled: int, records: Records) -> None:
-    """Stop where images that cannot be used are more than the competition file allows."""
-
-    def told(rejected: Rejected) -> str:
-        return f"{rejected.file or 'id ' + repr(rejected.id)}: {rejected.reason}"
-
-    if tests:
-        raise DataError(f"{told(tests[0])} ({len(tests)} such test images, and a submission needs them all)")
-    if rejects and records.on_bad_image == "fail":
-        raise DataError(f"{told(rejects[0])} ({len(rejects)} such images; records.on_bad_image = 'skip' would leave them out)")
-    if len(rejects) > records.max_bad_fraction * (labelled + len(rejects)):
-        raise DataError(
-            f"{told(rejects[0])} ({len(rejects)} such images of {labelled + len(rejects)}, "
-            f"more than records.max_bad_fraction = {records.max_bad_fraction:g} allows)"
-        )
+def _work_folder(out: Path, key: list[Any]) -> Path:
+    """Where unfinished work is kept: what was begun with the same key is gone on with."""
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    beside = os.environ.get(WORK_VARIABLE)
+    if beside:
+        work = Path(beside, name)
+    else:
+        work = out / f".work-{name}"
+        for other in out.glob(".work-*"):
+            if other != work:
+                shutil.rmtree(other)
+    work.mkdir(parents=True, exist_ok=True)
+    return work
 
 
-def _encoded(image: np.ndarray, quality: int) -> bytes:
-    """(size, size, 1) grey or (size, size, 3) RGB uint8 -> JPEG."""
-    if image.shape[2] == 1:
-        return bytes(simplejpeg.encode_jpeg(image, quality=quality, colorspace="GRAY", colorsubsampling="Gray"))
-    return bytes(simplejpeg.encode_jpeg(image, quality=quality, colorspace="RGB", colorsubsampling="420", fastdct=False))
+def _units(data: Data, records: Records, classes: Sequence[str]) -> list[Unit]:
+    index_of = {name: index for index, name in enumerate(classes)}
+    if data.source == "tfrecords":
+        return [
+            Unit(f"scan{number:05d}", shard.records or 0, partial(_scan, data, shard, records, index_of))
+            for number, shard in enumerate(tfrecords.units(data, records))
+        ]
+    budget = Budget(records.max_pixels)
+    return [
+        Unit(f"{block.subset.split}{block.number:05d}", block.rows, partial(_convert, block, opened, records, index_of, budget))
+        for block, opened in source.blocks(data, records)
+    ]
 
 
-def _features(image: Image, jpeg: bytes, target: int) -> dict[str, bytes | int | float]:
-    """What a record holds; `target` only where there is a label."""
-    features: dict[str, bytes | int | float] = {"image": jpeg, "image_name": image.id.encode()}
+def _convert(
+    block: source.Block, opened: Reader, records: Records, index_of: dict[str, int], budget: Budget, work: Path, ticker: Ticker
+) -> tuple[list[dict[str, Any]], list[Rejected]]:
+    """Write the shards of one block, one a size."""
+    subset = block.subset
+    rows: list[dict[str, Any]] = []
+    rejects: list[Rejected] = []
+    folders = {size: tables.size_name(size) for size in records.sizes}
+    for folder in folders.values():
+        for stale in (work / folder).glob(f"{subset.split}{block.number:02d}-*.tfrec"):
+            stale.unlink()
+    workers = _REMOTE_WORKERS if storage.is_remote(subset.data.root) else WORKERS
+    with ExitStack() as stack:
+        shards = {size: stack.enter_context(open_shard(work / folders[size], subset.split, block.number)) for size in folders}
+        for row, made in in_order(partial(_made, records, budget), source.items(block, opened), workers):
+            ticker.advance()
+            if isinstance(made, Rejected):
+                _reject(made, subset, records, rejects)
+                continue
+            target = target_of(row, index_of, subset.data.target or "label")
+            rows.append({**_of_row(row, subset, target), **made.columns})
+            for size, jpeg in made.jpegs.items():
+                shards[size](_features(row, subset.data, jpeg, target))
+    for place, entry in enumerate(rows):
+        for size, folder in folders.items():
+            entry[f"shard_{size}"] = f"{folder}/{subset.split}{block.number:02d}-{len(rows)}.tfrec"
+            entry[f"row_{size}"] = place
+    return rows, rejects
+
+
+class _Made(NamedTuple):
+    """An image ready to be stored: its JPEG in each size, and its columns of the examples table."""
+
+    jpegs: dict[int, bytes]
+    columns: dict[str, Any]
+
+
+def _made(records: Records, budget: Budget, item: Item) -> tuple[Row, _Made | Rejected]:
+    """Load, decode once, fit to every size, encode and describe one image."""
+    loaded: bytes | np.ndarray = b""
+    try:
+        loaded = item.load()
+        return item.row, _fitted(loaded, records, budget)
+    except (BadImage, OSError) as error:
+        size = len(loaded) if isinstance(loaded, bytes) else loaded.nbytes
+        return item.row, Rejected(item.row.id, item.file, str(error), size)
+
+
+def _fitted(loaded: bytes | np.ndarray, records: Records, budget: Budget) -> _Made:
+    jpegs: dict[int, bytes] = {}
+    columns: dict[str, Any] = {}
+    data = loaded if isinstance(loaded, bytes) else loaded.tobytes()
+    with _pixels_of(loaded, records, budget) as (pixels, (width, height), extent):
+        images = {size: fitted(pixels, size, records.fit, extent) for size in records.sizes}
+        as_it_is = isinstance(loaded, bytes) and width == height and width in images and is_plain_jpeg(loaded)
+        # Or it would live on after its claim on memory.
+        del pixels
+    for size, image in images.items():
+        jpegs[size] = data if as_it_is and size == width else encoded(image, records.quality)
+        columns[f"bytes_{size}"] = len(jpegs[size])
+        columns[f"sum_c_{size}"], columns[f"sumsq_c_{size}"] = sums(image)
+    columns |= {
+        "width": width,
+        "height": height,
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "phash": perceptual_hash(images[min(images)]),
+    }
+    return _Made(jpegs, columns)
+
+
+def _pixels_of(
+    loaded: bytes | np.ndarray, records: Records, budget: Budget
+) -> AbstractContextManager[tuple[np.ndarray, tuple[int, int], tuple[float, float]]]:
+    """As `decoding`: the pixels, as large as they need be, the size of the whole image, and how much of it the pixels show."""
+    if isinstance(loaded, bytes):
+        exact = records.fit != "stretch"
+        return decoding(loaded, side=max(records.sizes), max_pixels=records.max_pixels, exact=exact, claim=budget.claim)
+    size = (loaded.shape[1], loaded.shape[0])
+    return nullcontext((loaded, size, size))
+
+
+def _scan(
+    data: Data, shard: tfrecords.Shard, records: Records, index_of: dict[str, int], work: Path, ticker: Ticker
+) -> tuple[list[dict[str, Any]], list[Rejected]]:
+    """The rows of one ready shard."""
+    rows: list[dict[str, Any]] = []
+    rejects: list[Rejected] = []
+    size = shard.size
+    with storage.local_root(data.root, [shard.path]) as root:
+        for scanned in tfrecords.scan(shard, root):
+            ticker.advance()
+            image = scanned.image
+            if isinstance(image, Rejected):
+                _reject(image, shard.subset, records, rejects)
+                continue
+            rows.append(
+                {
+                    **_of_row(scanned.row, shard.subset, target_of(scanned.row, index_of, data.target)),
+                    "width": scanned.width,
+                    "height": scanned.height,
+                    "bytes": image.bytes,
+                    "sha256": image.sha256,
+                    "phash": image.phash,
+                    f"bytes_{size}": image.bytes,
+                    f"sum_c_{size}": image.sum_c,
+                    f"sumsq_c_{size}": image.sumsq_c,
+                    f"shard_{size}": shard.path,
+                    f"row_{size}": scanned.place,
+                }
+            )
+    return rows, rejects
+
+
+def _reject(rejected: Rejected, subset: Subset, records: Records, rejects: list[Rejected]) -> None:
+    """Put aside what cannot be used, or stop over it."""
+    told = f"{rejected.file or 'id ' + repr(rejected.id)}: {rejected.reason}"
+    if subset.split == "test":
+        raise DataError(f"{told} (a test image, and a submission needs them all)")
+    if records.on_bad_image == "fail":
+        raise DataError(f"{told} (records.on_bad_image = 'skip' would leave it out)")
+    rejects.append(rejected)
+
+
+def _of_row(row: Row, subset: Subset, target: int) -> dict[str, Any]:
+    """What the examples table says of an image by its row."""
+    numeric = {tables.tabular(name): value for name, value in zip(subset.data.numeric, row.numeric, strict=True)}
+    categorical = {tables.tabular(name): value for name, value in zip(subset.data.categorical, row.categorical, strict=True)}
+    about = {"id": row.id, "split": subset.split, "external": subset.external, "target": target, "group": row.group}
+    return {**about, **numeric, **categorical}
+
+
+def _features(row: Row, data: Data, jpeg: bytes, target: int) -> dict[str, bytes | int | float]:
+    """What a record holds; `target` only where there is a label, and of the tabular columns only what is not missing."""
+    features: dict[str, bytes | int | float] = {"image": jpeg, "image_name": row.id.encode()}
+    features |= {name: value for name, value in zip(data.numeric, row.numeric, strict=True) if value == value}
+    features |= {name: value.encode() for name, value in zip(data.categorical, row.categorical, strict=True) if value}
     return features if target < 0 else {**features, "target": target}
 
 
-def _described(image: Image, jpeg: bytes) -> dict[str, object]:
-    """What the examples table says of an image by itself."""
-    # Sums are of the pixels that a model will see: those of the JPEG, not those that went into it.
-    colorspace = "GRAY" if image.pixels.shape[2] == 1 else "RGB"
-    stored = simplejpeg.decode_jpeg(jpeg, colorspace=colorspace, fastdct=False, fastupsample=False).astype(np.int64)
-    return {
-        "id": image.id,
-        "group": image.group,
-        "width": image.pixels.shape[1],
-        "height": image.pixels.shape[0],
-        "bytes": len(jpeg),
-        "sha256": hashlib.sha256(image.pixels.tobytes()).hexdigest(),
-        "sum_c": stored.sum(axis=(0, 1)).tolist(),
-        "sumsq_c": (stored * stored).sum(axis=(0, 1)).tolist(),
-    }
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows)
+    # A hash may have its highest bit set.
+    return frame.astype({"phash": np.uint64}) if rows else frame

@@ -1,135 +1,133 @@
-"""Image files named by a table: a CSV with an id a row, and a pattern that says which file an id is.
+"""Image files: named by a table with an id a row, or by the folders they lie in."""
 
-A pattern is a path below the data root with `{id}` in it. `*` stands for anything within a name, `**/` for any folders:
-`train/{id}.jpg`, `train/**/{id}.*`. The tree is walked once, whatever the number of ids.
-"""
-
-import os
-import re
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-from components.records.decode import BadImage, decode
-from components.records.image import Image, Rejected
-from components.records.resize import fitted
-from trainer.competition import Records
+from components import storage
+from components.records.columns import Columns
+from components.records.decode import BadImage
+from components.records.pattern import Found, located
+from components.records.row import Item, Reader, Row, Subset
 from trainer.csv_rows import read_rows
+from trainer.data import Records
 from trainer.errors import DataError
 
 
-class Row(NamedTuple):
-    """One row of the table, its texts as they stand: label and group are "" where there is none."""
-
-    id: str
-    label: str
-    group: str
-
-
-def table(path: str | Path, columns: Mapping[str, str]) -> list[Row]:
-    """Read the rows.
-
-    Args:
-        columns: the names of the columns `id`, `target` and `group`, where the file has them.
+def reader(subset: Subset, records: Records) -> Reader:
+    """The images of a subset in the order of its table, or of their paths where there is no table.
 
     Raises:
-        DataError: the file or a column is missing; an id or a label is empty, or an id stands there twice.
+        DataError: as `table` and `located`; two files have one id; an id has no file, unless it may be skipped; no file fits.
     """
-    lines = list(read_rows(path))
-    if not lines:
+    data, labelled = subset.data, subset.split == "train"
+    path, pattern = (data.train, data.images) if labelled else (data.test, data.test_images)
+    found = located(data.root, pattern)
+    if not path:
+        items = list(_by_folder(found, subset))
+        if not items:
+            raise DataError(f"{data.root}: no file fits {pattern!r}")
+        _twice(items)
+    else:
+        items = list(_by_table(found, subset, path, pattern, may_be_missing=labelled and records.on_bad_image == "skip"))
+    return Reader(len(items), lambda first, count: iter(items[first : first + count]))
+
+
+def unused(subset: Subset) -> list[str]:
+    """The files that fit the pattern and that no row of the table names."""
+    data, labelled = subset.data, subset.split == "train"
+    path, pattern = (data.train, data.images) if labelled else (data.test, data.test_images)
+    if not path:
+        return []
+    ids = {unicodedata.normalize("NFC", cells[0]) for cells in _ids(path, data.id)}
+    return [entry.path for entry in located(data.root, pattern) if unicodedata.normalize("NFC", entry.texts["id"]) not in ids]
+
+
+def _ids(path: str, column: str) -> Iterator[tuple[str]]:
+    rows = read_rows(storage.near(path))
+    place = next(rows).index(column)
+    for cells in rows:
+        yield (cells[place],)
+
+
+def table(path: str, subset: Subset) -> Iterator[tuple[int, list[str], Columns]]:
+    """The rows of a table: number, from 1, and cells, and what reads them.
+
+    Raises:
+        DataError: the file or a column is missing, it has no rows, or a row has more or fewer cells than the header.
+    """
+    lines = read_rows(storage.near(path))
+    header = next(lines, None)
+    if header is None:
         raise DataError(f"{path}: empty, where a header is meant")
-    header = lines[0]
-    for purpose, name in columns.items():
-        if header.count(name) != 1:
-            found = "more than one" if name in header else "no"
-            raise DataError(f"{path}: {found} column {name!r} (data.{purpose}); it has {', '.join(map(repr, header))}")
-    place = {purpose: header.index(name) for purpose, name in columns.items()}
-    rows: list[Row] = []
-    seen: dict[str, int] = {}
-    for number, line in enumerate(lines[1:], start=1):
-        if len(line) != len(header):
-            raise DataError(f"{path}: row {number} has {len(line)} cells, the header {len(header)}")
-        row = Row(*(line[place[purpose]] if purpose in place else "" for purpose in ("id", "target", "group")))
-        for purpose in ("id", "target"):
-            if purpose in place and not line[place[purpose]]:
-                raise DataError(f"{path}: row {number}, column {columns[purpose]!r}: an empty cell")
-        if row.id in seen:
-            raise DataError(f"{path}: row {number}, column {columns['id']!r}: id {row.id!r} is already in row {seen[row.id]}")
-        seen[row.id] = number
-        rows.append(row)
-    if not rows:
+    columns = Columns(subset.data, header, path, subset.split)
+    number = 0
+    for number, cells in enumerate(lines, start=1):
+        if len(cells) != len(header):
+            raise DataError(f"{path}: row {number} has {len(cells)} cells, the header {len(header)}")
+        yield number, cells, columns
+    if number == 0:
         raise DataError(f"{path}: a header and no rows")
-    return rows
 
 
-def located(root: str | Path, pattern: str) -> dict[str, Path]:
-    """Every file below `root` that fits `pattern`, by its id.
-
-    Raises:
-        DataError: the folder is missing, two files have one id, or a link leads out of it.
-    """
-    root = Path(root)
-    # What stands before the first wildcard is one folder; only that is walked.
-    fixed = re.split(r"[*{]", pattern)[0].rpartition("/")[0]
-    top = root / fixed
-    if not top.is_dir():
-        raise DataError(f"{top}: no such folder (from the pattern {pattern!r})")
-    form = _expression(pattern)
-    found: dict[str, Path] = {}
-    for folder, folders, names in os.walk(top):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(folder, name)
-            match = form.fullmatch(path.relative_to(root).as_posix())
-            if match is None:
-                continue
-            # The folder itself may be a link, as to a larger disk; below it os.walk follows none.
-            if path.is_symlink() and not os.path.realpath(path).startswith(os.path.realpath(top) + os.sep):
-                raise DataError(f"{path}: a link that leads out of {top}")
-            if match["id"] in found:
-                raise DataError(f"{path}: a second file for id {match['id']!r}, after {found[match['id']]}")
-            found[match["id"]] = path
-    return found
+def _by_folder(found: Sequence[Found], subset: Subset) -> Iterator[Item]:
+    """Items in the order of their paths: the id is what the placeholders but `{group}` stand for."""
+    for entry in found:
+        texts = dict(entry.texts)
+        group, label = texts.pop("group", ""), texts.get("class", "")
+        if not entry.path.isprintable():
+            raise DataError(f"{entry.path!r}: a name with a character that cannot be printed")
+        yield _item(entry, Row(subset.prefix + "/".join(texts.values()), label, group, where=entry.path))
 
 
-def _expression(pattern: str) -> re.Pattern[str]:
-    parts = {"**/": "(?:.*/)?", "*": "[^/]*", "{id}": "(?P<id>[^/]+)" if "*" in pattern else "(?P<id>.+)"}
-    pieces = re.split(r"(\*\*/|\*|\{id\})", pattern)
-    return re.compile("".join(parts.get(piece, re.escape(piece)) for piece in pieces))
+def _by_table(found: Sequence[Found], subset: Subset, path: str, pattern: str, *, may_be_missing: bool) -> Iterator[Item]:
+    files_of: dict[str, list[Found]] = defaultdict(list)
+    for entry in found:
+        files_of[entry.texts["id"]].append(entry)
+    # A system may write ä as one character or as two; where only that differs, the file is meant.
+    alike = {unicodedata.normalize("NFC", id_): id_ for id_ in files_of}
+    several = "{file}" in pattern
+    seen: dict[str, int] = {}
+    missing: list[tuple[int, str]] = []
+    items: list[Item] = []
+    for number, cells, columns in table(path, subset):
+        id_ = cells[columns.place["id"]]
+        if id_ in seen:
+            raise DataError(f"{path}: row {number}, column {subset.data.id!r}: id {id_!r} is already in row {seen[id_]}")
+        seen[id_] = number
+        files = files_of.get(id_) or files_of.get(alike.get(unicodedata.normalize("NFC", id_), ""), [])
+        if not several and len(files) > 1:
+            raise DataError(f"{files[1].path}: a second file for id {id_!r}, after {files[0].path}")
+        for entry in files:
+            row = columns.row(number, cells, file=entry.texts.get("file", ""))
+            name = f"{row.id}/{entry.texts['file']}" if several else row.id
+            items.append(_item(entry, row._replace(id=subset.prefix + name)))
+        if not files:
+            missing.append((number, id_))
+            file = next((part.values[0] for part in subset.data.target_parts if part.column == "{file}"), "")
+            row = columns.row(number, cells, file=file)
+            items.append(Item(row._replace(id=subset.prefix + row.id), "", partial(_missing, pattern)))
+    if missing and not may_be_missing:
+        number, id_ = missing[0]
+        raise DataError(f"{path}: row {number}: no file for id {id_!r} by {pattern} ({len(missing)} such ids)")
+    _twice(items)
+    return iter(items)
 
 
-def images(rows: list[Row], root: str | Path, pattern: str, records: Records) -> Iterator[Image | Rejected]:
-    """The images of the rows, in order, decoded and fitted on all cores, or why one cannot be used.
+def _twice(items: Sequence[Item]) -> None:
+    seen: dict[str, str] = {}
+    for item in items:
+        if item.row.id in seen:
+            raise DataError(f"{item.file}: a second file for id {item.row.id!r}, after {seen[item.row.id]}")
+        seen[item.row.id] = item.file
 
-    At most four images a core are in memory at once, of `records.max_pixels` each at the worst.
 
-    Raises:
-        DataError: as `located`.
-    """
-    found = located(root, pattern)
+def _item(entry: Found, row: Row) -> Item:
+    load = partial(storage.read, entry.path) if storage.is_remote(entry.path) else Path(entry.path).read_bytes
+    return Item(row, entry.path, load)
 
-    def read(row: Row) -> Image | Rejected:
-        if row.id not in found:
-            return Rejected(row.id, "", f"no file for it by {pattern}", 0)
-        data = b""
-        try:
-            data = found[row.id].read_bytes()
-            pixels = decode(data, side=records.size, max_pixels=records.max_pixels)
-        except (BadImage, OSError) as error:
-            return Rejected(row.id, str(found[row.id]), str(error), len(data))
-        return Image(row.id, row.label, row.group, fitted(pixels, records.size, records.fit))
 
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        waiting = iter(rows)
-        under_way: list[Future[Image | Rejected]] = [pool.submit(read, row) for row in islice(waiting, 4 * workers)]
-        try:
-            while under_way:
-                done = under_way.pop(0).result()
-                under_way += [pool.submit(read, row) for row in islice(waiting, 1)]
-                yield done
-        finally:
-            for future in under_way:
-                future.cancel()
+def _missing(pattern: str) -> bytes:
+    raise BadImage(f"no file for it by {pattern}")

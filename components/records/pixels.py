@@ -10,12 +10,14 @@ import math
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
-from components.records.image import Image
+from components import storage
+from components.records.columns import Columns, some
+from components.records.row import Item, Reader, Subset
 from trainer.csv_rows import DAMAGED_GZIP, open_bytes, read_rows
 from trainer.errors import DataError
 
@@ -23,25 +25,19 @@ _PIXEL = re.compile(r"pixel(0|[1-9][0-9]*)")
 _ROWS_AT_A_TIME = 2048
 
 
-def side(path: str | Path, *, columns: Mapping[str, str]) -> int:
+def side(path: str) -> int:
     """The side of the images in pixels, from the header alone.
 
-    Args:
-        columns: columns that must be there too, by what they are for, as in {"target": "label"}.
-
     Raises:
-        DataError: the file is missing or empty, lacks the column, or its pixel columns are not 0 … side² - 1.
+        DataError: the file is missing or empty, or its pixel columns are not 0 … side² - 1.
     """
     header = _header(path)
-    for purpose, name in columns.items():
-        if name not in header:
-            raise DataError(f"{path}: no column {name!r} (data.{purpose}); it has {_some(header)}")
     twice = [name for name, times in Counter(header).items() if times > 1]
     if twice:
         raise DataError(f"{path}: column {twice[0]!r} stands in the header more than once")
     numbers = {int(match[1]) for name in header if (match := _PIXEL.fullmatch(name))}
     if not numbers:
-        raise DataError(f"{path}: no pixel columns (pixel0, pixel1, …); it has {_some(header)}")
+        raise DataError(f"{path}: no pixel columns (pixel0, pixel1, …); it has {some(header)}")
     # Not by a range up to the largest, which a header may make as long as it likes.
     first_missing = next(number for number in itertools.count() if number not in numbers)
     if first_missing != len(numbers):
@@ -52,56 +48,78 @@ def side(path: str | Path, *, columns: Mapping[str, str]) -> int:
     return length
 
 
-def count(path: str | Path) -> int:
+def reader(subset: Subset) -> Reader:
+    """The images of a subset's file; about 2,000 rows are in memory at once.
+
+    Raises:
+        DataError: as `side`; a column is missing. When read: a row is cut short, or a cell is no whole number from 0 to 255;
+            the text has row and column.
+    """
+    path = subset.data.train if subset.split == "train" else subset.data.test
+    columns = Columns(subset.data, _header(path), path, subset.split)
+    side(path)
+    return Reader(count(path), lambda first, rows: _items(path, subset, columns.names, first, rows))
+
+
+def count(path: str) -> int:
     """How many images the file has: its rows less the header, blank ones left out."""
     rows, plain = 0, True
-    with open_bytes(path) as stream:
-        for line in stream:
-            rows += bool(line.strip())
-            # Only a parser knows the rows of a file that quotes, or that ends its lines as no system does today.
-            plain = plain and b'"' not in line and b"\r" not in line.rstrip(b"\r\n")
+    try:
+        with open_bytes(storage.near(path)) as stream:
+            for line in stream:
+                rows += bool(line.strip())
+                # Only a parser knows the rows of a file that quotes, or that ends its lines as no system does today.
+                plain = plain and b'"' not in line and b"\r" not in line.rstrip(b"\r\n")
+    except DAMAGED_GZIP as error:
+        raise DataError(f"{path}: not a whole gzip file: {error}") from None
     if not plain:
-        rows = sum(1 for _ in read_rows(path))
+        rows = sum(1 for _ in read_rows(storage.near(path)))
     return max(0, rows - 1)
 
 
-def images(path: str | Path, *, columns: Mapping[str, str]) -> Iterator[Image]:
-    """The images of a pixel CSV, in order; about 2,000 rows are in memory at once.
-
-    Args:
-        columns: the columns of `target` and `group`, where the file has them.
-
-    Raises:
-        DataError: as `side`; or a row is cut short, or a cell is no whole number from 0 to 255; the text has row and column.
-    """
+def _items(path: str, subset: Subset, names: list[str], first: int, rows: int) -> Iterator[Item]:
     import pandas as pd
 
-    length = side(path, columns=columns)
-    names = [f"pixel{index}" for index in range(length * length)]
+    length = side(path)
+    pixel_names = [f"pixel{index}" for index in range(length * length)]
+    columns = Columns(subset.data, names, path, subset.split)
     row = 0
     try:
-        for chunk in _chunks(path, columns):
-            cells = chunk[names]
-            pixels = _checked(path, cells, row)
-            labels, groups = (
-                chunk[columns[purpose]] if purpose in columns else [""] * len(chunk) for purpose in ("target", "group")
-            )
-            for label, group, values in zip(labels, groups, pixels, strict=True):
-                row += 1
-                yield Image(str(row), label, group, values.reshape(length, length, 1))
+        for chunk in _chunks(path, names):
+            # Rows before the first are parsed and left: only a parser knows where a row ends.
+            if row + len(chunk) > first:
+                pixels = _checked(path, chunk[pixel_names], row)
+                for number, (cells, values) in enumerate(
+                    zip(chunk[names].to_numpy().tolist(), pixels, strict=True), start=row + 1
+                ):
+                    if first < number <= first + rows:
+                        made = columns.row(number, cells, id_=str(number))
+                        square = values.reshape(length, length, 1)
+                        yield Item(made._replace(id=subset.prefix + made.id), "", partial(_same, square))
+            row += len(chunk)
+            if row >= first + rows:
+                return
     except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError, *DAMAGED_GZIP) as error:
         raise DataError(f"{path}: {_malformed(path) or f'not a readable CSV: {error}'}") from None
     if row == 0:
         raise DataError(f"{path}: a header and no rows")
 
 
-def _chunks(path: str | Path, columns: Mapping[str, str]):  # type: ignore[no-untyped-def]  # an iterator of DataFrames
+def _same(pixels: np.ndarray) -> np.ndarray:
+    return pixels
+
+
+def _chunks(path: str, names: list[str]):  # type: ignore[no-untyped-def]  # an iterator of DataFrames
     import pandas as pd
 
     with (
         warnings.catch_warnings(),
         pd.read_csv(
-            path, chunksize=_ROWS_AT_A_TIME, dtype=dict.fromkeys(columns.values(), str), keep_default_na=False, index_col=False
+            storage.near(path),
+            chunksize=_ROWS_AT_A_TIME,
+            dtype=dict.fromkeys(names, str),
+            keep_default_na=False,
+            index_col=False,
         ) as chunks,
     ):
         # pandas only warns of rows longer than the header, and drops what is too much.
@@ -109,7 +127,7 @@ def _chunks(path: str | Path, columns: Mapping[str, str]):  # type: ignore[no-un
         yield from chunks
 
 
-def _checked(path: str | Path, cells, first_row: int) -> np.ndarray:  # type: ignore[no-untyped-def]  # a DataFrame
+def _checked(path: str, cells, first_row: int) -> np.ndarray:  # type: ignore[no-untyped-def]  # a DataFrame
     """(n, pixels) uint8 of a chunk of rows, the first of which comes after `first_row` others."""
     import pandas as pd
 
@@ -132,9 +150,9 @@ def _checked(path: str | Path, cells, first_row: int) -> np.ndarray:  # type: ig
     return numbers.astype(np.uint8, order="C")
 
 
-def _malformed(path: str | Path) -> str:
+def _malformed(path: str) -> str:
     """What is wrong with the first row that is longer than the header; "" where none is. Raises DataError as `read_rows`."""
-    rows = read_rows(path)
+    rows = read_rows(storage.near(path))
     header = next(rows)
     for number, row in enumerate(rows, start=1):
         if len(row) > len(header):
@@ -142,13 +160,8 @@ def _malformed(path: str | Path) -> str:
     return ""
 
 
-def _header(path: str | Path) -> list[str]:
-    header = next(read_rows(path), None)
+def _header(path: str) -> list[str]:
+    header = next(read_rows(storage.near(path)), None)
     if header is None:
         raise DataError(f"{path}: empty, where a header is meant")
     return header
-
-
-def _some(header: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in header[:5])
-    return shown + (f" and {len(header) - 5} more" if len(header) > 5 else "")

@@ -1,83 +1,103 @@
-"""The kinds of source, behind one face: what is there, its bytes' digest, and its images in order."""
+"""The kinds of source, behind one face: what is there, its bytes' digest, and the blocks of images that become shards."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from components.records import pixels
-from components.records.image import Image, Rejected
-from trainer.competition import Data, Records
-from trainer.errors import DataError
+from components import storage
+from components.records import cifar, files, pixels, tfrecords
+from components.records.pattern import Found as File
+from components.records.pattern import located
+from components.records.row import Item, Reader, Subset, subsets
+from trainer.data import Data, Records
 from trainer.manifest import files_digest
-
-if TYPE_CHECKING:
-    from components.records.files import Row
 
 
 class Found(NamedTuple):
-    """How many labelled images there are, and the ids of the others."""
+    """How many labelled images there are, and the ids of the others; None where only a download would tell."""
 
     train: int
-    test_ids: list[str]
+    test_ids: list[str] | None
+
+
+class Block(NamedTuple):
+    """Rows `first` to `first + count - 1` of a subset, which become the shard `number` of their split."""
+
+    subset: Subset
+    number: int
+    first: int
+    rows: int
 
 
 def look(data: Data, records: Records) -> Found:
-    """What the tables say, without reading an image.
+    """What the tables say, without decoding an image.
 
     Raises:
-        DataError: a table or a column is missing, an id is empty or twice or has no file, or the images have another size than
-            the records where the source leaves no choice.
+        DataError: a table, a column or a file is missing, or an id is empty or twice or has no file.
     """
-    if data.source == "files":
-        from components.records import files
-
-        train, test = files.table(data.train, data.columns()), files.table(data.test, {"id": data.id})
-        _no_file_missing(train, files.located(data.root, data.images), data.train, data.images, records.on_bad_image == "skip")
-        _no_file_missing(test, files.located(data.root, data.test_images), data.test, data.test_images, False)
-        return Found(len(train), [row.id for row in test])
-    for path, columns in ((data.train, data.columns()), (data.test, {})):
-        side = pixels.side(path, columns=columns)
-        if side != records.size:
-            raise DataError(f"{path}: images of {side} × {side}, but records.size = {records.size}: set it to {side}")
-    return Found(pixels.count(data.train), [str(row) for row in range(1, pixels.count(data.test) + 1)])
+    if data.source == "tfrecords":
+        return Found(*tfrecords.look(data, records))
+    *labelled, test = subsets(data)
+    train = sum(reader(subset, records).rows for subset in labelled)
+    return Found(train, _ids(test, reader(test, records)))
 
 
-def _no_file_missing(rows: "Sequence[Row]", found: Mapping[str, Path], table: str, pattern: str, may_be_missing: bool) -> None:
-    missing = [(number, row.id) for number, row in enumerate(rows, start=1) if row.id not in found]
-    if missing and not may_be_missing:
-        number, id_ = missing[0]
-        raise DataError(f"{table}: row {number}: no file for id {id_!r} by {pattern} ({len(missing)} such ids)")
+def _ids(test: Subset, opened: Reader) -> list[str]:
+    # The ids of rows without a table are their numbers; to iterate over them would read the images.
+    if test.data.source in ("pixels", "cifar10"):
+        return [str(row) for row in range(1, opened.rows + 1)]
+    return [item.row.id for item in opened.items(0, opened.rows)]
 
 
-def images(data: Data, records: Records, split: str) -> Iterator[Image | Rejected]:
-    """The images of `train` or `test`, in the order of their table, or why one cannot be used.
+def reader(subset: Subset, records: Records) -> Reader:
+    """Open a subset of any source but ready TFRecords, which are scanned and not converted.
 
     Raises:
         DataError: as the source's own module says.
     """
-    path, columns = (data.train, data.columns()) if split == "train" else (data.test, {"id": data.id} if data.id else {})
-    if data.source == "files":
-        from components.records import files
+    if subset.data.source == "files":
+        return files.reader(subset, records)
+    return pixels.reader(subset) if subset.data.source == "pixels" else cifar.reader(subset)
 
-        pattern = data.images if split == "train" else data.test_images
-        return files.images(files.table(path, columns), data.root, pattern, records)
-    return pixels.images(path, columns=columns)
+
+def blocks(data: Data, records: Records) -> Iterator[tuple[Block, Reader]]:
+    """All blocks in order, with the reader of each: they depend on the source and on `shard_images` alone."""
+    number = {"train": 0, "test": 0}
+    for subset in subsets(data):
+        opened = reader(subset, records)
+        for first in range(0, opened.rows, records.shard_images):
+            count = min(records.shard_images, opened.rows - first)
+            yield Block(subset, number[subset.split], first, count), opened
+            number[subset.split] += 1
+
+
+def items(block: Block, opened: Reader) -> Iterator[Item]:
+    """The rows of a block."""
+    return opened.items(block.first, block.rows)
 
 
 def digest(data: Data) -> str:
-    """One digest of all that the source is made of: of a table its bytes, of an image file its path, size and time.
+    """One digest of all that the source is made of: of a table its bytes, of an image file or a ready shard its path, size and
+    time.
 
     Reading every byte of a large image folder would take as long as converting it.
     """
-    tables = files_digest([data.train, data.test])
-    if data.source != "files":
-        return tables
-    from components.records import files
+    total = hashlib.sha256()
+    for subset in subsets(data):
+        table = subset.data.train if subset.split == "train" else subset.data.test
+        if table and data.source != "cifar10":
+            total.update(files_digest([storage.near(table)]).encode())
+        for entry in _listed(subset):
+            total.update(f"{entry.path}\0{entry.bytes}\0{entry.mark}\n".encode(errors="surrogateescape"))
+    return total.hexdigest()
 
-    listing = hashlib.sha256(tables.encode())
-    for pattern in (data.images, data.test_images):
-        for id_, path in sorted(files.located(data.root, pattern).items()):
-            status = path.stat()
-            listing.update(f"{id_}\0{path.as_posix()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return listing.hexdigest()
+
+def _listed(subset: Subset) -> list[File]:
+    """The files besides the table that a subset is made of."""
+    if subset.data.source == "pixels":
+        return []
+    if subset.data.source == "files":
+        return located(subset.data.root, subset.data.images if subset.split == "train" else subset.data.test_images)
+    if subset.data.source == "cifar10":
+        return cifar.batches(subset)
+    return [entry for entries in tfrecords.shards(subset).values() for entry in entries]

@@ -1,12 +1,14 @@
 """Whether a records folder is whole, down to the crc of every record."""
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from components import storage
 from trainer import tables
 from trainer.errors import IntegrityError
 from trainer.manifest import MANIFEST, read_manifest
@@ -20,22 +22,30 @@ class Verified(NamedTuple):
     records: int
 
 
-def verify(folder: str | Path) -> Verified:
+def verify(folder: str) -> Verified:
     """Check each shard record by record, then every file against the manifest, then the examples table against the shards.
 
-    Shards come first, because a crc says where the damage is, which a file's digest cannot.
+    Shards come first, because a crc says where the damage is, which a file's digest cannot. Ready TFRecords that were scanned
+    are read where they lie.
+
+    Args:
+        folder: a records folder, or the `gs://` prefix that one was published to, which is fetched.
 
     Raises:
         IntegrityError: the first damage found, with its file, and the record and byte offset in a shard.
     """
-    folder = Path(folder)
+    if storage.is_remote(folder):
+        with tempfile.TemporaryDirectory(prefix="foldline-") as near:
+            storage.fetch_folder(folder.rstrip("/"), Path(near))
+            return _verify(Path(near))
+    return _verify(Path(folder))
+
+
+def _verify(folder: Path) -> Verified:
     if not folder.is_dir():
         raise IntegrityError(f"{folder}: no such folder")
-    ids = {
-        path.name: [decode_example(payload).get("image_name", b"") for payload in read_shard(path)]
-        for path in sorted(folder.glob("*.tfrec"))
-    }
-    read_manifest(folder)
+    ids = {path.relative_to(folder).as_posix(): _ids(path, "image_name") for path in sorted(folder.glob("*/*.tfrec"))}
+    about = read_manifest(folder)
     files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
     unnamed = sorted(set(ids) - set(files))
     if unnamed:
@@ -44,18 +54,33 @@ def verify(folder: str | Path) -> Verified:
         counted = files[name].get("count")
         if counted != len(records):
             raise IntegrityError(f"{folder / name}: holds {len(records)} records, {MANIFEST} says {counted}")
-    _check_table(folder, pd.read_parquet(folder / tables.EXAMPLES, columns=["id", "shard", "row"]), ids)
-    return Verified(len(files), sum(map(len, ids.values())))
+    examples = pd.read_parquet(folder / tables.EXAMPLES)
+    total = 0
+    for size in about["sizes"]:
+        named = sorted(set(examples[f"shard_{size}"]))
+        if about["root"]:
+            with storage.local_root(about["root"], named) as root:
+                held = {name: _ids(root / name, about["id_feature"]) for name in named}
+        else:
+            held = {name: records for name, records in ids.items() if name.startswith(f"{tables.size_name(size)}/")}
+            rows = sum(map(len, held.values()))
+            if len(examples) != rows:
+                raise IntegrityError(f"{folder / tables.EXAMPLES}: has {len(examples)} rows, the shards hold {rows} records")
+        _check_table(folder, examples, held, size)
+        total += sum(map(len, held.values()))
+    return Verified(len(files), total)
 
 
-def _check_table(folder: Path, examples: pd.DataFrame, ids: Mapping[str, Sequence[object]]) -> None:
-    """Every row of the examples table is a record of its id, and every record has a row."""
-    rows = sum(map(len, ids.values()))
-    if len(examples) != rows:
-        raise IntegrityError(f"{folder / tables.EXAMPLES}: has {len(examples)} rows, the shards hold {rows} records")
-    for id_, shard, row in zip(examples["id"], examples["shard"], examples["row"], strict=True):
-        held = ids.get(shard, [])
-        found = held[row] if row < len(held) else None
-        if found != id_.encode():
+def _ids(path: Path, feature: str) -> list[str]:
+    values = (decode_example(payload).get(feature, b"") for payload in read_shard(path))
+    return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values]
+
+
+def _check_table(folder: Path, examples: pd.DataFrame, held: Mapping[str, Sequence[str]], size: int) -> None:
+    """Every row of the examples table is a record of its id."""
+    for id_, shard, row in zip(examples["id"], examples[f"shard_{size}"], examples[f"row_{size}"], strict=True):
+        records = held.get(shard, [])
+        found = records[row] if row < len(records) else None
+        if found != id_ and not (found and id_.endswith(f"/{found}")):
             place = f"record {row} of {shard}"
             raise IntegrityError(f"{folder / tables.EXAMPLES}: id {id_!r} should be {place}, which is {found!r}")

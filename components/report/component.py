@@ -22,15 +22,18 @@ def report(
 
     with step("report"):
         from components.report.page import write_report
+        from components.shards import local_shards
 
-        write_report(
-            name=name,
-            blended=blended.path,
-            records=images.path,
-            statistics=statistics.path,
-            audit=audit.path,
-            classes=classes,
-            metric=metric,
-            seed=seed,
-            out=page.path,
-        )
+        with local_shards(images.path) as root:
+            write_report(
+                name=name,
+                blended=blended.path,
+                records=images.path,
+                root=root,
+                statistics=statistics.path,
+                audit=audit.path,
+                classes=classes,
+                metric=metric,
+                seed=seed,
+                out=page.path,
+            )

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
+from components.pages import render
 from components.report import plots
 from trainer import tables
 from trainer.manifest import read_manifest, whole_file
@@ -19,6 +19,7 @@ from trainer.progress import tell
 from trainer.records import decode_example, read_shard
 
 _SHOWN = 24
+_SIDE = 192
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def write_report(
     name: str,
     blended: str | Path,
     records: str | Path,
+    root: str | Path,
     statistics: str | Path,
     audit: str | Path,
     classes: Sequence[str],
@@ -53,7 +55,8 @@ def write_report(
     Args:
         name: of the competition.
         blended: the folder that blending wrote.
-        records: the records folder; the images shown come from it.
+        records: the records folder.
+        root: the local folder that its shards lie below; the images shown come from them.
         statistics, audit: the JSON files of those steps.
         classes: the class names in order.
         metric: of the competition.
@@ -61,7 +64,7 @@ def write_report(
         out: the HTML file to write.
     """
     read_manifest(blended)
-    read_manifest(records)
+    about = read_manifest(records, only=(tables.EXAMPLES,))
     blended = Path(blended)
     scores = json.loads((blended / tables.METRICS).read_text(encoding="utf-8"))
     oof = pd.read_parquet(blended / tables.OOF)
@@ -72,8 +75,9 @@ def write_report(
     wrong = np.flatnonzero(predicted != targets)
     worst = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:_SHOWN]
     drawn = np.sort(np.random.default_rng(seed).permutation(len(oof))[:_SHOWN])
-    shown = _pictures(Path(records), oof, probabilities, classes, np.concatenate([worst, drawn]))
-    page = _template().render(
+    shown = _pictures(Path(records), Path(root), about, oof, probabilities, classes, np.concatenate([worst, drawn]))
+    page = render(
+        Path(__file__).with_name("page.html"),
         name=name,
         metric=metric,
         better="higher is better" if HIGHER_IS_BETTER[metric] else "lower is better",
@@ -82,7 +86,7 @@ def write_report(
         folds=len(scores["blend"]["folds"]),
         images=len(oof),
         wrong=len(wrong),
-        statistics=json.loads(Path(statistics).read_text(encoding="utf-8")),
+        pixels=json.loads(Path(statistics).read_text(encoding="utf-8"))["pixels"],
         audit=json.loads(Path(audit).read_text(encoding="utf-8")),
         curves=plots.learning_curves(history),
         confusion=plots.confusion_matrix(targets, predicted, classes),
@@ -108,38 +112,35 @@ def _score_rows(scores: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _pictures(
-    records: Path, oof: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str], places: np.ndarray
+    records: Path,
+    root: Path,
+    about: dict[str, Any],
+    oof: pd.DataFrame,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    places: np.ndarray,
 ) -> list[Picture]:
-    """The images at `places` of the out-of-fold table, as stored."""
+    """The images at `places` of the out-of-fold table, as stored in the size nearest to what is shown."""
+    size = min(about["sizes"], key=lambda side: abs(side - _SIDE))
     examples = tables.read_examples(records)
     where = examples[examples["split"] == "train"].set_index("id").loc[oof["id"].to_numpy()[places]]
-    wanted = {(str(shard), int(row)) for shard, row in zip(where["shard"], where["row"], strict=True)}
+    shards, rows = where[f"shard_{size}"].tolist(), where[f"row_{size}"].tolist()
+    wanted = set(zip(shards, rows, strict=True))
     jpegs: dict[tuple[str, int], bytes] = {}
-    for shard in sorted({shard for shard, _ in wanted}):
-        for row, payload in enumerate(read_shard(records / shard)):
+    for shard in sorted(set(shards)):
+        for row, payload in enumerate(read_shard(root / shard)):
             if (shard, row) in wanted:
-                jpegs[shard, row] = decode_example(payload)["image"]  # type: ignore[assignment]  # bytes, by the schema
+                jpegs[shard, row] = decode_example(payload)[about["image_feature"]]  # type: ignore[assignment]  # bytes
     made = []
-    for place, shard, row in zip(places, where["shard"], where["row"], strict=True):
+    for place, shard, row in zip(places, shards, rows, strict=True):
         best = int(probabilities[place].argmax())
         made.append(
             Picture(
                 id=str(oof["id"].iloc[place]),
-                source="data:image/jpeg;base64," + base64.b64encode(jpegs[str(shard), int(row)]).decode(),
+                source="data:image/jpeg;base64," + base64.b64encode(jpegs[shard, row]).decode(),
                 truth=classes[int(oof["target"].iloc[place])],
                 predicted=classes[best],
                 probability=float(probabilities[place, best]),
             )
         )
     return made
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html")

@@ -1,17 +1,12 @@
-"""The report's plots, as inline SVG that takes its ink from the page, so that they read on light and on dark."""
+"""The report's plots."""
 
-import contextlib
-import io
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-# Every line and letter is drawn in this colour, which is then replaced by the page's own.
-_INK = "#010203"
-_PALETTE = ("#2f7ed8", "#e8743b", "#19a979", "#945ecf", "#d64550", "#13a4b4", "#b9a30e", "#6c7a89")
+from components.pages import INK, PALETTE, canvas, svg
 
 
 def learning_curves(history: pd.DataFrame) -> str:
@@ -22,8 +17,8 @@ def learning_curves(history: pd.DataFrame) -> str:
     """
     from matplotlib import ticker
 
-    with _canvas(1, 2, width=10, height=3.6) as (figure, (loss, accuracy)):
-        for colour, (member, rows) in zip(itertools.cycle(_PALETTE), history.groupby("member", sort=False), strict=False):
+    with canvas(1, 2, width=10, height=3.6) as (figure, (loss, accuracy)):
+        for colour, (member, rows) in zip(itertools.cycle(PALETTE), history.groupby("member", sort=False), strict=False):
             by_epoch = rows.groupby("epoch")
             loss.plot(by_epoch["loss"].mean(), color=colour, linestyle=":", label=f"{member}, training")
             loss.plot(by_epoch["val_loss"].mean(), color=colour, label=f"{member}, held out")
@@ -39,7 +34,7 @@ def learning_curves(history: pd.DataFrame) -> str:
         loss.yaxis.set_major_formatter(ticker.FormatStrFormatter("%.3g"))
         loss.yaxis.set_minor_formatter(ticker.FormatStrFormatter("%.3g"))
         accuracy.set_ylim(max(0.0, float(history["val_accuracy"].quantile(0.15)) - 0.005), None)
-        return _svg(figure)
+        return svg(figure)
 
 
 def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> str:
@@ -55,7 +50,7 @@ def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequen
     errors = share.copy()
     np.fill_diagonal(errors, 0)
     side = min(11.0, 2.2 + 0.42 * size)
-    with _canvas(1, 1, width=side, height=side) as (figure, axes):
+    with canvas(1, 1, width=side, height=side) as (figure, axes):
         shown = np.ma.masked_equal(errors, 0)
         axes.imshow(shown, cmap="Oranges", vmin=0, vmax=max(0.01, float(errors.max()) * 1.6))
         # A dollar sign would start a formula.
@@ -72,40 +67,9 @@ def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequen
                 ha="center",
                 va="center",
                 fontsize=9,
-                color="#331a00" if on_colour else _INK,
+                color="#331a00" if on_colour else INK,
                 fontweight="bold" if row == column else "normal",
             )
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        return _svg(figure)
-
-
-@contextlib.contextmanager
-def _canvas(rows: int, columns: int, *, width: float, height: float) -> Iterator[Any]:
-    """A figure and its axes, with all that is drawn inside the block in the page's ink."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    ink = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK)
-    style = {
-        **ink,
-        "svg.fonttype": "none",
-        "svg.hashsalt": "foldline",
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "figure.constrained_layout.use": True,
-    }
-    with pyplot.rc_context(style):
-        figure, axes = pyplot.subplots(rows, columns, figsize=(width, height))
-        yield figure, axes
-        pyplot.close(figure)
-
-
-def _svg(figure: Any) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :].replace(_INK, "currentColor")
+        return svg(figure)

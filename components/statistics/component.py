@@ -9,12 +9,24 @@ from components import LIGHT_IMAGE
 def statistics(
     images: dsl.Input[dsl.Dataset],
     folds: dsl.Input[dsl.Dataset],
+    audit: dsl.Input[dsl.Artifact],
+    classes: list,
     statistics: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    card: dsl.Output[dsl.HTML],
 ) -> None:
-    """Exact pooled pixel statistics of each split and of each fold's training images."""
+    """Exact pooled pixel statistics, and a card about the data set."""
     from trainer.progress import step
 
     with step("statistics"):
-        from components.statistics.pooled import statistics as write_statistics
+        from components.statistics.card import write_card
+        from components.statistics.summary import figures
+        from components.statistics.summary import statistics as write_statistics
+        from trainer.manifest import write_json
 
-        write_statistics(images.path, folds.path, out=statistics.path)
+        found = write_statistics(images.path, folds.path, audit.path, classes=classes, out=statistics.path)
+        for name, value in figures(found).items():
+            metrics.log_metric(name, value)
+        # A cache takes a task for unfinished whose metrics have no file.
+        write_json(metrics.path, figures(found))
+        write_card(found, images.path, out=card.path)

@@ -1,70 +1,68 @@
 """Pooled pixel statistics from the examples table: no image is read again, and every sum is exact."""
 
 import math
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from trainer import tables
-from trainer.manifest import read_manifest, write_json
-from trainer.progress import tell
 
 
-def statistics(records: str | Path, folds_table: str | Path, *, out: str | Path) -> dict[str, Any]:
-    """Write, and return, the statistics of each split and of each fold's training images as JSON.
+def by_size(examples: pd.DataFrame, fold: np.ndarray, sizes: Sequence[int]) -> dict[str, Any]:
+    """The pixels of each split and of each fold's training images, in each size.
 
     A fold's own images are left out of what its model is standardised with: nothing of the validation reaches training.
 
     Args:
-        records: a records folder, whole by its manifest.
-        folds_table: `folds.csv`.
-        out: the JSON file to write.
+        examples: the examples table.
+        fold: the folds of its training rows, in order.
+        sizes: that the images are stored in.
 
     Returns:
-        `splits` (train, test) and `folds` (the fold left out, as text), each with images, pixels, mean and std a channel
-        (in 0 to 255).
+        a size as text to `splits` (train, test) and `folds` (the fold left out, as text), each as `pooled` gives it.
     """
-    read_manifest(records)
-    examples = tables.read_examples(records)
-    train = examples[examples["split"] == "train"]
-    fold = tables.fold_of(train, tables.read_folds(folds_table))
-    result: dict[str, Any] = {
-        "splits": {split: pooled(examples[examples["split"] == split]) for split in ("train", "test")},
-        "folds": {
-            str(held_out): pooled(train[tables.training_rows(fold, held_out)])
-            for held_out in sorted(set(fold.tolist()))
-            if held_out >= 0
-        },
+    train = (examples["split"] == "train").to_numpy()
+    rows = np.flatnonzero(train)
+    of_splits = {"train": rows, "test": np.flatnonzero(~train)}
+    of_folds = {
+        str(held_out): rows[tables.training_rows(fold, held_out)] for held_out in sorted(set(fold.tolist())) if held_out >= 0
     }
-    write_json(out, result)
-    mean, std = (", ".join(f"{value:.2f}" for value in result["splits"]["train"][key]) for key in ("mean", "std"))
-    tell("note", "statistics", f"train pixels: mean {mean}, standard deviation {std}")
-    return result
+    found = {}
+    for size in sizes:
+        sums = [np.array(examples[f"{name}_{size}"].tolist(), dtype=np.int64) for name in ("sum_c", "sumsq_c")]
+        splits, folds = (
+            {name: pooled(sums[0][chosen], sums[1][chosen], size * size) for name, chosen in sets.items()}
+            for sets in (of_splits, of_folds)
+        )
+        found[str(size)] = {"splits": splits, "folds": folds}
+    return found
 
 
-def pooled(examples: pd.DataFrame) -> dict[str, Any]:
+def pooled(sums: np.ndarray, squares: np.ndarray, pixels_an_image: int) -> dict[str, Any]:
     """Mean and standard deviation of all pixels of all images together, a channel.
 
-    The deviation is that of the pooled pixels, sqrt(E[x²] - E[x]²), from integer sums in Python's own integers: neither
-    the mean of the images' deviations, which understates it, nor a float sum, which loses digits.
+    The deviation is that of the pooled pixels, sqrt(E[x²] - E[x]²), from integer sums in Python's own integers: neither the
+    mean of the images' deviations, which understates it, nor a float sum, which loses digits.
 
     Args:
-        examples: n rows with width, height, sum_c and sumsq_c.
+        sums, squares: (n, channels) int64, of the pixel values of each image and of their squares.
+        pixels_an_image: how many pixels each has.
 
     Returns:
         images, pixels (a channel), mean and std (lists, a value a channel, 0 to 255); None in both for no images.
     """
-    pixels = sum(int(w) * int(h) for w, h in zip(examples["width"], examples["height"], strict=True))
+    pixels = len(sums) * pixels_an_image
     if pixels == 0:
         return {"images": 0, "pixels": 0, "mean": None, "std": None}
-    totals = [int(value) for value in np.stack(examples["sum_c"].to_list()).sum(axis=0, dtype=object)]
-    squares = [int(value) for value in np.stack(examples["sumsq_c"].to_list()).sum(axis=0, dtype=object)]
+    # 2**63 is far: a million images of 1024 by 1024 are 2**56.
+    totals = [int(value) for value in sums.sum(axis=0)]
+    wholes = [int(value) for value in squares.sum(axis=0)]
     # n Σx² - (Σx)² is an exact integer; only the last division and root round.
-    variances = [pixels * square - total * total for total, square in zip(totals, squares, strict=True)]
+    variances = [pixels * whole - total * total for total, whole in zip(totals, wholes, strict=True)]
     return {
-        "images": len(examples),
+        "images": len(sums),
         "pixels": pixels,
         "mean": [total / pixels for total in totals],
         "std": [math.sqrt(variance) / pixels for variance in variances],

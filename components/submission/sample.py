@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from components.storage import near
 from trainer.csv_rows import read_two_columns
 from trainer.errors import DataError
 
@@ -16,17 +17,17 @@ class Sample(NamedTuple):
     ids: list[str]
 
 
-def read(path: str | Path) -> Sample:
+def read(path: str) -> Sample:
     """Read a sample submission of two columns.
 
     Raises:
         DataError: it is missing, has no rows or another number of columns, or an id is empty or stands there twice.
     """
-    header, rows = read_two_columns(path)
+    header, rows = read_two_columns(near(path))
     return Sample(header[0], header[1], [id_ for id_, _ in rows])
 
 
-def read_answers(path: str | Path, classes: Sequence[str], ids: Iterable[str], ids_path: str | Path) -> dict[str, str]:
+def read_answers(path: str, classes: Sequence[str], ids: Iterable[str], ids_path: str | Path) -> dict[str, str]:
     """The true class name of each id.
 
     Args:
@@ -38,7 +39,7 @@ def read_answers(path: str | Path, classes: Sequence[str], ids: Iterable[str], i
     Raises:
         DataError: the ids differ, or an answer is no class.
     """
-    header, rows = read_two_columns(path)
+    header, rows = read_two_columns(near(path))
     known = set(classes)
     for row, (id_, label) in enumerate(rows, start=1):
         if label not in known:
@@ -47,7 +48,7 @@ def read_answers(path: str | Path, classes: Sequence[str], ids: Iterable[str], i
     return dict(rows)
 
 
-def check_ids(sample: Sample, path: str | Path, test_ids: Iterable[str], test_path: str | Path) -> None:
+def check_ids(sample: Sample, path: str, test_ids: Iterable[str], test_path: str | Path) -> None:
     """Every id of the sample is among the ids of `test_path`, and the other way round.
 
     Raises:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from components.storage import near
 from components.submission.sample import Sample, check_ids, read, read_answers
 from trainer import tables
 from trainer.competition import Submission
@@ -33,7 +34,7 @@ def write_submission(
         DataError: the sample's ids are not the test images', or a prediction is no probability; the text names the row.
     """
     read_manifest(blended)
-    check_digest([submission.sample], sample_digest)
+    check_digest([near(submission.sample)], sample_digest)
     predictions = pd.read_parquet(Path(blended) / tables.TEST)
     sample = read(submission.sample)
     check_ids(sample, submission.sample, predictions["id"], "the test images")
@@ -64,7 +65,7 @@ def check_probabilities(probabilities: np.ndarray, sample: Sample) -> None:
         )
 
 
-def score_answers(submission: str | Path, answers: str | Path, *, classes: Sequence[str], metric: str) -> float:
+def score_answers(submission: str | Path, answers: str, *, classes: Sequence[str], metric: str) -> float:
     """The score of a submission file against a file of the same form with the truth in it, as a leaderboard would take it.
 
     Raises:

@@ -6,17 +6,19 @@ from components import LIGHT_IMAGE, TRAINING_IMAGE
 
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
-def plan(members: list, folds: dict, train: dict) -> list:
+def plan(members: list, folds: dict, train: dict, records: dict) -> list:
     """The list of training tasks that the loop runs over."""
     from trainer.progress import step
 
     with step("plan"):
         from components.training.plan import plan as plan_tasks
-        from trainer.competition import Folds, Member, Train
+        from trainer.competition import Member, Train
+        from trainer.data import Folds, Records
         from trainer.schema import parse
 
         recipes = [parse(Member, member, f"members[{index}]") for index, member in enumerate(members)]
-        return plan_tasks(recipes, parse(Folds, folds, "folds"), parse(Train, train, "train"))
+        stored = parse(Records, records, "records")
+        return plan_tasks(recipes, parse(Folds, folds, "folds"), parse(Train, train, "train"), stored)
 
 
 @dsl.component(base_image=TRAINING_IMAGE, packages_to_install=[], install_kfp_package=False)
@@ -34,18 +36,22 @@ def train(
     from trainer.progress import step
 
     with step("train"):
+        from components.shards import local_shards
         from trainer.competition import Member
         from trainer.fit import train_folds
         from trainer.schema import parse
 
-        train_folds(
-            parse(Member, task["member"], "member"),
-            [int(fold) for fold in task["folds"]],
-            records=images.path,
-            folds_table=folds.path,
-            statistics=statistics.path,
-            classes=classes,
-            metric=metric,
-            seed=seed,
-            out=predictions.path,
-        )
+        member = parse(Member, task["member"], "member")
+        with local_shards(images.path, member.size) as root:
+            train_folds(
+                member,
+                [int(fold) for fold in task["folds"]],
+                records=images.path,
+                root=root,
+                folds_table=folds.path,
+                statistics=statistics.path,
+                classes=classes,
+                metric=metric,
+                seed=seed,
+                out=predictions.path,
+            )

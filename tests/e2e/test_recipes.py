@@ -1,15 +1,17 @@
 """The demo's recipe on its real digits, reduced to one fold of one member: that it learns what the competition file says."""
 
+import dataclasses
 from pathlib import Path
 
 import pandas as pd
+from conftest import converted
 
-from components.folds.assign import write_folds
-from components.records.convert import convert
-from components.statistics.pooled import statistics
+from components.folds.deal import write_folds
+from components.statistics.summary import statistics as write_statistics
 from pipelines.competitions import digits
 from trainer import tables
-from trainer.competition import Folds, load
+from trainer.competition import load
+from trainer.data import Folds
 from trainer.fit import train_folds
 
 FILE = Path(digits.__file__).with_name("digits.toml")
@@ -21,16 +23,17 @@ def test_the_recipe_reaches_its_accuracy(tmp_path: Path) -> None:
     digits.main(tmp_path / "data")
     names = {name: str(tmp_path / "data" / f"{name}.csv") for name in ("train", "test")}
     data = type(competition.data)(source="pixels", target="label", root="", **names)
-    convert(data, competition.records, classes=classes, source_digest="", out=tmp_path / "records")
-    folds, audit = tmp_path / "folds.csv", tmp_path / "audit.json"
-    write_folds(tmp_path / "records", Folds(count=5), seed=competition.seed, classes=classes, out=folds, audit_out=audit)
-    statistics(tmp_path / "records", folds, out=tmp_path / "statistics.json")
+    records = converted(dataclasses.replace(competition, data=data), tmp_path / "records")
+    folds, audit, statistics = (tmp_path / name for name in ("folds.csv", "audit.json", "statistics.json"))
+    write_folds(records, Folds(count=5), root=records, seed=competition.seed, classes=classes, out=folds, audit_out=audit)
+    write_statistics(records, folds, audit, classes=classes, out=statistics)
     train_folds(
         competition.members[0],
         [0],
-        records=tmp_path / "records",
+        records=records,
+        root=records,
         folds_table=folds,
-        statistics=tmp_path / "statistics.json",
+        statistics=statistics,
         classes=classes,
         metric="accuracy",
         seed=competition.seed,

@@ -73,3 +73,18 @@ def test_a_failure_says_what_it_waits_for() -> None:
     console.event(event("epoch", "train", "a epoch", pid=2))
     console.event(event("error", "train", pid=3))
     assert stream.getvalue().splitlines()[-1] == "train       failed; waiting for the task beside it"
+
+
+def test_progress_is_a_bar_on_a_terminal_and_a_line_at_times_in_a_log(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("COLUMNS", "200")
+    bars = [event("progress", "records", f"███░░ {percent} %", pid=4) for percent in (30, 60)]
+    terminal, log = Terminal(), io.StringIO()
+    for stream in (terminal, log):
+        console = Console(stream)
+        for one in [event("start", "records", pid=4), *bars]:
+            console.event(one)
+        if stream is terminal:
+            assert terminal.getvalue().endswith("records     ███░░ 60 %")
+        console.event(event("progress", "records", "", pid=4))
+    assert terminal.getvalue().endswith("\r\x1b[K")
+    assert log.getvalue().splitlines() == ["records     running", "records     ███░░ 30 %"]

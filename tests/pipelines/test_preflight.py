@@ -28,12 +28,6 @@ def test_a_column_that_is_not_there(tiny: Tiny) -> None:
         check_files(load(tiny.toml), tiny.toml)
 
 
-def test_another_size(tiny: Tiny) -> None:
-    tiny.toml.write_text(tiny.toml.read_text().replace("size = 8", "size = 28"))
-    with pytest.raises(DataError, match=r"train.csv: images of 8 × 8, but records.size = 28: set it to 8"):
-        check_files(load(tiny.toml), tiny.toml)
-
-
 def test_sample_ids_that_are_not_the_test_images(tiny: Tiny) -> None:
     tiny.sample.write_text(tiny.sample.read_text().replace("\n30,0", "\n31,0"))
     with pytest.raises(DataError, match=r"sample.csv: row 30, column 'ImageId': id '31' is not in .*test.csv"):

@@ -7,8 +7,9 @@ from conftest import Tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer import competition
-from trainer.competition import Competition, Folds, Member, load
+from trainer import competition, data
+from trainer.competition import Competition, Member, load
+from trainer.data import Folds
 from trainer.errors import CompetitionError
 from trainer.schema import parse
 
@@ -62,7 +63,7 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
             'source = "files"',
             ["data.id is missing", "data.images is missing", "data.test_images is missing"],
         ),
-        ('source = "pixels"', 'source = "pixels"\nid = "x"', ["data.id = 'x': goes with source = 'files' only"]),
+        ('source = "pixels"', 'source = "pixels"\nid = "x"', ["data.id = 'x': goes with source = 'files' or 'tfrecords' only"]),
         (
             'source = "pixels"',
             'source = "files"\nid = "x"\nimages = "../{id}.png"\ntest_images = "/{id}"',
@@ -85,7 +86,7 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         ("seed = 7", f"seed = {'9' * 5000}", ["not valid TOML"]),
         ("seed = 7", f"seed = {'[' * 3000}", ["not valid TOML"]),
         ("rotation = 0", f"rotation = {'9' * 400}", ["members[0].augment.rotation = 9999", "…", "a number from 0 to 180"]),
-        ('train = "train.csv"', 'train = ""', ["data.train = ''", "a text of printable characters"]),
+        ('train = "train.csv"', 'train = ""', ["data.train is missing: source = 'pixels' needs it"]),
         ('train = "train.csv"', 'train = "\\u0000"', ["data.train = '\\x00'"]),
         ("classes = ['0',", 'classes = ["\\u0007",', ["classes[0] = '\\x07'"]),
         ('name = "m1"', 'name = "07"', ["members[1].name = '07'", "a letter first"]),
@@ -149,5 +150,7 @@ def test_nonsense_is_an_error_and_never_a_crash(table: dict[str, object]) -> Non
 
 
 def test_every_section_of_the_file_has_a_docstring() -> None:
-    for name in ("Data", "Records", "Folds", "Train", "Member", "Augment", "Blend", "Submission", "Leaderboard"):
+    for name in ("Train", "Member", "Augment", "Blend", "Submission", "Leaderboard"):
         assert getattr(competition, name).__doc__.startswith("`[")
+    for name in ("Data", "TargetPart", "External", "Records", "Folds"):
+        assert getattr(data, name).__doc__.startswith("`[")

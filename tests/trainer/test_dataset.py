@@ -7,11 +7,12 @@ import simplejpeg
 from trainer import dataset, tables
 from trainer.competition import Augment
 from trainer.errors import IntegrityError, TrainingError
+from trainer.manifest import read_manifest
 
 
 def images_of(records: Path, split: str = "train") -> dataset.Images:
     examples = tables.read_examples(records)
-    return dataset.load(records, examples[examples["split"] == split], classes=10, size=8, channels=1)
+    return dataset.load(records, examples[examples["split"] == split], read_manifest(records), classes=10, size=8)
 
 
 def decoded(jpeg: bytes) -> np.ndarray:
@@ -20,20 +21,20 @@ def decoded(jpeg: bytes) -> np.ndarray:
 
 def test_images_come_in_the_order_of_the_table(records_folder: Path) -> None:
     examples = tables.read_examples(records_folder).query("split == 'train'").sample(frac=1, random_state=1)
-    images = dataset.load(records_folder, examples, classes=10, size=8, channels=1)
+    images = dataset.load(records_folder, examples, read_manifest(records_folder), classes=10, size=8)
     np.testing.assert_array_equal(images.targets, examples["target"])
-    assert [len(jpeg) for jpeg in images.encoded] == examples["bytes"].tolist()
+    assert [len(jpeg) for jpeg in images.encoded] == examples["bytes_8"].tolist()
 
 
 def test_a_table_that_names_another_record_is_an_error(records_folder: Path) -> None:
     examples = tables.read_examples(records_folder).query("split == 'train'").copy()
     examples.loc[examples.index[3], "id"] = "somebody"
-    with pytest.raises(IntegrityError, match="record 3 is b'4', the examples table says 'somebody'"):
-        dataset.load(records_folder, examples, classes=10, size=8, channels=1)
+    with pytest.raises(IntegrityError, match="record 3 is '4', the examples table says 'somebody'"):
+        dataset.load(records_folder, examples, read_manifest(records_folder), classes=10, size=8)
     examples = tables.read_examples(records_folder).query("split == 'train'").copy()
-    examples.loc[examples.index[-1], "row"] = 999
+    examples.loc[examples.index[-1], "row_8"] = 999
     with pytest.raises(IntegrityError, match="names record 999"):
-        dataset.load(records_folder, examples, classes=10, size=8, channels=1)
+        dataset.load(records_folder, examples, read_manifest(records_folder), classes=10, size=8)
 
 
 def test_plain_batches_are_the_images_bit_for_bit_and_in_order(records_folder: Path) -> None:

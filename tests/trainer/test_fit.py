@@ -1,15 +1,17 @@
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from components.folds.assign import write_folds
-from components.statistics.pooled import statistics
+from components.folds.deal import write_folds
+from components.statistics.summary import statistics
 from trainer import tables
-from trainer.competition import Augment, Folds, Member
+from trainer.competition import Augment, Member
+from trainer.data import Folds
 from trainer.errors import TrainingError
 from trainer.fit import fold_seed, train_folds
 from trainer.manifest import read_manifest
@@ -29,11 +31,15 @@ MEMBER = Member(
 @pytest.fixture(scope="module")
 def inputs(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("inputs")
-    write_folds(
-        records_folder, Folds(count=3), seed=1, classes=CLASSES, out=folder / "folds.csv", audit_out=folder / "audit.json"
-    )
-    statistics(records_folder, folder / "folds.csv", out=folder / "statistics.json")
-    return {"records": records_folder, "folds_table": folder / "folds.csv", "statistics": folder / "statistics.json"}
+    written = {"out": folder / "folds.csv", "audit_out": folder / "audit.json"}
+    write_folds(records_folder, Folds(count=3), root=records_folder, seed=1, classes=CLASSES, **written)
+    statistics(records_folder, folder / "folds.csv", folder / "audit.json", classes=CLASSES, out=folder / "statistics.json")
+    return {
+        "records": records_folder,
+        "root": records_folder,
+        "folds_table": folder / "folds.csv",
+        "statistics": folder / "statistics.json",
+    }
 
 
 def trained(inputs: dict[str, Path], folds: list[int], out: Path, member: Member = MEMBER) -> Path:
@@ -86,7 +92,7 @@ def test_a_saved_model_predicts_what_the_table_says(whole: Path, inputs: dict[st
     from trainer import dataset, predict
 
     test = tables.read_examples(inputs["records"]).query("split == 'test'")
-    images = dataset.load(inputs["records"], test, classes=10, size=8, channels=1)
+    images = dataset.load(inputs["records"], test, read_manifest(inputs["records"]), classes=10, size=8)
     batches = dataset.plain_batches(images, np.arange(len(test)), batch_size=predict.BATCH, threads=2)
     again = predict.probabilities(keras.models.load_model(whole / "fold1.keras"), batches)
     expected = pd.read_parquet(whole / tables.TEST).query("fold == 1")[CLASSES].to_numpy()
@@ -99,9 +105,7 @@ def test_nothing_of_the_held_out_fold_reaches_its_training(inputs: dict[str, Pat
     folds = tables.read_folds(inputs["folds_table"])
     held_out = set(folds["id"][folds["fold"] == 0])
     changed = tmp_path / "records"
-    changed.mkdir()
-    for path in inputs["records"].iterdir():
-        (changed / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(inputs["records"], changed)
     mask = table["id"].isin(held_out) & (table["split"] == "train")
     table.loc[mask, "target"] = (table.loc[mask, "target"] + 1) % 10
     tables.write_parquet(changed / tables.EXAMPLES, table)
@@ -109,7 +113,7 @@ def test_nothing_of_the_held_out_fold_reaches_its_training(inputs: dict[str, Pat
 
     about = json.loads((changed / MANIFEST).read_text())["about"]
     write_manifest(changed, about)
-    other = trained({**inputs, "records": changed}, [0], tmp_path / "out")
+    other = trained({**inputs, "records": changed, "root": changed}, [0], tmp_path / "out")
     expected = pd.read_parquet(whole / tables.OOF).query("fold == 0").reset_index(drop=True)
     found = pd.read_parquet(other / tables.OOF)
     assert (found["target"] != expected["target"]).all()

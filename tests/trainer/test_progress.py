@@ -69,3 +69,26 @@ def test_a_process_ends_with_its_launcher(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.4, "59s"), (185, "3m05s"), (7800, "2h10m")])
 def test_clock(seconds: float, text: str) -> None:
     assert progress.clock(seconds) == text
+
+
+def test_work_under_way_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(progress.EVENTS_VARIABLE, str(tmp_path / "events"))
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    ticker = progress.Ticker("records", "images", 200)
+    for _ in range(150):
+        now[0] += 0.2
+        ticker.advance()
+    ticker.close()
+    told = [str(event["text"]) for event in events(tmp_path / "events")]
+    # Twice a second at most to a launcher, every ten seconds to a log, and an empty one at the end takes the bar away.
+    assert len(told) == 51
+    assert told[-1] == ""
+    assert told[24] == "█" * 9 + "░" * 15 + "  38 %  75 of 200 images, 25s left"
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("%  ")[1] for line in lines] == ["51 of 200 images, 30s left", "102 of 200 images, 20s left"]
+    # A total that was a guess is not held against the work.
+    ticker.total = 100
+    assert ticker.text(1.0) == "█" * 24 + " 100 %  150 of 150 images"

@@ -7,7 +7,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.errors import IntegrityError
-from trainer.records import ShardName, decode_example, encode_example, frame, masked_crc, read_shard, write_shard
+from trainer.records import (
+    ShardName,
+    check_id,
+    decode_example,
+    encode_example,
+    frame,
+    masked_crc,
+    named_count,
+    open_shard,
+    read_shard,
+)
+
+
+def write(folder: Path, rows, split: str = "train", number: int = 0) -> Path:  # type: ignore[no-untyped-def]
+    """A shard of these records; its path."""
+    with open_shard(folder, split, number) as add:
+        for row in rows:
+            add(row)
+    (path,) = folder.glob("*.tfrec")
+    return path
+
 
 FLOATS = st.floats(width=32, allow_nan=False)
 FEATURES = st.dictionaries(st.text(max_size=12), st.binary(max_size=40) | st.integers(-(2**63), 2**63 - 1) | FLOATS, max_size=5)
@@ -28,8 +48,8 @@ def test_tensorflow_reads_what_we_write(tmp_path: Path) -> None:
     import tensorflow as tf
 
     rows = [{"image": bytes([index]) * index, "target": index, "age": index / 2, "image_name": b"x"} for index in range(5)]
-    path = tmp_path / "train00-5.tfrec"
-    write_shard(path, rows)
+    path = write(tmp_path, rows)
+    assert path.name == "train00-5.tfrec"
     schema = {
         "image": tf.io.FixedLenFeature([], tf.string),
         "target": tf.io.FixedLenFeature([], tf.int64),
@@ -60,15 +80,13 @@ def test_we_read_what_tensorflow_writes(tmp_path: Path) -> None:
 
 
 def test_a_missing_record_is_seen(tmp_path: Path) -> None:
-    path = tmp_path / "train00-3.tfrec"
-    write_shard(path, [{"target": 1}, {"target": 2}])
+    path = write(tmp_path, [{"target": 1}, {"target": 2}]).rename(tmp_path / "train00-3.tfrec")
     with pytest.raises(IntegrityError, match="holds 2 records, its name says 3"):
         list(read_shard(path))
 
 
 def test_any_damaged_byte_is_named_with_its_record(tmp_path: Path) -> None:
-    path = tmp_path / "train00-2.tfrec"
-    write_shard(path, [{"target": 1}, {"target": 2}])
+    path = write(tmp_path, [{"target": 1}, {"target": 2}])
     whole = path.read_bytes()
     first = len(whole) // 2
     for place in range(len(whole)):
@@ -102,7 +120,7 @@ def test_a_failed_write_leaves_no_shard(tmp_path: Path) -> None:
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        write_shard(tmp_path / "train00-2.tfrec", rows())
+        write(tmp_path, rows())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -110,3 +128,33 @@ def test_numpy_integers_are_refused_as_features() -> None:
     # A silent float would be the alternative: the caller converts.
     with pytest.raises(TypeError):
         encode_example({"target": np.array([1, 2])})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("name", "records"),
+    [
+        ("train00-2071.tfrec", 2071),
+        ("00-512x512-798.tfrec", 798),
+        ("x-5.tfrecord", 5),
+        ("x-7.tfrecords", 7),
+        ("part.tfrec", None),
+    ],
+)
+def test_public_names_say_how_many_records_there_are(name: str, records: int | None) -> None:
+    assert named_count(name) == records
+
+
+def test_a_shard_of_nothing_is_no_file(tmp_path: Path) -> None:
+    with open_shard(tmp_path / "new", "train", 3):
+        pass
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize(("id_", "good"), [("a", True), ("2019/a", True), ("b", False), ("ba", False)])
+def test_a_record_is_held_against_its_id(id_: str, good: bool) -> None:
+    about = {"id_feature": "image_name"}
+    if good:
+        check_id({"image_name": b"a"}, about, id_, "x: record 1")
+    else:
+        with pytest.raises(IntegrityError, match=f"x: record 1 is 'a', the examples table says '{id_}'"):
+            check_id({"image_name": b"a"}, about, id_, "x: record 1")

@@ -5,12 +5,12 @@ import pytest
 from components.folds.audit import audit
 from trainer.errors import DataError
 
-TEST = pd.DataFrame({"sha256": ["a", "z"]})
+TEST = pd.DataFrame({"sha256": ["a", "z"], "near": ["", "n"]})
 
 
 def train(hashes: str, targets: list[int]) -> pd.DataFrame:
     ids = [f"id{place}" for place in range(len(hashes))]
-    return pd.DataFrame({"id": ids, "sha256": list(hashes), "target": targets, "group": ""})
+    return pd.DataFrame({"id": ids, "sha256": list(hashes), "target": targets, "group": "", "near": ""})
 
 
 def test_identical_images_in_two_folds_are_an_error() -> None:
@@ -35,6 +35,21 @@ def test_what_it_counts() -> None:
     assert found["images_a_fold"] == [3, 3]
     assert found["class_counts"] == {"x": [3, 2], "y": [0, 1]}
     assert found["largest_deviation"] == pytest.approx(1 / 6)
-    assert found["duplicate_groups"] == 1
+    assert found["duplicate_sets"] == 1
     assert found["identical_in_test"] == 1
-    assert found["warnings"] == ["class 'y' is missing in 1 of 2 folds: it has 1 images"]
+    assert found["warnings"] == ["class 'y' is missing in 1 of 2 folds: it has 1 images in 1 groups"]
+
+
+def test_near_duplicates_in_two_folds_are_an_error() -> None:
+    table = train("abcd", [0, 0, 0, 1]).assign(near=["n", "", "", "n"])
+    with pytest.raises(DataError, match="near-duplicate images stand .* ids id0, id3; duplicates = 'identical'"):
+        audit(table, np.array([0, 0, 1, 1]), count=2, classes=["x", "y"], test=TEST)
+    found = audit(table, np.array([0, 0, 1, 0]), count=2, classes=["x", "y"], test=TEST)
+    assert (found["near_duplicate_sets"], found["largest_near_duplicate_set"], found["near_across_folds"]) == (1, 2, 0)
+    assert found["near_in_test"] == 1
+
+
+def test_duplicates_with_different_labels_are_told() -> None:
+    found = audit(train("aab", [0, 1, 1]), np.array([0, 0, 1]), count=2, classes=["x", "y"], test=TEST)
+    assert found["label_conflicts"] == [["id0", "id1"]]
+    assert "1 sets of duplicates bear different labels, the first of them id0, id1" in found["warnings"]

@@ -7,7 +7,8 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from components.records.decode import BadImage, decode
+from components.records.decode import BadImage, decoding
+from components.records.resize import fitted
 
 LIMIT = 1_000_000
 
@@ -28,7 +29,8 @@ def saved(pixels: np.ndarray | Image.Image, kind: str, **options: object) -> byt
 
 
 def decoded(data: bytes, side: int = 1000) -> np.ndarray:
-    return decode(data, side=side, max_pixels=LIMIT)
+    with decoding(data, side=side, max_pixels=LIMIT) as (pixels, _, _):
+        return pixels
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP", "GIF"])
@@ -46,12 +48,40 @@ def test_a_jpeg_is_as_pillow_decodes_it(photograph: np.ndarray) -> None:
 
 def test_a_large_jpeg_is_decoded_smaller_and_never_below_what_is_needed(photograph: np.ndarray) -> None:
     data = saved(photograph[:400], "JPEG", quality=92)
-    assert decoded(data, side=100).shape == (200, 320, 3)
-    assert decoded(data, side=101).shape == (400, 640, 3)
+    assert decoded(data, side=133).shape == (200, 320, 3)
+    assert decoded(data, side=134).shape == (400, 640, 3)
     assert decoded(data, side=50).shape == (100, 160, 3)
     assert decoded(data, side=20).shape == (50, 80, 3)
     # No half of 427 rows is exact.
-    assert decoded(saved(photograph, "JPEG"), side=20).shape == (427, 640, 3)
+    odd = saved(photograph, "JPEG")
+    assert decoded(odd, side=20).shape == (427, 640, 3)
+    with decoding(odd, side=20, max_pixels=LIMIT, exact=False) as (pixels, size, extent):
+        assert (pixels.shape, size, extent) == ((54, 80, 3), (640, 427), (80, 427 / 8))
+    # Turned upright, the row that is partly filled would be a column, or come first.
+    turned = saved(photograph, "JPEG", exif=oriented(6))
+    with decoding(turned, side=20, max_pixels=LIMIT, exact=False) as (pixels, size, extent):
+        assert (pixels.shape, size, extent) == ((640, 427, 3), (427, 640), (427, 640))
+
+
+def oriented(value: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = value
+    return exif
+
+
+@pytest.mark.parametrize("name", ["china.jpg", "flower.jpg"])
+@pytest.mark.parametrize("shape", [(427, 640), (426, 639), (400, 600), (333, 401)])
+def test_a_fraction_changes_next_to_nothing(name: str, shape: tuple[int, int]) -> None:
+    from sklearn.datasets import load_sample_image
+
+    pixels = np.asarray(load_sample_image(name))[: shape[0], : shape[1]]
+    data = saved(pixels, "JPEG", quality=92)
+    for side in (20, 50, 100, 140):
+        with decoding(data, side=side, max_pixels=LIMIT, exact=False) as (here, _, extent):
+            ours = fitted(here, side, "stretch", extent).astype(float)
+        full = fitted(simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False), side, "stretch").astype(float)
+        error = ((ours - full) ** 2).mean()
+        assert error == 0 or 10 * np.log10(255**2 / error) >= 42, (side, error)
 
 
 def test_grey_and_palette_and_one_bit_become_rgb(photograph: np.ndarray) -> None:
@@ -170,3 +200,21 @@ def test_the_scaled_way_is_as_good_as_the_full_one(photograph: np.ndarray) -> No
         scaled = fitted(decoded(data, side=side), side, "stretch").astype(float)
         error = ((full - scaled) ** 2).mean()
         assert error == 0 or 10 * np.log10(255**2 / error) >= 42
+
+
+def test_ycck_is_decoded_as_the_cmyk_it_stands_for(photograph: np.ndarray) -> None:
+    # Adobe's segment says how the four components are coded: 0, as they are; 2, the first three as YCbCr.
+    cmyk = Image.fromarray(photograph[:64, :64]).convert("CMYK")
+    inks = np.asarray(cmyk)
+    ycc = np.asarray(Image.fromarray(np.ascontiguousarray(inks[:, :, :3])).convert("YCbCr"))
+    # Adobe stores inks inverted, which Pillow does as it saves; the transform is of what they leave of white.
+    coded = Image.fromarray(np.dstack([255 - ycc, inks[:, :, 3]]), "CMYK")
+    plain, other = saved(cmyk, "JPEG", quality=100, subsampling=0), saved(coded, "JPEG", quality=100, subsampling=0)
+    place = other.index(b"Adobe") + 11
+    assert other[place] == 0
+    ycck = other[:place] + b"\x02" + other[place + 1 :]
+    assert Image.open(io.BytesIO(ycck)).mode == "CMYK"
+    difference = np.abs(decoded(ycck).astype(int) - decoded(plain))
+    assert difference.mean() < 2
+    # Read as plain CMYK, the colours would be others altogether.
+    assert np.abs(decoded(other).astype(int) - decoded(plain)).mean() > 20

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.records import pixels
+from components.records.row import Item, Subset
+from trainer.data import Data
 from trainer.errors import DataError
 
 HEADER = "label,pixel0,pixel1,pixel2,pixel3\n"
@@ -15,9 +17,12 @@ HEADER = "label,pixel0,pixel1,pixel2,pixel3\n"
 
 def read(path: Path, text: str | bytes) -> list[tuple[str, str, list[int]]]:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return [
-        (image.id, image.label, image.pixels.ravel().tolist()) for image in pixels.images(path, columns={"target": "label"})
-    ]
+    return [(item.row.id, str(item.row.label), item.load().ravel().tolist()) for item in items(path)]  # type: ignore[union-attr]
+
+
+def items(path: Path, first: int = 0, count: int = 1_000_000, **keys: object) -> list[Item]:
+    data = Data(source="pixels", train=str(path), test="t", target="label", **keys)  # type: ignore[arg-type]
+    return list(pixels.reader(Subset(data, "train", "", "")).items(first, count))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +52,7 @@ def read(path: Path, text: str | bytes) -> list[tuple[str, str, list[int]]]:
 )
 def test_what_is_read(tmp_path: Path, text: str) -> None:
     assert read(tmp_path / "x.csv", text) == [("1", "1", [0, 1, 2, 255]), ("2", "2", [4, 5, 6, 7])]
-    assert pixels.count(tmp_path / "x.csv") == 2
+    assert pixels.count(str(tmp_path / "x.csv")) == 2
 
 
 @pytest.mark.parametrize(
@@ -71,7 +76,7 @@ def test_what_is_read(tmp_path: Path, text: str) -> None:
         (HEADER, "a header and no rows"),
         ("", "empty, where a header is meant"),
         ("digit,pixel0\n1,2\n", r"no column 'label' \(data.target\); it has 'digit', 'pixel0'"),
-        ("label,a,b,c,d,e,f\n", "no pixel columns .* and 2 more"),
+        ("label,a,b,c,d,e,f,g,h,i,j,k\n", "no pixel columns .* and 2 more"),
         ("label,pixel0,pixel1,pixel2,pixel4\n", "no column 'pixel3', though there is a 'pixel4'"),
         ("label,pixel0,pixel1,pixel2\n", "3 pixel columns make no square image"),
         ("label,pixel0,pixel0\n", "column 'pixel0' stands in the header more than once"),
@@ -88,7 +93,7 @@ def test_a_gzip_file_and_a_damaged_one(tmp_path: Path) -> None:
     packed = gzip.compress((HEADER + "1,0,1,2,255\n" * 3000).encode())
     path = tmp_path / "x.csv.gz"
     assert read(path, packed)[2999] == ("3000", "1", [0, 1, 2, 255])
-    assert (pixels.side(path, columns={}), pixels.count(path)) == (2, 3000)
+    assert (pixels.side(str(path)), pixels.count(str(path))) == (2, 3000)
     with pytest.raises(DataError, match="x.csv.gz: not"):
         read(path, packed[: len(packed) // 2])
     with pytest.raises(DataError, match="x.csv.gz: not a whole gzip file"):
@@ -97,9 +102,9 @@ def test_a_gzip_file_and_a_damaged_one(tmp_path: Path) -> None:
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none.csv: no such file"):
-        pixels.side(tmp_path / "none.csv", columns={})
+        pixels.side(str(tmp_path / "none.csv"))
     with pytest.raises(DataError, match="a folder, where a CSV file is meant"):
-        pixels.side(tmp_path, columns={})
+        pixels.side(str(tmp_path))
 
 
 def test_rows_count_on_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,11 +112,23 @@ def test_rows_count_on_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     rows = "".join(f"1,0,1,2,{value}\n" for value in (1, 2, 3, 4, 256))
     path = tmp_path / "x.csv"
     path.write_text(HEADER + rows)
-    seen = []
     with pytest.raises(DataError, match="row 5, column 'pixel3': 256"):
-        for image in pixels.images(path, columns={"target": "label"}):
-            seen.append(image.id)
-    assert seen == ["1", "2", "3", "4"]
+        items(path)
+    assert [item.row.id for item in items(path, 0, 4)] == ["1", "2", "3", "4"]
+    # A part of the rows, over the edge of two chunks.
+    assert [(item.row.id, item.load()[1, 1, 0]) for item in items(path, 1, 3)] == [("2", 2), ("3", 3), ("4", 4)]  # type: ignore[call-overload]
+
+
+def test_tabular_columns_and_groups(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("label,age,sex,who,pixel0\n1,5.5,f,p,7\n0,NA,,,8\n")
+    one, two = (item.row for item in items(path, numeric=["age"], categorical=["sex"], group="who"))
+    assert (one.numeric, one.categorical, one.group) == ((5.5,), ("f",), "p")
+    assert np.isnan(two.numeric[0])
+    assert (two.categorical, two.group) == (("",), "")
+    path.write_text("label,age,pixel0\n1,old,7\n")
+    with pytest.raises(DataError, match=r"x.csv: row 1, column 'age': 'old' is no number"):
+        items(path, numeric=["age"])
 
 
 @settings(max_examples=30, deadline=None)
@@ -121,5 +138,5 @@ def test_images_survive_the_trip(tmp_path_factory: pytest.TempPathFactory, rows:
     images = generator.integers(0, 256, (rows, side, side, 1), dtype=np.uint8)
     path = tmp_path_factory.mktemp("trip") / "x.csv"
     write_pixels(path, images, generator.integers(0, 10, rows))
-    read_back = np.stack([image.pixels for image in pixels.images(path, columns={"target": "label"})])
+    read_back = np.stack([item.load() for item in items(path)])
     np.testing.assert_array_equal(read_back, images)

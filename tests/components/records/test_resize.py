@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -29,7 +30,41 @@ def test_an_image_of_the_right_size_is_left_alone() -> None:
 def test_shrinking_is_a_mean_over_areas() -> None:
     image = np.random.default_rng(0).integers(0, 256, (64, 32, 3), dtype=np.uint8)
     expected = image.reshape(16, 4, 16, 2, 3).mean(axis=(1, 3))
-    assert np.abs(fitted(image, 16, "stretch") - expected).max() <= 0.51
+    # Each halving rounds.
+    assert np.abs(fitted(image, 16, "stretch") - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "size", [(1000, 750), (1024, 768), (640, 427), (1300, 500), (90, 401), (2000, 90), (41, 40), (333, 334)]
+)
+def test_shrinking_is_near_opencv_s_areas(size: tuple[int, int]) -> None:
+    from sklearn.datasets import load_sample_image
+
+    photograph = cv2.resize(np.asarray(load_sample_image("flower.jpg")), size, interpolation=cv2.INTER_AREA)
+    for side in (40, 64, 90):
+        if min(size) >= side:
+            error = fitted(photograph, side, "stretch").astype(float) - cv2.resize(
+                photograph, (side, side), interpolation=cv2.INTER_AREA
+            )
+            assert 10 * np.log10(255**2 / max((error**2).mean(), 1e-9)) > 36, (size, side)
+
+
+def test_a_last_column_that_is_partly_filled_counts_as_much_as_it_is() -> None:
+    # A ramp of 401 columns, halved: the last of the 201 stands for one column, and not for two.
+    ramp = np.linspace(0, 250, 401)
+    halved = np.append(ramp[:400].reshape(200, 2).mean(axis=1), ramp[400])
+    image = np.repeat(np.rint(halved)[None, :, None], 40, axis=0).astype(np.uint8).repeat(3, axis=2)
+    right = fitted(image, 40, "stretch", (200.5, 40))[0, :, 0]
+    exact = [ramp[round(401 * place / 40) : round(401 * (place + 1) / 40)].mean() for place in range(40)]
+    assert np.abs(right - exact).max() < 1.5
+    assert np.abs(fitted(image, 40, "stretch")[0, :, 0] - exact).max() < 2.5
+
+
+def test_a_grey_image_keeps_its_axis() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (28, 28, 1), dtype=np.uint8)
+    for fit in ("stretch", "crop", "pad"):
+        for size in (14, 28, 32, 40):
+            assert fitted(image, size, fit).shape == (size, size, 1)  # type: ignore[arg-type]
 
 
 def test_a_crop_is_the_middle_and_a_pad_keeps_all() -> None:

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.folds.assign import write_folds
+from components.folds.deal import write_folds
 from components.report import plots
 from components.report.page import write_report
-from components.statistics.pooled import statistics
+from components.statistics.summary import statistics
 from trainer import tables
-from trainer.competition import Folds
+from trainer.data import Folds
 from trainer.manifest import write_json, write_manifest
 
 CLASSES = ["<i>0</i>", *"123456789"]
@@ -20,8 +20,9 @@ CLASSES = ["<i>0</i>", *"123456789"]
 @pytest.fixture(scope="module")
 def page(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
-    write_folds(records_folder, Folds(count=3), seed=1, classes=CLASSES, out=folder / "f.csv", audit_out=folder / "a.json")
-    statistics(records_folder, folder / "f.csv", out=folder / "s.json")
+    written = {"out": folder / "f.csv", "audit_out": folder / "a.json"}
+    write_folds(records_folder, Folds(count=3), root=records_folder, seed=1, classes=CLASSES, **written)
+    statistics(records_folder, folder / "f.csv", folder / "a.json", classes=CLASSES, out=folder / "s.json")
     examples = tables.read_examples(records_folder).query("split == 'train'")
     oof = examples[["id", "target"]].merge(tables.read_folds(folder / "f.csv"), on="id")
     predicted = oof["target"].to_numpy().copy()
@@ -48,6 +49,7 @@ def page(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
         name="tiny & small",
         blended=blended,
         records=records_folder,
+        root=records_folder,
         statistics=folder / "s.json",
         audit=folder / "a.json",
         classes=CLASSES,

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -5,15 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.training.plan import plan
-from trainer.competition import Folds, Member, Train
+from trainer.competition import Member, Train
+from trainer.data import Folds, Records
 from trainer.errors import CompetitionError
 from trainer.schema import parse
+
+STORED = Records(sizes=[64, 32])
 
 
 @given(st.integers(1, 4), st.integers(2, 9), st.integers(1, 9))
 def test_every_member_trains_every_fold_once(members: int, count: int, folds_per_task: int) -> None:
     recipes = [Member(name=f"m{index}", epochs=3) for index in range(members)]
-    tasks = plan(recipes, Folds(count=count), Train(folds_per_task=folds_per_task))
+    tasks = plan(recipes, Folds(count=count), Train(folds_per_task=folds_per_task), STORED)
     trained = [(task["member"]["name"], fold) for task in tasks for fold in task["folds"]]
     assert trained == [(recipe.name, fold) for recipe in recipes for fold in range(count)]
     assert all(1 <= len(task["folds"]) <= folds_per_task for task in tasks)
@@ -21,10 +25,11 @@ def test_every_member_trains_every_fold_once(members: int, count: int, folds_per
 
 def test_a_task_carries_the_whole_recipe_as_json() -> None:
     member = Member(name="m", epochs=3, dropout=0.25)
-    (task,) = plan([member], Folds(count=2), Train(folds_per_task=2))
-    assert parse(Member, json.loads(json.dumps(task))["member"], "member") == member
+    (task,) = plan([member], Folds(count=2), Train(folds_per_task=2), STORED)
+    # A size that the file leaves out is the first that the images are stored in.
+    assert parse(Member, json.loads(json.dumps(task))["member"], "member") == dataclasses.replace(member, size=64)
 
 
 def test_two_members_of_one_name() -> None:
     with pytest.raises(CompetitionError, match="more than one is named 'm'"):
-        plan([Member(name="m", epochs=3)] * 2, Folds(), Train())
+        plan([Member(name="m", epochs=3)] * 2, Folds(), Train(), STORED)

@@ -1,0 +1,102 @@
+"""Scanning ready TFRecords, against a bare loop that only decodes the same JPEGs, with the fastest decoder there is here.
+
+python benchmarks/scanning.py
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import simplejpeg
+from sklearn.datasets import load_sample_image
+
+from components.records import tfrecords
+from components.records.row import Subset
+from trainer.data import Data
+from trainer.records import decode_example, encode_example, frame, read_shard
+
+SIZE = 384
+RECORDS = 1000
+ROUNDS = 7
+
+
+def write(path: Path) -> None:
+    """A shard of different cuts of two photographs, in the schema of flowers-104."""
+    generator = np.random.default_rng(0)
+    photographs = [np.asarray(load_sample_image(name)) for name in ("china.jpg", "flower.jpg")]
+    with open(path, "wb") as stream:
+        for number in range(RECORDS):
+            top, left = generator.integers(0, 427 - SIZE), generator.integers(0, 640 - SIZE)
+            pixels = np.ascontiguousarray(photographs[number % 2][top : top + SIZE, left : left + SIZE])
+            jpeg = simplejpeg.encode_jpeg(pixels, quality=90, colorsubsampling="420")
+            stream.write(frame(encode_example({"image": jpeg, "id": str(number).encode(), "class": number % 104})))
+
+
+def by_simplejpeg(jpeg: bytes) -> np.ndarray:
+    """As the scan decodes: accurate transform."""
+    return simplejpeg.decode_jpeg(jpeg, fastdct=False, fastupsample=False)
+
+
+def by_opencv(jpeg: bytes) -> np.ndarray:
+    """OpenCV's, which leaves the channels in its own order."""
+    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+
+
+def bare(decode: Callable[[bytes], np.ndarray], jpegs: list[bytes], workers: int) -> float:
+    """Seconds for a loop that decodes and does nothing else."""
+    started = time.perf_counter()
+    if workers == 1:
+        for jpeg in jpegs:
+            decode(jpeg)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            for _ in pool.map(decode, jpegs):
+                pass
+    return time.perf_counter() - started
+
+
+def scanning(shard: tfrecords.Shard, root: Path, workers: int) -> float:
+    """Seconds for the scan: crcs, features, decoding, sums, hashes."""
+    started = time.perf_counter()
+    for _ in tfrecords.scan(shard, root, workers):
+        pass
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Print the table."""
+    cv2.setNumThreads(1)
+    print(f"\n## Scanning {RECORDS:,} ready records of {SIZE} × {SIZE}, against decoding alone\n")
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write(root / f"00-{SIZE}x{SIZE}-{RECORDS}.tfrec")
+        (path,) = root.iterdir()
+        data = Data(source="tfrecords", root=folder, id="id", target="class", images="*.tfrec", test_images="*.tfrec")
+        shard = tfrecords.Shard(Subset(data, "train", "", ""), SIZE, path.name, RECORDS)
+        jpegs = [bytes(decode_example(payload)["image"]) for payload in read_shard(path)]  # type: ignore[arg-type]
+        ways: dict[str, Callable[[], float]] = {}
+        for workers in (1, 2):
+            ways[f"simplejpeg, {workers}"] = lambda workers=workers: bare(by_simplejpeg, jpegs, workers)  # type: ignore[misc]
+            ways[f"OpenCV, {workers}"] = lambda workers=workers: bare(by_opencv, jpegs, workers)  # type: ignore[misc]
+            ways[f"scan, {workers}"] = lambda workers=workers: scanning(shard, root, workers)  # type: ignore[misc]
+        for way in ways.values():
+            way()
+        rounds: list[dict[str, float]] = [{name: way() for name, way in ways.items()} for _ in range(ROUNDS)]
+    print("| threads | decoding alone, images a second | scan, images a second | scan's share |")
+    print("| ---: | ---: | ---: | ---: |")
+    for workers in (1, 2):
+        fastest = [min(one[f"simplejpeg, {workers}"], one[f"OpenCV, {workers}"]) for one in rounds]
+        ours = [one[f"scan, {workers}"] for one in rounds]
+        share = statistics.median(there / here for there, here in zip(fastest, ours, strict=True))
+        rates = [RECORDS / statistics.median(seconds) for seconds in (fastest, ours)]
+        print(f"| {workers} | {rates[0]:,.0f} | {rates[1]:,.0f} | {100 * share:.0f} % |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

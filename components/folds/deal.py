@@ -1,0 +1,143 @@
+"""The folds step: find what belongs together, deal it into folds or take the user's, audit the result."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from components import storage
+from components.folds.assign import assign
+from components.folds.audit import audit
+from components.folds.groups import merged
+from components.folds.near import near_duplicates
+from components.folds.strata import strata
+from trainer import tables
+from trainer.csv_rows import read_rows, read_two_columns
+from trainer.data import Folds
+from trainer.errors import DataError
+from trainer.manifest import check_digest, read_manifest, write_json
+from trainer.progress import tell
+
+
+def write_folds(
+    records: str | Path,
+    folds: Folds,
+    *,
+    root: str | Path,
+    seed: int,
+    classes: Sequence[str],
+    file_digest: str = "",
+    out: str | Path,
+    audit_out: str | Path,
+) -> None:
+    """Give a fold to each labelled image, or take the user's, audit the result, and write both.
+
+    An image of an external set that trains always is left out where it, or one of its group, is also among the images that are
+    dealt: it would leak into their validation.
+
+    Args:
+        records: a records folder, whole by its manifest.
+        folds: how many folds, which ids are left out, what becomes of duplicates, or the user's own file.
+        root: the local folder that the shards lie below.
+        seed: of the competition.
+        classes: the class names in order.
+        file_digest: what the launcher found the bytes of the files that `folds` names to be ("": nothing).
+        out: `folds.csv`: id, fold.
+        audit_out: the audit as JSON.
+
+    Raises:
+        DataError: the audit finds a leak, or a fold is empty; an id that the user names is no labelled image, or lacks a fold.
+    """
+    about = read_manifest(records, only=(tables.EXAMPLES,))
+    examples = tables.read_examples(records)
+    named = [storage.near(path) for path in (folds.file, folds.exclude_file) if path]
+    check_digest(named, file_digest)
+    looked = folds.duplicates != "identical"
+    near = near_duplicates(examples, root, about) if looked else np.full(len(examples), -1)
+    examples["near"] = np.where(near >= 0, near.astype(str), "")
+    train = examples[examples["split"] == "train"].reset_index(drop=True)
+    fold = given(folds.file, train["id"], count=folds.count) if folds.file else _dealt(train, folds, seed)
+    findings = audit(train, fold, count=folds.count, classes=classes, test=examples[examples["split"] == "test"])
+    findings |= {"near_duplicates_looked_for": looked, "duplicates": folds.duplicates}
+    tables.write_csv(out, pd.DataFrame({"id": train["id"], "fold": fold}))
+    write_json(audit_out, findings)
+    for warning in findings["warnings"]:
+        tell("note", "folds", f"warning: {warning}")
+    left_out = f", {findings['left_out']} images left out" if findings["left_out"] else ""
+    always = f", {findings['always_train']} train always" if findings["always_train"] else ""
+    tell(
+        "note",
+        "folds",
+        f"{folds.count} folds of {min(findings['images_a_fold'])} to {max(findings['images_a_fold'])} images, "
+        f"{findings['groups']} groups, {findings['duplicate_sets']} sets of identical and {findings['near_duplicate_sets']} of "
+        f"near-duplicate images, none in two folds{left_out}{always}",
+    )
+
+
+def _dealt(train: pd.DataFrame, folds: Folds, seed: int) -> np.ndarray:
+    """(n,) the fold of each row of `train`."""
+    fold = np.full(len(train), tables.LEFT_OUT)
+    included = ~_excluded(folds, train["id"])
+    if folds.duplicates == "drop":
+        included &= ~copies(train, included)
+    always = (train["external"] == "train").to_numpy()
+    group = merged(*(train[column].to_numpy() for column in ("group", "sha256", "near")))
+    dealt = included & ~always
+    fold[included & always & ~np.isin(group, group[dealt])] = tables.ALWAYS_TRAINS
+    rows = train[dealt]
+    # Numbers of groups of which some rows are left out need not be in a row.
+    numbers = np.unique(group[dealt], return_inverse=True)[1]
+    fold[dealt] = assign(strata(rows, numbers, folds.strata, folds.bins), numbers, count=folds.count, seed=seed)
+    return fold
+
+
+def copies(train: pd.DataFrame, included: np.ndarray) -> np.ndarray:
+    """(n,) whether each row is a copy: identical to, or a near-duplicate of, one that is included and stands before it.
+
+    The competition's own images stand before those of external sets.
+    """
+    same = merged(train["sha256"].to_numpy(), train["near"].to_numpy())
+    order = np.lexsort((np.arange(len(train)), train["external"] != "", ~included))
+    first = np.unique(same[order], return_index=True)[1]
+    copy = np.ones(len(train), dtype=bool)
+    copy[order[first]] = False
+    return copy
+
+
+def given(path: str, ids: pd.Series, *, count: int) -> np.ndarray:
+    """The folds of a user's file, for each of `ids`, joined by id.
+
+    Raises:
+        DataError: it has other columns, an id twice, unknown or missing, or a fold that is none; the text has the row.
+    """
+    header, rows = read_two_columns(storage.near(path))
+    if header != ("id", "fold"):
+        raise DataError(f"{path}: its columns are {', '.join(map(repr, header))}, where 'id' and 'fold' are meant")
+    allowed = {str(number): number for number in range(tables.ALWAYS_TRAINS, count)}
+    known = set(ids)
+    for number, (id_, fold) in enumerate(rows, start=1):
+        if id_ not in known:
+            raise DataError(f"{path}: row {number}, column 'id': {id_!r} is no labelled image")
+        if fold not in allowed:
+            raise DataError(f"{path}: row {number}, column 'fold': {fold!r} is no whole number from -2 to {count - 1}")
+    fold_of = dict(rows)
+    lacking = [id_ for id_ in ids if id_ not in fold_of]
+    if lacking:
+        raise DataError(f"{path}: no fold for id {lacking[0]!r} ({len(lacking)} labelled images lack one; -1 leaves out)")
+    return np.array([allowed[fold_of[id_]] for id_ in ids])
+
+
+def _excluded(folds: Folds, ids: pd.Series) -> np.ndarray:
+    """(n,) whether each id is among those to leave out."""
+    named = {"folds.exclude": list(folds.exclude)}
+    if folds.exclude_file:
+        lines = [row[0] for row in read_rows(storage.near(folds.exclude_file))]
+        # A file of nothing but ids has no header.
+        named[folds.exclude_file] = lines[1:] if lines[:1] == ["id"] else lines
+    known = set(ids)
+    for where, wanted in named.items():
+        unknown = sorted(set(wanted) - known)
+        if unknown:
+            raise DataError(f"{where}: {unknown[0]!r} is no labelled image ({len(unknown)} such ids)")
+    return ids.isin([id_ for wanted in named.values() for id_ in wanted]).to_numpy(dtype=bool)

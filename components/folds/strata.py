@@ -1,0 +1,36 @@
+"""What is to be spread evenly over the folds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from trainer import tables
+
+
+def strata(train: pd.DataFrame, groups: np.ndarray, columns: Sequence[str] = (), bins: int = 4) -> np.ndarray:
+    """The class; how many images a group has, in powers of two; where the images are from; and the user's columns.
+
+    Args:
+        train: n rows of the examples table.
+        groups: (n,) group numbers, from 0.
+        columns: tabular columns; a numeric one is cut into `bins` ranges that hold equally many, a missing value is one more.
+
+    Returns:
+        (n, 3 + columns) int64 codes.
+    """
+    codes = [
+        train["target"].to_numpy(dtype=np.int64),
+        np.log2(np.bincount(groups))[groups].astype(np.int64),
+        pd.factorize(train["external"])[0].astype(np.int64),
+    ]
+    for name in columns:
+        values = train[tables.tabular(name)]
+        if values.dtype.kind == "f":
+            known = values.dropna().to_numpy()
+            bounds = np.unique(np.quantile(known, np.arange(1, bins) / bins)) if len(known) else np.empty(0)
+            code = np.where(values.isna(), -1, np.searchsorted(bounds, values.fillna(0).to_numpy(), side="right"))
+        else:
+            code = pd.factorize(values)[0]
+        codes.append(code.astype(np.int64))
+    return np.stack(codes, axis=1)

@@ -1,0 +1,93 @@
+"""The statistics as a page a person wants to read."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.pages import PALETTE, canvas, render, svg
+from components.statistics.summary import description
+from trainer import tables
+from trainer.manifest import read_manifest, whole_file
+
+# More bars than these would be no picture; the rest is told in words.
+_BARS = 40
+_BINS = 40
+_TITLES = {
+    "width": "width, pixels",
+    "height": "height, pixels",
+    "aspect": "width / height",
+    "bytes": "bytes of the file",
+    "brightness": "brightness, 0 to 255",
+    "contrast": "contrast, 0 to 128",
+}
+
+
+def write_card(found: Mapping[str, Any], records: str | Path, *, out: str | Path) -> None:
+    """Write the page.
+
+    Args:
+        found: what `statistics` returned.
+        records: the records folder.
+        out: the HTML file to write.
+    """
+    about = read_manifest(records, only=(tables.EXAMPLES,))
+    examples = tables.read_examples(records)
+    described = description(examples, about)
+    train = (examples["split"] == "train").to_numpy()
+    page = render(
+        Path(__file__).with_name("card.html"),
+        found=found,
+        counts=about["images"],
+        balance=class_balance(found["classes"]),
+        left_out=max(0, len(found["classes"]) - _BARS),
+        distributions=distributions(described[train], described[~train]),
+        differing=[entry for entry in found["drift"] if entry["verdict"] == "different"],
+        rejects=len(tables.read_rejects(Path(records) / tables.REJECTS)),
+    )
+    with whole_file(out) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def class_balance(classes: Mapping[str, Mapping[str, float]]) -> str:
+    """A bar a class, in the order of the classes; of many, the most frequent."""
+    names = list(classes)
+    if len(names) > _BARS:
+        names = sorted(names, key=lambda name: -classes[name]["images"])[:_BARS]
+    with canvas(1, 1, width=8, height=0.6 + 0.24 * len(names)) as (figure, axes):
+        counts = [classes[name]["images"] for name in names]
+        # A dollar sign would start a formula.
+        axes.barh([name.replace("$", r"\$") for name in names], counts, color=PALETTE[0])
+        for place, name in enumerate(names):
+            axes.text(
+                counts[place], place, f"  {counts[place]:,}  {100 * classes[name]['share']:.1f} %", va="center", fontsize=9
+            )
+        axes.invert_yaxis()
+        axes.margins(x=0.18)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        axes.set_xticks([])
+        return svg(figure)
+
+
+def distributions(train: pd.DataFrame, test: pd.DataFrame) -> str:
+    """A histogram of each column that varies, of both splits; each one's area is 1."""
+    both = pd.concat([train, test])
+    varying = [column for column in _TITLES if both[column].nunique() > 1]
+    if not varying:
+        return ""
+    across = min(3, len(varying))
+    down = -(-len(varying) // across)
+    with canvas(down, across, width=3.7 * across, height=0.4 + 2.4 * down, squeeze=False) as (figure, grid):
+        for axes in grid.ravel()[len(varying) :]:
+            axes.set_axis_off()
+        for axes, column in zip(grid.ravel(), varying, strict=False):
+            edges = np.linspace(both[column].min(), both[column].max(), _BINS + 1)
+            for values, colour, name in ((train[column], PALETTE[0], "train"), (test[column], PALETTE[1], "test")):
+                axes.hist(values, edges, density=True, histtype="stepfilled", color=colour, alpha=0.45, label=name)
+            axes.set_title(_TITLES[column], fontsize=10)
+            axes.set_yticks([])
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper right", frameon=False, ncols=2)
+        return svg(figure)

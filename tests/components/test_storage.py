@@ -1,0 +1,193 @@
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import upload
+
+from components import storage
+from components.records.verify import verify
+from components.shards import local_shards
+from trainer.errors import IntegrityError, StorageError
+from trainer.manifest import MANIFEST, write_json
+
+
+def put(uri: str, data: bytes) -> None:
+    storage._blob(uri).upload_from_string(data)
+
+
+def names(uri: str) -> list[str]:
+    return [entry.uri.removeprefix(uri + "/") for entry in storage.listing(uri + "/")]
+
+
+def test_listing_goes_on_over_pages(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "PAGE", 3)
+    for number in range(11):
+        put(f"{bucket}/a/{number:02}.txt", b"x" * number)
+    put(f"{bucket}/ab/other", b"")
+    put(f"{bucket}/a/folder/", b"")
+    found = storage.listing(f"{bucket}/a/")
+    assert [(entry.uri, entry.bytes) for entry in found] == [(f"{bucket}/a/{n:02}.txt", n) for n in range(11)]
+    assert all(entry.generation > 0 for entry in found)
+    assert storage.listing(f"{bucket}/none/") == []
+
+
+def test_reading(bucket: str) -> None:
+    put(f"{bucket}/ä b/x.csv", "id\nä\n".encode())
+    assert storage.read(f"{bucket}/ä b/x.csv") == "id\nä\n".encode()
+    near = storage.near(f"{bucket}/ä b/x.csv")
+    # The copy is named as the object is: an error that names it says which one it is.
+    assert near.endswith(f"{bucket.removeprefix('gs://')}/ä b/x.csv")
+    assert Path(near).read_text() == "id\nä\n"
+    assert storage.near("/local/x.csv") == "/local/x.csv"
+    assert storage.exists(f"{bucket}/ä b/x.csv")
+    assert not storage.exists(f"{bucket}/none")
+
+
+def test_what_is_not_there_is_named(bucket: str) -> None:
+    with pytest.raises(StorageError, match=f"{bucket}/none: no such bucket or object"):
+        storage.read(f"{bucket}/none")
+    with pytest.raises(StorageError, match="gs://no-such-bucket/x/: no such bucket or object"):
+        storage.listing("gs://no-such-bucket/x/")
+
+
+def test_a_service_that_is_gone_is_tried_for_so_long_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    monkeypatch.setattr(storage, "PATIENCE", 2.0)
+    storage._client.cache_clear()
+    with pytest.raises(StorageError, match="gs://x/y: the storage service failed for 2 s"):
+        storage.read("gs://x/y")
+    storage._client.cache_clear()
+
+
+@pytest.fixture
+def folder(records_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(records_folder, tmp_path / "records"))
+
+
+def test_a_published_folder_comes_back(bucket: str, folder: Path, tmp_path: Path) -> None:
+    sent = storage.publish(folder, f"{bucket}/p")
+    assert sent == len(names(f"{bucket}/p")) == 7
+    storage.fetch_folder(f"{bucket}/p", tmp_path / "back")
+    for path in folder.rglob("*.*"):
+        assert (tmp_path / "back" / path.relative_to(folder)).read_bytes() == path.read_bytes()
+    assert verify(f"{bucket}/p").records == 150
+    # Once more: everything is there.
+    assert storage.publish(folder, f"{bucket}/p") == 0
+
+
+def test_a_stop_in_the_middle_leaves_nothing_that_is_taken_for_whole(
+    bucket: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, lock, begun = storage._send, threading.Lock(), []
+
+    def stops(path: Path, uri: str, there: storage.Object | None) -> int:
+        with lock:
+            begun.append(uri)
+            if len(begun) > 4:
+                raise KeyboardInterrupt
+        return real(path, uri, there)
+
+    monkeypatch.setattr(storage, "_send", stops)
+    with pytest.raises(KeyboardInterrupt):
+        storage.publish(folder, f"{bucket}/p")
+    there = names(f"{bucket}/p")
+    assert len(there) == 4
+    assert MANIFEST not in there
+    with pytest.raises(IntegrityError, match=f"{bucket}/p: no manifest.json, so what wrote here did not finish"):
+        storage.fetch_folder(f"{bucket}/p", tmp_path / "back")
+    # The rest, the manifest after all others.
+    begun.clear()
+    monkeypatch.setattr(storage, "_send", lambda *given: begun.append(given[1]) or real(*given))
+    assert storage.publish(folder, f"{bucket}/p") == 3
+    assert begun[-1] == f"{bucket}/p/{MANIFEST}"
+    assert verify(f"{bucket}/p").records == 150
+
+
+def test_other_records_are_not_overwritten(bucket: str, folder: Path) -> None:
+    storage.publish(folder, f"{bucket}/p")
+    write_json(folder / MANIFEST, {"about": {}, "files": {}})
+    with pytest.raises(StorageError, match=f"{bucket}/p: other finished records are there"):
+        storage.publish(folder, f"{bucket}/p")
+
+
+def test_of_two_writers_of_one_object_one_wins(bucket: str, tmp_path: Path) -> None:
+    paths = []
+    for number in range(8):
+        paths.append(tmp_path / f"{number}")
+        paths[-1].write_bytes(bytes([number]) * 1000)
+
+    def write(path: Path) -> str:
+        try:
+            storage._send(path, f"{bucket}/one", None)
+        except StorageError as error:
+            return str(error)
+        return "won"
+
+    with ThreadPoolExecutor(8) as pool:
+        said = list(pool.map(write, paths))
+    assert said.count("won") == 1
+    assert set(said) == {"won", f"{bucket}/one: another writer put something else there meanwhile"}
+    assert storage.read(f"{bucket}/one") == paths[said.index("won")].read_bytes()
+    # An upload whose answer was lost, and which is tried again, finds its own bytes there.
+    assert storage._send(paths[said.index("won")], f"{bucket}/one", None) == 1
+
+
+def test_bytes_that_changed_on_the_way_are_seen(bucket: str, tmp_path: Path) -> None:
+    put(f"{bucket}/x/a", b"hello")
+    (entry,) = storage.listing(f"{bucket}/x/")
+    with pytest.raises(IntegrityError, match=f"{bucket}/x/a: came with another crc32c"):
+        storage.fetch([entry._replace(crc32c="AAAAAA==")], f"{bucket}/x", tmp_path)
+    with pytest.raises(IntegrityError, match="came with another crc32c"):
+        storage.fetch([entry._replace(bytes=4)], f"{bucket}/x", tmp_path)
+
+
+def test_a_name_that_leads_out_of_the_folder(bucket: str, tmp_path: Path) -> None:
+    from trainer.errors import DataError
+
+    evil = storage.Object(f"{bucket}/x/../../../evil", 1, "", 1)
+    with pytest.raises(DataError, match="its name leads out of the folder"):
+        storage.fetch([evil], f"{bucket}/x", tmp_path / "in")
+
+
+def test_few_transfers_are_under_way_at_once(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(40):
+        put(f"{bucket}/x/{number}", bytes(100))
+    lock, under_way, most = threading.Lock(), 0, 0
+    real = storage._file_crc32c
+    monkeypatch.setattr(storage, "TRANSFERS", 3)
+    blob = storage._blob
+
+    def counted(uri: str):  # type: ignore[no-untyped-def]
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        return blob(uri)
+
+    def ended(path: Path) -> str:
+        nonlocal under_way
+        with lock:
+            under_way -= 1
+        return real(path)
+
+    monkeypatch.setattr(storage, "_blob", counted)
+    monkeypatch.setattr(storage, "_file_crc32c", ended)
+    storage.fetch(storage.listing(f"{bucket}/x/"), f"{bucket}/x", tmp_path)
+    assert len(list(tmp_path.iterdir())) == 40
+    assert 1 <= most <= 3
+
+
+def test_shards_that_are_gone_are_named(bucket: str, folder: Path) -> None:
+    with local_shards(folder) as root:
+        assert root == folder
+    upload(folder / "8x8", f"{bucket}/r/8x8")
+    with storage.local_root(f"{bucket}/r", ["8x8/test00-30.tfrec"]) as root:
+        assert [path.name for path in root.rglob("*.tfrec")] == ["test00-30.tfrec"]
+    assert not root.exists()
+    with (
+        pytest.raises(IntegrityError, match=f"{bucket}/r/8x8/none.tfrec: no such object .1 are missing"),
+        storage.local_root(f"{bucket}/r", ["8x8/none.tfrec", "8x8/test00-30.tfrec"]),
+    ):
+        pass
