@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import sklearn
 from sklearn.model_selection import StratifiedGroupKFold
 
-from components.folds.assign import assign, strata
+from components.folds.assign import assign
 from components.folds.groups import merged
+from components.folds.strata import strata
 
 FOLDS = 5
 
@@ -53,7 +55,8 @@ def shapes() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def ours(targets: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """The folds step's way, group column and all."""
     whole = merged(groups.astype(str))
-    return assign(strata(targets, whole), whole, count=FOLDS, seed=0)
+    rows = pd.DataFrame({"target": targets, "external": ""})
+    return assign(strata(rows, whole), whole, count=FOLDS, seed=0)
 
 
 def theirs(targets: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def notebooks(data: bytes) -> bytes:
     return stream.getvalue()
 
 
-def milliseconds(way: Callable[[bytes], bytes], images: list[bytes], least: int = 8) -> float:
+def milliseconds(way: Callable[[bytes], object], images: list[bytes], least: int = 8) -> float:
     """Processor time an image, of this process and all its threads."""
     started = time.process_time()
     for number in range(least):
@@ -67,6 +67,60 @@ def noise(data: bytes) -> float:
     here = _pixels(data).astype(float)
     error = float(((full - here) ** 2).mean())
     return 10 * np.log10(255**2 / error) if error else float("inf")
+
+
+def decoders(data: bytes, fraction: int) -> dict[str, Callable[[], np.ndarray]]:
+    """Ways to decode a JPEG, whole and at one over `fraction` of its size."""
+    reduced = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}[fraction]
+    buffer = np.frombuffer(data, np.uint8)
+    width, height = Image.open(io.BytesIO(data)).size
+    small = {"min_width": width // fraction, "min_height": height // fraction}
+
+    def draft() -> np.ndarray:
+        image = Image.open(io.BytesIO(data))
+        image.draft("RGB", (width // fraction, height // fraction))
+        return np.asarray(image)
+
+    return {
+        "Pillow": lambda: np.asarray(Image.open(io.BytesIO(data)).convert("RGB")),
+        "OpenCV": lambda: cv2.imdecode(buffer, cv2.IMREAD_COLOR),
+        "simplejpeg": lambda: simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False),
+        f"Pillow, draft 1/{fraction}": draft,
+        f"OpenCV, reduced 1/{fraction}": lambda: cv2.imdecode(buffer, reduced),
+        f"simplejpeg, 1/{fraction}": lambda: simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=True, **small),
+    }
+
+
+def resizers(pixels: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
+    """Ways to shrink."""
+    image = Image.fromarray(pixels)
+    return {
+        "Pillow, bicubic": lambda: np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC)),
+        "Pillow, box": lambda: np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BOX)),
+        "OpenCV, INTER_AREA": lambda: cv2.resize(pixels, (SIZE, SIZE), interpolation=cv2.INTER_AREA),
+        "ours, by halves": lambda: fitted(pixels, SIZE, "stretch"),
+    }
+
+
+def table_of_parts() -> None:
+    """What the decoder and the resizer were chosen by."""
+    print("\n## Decoders and resizers\n")
+    print("PyTurboJPEG needs a newer libjpeg-turbo than Debian 12 has, and was left out.\n")
+    print("| way | source | ms |")
+    print("| --- | --- | ---: |")
+    for width, height, fraction in ((4000, 3000, 4), (1024, 768, 2)):
+        data = photographs(width, height)[0]
+        half = np.ascontiguousarray(simplejpeg.decode_jpeg(data)[: height // 2, : width // 2])
+        groups = (
+            (f"{width} × {height}", decoders(data, fraction)),
+            (f"to {SIZE} from {half.shape[1]} × {half.shape[0]}", resizers(half)),
+        )
+        for source, ways in groups:
+            rounds = [
+                {name: milliseconds(lambda _, way=way: way(), [b""], 5) for name, way in ways.items()} for _ in range(ROUNDS)
+            ]
+            for name in ways:
+                print(f"| {name} | {source} | {statistics.median(one[name] for one in rounds):.2f} |")
 
 
 def two_threads(images: list[bytes]) -> float:
@@ -93,8 +147,9 @@ def main() -> None:
         here, there = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(b / a for a, b in pairs)
         print(f"| {width} × {height} | {here:.1f} | {there:.1f} | {ratio:.1f} | {min(map(noise, images)):.1f} dB |")
+    table_of_parts()
     gains = [two_threads(photographs(1024, 768)) for _ in range(ROUNDS)]
-    print(f"\nTwo threads on {os.cpu_count()} cores: {statistics.median(gains):.2f} times one (1024 × 768).")
+    print(f"\n## Two threads\n\nOn {os.cpu_count()} cores: {statistics.median(gains):.2f} times one (1024 × 768).")
 
 
 if __name__ == "__main__":

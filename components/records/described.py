@@ -11,8 +11,7 @@ import numpy as np
 _SIDE = 32
 _KEPT = 8
 # Rows of a large image that the hash is made from: more of them cost time and change a bit in a hundred.
-_ROWS = 96
-_BITS = np.uint64(1) << np.arange(_KEPT * _KEPT, dtype=np.uint64)
+_ROWS = 64
 _scratch = threading.local()
 
 
@@ -70,9 +69,9 @@ def perceptual_hash(pixels: np.ndarray) -> int:
     rows = pixels[step // 2 :: step]
     grey = rows[:, :, 0] if pixels.shape[2] == 1 else cv2.cvtColor(rows, cv2.COLOR_RGB2GRAY)
     down, across = _frequencies(*grey.shape)
-    low = down @ grey.astype(np.float32) @ across
+    low = down @ (grey.astype(np.float32) @ across)
     low[0, 0] = low[_KEPT, 0]
-    return int(_BITS[low[:_KEPT].ravel() > 0].sum())
+    return int.from_bytes(np.packbits(low[:_KEPT] > 0, bitorder="little").tobytes(), "little")
 
 
 @lru_cache(maxsize=64)
