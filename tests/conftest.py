@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,19 @@ def upload(folder: Path, uri: str) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             storage._blob(f"{uri}/{path.relative_to(folder).as_posix()}").upload_from_filename(path)
+
+
+class Links(HTMLParser):
+    """What the page would load, and the tags it opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "action")]
 
 
 @pytest.fixture

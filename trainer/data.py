@@ -22,20 +22,6 @@ _NEEDS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "cifar10": ({"train", "test"}, set()),
 }
-_KEYS = (
-    "train",
-    "test",
-    "id",
-    "target",
-    "group",
-    "image",
-    "images",
-    "validation_images",
-    "test_images",
-    "numeric",
-    "categorical",
-    "target_parts",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +114,7 @@ class Data:
     def problems(self) -> Iterator[Problem]:
         """What no single key shows."""
         needs, allows = _NEEDS[self.source]
-        for key in _KEYS:
+        for key in {name: None for keys in _NEEDS.values() for name in sorted(keys[0] | keys[1])}:
             value = getattr(self, key)
             if key in needs and not value:
                 yield Problem(key, f"is missing: source = {self.source!r} needs it")

@@ -80,6 +80,12 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         ("rotation = 0", "rotate = 0", ["members[0].augment.rotate is no known key", "'rotation'"]),
         ("classes = ['0',", "classes = ['1',", ["classes names '1' more than once"]),
         ("classes = ['0',", "classes = ['fold',", ["classes has 'fold'", "rename the class"]),
+        (
+            "count = 3",
+            'count = 3\nstrata = ["age"]',
+            ["folds.strata names 'age', which data.numeric and data.categorical do not"],
+        ),
+        ("epochs = 12", "epochs = 12\nsize = 16", ["members[0].size = 16: must be one of records.sizes = [8]"]),
         ("[folds]", "[[folds]]", ["folds = [{'count': 3}]", "a table of keys"]),
         ("seed = 7", "seed = ", ["not valid TOML", "line 5"]),
         ("seed = 7", "seed = 2147483648", ["seed = 2147483648", "from 0 to 2147483647"]),
@@ -154,3 +160,19 @@ def test_every_section_of_the_file_has_a_docstring() -> None:
         assert getattr(competition, name).__doc__.startswith("`[")
     for name in ("Data", "TargetPart", "External", "Records", "Folds"):
         assert getattr(data, name).__doc__.startswith("`[")
+
+
+def test_parts_make_as_many_classes_as_there_are(tiny: Tiny) -> None:
+    part = 'target_parts = [{ column = "sex", values = ["f", "m"] }, { column = "age", bins = [30, 60] }]'
+    source = 'source = "files"\nid = "name"\nimages = "i/{id}"\ntest_images = "t/{id}"'
+    text = tiny.toml.read_text().replace('source = "pixels"', source).replace('target = "label"', part)
+    tiny.toml.write_text(text)
+    with pytest.raises(CompetitionError, match="data.target_parts make 2 × 3 = 6 classes, and classes has 10"):
+        load(tiny.toml)
+
+
+def test_paths_in_a_bucket_stay_there(tiny: Tiny) -> None:
+    tiny.toml.write_text(tiny.toml.read_text().replace('source = "pixels"', 'source = "pixels"\nroot = "gs://bucket/data"'))
+    loaded = load(tiny.toml)
+    assert loaded.data.train == "gs://bucket/data/train.csv"
+    assert loaded.submission.sample == "gs://bucket/data/sample.csv"

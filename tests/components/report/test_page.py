@@ -1,10 +1,10 @@
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import Links
 
 from components.folds.deal import write_folds
 from components.report import plots
@@ -58,19 +58,6 @@ def page(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
         out=folder / "report.html",
     )
     return (folder / "report.html").read_text()
-
-
-class Links(HTMLParser):
-    """What the page would load, and the tags it opens."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loads: list[str] = []
-        self.tags: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "action")]
 
 
 def test_the_page_needs_nothing_else(page: str) -> None:

@@ -1,11 +1,10 @@
 import json
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import digits
+from conftest import Links, digits
 
 from components.folds.deal import write_folds
 from components.statistics.card import write_card
@@ -67,20 +66,9 @@ def test_brightness_and_contrast_of_colours() -> None:
     assert made["aspect"].tolist() == [2, 1]
 
 
-class Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.loads: list[str] = []
-        self.tags: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.loads += [value for name, value in attrs if name in ("src", "href") and value]
-
-
 def test_the_card_needs_nothing_else(found) -> None:  # type: ignore[no-untyped-def]
     text = (found[1] / "card.html").read_text()
-    tags = Tags()
+    tags = Links()
     tags.feed(text)
     assert all(load.startswith(("data:", "#")) for load in tags.loads)
     assert tags.tags.count("svg") == 2
