@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,9 @@ def canvas(rows: int, columns: int, *, width: float, height: float, squeeze: boo
         "axes.spines.right": False,
         "figure.constrained_layout.use": True,
     }
-    with pyplot.rc_context(style):
+    with pyplot.rc_context(style), warnings.catch_warnings():
+        # Letters stay letters in the SVG, and the browser has a font for them.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         figure, axes = pyplot.subplots(rows, columns, figsize=(width, height), squeeze=squeeze)
         yield figure, axes
         pyplot.close(figure)

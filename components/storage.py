@@ -84,12 +84,19 @@ def near(path: str) -> str:
 
 @functools.cache
 def _copy(uri: str) -> str:
-    bucket, name = _split(uri)
     # The copy's path ends as the object's does, so that an error that names it says which one it is.
-    path = Path(_scratch().name, bucket, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = _inside(Path(_scratch().name), uri.removeprefix(_SCHEME), uri)
     path.write_bytes(read(uri))
     return str(path)
+
+
+def _inside(folder: Path, name: str, uri: str) -> Path:
+    """Where an object's file goes, its folder made; a bucket's owner chooses names, and `..` is a fine one there."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{uri}: its name leads out of the folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 @functools.cache
@@ -105,10 +112,7 @@ def fetch(objects: Iterable[Object], prefix: str, folder: Path) -> None:
     """
 
     def one(wanted: Object) -> None:
-        path = folder / wanted.uri.removeprefix(prefix).lstrip("/")
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise DataError(f"{wanted.uri}: its name leads out of the folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = _inside(folder, wanted.uri.removeprefix(prefix).lstrip("/"), wanted.uri)
         with _explained(wanted.uri):
             _blob(wanted.uri).download_to_filename(path, retry=_retry(), timeout=PATIENCE, checksum="crc32c")
         if path.stat().st_size != wanted.bytes or _file_crc32c(path) != wanted.crc32c:
@@ -152,6 +156,10 @@ def publish(folder: str | Path, uri: str) -> int:
     if manifest is not None:
         raise StorageError(f"{uri}: other finished records are there: name another prefix, or delete these")
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MANIFEST]
+    foreign = sorted(set(there) - {f"{uri}/{path.relative_to(folder).as_posix()}" for path in files})
+    if foreign:
+        # Whoever lists the prefix would take it for a part of these.
+        raise StorageError(f"{foreign[0]}: is there, and no part of these records: delete it, or name another prefix")
 
     def one(path: Path) -> int:
         target = f"{uri}/{path.relative_to(folder).as_posix()}"
@@ -240,9 +248,12 @@ def _explained(uri: str) -> Iterator[None]:
     import requests
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption
 
     try:
         yield
+    except DataCorruption as error:
+        raise IntegrityError(f"{uri}: came with another checksum than it is stored with: try again ({error})") from None
     except exceptions.NotFound:
         raise StorageError(f"{uri}: no such bucket or object") from None
     except (exceptions.Forbidden, exceptions.Unauthorized) as error:

@@ -57,9 +57,10 @@ def _check(options: argparse.Namespace) -> int:
     competition = load(options.file)
     found = check_files(competition, options.file)
     members = ", ".join(member.name for member in competition.members)
-    tests = "unread" if found.test_ids is None else len(found.test_ids)
+    labelled = "some" if found.train is None else found.train
+    tests = "some" if found.test_ids is None else len(found.test_ids)
     print(
-        f"{options.file}: good. {found.train} labelled and {tests} test images, "
+        f"{options.file}: good. {labelled} labelled and {tests} test images, "
         f"{len(competition.classes)} classes, {competition.folds.count} folds, members {members}"
     )
     return 0

@@ -53,7 +53,8 @@ def check_files(competition: Competition, file: str | Path) -> Found:
     if competition.leaderboard.answers:
         # Read here so that a run does not fail over it after hours; the pipeline does not get it.
         sample.read_answers(competition.leaderboard.answers, competition.classes, wanted.ids, competition.submission.sample)
-    _check_amounts(competition, file, found.train)
+    if found.train is not None:
+        _check_amounts(competition, file, found.train)
     return found
 
 

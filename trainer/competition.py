@@ -183,7 +183,7 @@ def load(path: str | Path) -> Competition:
 def _absolute(competition: Competition, folder: Path) -> Competition:
     """The competition with every path made whole: by its root, and that by the folder of the file."""
     data = competition.data
-    root = data.root if data.root.startswith("gs://") else os.path.abspath(folder / data.root)
+    root = data.root.rstrip("/") if data.root.startswith("gs://") else os.path.abspath(folder / data.root)
 
     def below(path: str) -> str:
         # Not os.path.join alone: a gs:// path is whole already, and the system does not know.

@@ -8,6 +8,7 @@ from typing import Literal
 
 from trainer.schema import Problem, number, optional_text, short
 
+_BUCKET = r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 # What each kind of source must have, and may have besides: any other key of these goes with another kind.
 _NEEDS: dict[str, tuple[set[str], set[str]]] = {
@@ -58,10 +59,12 @@ class External:
     use: `train`, they train always and never validate; `folds`, they are dealt into folds like the others.
     name: stands before their ids, as in "2019/ISIC_0000001".
     train, images: as in `[data]`. id, target, group: where they have other names than there.
+    groups: `own`, the same name of a group there and here is chance; `shared`, it is the same patient.
     """
 
     name: str
     use: Literal["train", "folds"] = "train"
+    groups: Literal["own", "shared"] = "own"
     train: str = optional_text()
     images: str = optional_text()
     id: str = optional_text()
@@ -92,7 +95,8 @@ class Data:
     cifar10: `train` (a pattern) and `test` are CIFAR-10's batches, python or binary.
 
     Images with the same text in the column `group` (a patient, a person) never stand in two folds; an empty cell is a group
-    of its own. Columns named in `numeric` and `categorical` go with the images into the tables and records.
+    of its own, and so is one that says NA, nan or null. Columns named in `numeric` and `categorical` go with the images into
+    the tables and records.
     """
 
     source: Literal["pixels", "files", "tfrecords", "cifar10"]
@@ -121,6 +125,11 @@ class Data:
             elif value and key not in needs | allows:
                 kinds = " or ".join(repr(kind) for kind, keys in _NEEDS.items() if key in keys[0] | keys[1])
                 yield Problem(key, f"= {short(value)}: goes with source = {kinds} only")
+        if self.root.startswith("gs:") and not re.fullmatch(_BUCKET + r"(/[^/]+)*/?", self.root):
+            yield Problem("root", f"= {self.root!r}: must be gs://bucket or gs://bucket/prefix")
+        if self.source == "cifar10":
+            for key in ("train", "test"):
+                yield from _unknown_placeholders(key, getattr(self, key), set(), needed=set())
         for key in ("images", "validation_images", "test_images"):
             value = getattr(self, key)
             if value and (value.startswith("/") or ".." in value.split("/")):
@@ -188,7 +197,7 @@ def _unknown_placeholders(key: str, pattern: str, allowed: set[str], *, needed: 
     if pattern and (set(found) - allowed or needed - set(found) or (needed and len(found) != len(set(found)))):
         wanted = ", ".join(f"{{{name}}}" for name in sorted(needed))
         may = ", ".join(f"{{{name}}}" for name in sorted(allowed - needed))
-        say = f"must have {wanted} in it, each once" if needed else f"may have {may} in it and no other"
+        say = f"must have {wanted} in it, each once" if needed else f"may have {may or 'nothing'} of this kind in it"
         yield Problem(key, f"= {pattern!r}: {say}" + (f"; {may} may be there too" if needed and may else ""))
 
 
@@ -217,7 +226,7 @@ class Records:
         """What no single key shows."""
         if not self.sizes or len(set(self.sizes)) != len(self.sizes):
             yield Problem("sizes", f"= {short(self.sizes)}: name at least one, each once")
-        if self.publish and not re.fullmatch(r"gs://[^/]+/.+[^/]", self.publish):
+        if self.publish and not re.fullmatch(_BUCKET + r"(/[^/]+)+", self.publish):
             yield Problem("publish", f"= {self.publish!r}: must be gs://bucket/prefix")
 
 

@@ -51,7 +51,7 @@ def load(root: str | Path, examples: pd.DataFrame, about: Mapping[str, Any], *, 
     places = examples.reset_index(drop=True)
     for shard, rows in places.groupby(f"shard_{size}", sort=True):
         place_of = dict(zip(rows[f"row_{size}"], rows.index, strict=True))
-        ids = rows["id"].to_dict()
+        ids, lengths = rows["id"].to_dict(), rows[f"bytes_{size}"].to_dict()
         for number, payload in enumerate(read_shard(Path(root) / str(shard))):
             place = place_of.pop(number, None)
             if place is None:
@@ -59,6 +59,8 @@ def load(root: str | Path, examples: pd.DataFrame, about: Mapping[str, Any], *, 
             features = decode_example(payload)
             check_id(features, about, ids[place], f"{shard}: record {number}")
             encoded[place] = features[about["image_feature"]]  # type: ignore[assignment]  # bytes, by the record schema
+            if len(encoded[place]) != lengths[place]:
+                raise IntegrityError(f"{shard}: record {number} is not the image that the examples table describes")
         if place_of:
             raise IntegrityError(f"{shard}: the examples table names record {min(place_of)}, which the shard lacks")
     return Images(encoded, places["target"].to_numpy(), classes, size, int(about["channels"]))

@@ -7,6 +7,7 @@ absent where there is no label).
 """
 
 import contextlib
+import os
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -23,8 +24,8 @@ from trainer.errors import IntegrityError
 _MASK_DELTA = 0xA282EAD8
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
-_COUNT = re.compile(r"-(\d+)\.tfrec(?:ord)?s?$")
-_SHARD = re.compile(r"([a-z]+)(\d+)-(\d+)\.tfrec")
+# Of names that count their records, as ours and those of melanoma (train00-2071.tfrec) and flowers-104 (00-512x512-798.tfrec).
+_COUNT = re.compile(r"(?:[a-z]+\d+|\d+-\d+x\d+)-(\d+)\.tfrec")
 
 
 class ShardName(NamedTuple):
@@ -36,14 +37,6 @@ class ShardName(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.split}{self.number:02d}-{self.records}.tfrec"
-
-    @classmethod
-    def parse(cls, name: str) -> "ShardName":
-        """Raises IntegrityError for a name of another form."""
-        match = _SHARD.fullmatch(name)
-        if match is None:
-            raise IntegrityError(f"{name}: not a shard's name: expected the form train00-2071.tfrec")
-        return cls(match[1], int(match[2]), int(match[3]))
 
 
 def masked_crc(data: bytes) -> int:
@@ -117,12 +110,14 @@ def read_shard(path: str | Path) -> Iterator[bytes]:
     path = Path(path)
     count = 0
     with open(path, "rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
         while head := stream.read(12):
             offset = stream.tell() - len(head)
             if len(head) < 12 or _CRC.unpack_from(head, 8)[0] != masked_crc(head[:8]):
                 raise IntegrityError(f"{path}: damaged record {count} at byte {offset} (its length fails the crc)")
             length = _LENGTH.unpack_from(head)[0]
-            payload, crc = stream.read(length), stream.read(4)
+            # A length that passes its crc may still be any: what is not there is not asked for.
+            payload, crc = (stream.read(length), stream.read(4)) if length <= size - offset - 16 else (b"", b"")
             if len(crc) < 4 or _CRC.unpack(crc)[0] != masked_crc(payload):
                 raise IntegrityError(f"{path}: damaged record {count} at byte {offset} (its payload fails the crc)")
             yield payload
@@ -133,7 +128,7 @@ def read_shard(path: str | Path) -> Iterator[bytes]:
 
 
 def check_id(features: Mapping[str, object], about: Mapping[str, Any], id_: str, where: str) -> None:
-    """Stop where a record is not that of the image `id_`, whose name in an external set stands after the set's.
+    """Stop where a record is not that of the image `id_`. A ready record of an external set lacks the set's name before it.
 
     Args:
         features: of the record. about: of the records' manifest. where: shard and record, for the error.
@@ -143,13 +138,13 @@ def check_id(features: Mapping[str, object], about: Mapping[str, Any], id_: str,
     """
     held = features.get(about["id_feature"])
     name = held.decode(errors="replace") if isinstance(held, bytes) else str(held)
-    if name != id_ and not id_.endswith(f"/{name}"):
+    if name != id_ and not (about["root"] and id_.partition("/")[2] == name):
         raise IntegrityError(f"{where} is {name!r}, the examples table says {id_!r}")
 
 
 def named_count(name: str) -> int | None:
-    """How many records a shard's name says it holds, as public data sets name theirs: the number before the ending."""
-    match = _COUNT.search(name)
+    """How many records a shard's name says it holds, where it is of a form that says so."""
+    match = _COUNT.fullmatch(name)
     return int(match[1]) if match else None
 
 

@@ -13,7 +13,9 @@ from trainer.errors import DataError
 _SHOWN = 20
 
 
-def audit(train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequence[str], test: pd.DataFrame) -> dict[str, Any]:
+def audit(
+    train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequence[str], test: pd.DataFrame, links: np.ndarray
+) -> dict[str, Any]:
     """Examine an assignment of folds.
 
     Args:
@@ -22,8 +24,9 @@ def audit(train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequenc
         fold: (n,) their folds, as in the folds table.
         count: how many folds there should be.
         classes: the class names in order.
-        test: the rows of the test split, likewise, looked at for images that are also in train: those leak no score between
-            folds, so they are counted and no error.
+        test: the rows of the test split, looked at for images that are also in train: those leak no score between folds, so
+            they are counted and no error.
+        links: (pairs, 2) sha256 of near-duplicates.
 
     Returns:
         left_out and always_train (how many images); images_a_fold; class_counts a fold; prevalence, of each class, overall and
@@ -47,8 +50,10 @@ def audit(train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequenc
     sizes = np.bincount(fold[validates], minlength=count)
     if (sizes == 0).any():
         empty = int(np.flatnonzero(sizes == 0)[0])
+        groups = len(np.unique(_groups(train)[validates]))
         raise DataError(
-            f"fold {empty} would have no image: {int(validates.sum())} images to deal are too few for folds.count = {count}"
+            f"fold {empty} would have no image: {int(validates.sum())} images in {groups} groups are too few for "
+            f"folds.count = {count}"
         )
     targets = train["target"].to_numpy()[validates]
     table = np.zeros((count, len(classes)), dtype=np.int64)
@@ -56,12 +61,15 @@ def audit(train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequenc
     overall = table.sum(axis=0) / len(targets)
     share = table / sizes[:, None]
     conflicts = _conflicts(train)
-    group = merged(*(train[column].to_numpy() for column in ("group", "sha256", "near")))[validates]
+    group = _groups(train)[validates]
     warnings = [
         f"class {classes[index]!r} is missing in {int((table[:, index] == 0).sum())} of {count} folds: it has "
         f"{int(table[:, index].sum())} images in {len(np.unique(group[targets == index]))} groups"
         for index in np.flatnonzero((table == 0).any(axis=0)).tolist()
     ]
+    largest = int(np.bincount(group).max())
+    if largest > len(group) / count:
+        warnings.append(f"one group has {largest} of {len(group)} images, more than a fold's share")
     if conflicts:
         warnings.append(
             f"{len(conflicts)} sets of duplicates bear different labels, the first of them {', '.join(conflicts[0])}"
@@ -84,9 +92,18 @@ def audit(train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequenc
         "groups_across_folds": 0,
         "label_conflicts": conflicts[:_SHOWN],
         "identical_in_test": int(test["sha256"].isin(set(train["sha256"])).sum()),
-        "near_in_test": int((test["near"] != "").to_numpy().dot(test["near"].isin(set(train["near"])).to_numpy())),
+        "near_in_test": int(test["sha256"].isin(_linked_to(set(train["sha256"]), links)).sum()),
         "warnings": warnings,
     }
+
+
+def _groups(train: pd.DataFrame) -> np.ndarray:
+    return merged(*(train[column].to_numpy() for column in ("group", "sha256", "near")))
+
+
+def _linked_to(digests: set[str], links: np.ndarray) -> set[str]:
+    """The images that are near-duplicates of any of `digests`."""
+    return {end for one, other in links.tolist() for end, far in ((one, other), (other, one)) if far in digests}
 
 
 def _conflicts(train: pd.DataFrame) -> list[list[str]]:

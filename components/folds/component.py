@@ -20,18 +20,15 @@ def folds(
 
     with step("folds"):
         from components.folds.deal import write_folds
-        from components.shards import local_shards
         from trainer.data import Folds
         from trainer.schema import parse
 
-        with local_shards(images.path) as root:
-            write_folds(
-                images.path,
-                parse(Folds, folds, "folds"),
-                root=root,
-                seed=seed,
-                classes=classes,
-                file_digest=file_digest,
-                out=table.path,
-                audit_out=audit.path,
-            )
+        write_folds(
+            images.path,
+            parse(Folds, folds, "folds"),
+            seed=seed,
+            classes=classes,
+            file_digest=file_digest,
+            out=table.path,
+            audit_out=audit.path,
+        )

@@ -1,7 +1,8 @@
 """The folds step: find what belongs together, deal it into folds or take the user's, audit the result."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,9 @@ from components import storage
 from components.folds.assign import assign
 from components.folds.audit import audit
 from components.folds.groups import merged
-from components.folds.near import near_duplicates
+from components.folds.near import linked, near_duplicates
 from components.folds.strata import strata
+from components.shards import local_shards
 from trainer import tables
 from trainer.csv_rows import read_rows, read_two_columns
 from trainer.data import Folds
@@ -24,7 +26,6 @@ def write_folds(
     records: str | Path,
     folds: Folds,
     *,
-    root: str | Path,
     seed: int,
     classes: Sequence[str],
     file_digest: str = "",
@@ -39,7 +40,6 @@ def write_folds(
     Args:
         records: a records folder, whole by its manifest.
         folds: how many folds, which ids are left out, what becomes of duplicates, or the user's own file.
-        root: the local folder that the shards lie below.
         seed: of the competition.
         classes: the class names in order.
         file_digest: what the launcher found the bytes of the files that `folds` names to be ("": nothing).
@@ -54,11 +54,19 @@ def write_folds(
     named = [storage.near(path) for path in (folds.file, folds.exclude_file) if path]
     check_digest(named, file_digest)
     looked = folds.duplicates != "identical"
-    near = near_duplicates(examples, root, about) if looked else np.full(len(examples), -1)
-    examples["near"] = np.where(near >= 0, near.astype(str), "")
+    links = _links(records, examples, about) if looked else np.empty((0, 2), dtype=str)
     train = examples[examples["split"] == "train"].reset_index(drop=True)
-    fold = given(folds.file, train["id"], count=folds.count) if folds.file else _dealt(train, folds, seed)
-    findings = audit(train, fold, count=folds.count, classes=classes, test=examples[examples["split"] == "test"])
+    rejected = set(tables.read_rejects(Path(records) / tables.REJECTS)["id"])
+    included = ~_excluded(folds, train["id"], rejected)
+    fold = given(folds.file, train, count=folds.count) if folds.file else np.full(len(train), tables.LEFT_OUT)
+    included &= (fold != tables.LEFT_OUT) | (folds.file == "")
+    # Images that are left out link no others.
+    train["near"] = ""
+    train.loc[included, "near"] = linked(train["sha256"][included].to_numpy(), links)
+    if not folds.file:
+        fold = _dealt(train, included, folds, seed)
+    test = examples[examples["split"] == "test"]
+    findings = audit(train, fold, count=folds.count, classes=classes, test=test, links=links)
     findings |= {"near_duplicates_looked_for": looked, "duplicates": folds.duplicates}
     tables.write_csv(out, pd.DataFrame({"id": train["id"], "fold": fold}))
     write_json(audit_out, findings)
@@ -75,16 +83,27 @@ def write_folds(
     )
 
 
-def _dealt(train: pd.DataFrame, folds: Folds, seed: int) -> np.ndarray:
-    """(n,) the fold of each row of `train`."""
+def _links(records: str | Path, examples: pd.DataFrame, about: Mapping[str, Any]) -> np.ndarray:
+    with local_shards(records) as root:
+        return near_duplicates(examples, root, about)
+
+
+def _dealt(train: pd.DataFrame, included: np.ndarray, folds: Folds, seed: int) -> np.ndarray:
+    """(n,) the fold of each row of `train`, of which `included` says who has one."""
     fold = np.full(len(train), tables.LEFT_OUT)
-    included = ~_excluded(folds, train["id"])
     if folds.duplicates == "drop":
-        included &= ~copies(train, included)
+        included = included & ~copies(train, included)
     always = (train["external"] == "train").to_numpy()
     group = merged(*(train[column].to_numpy() for column in ("group", "sha256", "near")))
     dealt = included & ~always
-    fold[included & always & ~np.isin(group, group[dealt])] = tables.ALWAYS_TRAINS
+    if not dealt.any():
+        raise DataError("no image is left to deal into folds: all are excluded")
+    clashing = included & always & np.isin(group, group[dealt])
+    fold[included & always & ~clashing] = tables.ALWAYS_TRAINS
+    if clashing.any():
+        tell(
+            "note", "folds", f"{int(clashing.sum())} external images are left out: they, or their groups, are among those dealt"
+        )
     rows = train[dealt]
     # Numbers of groups of which some rows are left out need not be in a row.
     numbers = np.unique(group[dealt], return_inverse=True)[1]
@@ -105,22 +124,29 @@ def copies(train: pd.DataFrame, included: np.ndarray) -> np.ndarray:
     return copy
 
 
-def given(path: str, ids: pd.Series, *, count: int) -> np.ndarray:
-    """The folds of a user's file, for each of `ids`, joined by id.
+def given(path: str, train: pd.DataFrame, *, count: int) -> np.ndarray:
+    """The folds of a user's file, for each row of `train`, joined by id.
 
     Raises:
-        DataError: it has other columns, an id twice, unknown or missing, or a fold that is none; the text has the row.
+        DataError: it has other columns, an id twice, unknown or missing, or a fold that is none, or that lets an external image
+            validate that trains always; the text has the row.
     """
+    ids = train["id"]
     header, rows = read_two_columns(storage.near(path))
     if header != ("id", "fold"):
         raise DataError(f"{path}: its columns are {', '.join(map(repr, header))}, where 'id' and 'fold' are meant")
     allowed = {str(number): number for number in range(tables.ALWAYS_TRAINS, count)}
     known = set(ids)
+    always = set(ids[train["external"] == "train"])
     for number, (id_, fold) in enumerate(rows, start=1):
         if id_ not in known:
             raise DataError(f"{path}: row {number}, column 'id': {id_!r} is no labelled image")
         if fold not in allowed:
             raise DataError(f"{path}: row {number}, column 'fold': {fold!r} is no whole number from -2 to {count - 1}")
+        if id_ in always and allowed[fold] >= 0:
+            raise DataError(
+                f"{path}: row {number}, column 'fold': {fold}, though {id_!r} is of an external set that never validates"
+            )
     fold_of = dict(rows)
     lacking = [id_ for id_ in ids if id_ not in fold_of]
     if lacking:
@@ -128,14 +154,14 @@ def given(path: str, ids: pd.Series, *, count: int) -> np.ndarray:
     return np.array([allowed[fold_of[id_]] for id_ in ids])
 
 
-def _excluded(folds: Folds, ids: pd.Series) -> np.ndarray:
-    """(n,) whether each id is among those to leave out."""
+def _excluded(folds: Folds, ids: pd.Series, rejected: set[str]) -> np.ndarray:
+    """(n,) whether each id is among those to leave out; some of these may be `rejected` already."""
     named = {"folds.exclude": list(folds.exclude)}
     if folds.exclude_file:
         lines = [row[0] for row in read_rows(storage.near(folds.exclude_file))]
         # A file of nothing but ids has no header.
         named[folds.exclude_file] = lines[1:] if lines[:1] == ["id"] else lines
-    known = set(ids)
+    known = set(ids) | rejected
     for where, wanted in named.items():
         unknown = sorted(set(wanted) - known)
         if unknown:

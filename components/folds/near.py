@@ -19,12 +19,16 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from components.ordered import in_order
+from trainer.errors import DataError
 from trainer.records import check_id, decode_example, read_shard
 
 DISTANCE = 5
 _BANDS = ((0, 22), (22, 21), (43, 21))
-# Pairs that are looked at at once.
+# Pairs of hashes, and of thumbnails, that are looked at at once.
 _CHUNK = 1 << 22
+_PAIRS = 1 << 11
+# More candidates than these, and all images look alike.
+_MOST = 20_000_000
 # Thumbnails are compared, for what is finer does not survive being saved again. Chosen on photographs, emoji and digits: of
 # pairs of different digits, which look much alike, one of 12 million passes.
 SIDE = 32
@@ -47,30 +51,72 @@ def near_duplicates(examples: pd.DataFrame, root: str | Path, about: Mapping[str
         about: of the records' manifest.
 
     Returns:
-        (n,) int64: a number for each set of near-duplicates, which are linked over any number of steps; -1 for an image that
-            has none. Byte-identical images are one image here.
+        (pairs, 2) sha256 digests, each pair once. Byte-identical images are one image here.
+
+    Raises:
+        DataError: most images look alike to the hash, and comparing their pixels would take too long.
     """
     first = np.unique(examples["sha256"].to_numpy(dtype=str), return_index=True)[1]
     alone = examples.iloc[np.sort(first)].reset_index(drop=True)
     hashes, code = np.unique(alone["phash"].to_numpy(dtype=np.uint64), return_inverse=True)
-    left, right = similar(hashes)
-    rows_of = np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1])
-    crowded = np.flatnonzero(np.bincount(code) > 1)
-    wanted = sorted({int(row) for unique in [*left, *right, *crowded] for row in rows_of[unique]})
+    pairs = _candidates(hashes, code)
+    wanted = np.unique(pairs)
     thumbnails = _thumbnails(alone.iloc[wanted], root, about)
-    links: list[tuple[int, int]] = []
-    for unique in crowded:
-        links += _within(rows_of[unique].tolist(), thumbnails)
-    for one, other in zip(left.tolist(), right.tolist(), strict=True):
-        links += _between(rows_of[one].tolist(), rows_of[other].tolist(), thumbnails)
-    near = np.full(len(alone), -1)
-    if links:
-        ends = np.array(links).T
-        graph = sparse.coo_matrix((np.ones(len(links), dtype=bool), (ends[0], ends[1])), shape=(len(alone), len(alone)))
-        component = csgraph.connected_components(graph, directed=False)[1]
-        several = np.bincount(component)[component] > 1
-        near[several] = np.unique(component[several], return_inverse=True)[1]
-    return examples["sha256"].map(dict(zip(alone["sha256"], near.tolist(), strict=True))).to_numpy(dtype=np.int64)
+    places = np.searchsorted(wanted, pairs)
+    passed = [
+        alike(thumbnails[chunk[:, 0]], thumbnails[chunk[:, 1]])
+        for chunk in (places[start : start + _PAIRS] for start in range(0, len(places), _PAIRS))
+    ]
+    near = pairs[np.concatenate([np.empty(0, dtype=bool), *passed])]
+    return alone["sha256"].to_numpy(dtype=str)[near]
+
+
+def _candidates(hashes: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """(pairs, 2) int64 places of images whose hashes are equal or similar.
+
+    Args:
+        hashes: the distinct hashes. code: of each image, the place of its hash.
+    """
+    rows = np.argsort(code, kind="stable")
+    counts = np.bincount(code)
+    starts = np.cumsum(counts) - counts
+    left, right = similar(hashes)
+    left, right = (np.concatenate([side, np.flatnonzero(counts > 1)]) for side in (left, right))
+    sizes = counts[left] * counts[right]
+    total = int(np.where(left == right, sizes - counts[left], 2 * sizes).sum()) // 2
+    if total > _MOST:
+        raise DataError(
+            f"{total:,} pairs of images have like perceptual hashes, which are too many to compare: where all images look "
+            "alike, set folds.duplicates = 'identical'"
+        )
+    which = np.repeat(np.arange(len(left)), sizes)
+    within = np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    one = rows[starts[left[which]] + within // counts[right[which]]]
+    other = rows[starts[right[which]] + within % counts[right[which]]]
+    # Of images that share a hash every pair comes twice, and each with itself.
+    keep = (left[which] != right[which]) | (one < other)
+    return np.stack([one[keep], other[keep]], axis=1)
+
+
+def linked(digests: np.ndarray, links: np.ndarray) -> np.ndarray:
+    """Which of some images belong together by links among them, over any number of steps.
+
+    Args:
+        digests: (n,) sha256.
+        links: (pairs, 2) sha256; those to other images are left aside.
+
+    Returns:
+        (n,) texts: the same for images that belong together, "" for one that has no link.
+    """
+    known, code = np.unique(digests.astype(str), return_inverse=True)
+    ends = np.searchsorted(known, links)
+    ends = np.minimum(ends, max(0, len(known) - 1))
+    inside = (known[ends] == links).all(axis=1) if len(known) and len(links) else np.zeros(len(links), dtype=bool)
+    one, other = ends[inside].reshape(-1, 2).T
+    graph = sparse.coo_matrix((np.ones(len(one), dtype=bool), (one, other)), shape=(len(known), len(known)))
+    component = csgraph.connected_components(graph, directed=False)[1]
+    several = np.bincount(component)[component] > 1 if len(known) else np.zeros(0, dtype=bool)
+    return np.where(several, component.astype(str), "")[code]
 
 
 def similar(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,67 +158,58 @@ def _agreeing(hashes: np.ndarray, band: np.ndarray, bits: int) -> Iterator[tuple
             yield one[near], other[near]
 
 
-def _thumbnails(examples: pd.DataFrame, root: str | Path, about: Mapping[str, Any]) -> dict[int, np.ndarray]:
-    """Thumbnails of the rows of `examples`, by their index."""
+def _thumbnails(examples: pd.DataFrame, root: str | Path, about: Mapping[str, Any]) -> np.ndarray:
+    """(n, 32, 32, 3) uint8 thumbnails of the rows of `examples`."""
     size = min(about["sizes"])
-    places = {
-        (str(shard), int(place)): (int(row), str(id_))
-        for row, id_, shard, place in zip(
-            examples.index, examples["id"], examples[f"shard_{size}"], examples[f"row_{size}"], strict=True
-        )
-    }
+    shards, rows = examples[f"shard_{size}"].tolist(), examples[f"row_{size}"].tolist()
+    named = enumerate(zip(shards, rows, examples["id"], strict=True))
+    places = {(shard, row): (place, id_) for place, (shard, row, id_) in named}
 
     def payloads() -> Iterator[tuple[int, bytes]]:
-        for shard in sorted({shard for shard, _ in places}):
+        for shard in sorted(set(shards)):
             for number, payload in enumerate(read_shard(Path(root) / shard)):
                 if (shard, number) in places:
-                    row, id_ = places[shard, number]
+                    place, id_ = places[shard, number]
                     features = decode_example(payload)
                     check_id(features, about, id_, f"{shard}: record {number}")
-                    yield row, features[about["image_feature"]]  # type: ignore[misc]  # bytes, by the record schema
+                    yield place, features[about["image_feature"]]  # type: ignore[misc]  # bytes, by the record schema
 
-    return dict(in_order(lambda given: (given[0], thumbnail(given[1])), payloads()))
+    found = np.empty((len(examples), SIDE, SIDE, 3), dtype=np.uint8)
+    for place, image in in_order(lambda given: (given[0], thumbnail(given[1])), payloads()):
+        found[place] = image
+    return found
 
 
 def thumbnail(jpeg: bytes) -> np.ndarray:
-    """(32, 32, 3) float32 RGB, 0 to 255."""
+    """(32, 32, 3) uint8 RGB."""
     pixels = simplejpeg.decode_jpeg(jpeg, colorspace="RGB", fastdct=False, fastupsample=False)
     how = cv2.INTER_AREA if min(pixels.shape[:2]) >= SIDE else cv2.INTER_LINEAR
-    return cv2.resize(pixels, (SIDE, SIDE), interpolation=how).astype(np.float32)
+    return cv2.resize(pixels, (SIDE, SIDE), interpolation=how)
 
 
-def alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two thumbnails show the same picture, at whatever brightness and contrast; flat ones, whether their colour is the
-    same.
+def alike(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Whether pairs of thumbnails show the same picture, at whatever brightness and contrast; flat ones, whether their colour
+    is the same. Where one of the two is grey, both are compared as grey.
 
-    Where one of the two is grey, both are compared as grey.
+    Args:
+        ones, others: (n, 32, 32, 3) uint8.
+
+    Returns:
+        (n,) bool.
     """
-    deviations = float(one.std()), float(other.std())
-    if min(deviations) < _FLAT:
-        near = np.abs(one.mean(axis=(0, 1)) - other.mean(axis=(0, 1))).max()
-        return max(deviations) < _FLAT and bool(near <= _FLAT)
-    if min(float(np.ptp(image, axis=2).mean()) for image in (one, other)) < _GREY:
-        one, other = ((image @ _LUMA)[:, :, None] for image in (one, other))
-    one, other = ((image - image.mean()) / image.std() for image in (one, other))
-    if float((one * other).mean()) < CORRELATION:
-        return False
+    one, other = (images.astype(np.float32) for images in (ones, others))
+    deviations = [images.reshape(len(images), -1).std(axis=1) for images in (one, other)]
+    flat = [deviation < _FLAT for deviation in deviations]
+    means = [images.mean(axis=(1, 2)) for images in (one, other)]
+    same_colour = np.abs(means[0] - means[1]).max(axis=1) <= _FLAT
+    grey = np.minimum(*(np.ptp(images, axis=3).mean(axis=(1, 2)) for images in (one, other))) < _GREY
+    for images in (one, other):
+        images[grey] = (images[grey] @ _LUMA)[..., None]
+        flattened = images.reshape(len(images), -1)
+        flattened -= flattened.mean(axis=1, keepdims=True)
+        flattened /= np.maximum(flattened.std(axis=1, keepdims=True), 1e-6)
+    correlation = np.einsum("nhwc,nhwc->n", one, other) / (SIDE * SIDE * 3)
     side = SIDE // _TILES
-    tiles = np.abs(one - other).mean(axis=2).reshape(_TILES, side, _TILES, side).mean(axis=(1, 3))
-    return float(tiles.max()) <= TILE
-
-
-def _within(rows: list[int], thumbnails: Mapping[int, np.ndarray]) -> list[tuple[int, int]]:
-    """Links among images of one hash: each to the first earlier one that it is like, among those that are unlike each other."""
-    unlike: list[int] = []
-    links = []
-    for row in rows:
-        like = next((first for first in unlike if alike(thumbnails[first], thumbnails[row])), None)
-        if like is None:
-            unlike.append(row)
-        else:
-            links.append((like, row))
-    return links
-
-
-def _between(rows: list[int], others: list[int], thumbnails: Mapping[int, np.ndarray]) -> list[tuple[int, int]]:
-    return [(row, other) for row in rows for other in others if alike(thumbnails[row], thumbnails[other])]
+    differences = np.abs(one - other).mean(axis=3).reshape(-1, _TILES, side, _TILES, side).mean(axis=(2, 4))
+    same_picture = (correlation >= CORRELATION) & (differences.max(axis=(1, 2)) <= TILE)
+    return np.where(flat[0] | flat[1], flat[0] & flat[1] & same_colour, same_picture)

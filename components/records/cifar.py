@@ -39,6 +39,19 @@ _HARMLESS = {
 }
 
 
+# What a file that is no batch makes the unpickler raise; the last, if it asks for more memory than there is.
+_DAMAGE = (
+    pickle.UnpicklingError,
+    EOFError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    IndexError,
+    MemoryError,
+)
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -97,7 +110,7 @@ def _batch(path: str) -> tuple[np.ndarray, np.ndarray]:
         with open(near, "rb") as stream:
             batch = _Unpickler(stream, encoding="bytes").load()
         pixels, labels = np.asarray(batch[b"data"]), np.asarray(batch[b"labels"])
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{path}: no python batch of CIFAR-10: {error!r}") from None
     if pixels.dtype != np.uint8 or pixels.shape != (len(labels), _PIXELS) or labels.dtype.kind != "i" or len(labels) == 0:
         raise DataError(f"{path}: `data` is {pixels.dtype} {pixels.shape} and `labels` {labels.shape}: no batch of CIFAR-10")

@@ -67,7 +67,7 @@ class Columns:
         if self.parts:
             texts = [file if part.column == "{file}" else cell[f"target_parts {part.column}"] for part in self.parts]
             label = composed(self.parts, texts, where)
-        return Row(id_, label, cell.get("group", ""), numeric, categorical, where)
+        return Row(id_, label, category_of(cell.get("group", "")), numeric, categorical, where)
 
 
 def composed(parts: Sequence[TargetPart], texts: Sequence[str], where: str) -> int:
@@ -101,7 +101,8 @@ def number_of(text: str, where: str, column: str) -> float:
     if text.strip().lower() in _MISSING:
         return math.nan
     try:
-        value = float(text)
+        # Python would also read 1_000.
+        value = float(text) if "_" not in text else math.inf
     except ValueError:
         value = math.inf
     if math.isinf(value):

@@ -57,8 +57,8 @@ def convert(
 ) -> None:
     """Convert, or scan, one part of `data` into the folder `out`.
 
-    At most 4 images a core are under way, and no more than `records.max_pixels` pixels are decoded at once, at 11 bytes each at
-    the worst; a shard is written as it comes.
+    At most 4 images a core are under way (64 where they come from a bucket), and no more than `records.max_pixels` pixels are
+    decoded at once, at 11 bytes each at the worst; a shard is written as it comes.
 
     Args:
         data: where the images are.
@@ -272,7 +272,8 @@ def _of_row(row: Row, subset: Subset, target: int) -> dict[str, Any]:
     """What the examples table says of an image by its row."""
     numeric = {tables.tabular(name): value for name, value in zip(subset.data.numeric, row.numeric, strict=True)}
     categorical = {tables.tabular(name): value for name, value in zip(subset.data.categorical, row.categorical, strict=True)}
-    about = {"id": row.id, "split": subset.split, "external": subset.external, "target": target, "group": row.group}
+    group = subset.group_prefix + row.group if row.group else ""
+    about = {"id": row.id, "split": subset.split, "external": subset.external, "target": target, "group": group}
     return {**about, **numeric, **categorical}
 
 

@@ -10,9 +10,9 @@ from components import storage
 from components.records.columns import Columns
 from components.records.decode import BadImage
 from components.records.pattern import Found, located
-from components.records.row import Item, Reader, Row, Subset
+from components.records.row import Item, Reader, Row, Subset, subsets
 from trainer.csv_rows import read_rows
-from trainer.data import Records
+from trainer.data import Data, Records
 from trainer.errors import DataError
 
 
@@ -35,21 +35,16 @@ def reader(subset: Subset, records: Records) -> Reader:
     return Reader(len(items), lambda first, count: iter(items[first : first + count]))
 
 
-def unused(subset: Subset) -> list[str]:
-    """The files that fit the pattern and that no row of the table names."""
-    data, labelled = subset.data, subset.split == "train"
-    path, pattern = (data.train, data.images) if labelled else (data.test, data.test_images)
-    if not path:
-        return []
-    ids = {unicodedata.normalize("NFC", cells[0]) for cells in _ids(path, data.id)}
-    return [entry.path for entry in located(data.root, pattern) if unicodedata.normalize("NFC", entry.texts["id"]) not in ids]
-
-
-def _ids(path: str, column: str) -> Iterator[tuple[str]]:
-    rows = read_rows(storage.near(path))
-    place = next(rows).index(column)
-    for cells in rows:
-        yield (cells[place],)
+def unused(data: Data, records: Records) -> list[str]:
+    """The files that fit a pattern and that no row of any table names."""
+    fitting: set[str] = set()
+    used: set[str] = set()
+    for subset in subsets(data):
+        opened = reader(subset, records)
+        used.update(item.file for item in opened.items(0, opened.rows))
+        pattern = subset.data.images if subset.split == "train" else subset.data.test_images
+        fitting.update(entry.path for entry in located(data.root, pattern))
+    return sorted(fitting - used)
 
 
 def table(path: str, subset: Subset) -> Iterator[tuple[int, list[str], Columns]]:
@@ -73,13 +68,12 @@ def table(path: str, subset: Subset) -> Iterator[tuple[int, list[str], Columns]]
 
 
 def _by_folder(found: Sequence[Found], subset: Subset) -> Iterator[Item]:
-    """Items in the order of their paths: the id is what the placeholders but `{group}` stand for."""
+    """Items in the order of their paths: the id is what the placeholders stand for."""
     for entry in found:
-        texts = dict(entry.texts)
-        group, label = texts.pop("group", ""), texts.get("class", "")
+        group, label = entry.texts.get("group", ""), entry.texts.get("class", "")
         if not entry.path.isprintable():
             raise DataError(f"{entry.path!r}: a name with a character that cannot be printed")
-        yield _item(entry, Row(subset.prefix + "/".join(texts.values()), label, group, where=entry.path))
+        yield _item(entry, Row(subset.prefix + "/".join(entry.texts.values()), label, group, where=entry.path))
 
 
 def _by_table(found: Sequence[Found], subset: Subset, path: str, pattern: str, *, may_be_missing: bool) -> Iterator[Item]:

@@ -11,7 +11,6 @@ import pandas as pd
 from components import storage
 from components.records import files
 from components.records.convert import CHANNELS
-from components.records.row import subsets
 from trainer import tables
 from trainer.data import Data, Records
 from trainer.errors import DataError, IntegrityError
@@ -19,6 +18,8 @@ from trainer.manifest import MANIFEST, read_manifest, write_manifest
 from trainer.progress import tell
 
 _PLACES = ("shard", "row", "bytes", "sum_c", "sumsq_c")
+# What the records of two sizes must agree in.
+_LABELS = ("target", "group")
 _UNUSED_SHOWN = 20
 
 
@@ -62,8 +63,10 @@ def join(parts: Sequence[str | Path], data: Data, records: Records, *, classes: 
     for stale in (out / MANIFEST, *out.glob("*/*.tfrec")):
         stale.unlink(missing_ok=True)
     folders = [Path(one["folder"]) for one in about]
-    examples = _one_table([tables.read_examples(folder) for folder in folders], data, records)
     rejects = pd.concat([tables.read_rejects(folder / tables.REJECTS) for folder in folders], ignore_index=True)
+    # Of ready shards, an image may be damaged in one size and in another not.
+    rejects = rejects.drop_duplicates("id", ignore_index=True)
+    examples = _one_table([tables.read_examples(folder) for folder in folders], set(rejects["id"]), data, records)
     _check(examples, rejects, data, records, classes)
     for folder in folders:
         for shard in sorted(folder.glob("*/*.tfrec")):
@@ -71,7 +74,7 @@ def join(parts: Sequence[str | Path], data: Data, records: Records, *, classes: 
     tables.write_parquet(out / tables.EXAMPLES, examples)
     tables.write_csv(out / tables.REJECTS, rejects)
     images = Counter(examples["split"])
-    unused = [] if data.source != "files" else [path for subset in subsets(data) for path in files.unused(subset)]
+    unused = files.unused(data, records) if data.source == "files" else []
     ready = data.source == "tfrecords"
     shards: Counter[str] = Counter()
     if not ready:
@@ -106,7 +109,7 @@ def _part(about: dict[str, object]) -> int:
     return int(about["part"])  # type: ignore[call-overload]  # as `convert` wrote it
 
 
-def _one_table(parts: Sequence[pd.DataFrame], data: Data, records: Records) -> pd.DataFrame:
+def _one_table(parts: Sequence[pd.DataFrame], rejected: set[str], data: Data, records: Records) -> pd.DataFrame:
     """The examples of all parts; of ready shards, those of each size side by side."""
     table = pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else pd.DataFrame()
     if not len(table):
@@ -114,6 +117,8 @@ def _one_table(parts: Sequence[pd.DataFrame], data: Data, records: Records) -> p
     if data.source != "tfrecords":
         _no_id_twice(table, data)
         return table
+    table = table[(table["split"] != "train") | ~table["id"].isin(rejected)]
+    _named_features_are_there(table[table["split"] == "train"], data)
     whole = None
     for size in records.sizes:
         own = [f"{name}_{size}" for name in _PLACES]
@@ -130,9 +135,26 @@ def _one_table(parts: Sequence[pd.DataFrame], data: Data, records: Records) -> p
             missing = size if lone["_merge"].iloc[0] == "left_only" else records.sizes[0]
             id_ = lone["id"].iloc[0]
             raise DataError(f"{data.root}: id {id_!r} has no record of size {missing} ({len(lone)} ids lack one of the sizes)")
+        both = whole[[*keys, *_LABELS]].merge(here[[*keys, *_LABELS]], on=keys, suffixes=("", "_other"))
+        for column in _LABELS:
+            other = both[both[column] != both[f"{column}_other"]]
+            if len(other):
+                raise DataError(
+                    f"{data.root}: id {other['id'].iloc[0]!r} has another {column} in size {size} ({len(other)} such ids)"
+                )
         whole = whole.merge(here[keys + own], on=keys, how="left")
     assert whole is not None
     return whole.astype({f"row_{size}": int for size in records.sizes} | {f"bytes_{size}": int for size in records.sizes})
+
+
+def _named_features_are_there(train: pd.DataFrame, data: Data) -> None:
+    """A feature that no record has is a name that is written wrongly, and not a missing value."""
+    named = [("group", data.group, "group")] if data.group else []
+    named += [("numeric", name, tables.tabular(name)) for name in data.numeric]
+    named += [("categorical", name, tables.tabular(name)) for name in data.categorical]
+    for key, name, column in named:
+        if (train[column].isna() | (train[column] == "")).all():
+            raise DataError(f"{data.root}: no training record has the feature {name!r} (data.{key})")
 
 
 def _no_id_twice(table: pd.DataFrame, data: Data) -> None:

@@ -7,6 +7,7 @@ A pattern is a path below the data root. `{id}`, `{file}`, `{class}` and `{group
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +30,7 @@ def located(root: str, pattern: str) -> list[Found]:
     """Every file below `root` that fits `pattern`, sorted by path.
 
     Raises:
-        DataError: the folder is missing, or a link leads out of it.
+        DataError: the folder is missing or cannot be read, a link leads out of it, or what fits is no file.
     """
     form = expression(pattern)
     # What stands before the first wildcard is one folder; only that is walked.
@@ -48,17 +49,31 @@ def _local(root: str, fixed: str, pattern: str, form: re.Pattern[str]) -> Iterat
     if not top.is_dir():
         raise DataError(f"{top}: no such folder (from the pattern {pattern!r})")
     inside = os.path.realpath(top) + os.sep
-    for folder, _, names in os.walk(top):
+
+    def stop(error: OSError) -> None:
+        raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from None
+
+    for folder, folders, names in os.walk(top, onerror=stop):
+        for name in folders:
+            if Path(folder, name).is_symlink():
+                raise DataError(
+                    f"{folder}/{name}: a linked folder, which is not followed: put the files there, or move data.root"
+                )
         below = os.path.relpath(folder, root)
         for name in names:
             path = name if below == "." else f"{below}/{name}"
             if form.fullmatch(path) is None:
                 continue
             whole = Path(folder, name)
-            # The folder itself may be a link, as to a larger disk; below it os.walk follows none.
+            # The folder itself may be a link, as to a larger disk.
             if whole.is_symlink() and not os.path.realpath(whole).startswith(inside):
                 raise DataError(f"{whole}: a link that leads out of {top}")
-            status = whole.stat()
+            try:
+                status = whole.stat()
+            except OSError as error:
+                raise DataError(f"{whole}: cannot be read: {error.strerror}") from None
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError(f"{whole}: no regular file")
             yield path, status.st_size, str(status.st_mtime_ns)
 
 

@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 
 import numpy as np
 
@@ -58,7 +59,17 @@ def reader(subset: Subset) -> Reader:
     path = subset.data.train if subset.split == "train" else subset.data.test
     columns = Columns(subset.data, _header(path), path, subset.split)
     side(path)
-    return Reader(count(path), lambda first, rows: _items(path, subset, columns.names, first, rows))
+    place, stream = 0, _items(path, subset, columns.names, 0)
+
+    def items(first: int, rows: int) -> Iterator[Item]:
+        # Blocks mostly follow each other, and parsing goes on where it was.
+        nonlocal place, stream
+        if first != place:
+            stream = _items(path, subset, columns.names, first)
+        place = first + rows
+        return islice(stream, rows)
+
+    return Reader(count(path), items)
 
 
 def count(path: str) -> int:
@@ -77,7 +88,8 @@ def count(path: str) -> int:
     return max(0, rows - 1)
 
 
-def _items(path: str, subset: Subset, names: list[str], first: int, rows: int) -> Iterator[Item]:
+def _items(path: str, subset: Subset, names: list[str], first: int) -> Iterator[Item]:
+    """The rows after the first `first`."""
     import pandas as pd
 
     length = side(path)
@@ -92,13 +104,11 @@ def _items(path: str, subset: Subset, names: list[str], first: int, rows: int) -
                 for number, (cells, values) in enumerate(
                     zip(chunk[names].to_numpy().tolist(), pixels, strict=True), start=row + 1
                 ):
-                    if first < number <= first + rows:
+                    if first < number:
                         made = columns.row(number, cells, id_=str(number))
                         square = values.reshape(length, length, 1)
                         yield Item(made._replace(id=subset.prefix + made.id), "", partial(_same, square))
             row += len(chunk)
-            if row >= first + rows:
-                return
     except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError, *DAMAGED_GZIP) as error:
         raise DataError(f"{path}: {_malformed(path) or f'not a readable CSV: {error}'}") from None
     if row == 0:

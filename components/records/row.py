@@ -45,12 +45,14 @@ class Subset(NamedTuple):
     """The images of one split, or of one external set.
 
     external: "" for the competition's own, else what the external set is for (`train`, `folds`). prefix: before every id.
+    group_prefix: before every group that is named.
     """
 
     data: Data
     split: str
-    external: str
-    prefix: str
+    external: str = ""
+    prefix: str = ""
+    group_prefix: str = ""
 
 
 class Reader(NamedTuple):
@@ -62,5 +64,9 @@ class Reader(NamedTuple):
 
 def subsets(data: Data) -> list[Subset]:
     """The training images, the external sets, the test images."""
-    externals = [Subset(data.of(external), "train", external.use, f"{external.name}/") for external in data.external]
-    return [Subset(data, "train", "", ""), *externals, Subset(data, "test", "", "")]
+    externals = []
+    for external in data.external:
+        name = f"{external.name}/"
+        group = name if external.groups == "own" else ""
+        externals.append(Subset(data.of(external), "train", external.use, name, group))
+    return [Subset(data, "train"), *externals, Subset(data, "test")]

@@ -16,7 +16,7 @@ from trainer.manifest import files_digest
 class Found(NamedTuple):
     """How many labelled images there are, and the ids of the others; None where only a download would tell."""
 
-    train: int
+    train: int | None
     test_ids: list[str] | None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import google.protobuf.message
+import simplejpeg
 
 from components import storage
 from components.ordered import WORKERS, in_order
@@ -85,8 +86,9 @@ def units(data: Data, records: Records) -> list[Shard]:
     return listed
 
 
-def look(data: Data, records: Records) -> tuple[int, list[str] | None]:
-    """How many labelled images there are, and the ids of the test images, from the shards of the smallest size.
+def look(data: Data, records: Records) -> tuple[int | None, list[str] | None]:
+    """How many labelled images there are, and the ids of the test images, from the shards of the smallest size; None where only
+    a download would tell.
 
     Raises:
         DataError: as `units`. IntegrityError: a shard is damaged.
@@ -95,7 +97,8 @@ def look(data: Data, records: Records) -> tuple[int, list[str] | None]:
     mine = [shard for shard in units(data, records) if shard.size == size]
     labelled = [shard for shard in mine if shard.subset.split == "train"]
     if storage.is_remote(data.root):
-        return sum(shard.records or 0 for shard in labelled), None
+        named = [shard.records for shard in labelled]
+        return (None if None in named else sum(filter(None, named))), None
     counts = [shard.records if shard.records is not None else _count(Path(data.root, shard.path)) for shard in labelled]
     ids = [
         _text(decode_example(payload), data.id, f"{shard.path}: record {place}")
@@ -148,12 +151,13 @@ def _size(features: _Features, size: int) -> tuple[int, int]:
 
 def _image(jpeg: bytes, size: int, row: Row, path: str) -> Described | Rejected:
     try:
-        pixels = decoded(jpeg, 3)
+        # By the header, before the pixels take memory.
+        height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
+        if (width, height) != (size, size):
+            return Rejected(row.id, path, f"{width} × {height} pixels, not {size} × {size}", len(jpeg))
+        return described(decoded(jpeg, 3), jpeg)
     except ValueError as error:
         return Rejected(row.id, path, f"a damaged JPEG: {error}", len(jpeg))
-    if pixels.shape[:2] != (size, size):
-        return Rejected(row.id, path, f"{pixels.shape[1]} × {pixels.shape[0]} pixels, not {size} × {size}", len(jpeg))
-    return described(pixels, jpeg)
 
 
 def _row(subset: Subset, features: _Features, where: str) -> Row:
@@ -161,10 +165,14 @@ def _row(subset: Subset, features: _Features, where: str) -> Row:
     label: str | int = ""
     if subset.split == "train":
         target = features.get(data.target)
-        if target is None or isinstance(target, float):
+        if target is None or isinstance(target, float) or target == b"":
             raise DataError(f"{where}: no feature {data.target!r} (data.target); it has {', '.join(sorted(features))}")
         label = target.decode(errors="replace") if isinstance(target, bytes) else target
-    group = _text(features, data.group, where) if data.group and subset.split == "train" and data.group in features else ""
+    group = ""
+    if subset.split == "train" and data.group in features:
+        # Numbered patients are numbered from 0; less is how some say that they do not know.
+        value = features[data.group]
+        group = "" if isinstance(value, int) and value < 0 else category_of(_text(features, data.group, where))
     numeric = tuple(_number(features, name, where) for name in data.numeric)
     categorical = tuple(category_of(_text(features, name, where) if name in features else "") for name in data.categorical)
     return Row(subset.prefix + _text(features, data.id, where), label, group, numeric, categorical, where)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from components.pages import PALETTE, canvas, render, svg
-from components.statistics.summary import description
+from components.statistics.summary import description, kept
 from trainer import tables
 from trainer.manifest import read_manifest, whole_file
 
@@ -25,25 +25,27 @@ _TITLES = {
 }
 
 
-def write_card(found: Mapping[str, Any], records: str | Path, *, out: str | Path) -> None:
+def write_card(found: Mapping[str, Any], records: str | Path, folds_table: str | Path, *, out: str | Path) -> None:
     """Write the page.
 
     Args:
         found: what `statistics` returned.
         records: the records folder.
+        folds_table: `folds.csv`.
         out: the HTML file to write.
     """
     about = read_manifest(records, only=(tables.EXAMPLES,))
     examples = tables.read_examples(records)
     described = description(examples, about)
-    train = (examples["split"] == "train").to_numpy()
+    fold = tables.fold_of(examples[examples["split"] == "train"], tables.read_folds(folds_table))
+    splits = kept(examples, fold)
     page = render(
         Path(__file__).with_name("card.html"),
         found=found,
-        counts=about["images"],
+        counts={split: int(rows.sum()) for split, rows in splits.items()},
         balance=class_balance(found["classes"]),
         left_out=max(0, len(found["classes"]) - _BARS),
-        distributions=distributions(described[train], described[~train]),
+        distributions=distributions(described[splits["train"]], described[splits["test"]]),
         differing=[entry for entry in found["drift"] if entry["verdict"] == "different"],
         rejects=len(tables.read_rejects(Path(records) / tables.REJECTS)),
     )
@@ -61,9 +63,8 @@ def class_balance(classes: Mapping[str, Mapping[str, float]]) -> str:
         # A dollar sign would start a formula.
         axes.barh([name.replace("$", r"\$") for name in names], counts, color=PALETTE[0])
         for place, name in enumerate(names):
-            axes.text(
-                counts[place], place, f"  {counts[place]:,}  {100 * classes[name]['share']:.1f} %", va="center", fontsize=9
-            )
+            text = f"{counts[place]:,}, {100 * classes[name]['share']:.1f} %"
+            axes.annotate(text, (counts[place], place), (5, 0), textcoords="offset points", va="center", fontsize=9)
         axes.invert_yaxis()
         axes.margins(x=0.18)
         axes.spines[:].set_visible(False)

@@ -29,4 +29,4 @@ def statistics(
             metrics.log_metric(name, value)
         # A cache takes a task for unfinished whose metrics have no file.
         write_json(metrics.path, figures(found))
-        write_card(found, images.path, out=card.path)
+        write_card(found, images.path, folds.path, out=card.path)

@@ -49,11 +49,11 @@ def _compared(train: pd.Series, test: pd.Series) -> dict[str, Any]:
     if train.dtype.kind in "fiu":
         result = stats.ks_2samp(train.to_numpy(), test.to_numpy(), method="asymp")
         return {"test_name": "Kolmogorov-Smirnov", "statistic": float(result.statistic), "p": float(result.pvalue), **counts}
-    categories = sorted(set(train) | set(test))
-    table = np.array([[int((side == value).sum()) for value in categories] for side in (train, test)])
+    both = pd.concat([side.value_counts() for side in (train, test)], axis=1).fillna(0).sort_index()
+    table = both.to_numpy().T
     share = table / table.sum(axis=1, keepdims=True)
-    distance = float(np.abs(share[0] - share[1]).sum() / 2)
-    p = float(stats.chi2_contingency(table).pvalue) if len(categories) > 1 else 1.0
+    distance = min(1.0, float(np.abs(share[0] - share[1]).sum() / 2))
+    p = float(stats.chi2_contingency(table).pvalue) if len(both) > 1 else 1.0
     return {"test_name": "chi-squared", "statistic": distance, "p": p, **counts}
 
 

@@ -11,7 +11,7 @@ from trainer import tables
 
 
 def by_size(examples: pd.DataFrame, fold: np.ndarray, sizes: Sequence[int]) -> dict[str, Any]:
-    """The pixels of each split and of each fold's training images, in each size.
+    """The pixels of each split and of each fold's training images, in each size; of those that are left out, nowhere.
 
     A fold's own images are left out of what its model is standardised with: nothing of the validation reaches training.
 
@@ -25,7 +25,7 @@ def by_size(examples: pd.DataFrame, fold: np.ndarray, sizes: Sequence[int]) -> d
     """
     train = (examples["split"] == "train").to_numpy()
     rows = np.flatnonzero(train)
-    of_splits = {"train": rows, "test": np.flatnonzero(~train)}
+    of_splits = {"train": rows[fold != tables.LEFT_OUT], "test": np.flatnonzero(~train)}
     of_folds = {
         str(held_out): rows[tables.training_rows(fold, held_out)] for held_out in sorted(set(fold.tolist())) if held_out >= 0
     }

@@ -72,13 +72,15 @@ def summary(examples: pd.DataFrame, fold: np.ndarray, about: Mapping[str, Any], 
         classes: the class names in order.
 
     Returns:
-        `pixels` as `by_size` gives them; `classes`, a name to images and share; `distributions`, a split to a column (width,
+        of the images that have a fold, `pixels` as `by_size` gives them; `classes`, a name to images and share;
+        `distributions`, a split (train, test, and external where there are such) to a column (width,
         height, aspect, bytes, brightness, contrast) to its quantiles; `common_sizes`, a split to the most frequent [width,
         height, images]; `missing`, a tabular column to the share in each split; `drift`, as `drift` gives it.
     """
     described = description(examples, about)
-    splits = {split: (examples["split"] == split).to_numpy() for split in ("train", "test")}
-    counts = np.bincount(examples["target"].to_numpy()[splits["train"]], minlength=len(classes))
+    splits = kept(examples, fold)
+    trained = splits["train"] | splits["external"] if "external" in splits else splits["train"]
+    counts = np.bincount(examples["target"].to_numpy()[trained], minlength=len(classes))
     tabular = [*about["numeric"], *about["categorical"]]
     looked = pd.concat([described, examples[[tables.tabular(name) for name in tabular]].set_axis(tabular, axis=1)], axis=1)
     return {
@@ -97,6 +99,21 @@ def summary(examples: pd.DataFrame, fold: np.ndarray, about: Mapping[str, Any], 
         "missing": {name: {split: _missing(looked[name][rows]) for split, rows in splits.items()} for name in tabular},
         "drift": drift(looked[splits["train"]], looked[splits["test"]]),
     }
+
+
+def kept(examples: pd.DataFrame, fold: np.ndarray) -> dict[str, np.ndarray]:
+    """(n,) which rows are of the competition's own training images, of external ones, and of test; what has no fold is left
+    out.
+
+    Args:
+        examples: n rows, those of `train` having the folds `fold`, in order.
+    """
+    train = (examples["split"] == "train").to_numpy()
+    in_use = train.copy()
+    in_use[train] = fold != tables.LEFT_OUT
+    own = (examples["external"] == "").to_numpy()
+    splits = {"train": in_use & own, "external": in_use & ~own, "test": ~train}
+    return {split: rows for split, rows in splits.items() if split != "external" or rows.any()}
 
 
 def description(examples: pd.DataFrame, about: Mapping[str, Any]) -> pd.DataFrame:

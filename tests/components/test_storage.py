@@ -191,3 +191,45 @@ def test_shards_that_are_gone_are_named(bucket: str, folder: Path) -> None:
         storage.local_root(f"{bucket}/r", ["8x8/none.tfrec", "8x8/test00-30.tfrec"]),
     ):
         pass
+
+
+def test_left_overs_of_other_records_are_not_published_over(bucket: str, folder: Path) -> None:
+    put(f"{bucket}/p/8x8/train07-3.tfrec", b"of a publishing that was stopped")
+    with pytest.raises(StorageError, match=f"{bucket}/p/8x8/train07-3.tfrec: is there, and no part of these records"):
+        storage.publish(folder, f"{bucket}/p")
+    assert names(f"{bucket}/p") == ["8x8/train07-3.tfrec"]
+
+
+def test_a_table_whose_name_leads_out_is_not_copied(bucket: str) -> None:
+    from trainer.errors import DataError
+
+    put(f"{bucket}/a/../../../../evil.csv", b"x")
+    with pytest.raises(DataError, match="its name leads out of the folder"):
+        storage.near(f"{bucket}/a/../../../../evil.csv")
+
+
+def test_what_the_client_finds_corrupt_is_told(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from google.cloud.storage.exceptions import DataCorruption
+
+    class Corrupt:
+        def download_as_bytes(self, **_: object) -> bytes:
+            raise DataCorruption(None, "Checksum mismatch")
+
+    monkeypatch.setattr(storage, "_blob", lambda uri: Corrupt())
+    with pytest.raises(IntegrityError, match=f"{bucket}/x: came with another checksum .*Checksum mismatch"):
+        storage.read(f"{bucket}/x")
+
+
+def test_shards_are_not_fetched_where_no_near_duplicates_are_looked_for(
+    bucket: str, records_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from components.folds.deal import write_folds
+    from trainer.data import Folds
+
+    def refused(*_: object) -> None:
+        raise AssertionError("fetched")
+
+    monkeypatch.setattr("components.folds.deal.local_shards", refused)
+    written = {"out": tmp_path / "folds.csv", "audit_out": tmp_path / "audit.json"}
+    write_folds(records_folder, Folds(count=3, duplicates="identical"), seed=1, classes=list("0123456789"), **written)
+    assert (tmp_path / "folds.csv").exists()

@@ -25,7 +25,7 @@ def test_the_recipe_reaches_its_accuracy(tmp_path: Path) -> None:
     data = type(competition.data)(source="pixels", target="label", root="", **names)
     records = converted(dataclasses.replace(competition, data=data), tmp_path / "records")
     folds, audit, statistics = (tmp_path / name for name in ("folds.csv", "audit.json", "statistics.json"))
-    write_folds(records, Folds(count=5), root=records, seed=competition.seed, classes=classes, out=folds, audit_out=audit)
+    write_folds(records, Folds(count=5), seed=competition.seed, classes=classes, out=folds, audit_out=audit)
     write_statistics(records, folds, audit, classes=classes, out=statistics)
     train_folds(
         competition.members[0],

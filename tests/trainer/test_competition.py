@@ -172,7 +172,7 @@ def test_parts_make_as_many_classes_as_there_are(tiny: Tiny) -> None:
 
 
 def test_paths_in_a_bucket_stay_there(tiny: Tiny) -> None:
-    tiny.toml.write_text(tiny.toml.read_text().replace('source = "pixels"', 'source = "pixels"\nroot = "gs://bucket/data"'))
+    tiny.toml.write_text(tiny.toml.read_text().replace('source = "pixels"', 'source = "pixels"\nroot = "gs://bucket/data/"'))
     loaded = load(tiny.toml)
     assert loaded.data.train == "gs://bucket/data/train.csv"
     assert loaded.submission.sample == "gs://bucket/data/sample.csv"

@@ -50,7 +50,7 @@ def test_what_fits_together(table: dict[str, Any]) -> None:
         ({**FILES, "images": "i/{class}/{id}", "numeric": ["age"]}, "numeric = .*goes with a table only"),
         ({**FILES, "images": "i/{class}/{id}", "target": "y"}, "target = 'y': goes with a table only"),
         ({**TABLE, "test_images": "t/{file}.jpg"}, r"test_images = .*must have \{id\} in it"),
-        ({**READY, "images": "a/{id}.tfrec"}, r"images = 'a/\{id\}.tfrec': may have \{size\} in it and no other"),
+        ({**READY, "images": "a/{id}.tfrec"}, r"images = 'a/\{id\}.tfrec': may have \{size\} of this kind in it"),
         ({**READY, "train": "t.csv"}, "train = 't.csv': goes with source = 'pixels' or 'files' or 'cifar10' only"),
         ({**READY, "images": "/abs/*.tfrec"}, "images = '/abs/.*': must be a path below root, and no .."),
         ({**READY, "images": "a/../*.tfrec"}, "must be a path below root, and no .."),
@@ -63,6 +63,10 @@ def test_what_fits_together(table: dict[str, Any]) -> None:
         ),
         ({**TABLE, "external": [{"name": "a/b", "train": "x"}]}, r"external\[0\].name = 'a/b': use letters, digits, _ and -"),
         ({**TABLE, "external": [{"name": "a", "train": "x", "images": "x"}]}, r"external\[0\].images = 'x': must have \{id\}"),
+        ({**PIXELS, "root": "gs://Bad Bucket!/x"}, "root = 'gs://Bad Bucket!/x': must be gs://bucket or gs://bucket/prefix"),
+        ({**PIXELS, "root": "gs://"}, "root = 'gs://': must be gs://bucket"),
+        ({**PIXELS, "root": "gs://b//x"}, "must be gs://bucket"),
+        ({"source": "cifar10", "train": "data_{1}_*", "test": "t"}, r"train = 'data_\{1\}_\*': may have nothing of this kind"),
         ({**PIXELS, "external": [{"name": "a"}]}, r"external\[0\].train is missing"),
         (
             {**PIXELS, "external": [{"name": "a", "train": "x"}, {"name": "a", "train": "y"}]},
@@ -111,6 +115,7 @@ def test_parts_of_a_label(part: dict[str, Any], words: str) -> None:
         ({"sizes": [8], "publish": "/local/folder"}, "publish = '/local/folder': must be gs://bucket/prefix"),
         ({"sizes": [8], "publish": "gs://bucket"}, "must be gs://bucket/prefix"),
         ({"sizes": [8], "publish": "gs://bucket/x/"}, "must be gs://bucket/prefix"),
+        ({"sizes": [8], "publish": "gs://bucket//x"}, "must be gs://bucket/prefix"),
     ],
 )
 def test_records_that_cannot_be(table: dict[str, Any], words: str) -> None:

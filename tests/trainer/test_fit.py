@@ -32,7 +32,7 @@ MEMBER = Member(
 def inputs(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("inputs")
     written = {"out": folder / "folds.csv", "audit_out": folder / "audit.json"}
-    write_folds(records_folder, Folds(count=3), root=records_folder, seed=1, classes=CLASSES, **written)
+    write_folds(records_folder, Folds(count=3), seed=1, classes=CLASSES, **written)
     statistics(records_folder, folder / "folds.csv", folder / "audit.json", classes=CLASSES, out=folder / "statistics.json")
     return {
         "records": records_folder,

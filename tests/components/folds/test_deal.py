@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,15 @@ from trainer import tables
 from trainer.competition import load
 from trainer.data import Folds
 from trainer.errors import DataError
+from trainer.manifest import read_manifest, write_manifest
 
 CLASSES = [str(digit) for digit in range(10)]
 
 
-def dealt(records: Path, folder: Path, folds: Folds, root: Path | None = None) -> tuple[dict[str, int], dict[str, Any]]:
+def dealt(records: Path, folder: Path, folds: Folds) -> tuple[dict[str, int], dict[str, Any]]:
     """The folds table as a dictionary, and the audit."""
     written = {"out": folder / "folds.csv", "audit_out": folder / "audit.json"}
-    write_folds(records, folds, root=root or records, seed=1, classes=CLASSES, **written)
+    write_folds(records, folds, seed=1, classes=CLASSES, **written)
     table = tables.read_folds(folder / "folds.csv")
     return dict(zip(table["id"], table["fold"].tolist(), strict=True)), json.loads((folder / "audit.json").read_text())
 
@@ -39,7 +41,7 @@ def test_the_written_table_and_audit_agree(records_folder: Path, tmp_path: Path)
 
 
 def test_more_folds_than_images(records_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="would have no image: 120 images to deal are too few"):
+    with pytest.raises(DataError, match="would have no image: 120 images in 120 groups are too few"):
         dealt(records_folder, tmp_path, Folds(count=50, file=str(write_all(tmp_path / "all.csv"))))
     assert [path.name for path in tmp_path.iterdir()] == ["all.csv"]
 
@@ -151,10 +153,6 @@ def test_the_first_of_duplicates_is_kept() -> None:
 
 
 def test_an_external_image_that_is_also_among_those_dealt_is_left_out(records_folder: Path, tmp_path: Path) -> None:
-    import shutil
-
-    from trainer.manifest import read_manifest, write_manifest
-
     folder = Path(shutil.copytree(records_folder, tmp_path / "records"))
     table = tables.read_examples(folder)
     table.loc[100:119, "external"] = "train"
@@ -172,10 +170,6 @@ def test_an_external_image_that_is_also_among_those_dealt_is_left_out(records_fo
 
 
 def test_tabular_strata_are_spread(records_folder: Path, tmp_path: Path) -> None:
-    import shutil
-
-    from trainer.manifest import read_manifest, write_manifest
-
     folder = Path(shutil.copytree(records_folder, tmp_path / "records"))
     table = tables.read_examples(folder)
     generator = np.random.default_rng(0)
@@ -189,3 +183,44 @@ def test_tabular_strata_are_spread(records_folder: Path, tmp_path: Path) -> None
     old = train["tabular_age"] >= train["tabular_age"].quantile(2 / 3)
     for chosen in (train["tabular_sex"] == "f", train["tabular_sex"] == "", train["tabular_age"].isna(), old):
         assert np.ptp(np.bincount(fold[chosen.to_numpy()], minlength=3)) <= 3
+
+
+def test_external_images_that_always_train_never_validate(records_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(records_folder, tmp_path / "records"))
+    table = tables.read_examples(folder)
+    table.loc[110:119, "external"] = "train"
+    tables.write_parquet(folder / tables.EXAMPLES, table)
+    write_manifest(folder, read_manifest(records_folder))
+    own: dict[str, object] = {str(number): number % 3 for number in range(1, 111)} | dict.fromkeys(
+        map(str, range(111, 121)), -2
+    )
+    fold_of, _ = dealt(folder, tmp_path, write_own(tmp_path / "own.csv", own))
+    assert fold_of == own
+    with pytest.raises(DataError, match="row 115, column 'fold': 1, though '115' is of an external set that never validates"):
+        dealt(folder, tmp_path, write_own(tmp_path / "own.csv", {**own, "115": 1}))
+
+
+def test_ids_that_were_rejected_may_be_excluded_and_none_left_is_named(records_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(records_folder, tmp_path / "records"))
+    bad = pd.DataFrame([("bad", "x.png", "an empty file", 0)], columns=["id", "file", "reason", "bytes"])
+    tables.write_csv(folder / tables.REJECTS, bad)
+    write_manifest(folder, read_manifest(records_folder))
+    _, audit = dealt(folder, tmp_path, Folds(count=3, exclude=["bad", "7"]))
+    assert audit["left_out"] == 1
+    with pytest.raises(DataError, match="no image is left to deal into folds: all are excluded"):
+        dealt(folder, tmp_path, Folds(count=3, exclude=[str(number) for number in range(1, 121)]))
+
+
+def test_a_test_image_between_two_others_makes_no_duplicates_of_them(
+    records_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tables.read_examples(records_folder)
+    one, other, between = (table["sha256"][place] for place in (0, 1, 130))
+    links = np.array([[one, between], [between, other]])
+    monkeypatch.setattr("components.folds.deal.near_duplicates", lambda *_: links)
+    fold_of, audit = dealt(records_folder, tmp_path, Folds(count=3, duplicates="drop"))
+    assert min(fold_of.values()) == 0
+    assert (audit["near_in_test"], audit["near_duplicate_sets"], audit["label_conflicts"]) == (1, 0, [])
+    monkeypatch.setattr("components.folds.deal.near_duplicates", lambda *_: np.array([[one, other]]))
+    fold_of, audit = dealt(records_folder, tmp_path, Folds(count=3, duplicates="drop"))
+    assert [id_ for id_, fold in fold_of.items() if fold == tables.LEFT_OUT] == ["2"]

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from components.folds.near import DISTANCE, alike, near_duplicates, similar, thumbnail
+from components.folds.near import DISTANCE, _candidates, alike, linked, near_duplicates, similar, thumbnail
 from components.records.described import perceptual_hash
 from components.records.stored import encoded
 from trainer import tables
 from trainer.competition import Competition, Member, Submission
 from trainer.data import Data, Records
+from trainer.errors import DataError
 
 
 def brute(hashes: np.ndarray) -> set[tuple[int, int]]:
@@ -68,25 +69,29 @@ CHANGES = {
 }
 
 
+def both_alike(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool(alike(one[None], other[None])[0])
+
+
 @pytest.mark.parametrize("change", list(CHANGES))
 def test_a_changed_copy_is_a_near_duplicate(photographs: list[np.ndarray], change: str) -> None:
     found = 0
     for pixels in photographs:
         other = np.ascontiguousarray(CHANGES[change](pixels))
         far = (perceptual_hash(pixels) ^ perceptual_hash(other)).bit_count()
-        found += far <= DISTANCE and alike(*(thumbnail(encoded(image, 95)) for image in (pixels, other)))
+        found += far <= DISTANCE and both_alike(*(thumbnail(encoded(image, 95)) for image in (pixels, other)))
     # One of eight may be missed: it is a heuristic, and says so.
     assert found >= 7
 
 
 def test_different_images_are_not(photographs: list[np.ndarray]) -> None:
     thumbnails = [thumbnail(encoded(pixels, 95)) for pixels in photographs]
-    assert not any(alike(a, b) for place, a in enumerate(thumbnails) for b in thumbnails[:place])
+    assert not any(both_alike(a, b) for place, a in enumerate(thumbnails) for b in thumbnails[:place])
     images, _ = digits(400)
     pairs = [thumbnail(encoded(image, 95)) for image in images]
     hashes = [perceptual_hash(image) for image in images]
     merged = sum(
-        (hashes[a] ^ hashes[b]).bit_count() <= DISTANCE and alike(pairs[a], pairs[b]) for a in range(400) for b in range(a)
+        (hashes[a] ^ hashes[b]).bit_count() <= DISTANCE and both_alike(pairs[a], pairs[b]) for a in range(400) for b in range(a)
     )
     # Digits of one class look much alike, at 8 by 8 pixels most of all; of 79,800 pairs next to none are taken for copies.
     assert merged <= 3
@@ -96,11 +101,11 @@ def test_flat_images_are_compared_by_their_colour() -> None:
     def flat(*colour: int) -> np.ndarray:
         return thumbnail(encoded(np.full((16, 16, 3), colour, np.uint8), 95))
 
-    assert alike(flat(90, 90, 90), flat(90, 90, 90))
-    assert not alike(flat(90, 90, 90), flat(120, 120, 120))
-    assert not alike(flat(90, 90, 90), flat(90, 90, 140))
+    assert both_alike(flat(90, 90, 90), flat(90, 90, 90))
+    assert not both_alike(flat(90, 90, 90), flat(120, 120, 120))
+    assert not both_alike(flat(90, 90, 90), flat(90, 90, 140))
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    assert not alike(flat(90, 90, 90), thumbnail(encoded(noise, 95)))
+    assert not both_alike(flat(90, 90, 90), thumbnail(encoded(noise, 95)))
 
 
 def test_sets_over_a_whole_competition(tmp_path: Path, photographs: list[np.ndarray]) -> None:
@@ -135,9 +140,38 @@ def test_sets_over_a_whole_competition(tmp_path: Path, photographs: list[np.ndar
     folder = converted(file, tmp_path / "out")
     from trainer.manifest import read_manifest
 
-    near = near_duplicates(tables.read_examples(folder), folder, read_manifest(folder))
-    alone = [1, 2, 4, 5, 6, 7, 12]
-    assert near[alone].tolist() == [-1] * 7
-    assert near[0] == near[8] == near[10] >= 0
-    assert near[3] == near[9] == near[11] >= 0
+    examples = tables.read_examples(folder)
+    links = near_duplicates(examples, folder, read_manifest(folder))
+    train, test = (examples[examples["split"] == split]["sha256"].to_numpy(dtype=str) for split in ("train", "test"))
+    near = linked(train, links)
+    assert near[[1, 2, 4, 5, 6, 7]].tolist() == [""] * 6
+    assert near[0] == near[8] == near[10] != ""
+    assert near[3] == near[9] != ""
     assert near[0] != near[3]
+    # The test image that is like the fourth view links to both of its kind.
+    assert {end for pair in links.tolist() for end in pair if test[0] in pair} >= {train[3]}
+    assert test[1] not in links
+
+
+def test_links_over_images_that_are_not_there_do_not_count() -> None:
+    links = np.array([["a", "b"], ["b", "c"], ["d", "e"]])
+    assert len(set(linked(np.array(["a", "b", "c", "x"]), links)[:3])) == 1
+    # Without b there is nothing between a and c.
+    assert linked(np.array(["a", "c", "x"]), links).tolist() == ["", "", ""]
+    found = linked(np.array(["e", "a", "d", "e"]), links)
+    assert found[0] == found[2] == found[3] != ""
+    assert found[1] == ""
+    assert linked(np.array(["a"]), np.empty((0, 2), dtype=str)).tolist() == [""]
+
+
+def test_where_all_images_look_alike_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.folds.near._MOST", 100)
+    hashes = np.array([5, 7], dtype=np.uint64)
+    # 10 and 5 images of similar hashes: 50 pairs between them, 45 and 10 within.
+    code = np.repeat([0, 1], [10, 5])
+    with pytest.raises(DataError, match="105 pairs of images have like perceptual hashes.*duplicates = 'identical'"):
+        _candidates(hashes, code)
+    monkeypatch.setattr("components.folds.near._MOST", 105)
+    pairs = _candidates(hashes, code)
+    assert len(pairs) == len({tuple(sorted(pair)) for pair in pairs.tolist()}) == 105
+    assert (pairs[:, 0] != pairs[:, 1]).all()

@@ -90,3 +90,13 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
         read(tmp_path, "x.bin")
     with pytest.raises(DataError, match="no file fits 'none_"):
         read(tmp_path, "none_*")
+
+
+def test_a_pickle_that_asks_for_more_memory_than_there_is(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+            return np.empty(0).__reduce__()[0], (np.ndarray, (10**14,), b"b")  # type: ignore[return-value]
+
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": Bomb(), b"labels": []}, protocol=2))
+    with pytest.raises(DataError, match="no python batch of CIFAR-10: .*MemoryError"):
+        read(tmp_path, "data_batch_*")

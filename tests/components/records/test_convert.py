@@ -325,3 +325,15 @@ def test_the_source_s_digest_is_kept(tiny: Tiny, tmp_path: Path) -> None:
 def test_columns_of_the_rejects(tmp_path: Path) -> None:
     tables.write_csv(tmp_path / "r.csv", pd.DataFrame([("007", "", "=x", 3)], columns=["id", "file", "reason", "bytes"]))
     assert tables.read_rejects(tmp_path / "r.csv").iloc[0].tolist() == ["007", "", "=x", 3]
+
+
+@pytest.mark.parametrize(("groups", "names"), [("own", {"p", "old/p"}), ("shared", {"p"})])
+def test_groups_of_an_external_set_are_its_own_unless_shared(tiny: Tiny, tmp_path: Path, groups: str, names: set[str]) -> None:
+    header, *rows = tiny.train.read_text().splitlines()
+    tiny.train.write_text("\n".join([f"who,{header}", *(f"p,{row}" for row in rows)]) + "\n")
+    (tiny.folder / "old.csv").write_text("\n".join([f"who,{header}", *(f"p,{row}" for row in rows[:5])]) + "\n")
+    external = f'\n[[data.external]]\nname = "old"\ntrain = "old.csv"\ngroups = "{groups}"\n\n[records]'
+    out = records(tiny, tmp_path / "out", ('target = "label"', 'target = "label"\ngroup = "who"'), ("[records]", external))
+    train = tables.read_examples(out).query("split == 'train'")
+    assert set(train["group"]) == names
+    assert train["id"].tolist()[-1] == "old/5"

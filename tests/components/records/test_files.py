@@ -88,14 +88,15 @@ def test_a_letter_written_as_two_characters_is_found(tmp_path: Path) -> None:
 def test_missing_values_of_every_kind(tmp_path: Path) -> None:
     put(tmp_path, "i/a.jpg", "i/b.jpg")
     keys = {"numeric": ["age"], "categorical": ["sex"], "group": "who"}
-    one, two = (item.row for item in read(tmp_path, "name,label,age,sex,who\na,1,30,f,p\nb,2,nan,NA,\n", **keys))
+    one, two = (item.row for item in read(tmp_path, "name,label,age,sex,who\na,1,30,f,p\nb,2,nan,NA,NA\n", **keys))
     assert (one.numeric, one.categorical, one.group) == ((30.0,), ("f",), "p")
     assert two.numeric[0] != two.numeric[0]
     assert (two.categorical, two.group) == (("",), "")
     with pytest.raises(DataError, match="t.csv: row 1, column 'age': 'x' is no number"):
         read(tmp_path, "name,label,age,sex,who\na,1,x,f,p\n", **keys)
-    with pytest.raises(DataError, match="column 'age': '1e999' is no number"):
-        read(tmp_path, "name,label,age,sex,who\na,1,1e999,f,p\n", **keys)
+    for cell in ("1e999", "1_000"):
+        with pytest.raises(DataError, match=f"column 'age': '{cell}' is no number"):
+            read(tmp_path, f"name,label,age,sex,who\na,1,{cell},f,p\n", **keys)
     with pytest.raises(DataError, match=r"no column 'sex' \(data.categorical\)"):
         read(tmp_path, "name,label,age,who\na,1,3,p\n", **keys)
 
@@ -117,19 +118,21 @@ def test_two_files_of_one_id(tmp_path: Path) -> None:
 
 
 def test_files_without_a_row(tmp_path: Path) -> None:
-    put(tmp_path, "i/a.jpg", "i/b.jpg", "i/c.txt")
+    put(tmp_path, "i/a.jpg", "i/b.jpg", "i/t.jpg", "i/c.txt")
     (tmp_path / "t.csv").write_text("name,label\na,1\n")
+    (tmp_path / "test.csv").write_text("name\nt\n")
     data = Data(
         source="files",
         root=str(tmp_path),
         train=str(tmp_path / "t.csv"),
+        test=str(tmp_path / "test.csv"),
         id="name",
         target="label",
         images="i/{id}.jpg",
         test_images="i/{id}.jpg",
     )
-    assert files.unused(Subset(data, "train", "", "")) == [f"{tmp_path}/i/b.jpg"]
-    assert files.unused(Subset(data, "test", "", "")) == []
+    # Of one folder for both, what either names is used.
+    assert files.unused(data, Records(sizes=[8])) == [f"{tmp_path}/i/b.jpg"]
 
 
 def test_class_folders(tmp_path: Path) -> None:
@@ -154,7 +157,7 @@ def test_file_names_that_cannot_be_printed(tmp_path: Path, name: bytes) -> None:
 def test_class_folders_may_name_a_group(tmp_path: Path) -> None:
     put(tmp_path, "t/rose/p1_1.jpg", "t/rose/p1_2.jpg", "t/daisy/p2_1.jpg")
     found = read(tmp_path, None, images="t/{class}/{group}_{id}.jpg", test_images="t/{id}.jpg")
-    assert [(item.row.id, item.row.group) for item in found] == [("daisy/1", "p2"), ("rose/1", "p1"), ("rose/2", "p1")]
+    assert [(item.row.id, item.row.group) for item in found] == [("daisy/p2/1", "p2"), ("rose/p1/1", "p1"), ("rose/p1/2", "p1")]
 
 
 MASKS = [

@@ -94,3 +94,24 @@ def test_a_mark_changes_with_the_file(root: Path) -> None:
     before = located(str(root), "train/{id}.txt")
     os.utime(root / "train" / "note.txt", ns=(1, 1))
     assert located(str(root), "train/{id}.txt") != before
+
+
+def test_what_cannot_be_read_is_named(root: Path) -> None:
+    (root / "train" / "gone.jpg").symlink_to(root / "train" / "nothing.jpg")
+    with pytest.raises(DataError, match="gone.jpg: cannot be read: No such file"):
+        located(str(root), "train/{id}.jpg")
+    (root / "train" / "gone.jpg").unlink()
+    (root / "train" / "loop.jpg").symlink_to("loop.jpg")
+    with pytest.raises(DataError, match="loop.jpg: (cannot be read|a link that leads out)"):
+        located(str(root), "train/{id}.jpg")
+    (root / "train" / "loop.jpg").unlink()
+    os.mkfifo(root / "train" / "pipe.jpg")
+    with pytest.raises(DataError, match="pipe.jpg: no regular file"):
+        located(str(root), "train/{id}.jpg")
+
+
+def test_a_linked_folder_below_is_no_silence(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (root / "train" / "linked").symlink_to(tmp_path / "more")
+    with pytest.raises(DataError, match="train/linked: a linked folder, which is not followed"):
+        located(str(root), "train/**/{id}.jpg")

@@ -140,3 +140,18 @@ def test_images_survive_the_trip(tmp_path_factory: pytest.TempPathFactory, rows:
     write_pixels(path, images, generator.integers(0, 10, rows))
     read_back = np.stack([item.load() for item in items(path)])
     np.testing.assert_array_equal(read_back, images)
+
+
+def test_blocks_that_follow_each_other_are_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(HEADER + "".join(f"1,0,1,2,{value}\n" for value in range(10)))
+    opened = []
+    real = pixels._chunks
+    monkeypatch.setattr(pixels, "_chunks", lambda *given: opened.append(1) or real(*given))
+    data = Data(source="pixels", train=str(path), test="t", target="label")
+    reader = pixels.reader(Subset(data, "train"))
+    seen = [item.row.id for first in range(0, 10, 3) for item in reader.items(first, 3)]
+    assert seen == [str(number) for number in range(1, 11)]
+    assert len(opened) == 1
+    assert [item.row.id for item in reader.items(2, 2)] == ["3", "4"]
+    assert len(opened) == 2

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -176,9 +177,8 @@ def test_external_records_join(tmp_path: Path, use: str) -> None:
     assert examples["id"][12] == "2019/ISIC_0000050"
     assert examples["external"].tolist() == [""] * 12 + [use] * 12 + [""] * 3
     assert verify(str(out)).records == 27
-    about = read_manifest(out)
     written = {"out": tmp_path / "folds.csv", "audit_out": tmp_path / "audit.json"}
-    write_folds(out, Folds(count=3), root=about["root"], seed=1, classes=CLASSES, **written)
+    write_folds(out, Folds(count=3), seed=1, classes=CLASSES, **written)
     folds = tables.read_folds(tmp_path / "folds.csv")["fold"]
     if use == "train":
         assert set(folds[12:]) == {tables.ALWAYS_TRAINS}
@@ -204,6 +204,7 @@ def scanned(tmp_path: Path, records: list[dict[str, bytes | int | float]]) -> li
         ({"image": 3, "id": b"a", "class": 1}, "record 0: no feature 'image' of bytes"),
         ({"image": b"x", "id": b"a\n", "class": 1}, "feature 'id': 'a.n' has a character that cannot be printed"),
         ({"image": b"x", "id": b"a", "class": 1.5}, "no feature 'class'"),
+        ({"image": b"x", "id": b"a", "class": b""}, "no feature 'class'"),
     ],
 )
 def test_records_that_cannot_be_are_named(tmp_path: Path, record: dict[str, bytes | int | float], words: str) -> None:
@@ -242,3 +243,81 @@ def test_an_id_that_lacks_a_size_and_one_that_stands_twice(tmp_path: Path) -> No
     write(twice, [{"image": jpeg(1, 32), "id": b"f1", "class": 1}])
     with pytest.raises(DataError, match="id 'f1' stands there more than once"):
         converted(competition(tmp_path / "data", [32]), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ({"group": "patient"}, r"no training record has the feature 'patient' \(data.group\)"),
+        ({"numeric": ["aeg"]}, r"the feature 'aeg' \(data.numeric\)"),
+        ({"categorical": ["sexx"]}, r"the feature 'sexx' \(data.categorical\)"),
+    ],
+)
+def test_a_feature_that_no_record_has_is_misspelt(tmp_path: Path, key: dict[str, object], words: str) -> None:
+    melanoma(tmp_path)
+    data = dataclasses.replace(melanoma_data(tmp_path), **key)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=words):
+        converted(dataclasses.replace(competition(tmp_path, [32]), data=data), tmp_path / "out")
+
+
+def test_patients_that_are_unknown_are_no_group(tmp_path: Path) -> None:
+    rows = [{"image": jpeg(n, 32), "id": str(n).encode(), "class": n % 2, "who": w} for n, w in enumerate((-1, -1, 3, b"NA"))]
+    write(tmp_path / "a" / "x.tfrec", rows)  # type: ignore[arg-type]
+    data = Data(source="tfrecords", root=str(tmp_path), id="id", target="class", group="who", images="a/*", test_images="a/*")
+    shard = tfrecords.Shard(Subset(data, "train"), 32, "a/x.tfrec", None)
+    assert [one.row.group for one in tfrecords.scan(shard, tmp_path)] == ["", "", "3", ""]
+
+
+def test_labels_of_two_sizes_must_agree(tmp_path: Path) -> None:
+    flowers(tmp_path / "data")
+    path = tmp_path / "data" / "tfrecords-jpeg-64x64" / "train" / "01-64x64-9.tfrec"
+    write(path, [{"image": jpeg(n, 64), "id": f"f{n}".encode(), "class": int(n != 12)} for n in range(9, 18)])
+    with pytest.raises(DataError, match="has another target in size 64 .3 such ids"):
+        converted(competition(tmp_path / "data", [32, 64]), tmp_path / "out")
+
+
+def test_an_image_that_is_damaged_in_one_size_is_left_out_of_both(tmp_path: Path) -> None:
+    flowers(tmp_path / "data")
+    for size, shard, first, count in ((32, "00-32x32-12", 0, 12), (64, "00-64x64-9", 0, 9)):
+        path = tmp_path / "data" / f"tfrecords-jpeg-{size}x{size}" / "train" / f"{shard}.tfrec"
+        rows = [{"image": jpeg(n, size), "id": f"f{n}".encode(), "class": n % 2} for n in range(first, first + count)]
+        # One is damaged in both sizes, another in the larger alone.
+        rows[3]["image"] = b"x"
+        if size == 64:
+            rows[5]["image"] = b"x"
+        write(path, rows)  # type: ignore[arg-type]
+    file = competition(tmp_path / "data", [32, 64])
+    stored = Records(sizes=[32, 64], on_bad_image="skip", max_bad_fraction=2 / 18)
+    out = converted(dataclasses.replace(file, records=stored), tmp_path / "out")
+    assert tables.read_rejects(out / "rejects.csv")["id"].tolist() == ["f3", "f5"]
+    assert not {"f3", "f5"} & set(tables.read_examples(out)["id"])
+
+
+def test_a_shard_that_was_replaced_is_seen(tmp_path: Path) -> None:
+    flowers(tmp_path / "data", sizes=(32,))
+    out = converted(competition(tmp_path / "data", [32]), tmp_path / "out")
+    path = tmp_path / "data" / "tfrecords-jpeg-32x32" / "train" / "01-32x32-6.tfrec"
+    write(path, [{"image": jpeg(n + 500, 32), "id": f"f{n}".encode(), "class": n % 2} for n in range(12, 18)])
+    with pytest.raises(IntegrityError, match="01-32x32-6.tfrec: record 0 is not the image that was scanned"):
+        verify(str(out))
+    about = read_manifest(out)
+    with pytest.raises(IntegrityError, match="is not the image that the examples table describes"):
+        dataset.load(about["root"], tables.read_examples(out), about, classes=2, size=32)
+
+
+def test_names_of_tensorflow_s_own_kind(tmp_path: Path) -> None:
+    for number in range(2):
+        rows = [{"image": jpeg(n, 32), "id": f"f{n}".encode(), "class": n % 2} for n in range(10 * number, 10 * number + 10)]
+        write(tmp_path / "train" / f"train-0000{number}-of-00002.tfrecord", rows)  # type: ignore[arg-type]
+    write(tmp_path / "test" / "part-00000.tfrecords", [{"image": jpeg(99, 32), "id": b"t"}])
+    data = Data(source="tfrecords", root=str(tmp_path), id="id", target="class", images="train/*", test_images="test/*")
+    file = dataclasses.replace(competition(tmp_path, [32]), data=data)
+    assert tfrecords.look(data, file.records) == (20, ["t"])
+    assert len(tables.read_examples(converted(file, tmp_path / "out"))) == 21
+
+
+def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
+    bomb = bytes(simplejpeg.encode_jpeg(np.zeros((2000, 2000, 3), np.uint8)))
+    (bad,) = scanned(tmp_path, [{"image": bomb, "id": b"a", "class": 1}])
+    assert isinstance(bad.image, Rejected)
+    assert bad.image.reason == "2000 × 2000 pixels, not 32 × 32"

@@ -69,3 +69,10 @@ def test_no_manifest_and_no_folder(folder: Path) -> None:
         verify(str(folder))
     with pytest.raises(IntegrityError, match="no such folder"):
         verify(str(folder / "none"))
+
+
+def test_a_whole_folder_of_another_step(tmp_path: Path) -> None:
+    (tmp_path / "oof.csv").write_text("x")
+    write_manifest(tmp_path, {})
+    with pytest.raises(IntegrityError, match="a whole folder, but not one of records"):
+        verify(str(tmp_path))

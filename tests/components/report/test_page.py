@@ -21,7 +21,7 @@ CLASSES = ["<i>0</i>", *"123456789"]
 def page(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
     written = {"out": folder / "f.csv", "audit_out": folder / "a.json"}
-    write_folds(records_folder, Folds(count=3), root=records_folder, seed=1, classes=CLASSES, **written)
+    write_folds(records_folder, Folds(count=3), seed=1, classes=CLASSES, **written)
     statistics(records_folder, folder / "f.csv", folder / "a.json", classes=CLASSES, out=folder / "s.json")
     examples = tables.read_examples(records_folder).query("split == 'train'")
     oof = examples[["id", "target"]].merge(tables.read_folds(folder / "f.csv"), on="id")

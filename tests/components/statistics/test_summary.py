@@ -8,7 +8,7 @@ from conftest import Links, digits
 
 from components.folds.deal import write_folds
 from components.statistics.card import write_card
-from components.statistics.summary import description, figures, statistics
+from components.statistics.summary import description, figures, kept, statistics, summary
 from trainer import tables
 from trainer.data import Folds
 
@@ -19,11 +19,11 @@ CLASSES = ["<i>0</i>", *"123456789"]
 def found(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, object], Path]:
     folder = tmp_path_factory.mktemp("statistics")
     written = {"out": folder / "folds.csv", "audit_out": folder / "audit.json"}
-    write_folds(records_folder, Folds(count=3), root=records_folder, seed=1, classes=CLASSES, **written)
+    write_folds(records_folder, Folds(count=3), seed=1, classes=CLASSES, **written)
     out = folder / "statistics.json"
     made = statistics(records_folder, folder / "folds.csv", folder / "audit.json", classes=CLASSES, out=out)
     assert json.loads(out.read_text()) == made
-    write_card(made, records_folder, out=folder / "card.html")
+    write_card(made, records_folder, folder / "folds.csv", out=folder / "card.html")
     return made, folder
 
 
@@ -64,6 +64,24 @@ def test_brightness_and_contrast_of_colours() -> None:
     assert made["brightness"].tolist() == pytest.approx([0.587 * 200, 50])
     assert made["contrast"].tolist() == pytest.approx([pixels[0].std(), pixels[1].std()])
     assert made["aspect"].tolist() == [2, 1]
+
+
+def test_what_is_left_out_is_not_described(records_folder: Path) -> None:
+    table = tables.read_examples(records_folder)
+    table.loc[100:119, "external"] = "train"
+    fold = np.arange(120) % 3
+    fold[90:110] = tables.LEFT_OUT
+    fold[110:] = tables.ALWAYS_TRAINS
+    splits = kept(table, fold)
+    assert {split: int(rows.sum()) for split, rows in splits.items()} == {"train": 90, "external": 10, "test": 30}
+    table.loc[100:119, "width"] = 4000
+    about = {"sizes": [8], "numeric": [], "categorical": []}
+    made = summary(table, fold, about, CLASSES)
+    # External images may be of any size: whether test is like train is asked of the competition's own.
+    assert {entry["verdict"] for entry in made["drift"] if entry["column"] == "width"} == {"alike"}
+    assert made["distributions"]["external"]["width"]["max"] == 4000
+    assert made["pixels"]["8"]["splits"]["train"]["images"] == 100
+    assert sum(entry["images"] for entry in made["classes"].values()) == 100
 
 
 def test_the_card_needs_nothing_else(found) -> None:  # type: ignore[no-untyped-def]
