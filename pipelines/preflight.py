@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from components import storage
+from components.folds.named import excluded, own_folds
 from components.records import source
 from components.records.source import Found
 from components.submission import sample
@@ -24,7 +25,7 @@ def check_files(competition: Competition, file: str | Path) -> Found:
         CompetitionError: a key names a file that is not there, a size that is not the images', or more folds or a larger
             batch than there are images for.
         DataError: a file lacks a column; the ids of the sample submission or of the answers are not the test images', or
-            an answer is no class.
+            an answer is no class; the user's own folds or list of images to leave out name images that are not there.
     """
     # CIFAR's batches are named by a pattern.
     tables = (
@@ -53,6 +54,10 @@ def check_files(competition: Competition, file: str | Path) -> Found:
     if competition.leaderboard.answers:
         # Read here so that a run does not fail over it after hours; the pipeline does not get it.
         sample.read_answers(competition.leaderboard.answers, competition.classes, wanted.ids, competition.submission.sample)
+    if found.train_ids is not None:
+        excluded(competition.folds, set(found.train_ids))
+        if competition.folds.file:
+            own_folds(competition.folds.file, found.train_ids, (), count=competition.folds.count)
     if found.train is not None:
         _check_amounts(competition, file, found.train)
     return found

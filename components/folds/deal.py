@@ -11,11 +11,11 @@ from components import storage
 from components.folds.assign import assign
 from components.folds.audit import audit
 from components.folds.groups import merged
+from components.folds.named import excluded, own_folds
 from components.folds.near import linked, near_duplicates
 from components.folds.strata import strata
 from components.shards import local_shards
 from trainer import tables
-from trainer.csv_rows import read_rows, read_two_columns
 from trainer.data import Folds
 from trainer.errors import DataError
 from trainer.manifest import check_digest, read_manifest, write_json
@@ -57,8 +57,11 @@ def write_folds(
     links = _links(records, examples, about) if looked else np.empty((0, 2), dtype=str)
     train = examples[examples["split"] == "train"].reset_index(drop=True)
     rejected = set(tables.read_rejects(Path(records) / tables.REJECTS)["id"])
-    included = ~_excluded(folds, train["id"], rejected)
-    fold = given(folds.file, train, count=folds.count) if folds.file else np.full(len(train), tables.LEFT_OUT)
+    included = ~train["id"].isin(excluded(folds, {*train["id"], *rejected})).to_numpy(dtype=bool)
+    fold = np.full(len(train), tables.LEFT_OUT)
+    if folds.file:
+        never_validate = set(train["id"][train["external"] == "train"])
+        fold = train["id"].map(own_folds(folds.file, train["id"], never_validate, count=folds.count)).to_numpy(dtype=np.int64)
     included &= (fold != tables.LEFT_OUT) | (folds.file == "")
     # Images that are left out link no others.
     train["near"] = ""
@@ -122,48 +125,3 @@ def copies(train: pd.DataFrame, included: np.ndarray) -> np.ndarray:
     copy = np.ones(len(train), dtype=bool)
     copy[order[first]] = False
     return copy
-
-
-def given(path: str, train: pd.DataFrame, *, count: int) -> np.ndarray:
-    """The folds of a user's file, for each row of `train`, joined by id.
-
-    Raises:
-        DataError: it has other columns, an id twice, unknown or missing, or a fold that is none, or that lets an external image
-            validate that trains always; the text has the row.
-    """
-    ids = train["id"]
-    header, rows = read_two_columns(storage.near(path))
-    if header != ("id", "fold"):
-        raise DataError(f"{path}: its columns are {', '.join(map(repr, header))}, where 'id' and 'fold' are meant")
-    allowed = {str(number): number for number in range(tables.ALWAYS_TRAINS, count)}
-    known = set(ids)
-    always = set(ids[train["external"] == "train"])
-    for number, (id_, fold) in enumerate(rows, start=1):
-        if id_ not in known:
-            raise DataError(f"{path}: row {number}, column 'id': {id_!r} is no labelled image")
-        if fold not in allowed:
-            raise DataError(f"{path}: row {number}, column 'fold': {fold!r} is no whole number from -2 to {count - 1}")
-        if id_ in always and allowed[fold] >= 0:
-            raise DataError(
-                f"{path}: row {number}, column 'fold': {fold}, though {id_!r} is of an external set that never validates"
-            )
-    fold_of = dict(rows)
-    lacking = [id_ for id_ in ids if id_ not in fold_of]
-    if lacking:
-        raise DataError(f"{path}: no fold for id {lacking[0]!r} ({len(lacking)} labelled images lack one; -1 leaves out)")
-    return np.array([allowed[fold_of[id_]] for id_ in ids])
-
-
-def _excluded(folds: Folds, ids: pd.Series, rejected: set[str]) -> np.ndarray:
-    """(n,) whether each id is among those to leave out; some of these may be `rejected` already."""
-    named = {"folds.exclude": list(folds.exclude)}
-    if folds.exclude_file:
-        lines = [row[0] for row in read_rows(storage.near(folds.exclude_file))]
-        # A file of nothing but ids has no header.
-        named[folds.exclude_file] = lines[1:] if lines[:1] == ["id"] else lines
-    known = set(ids) | rejected
-    for where, wanted in named.items():
-        unknown = sorted(set(wanted) - known)
-        if unknown:
-            raise DataError(f"{where}: {unknown[0]!r} is no labelled image ({len(unknown)} such ids)")
-    return ids.isin([id_ for wanted in named.values() for id_ in wanted]).to_numpy(dtype=bool)

@@ -28,7 +28,7 @@ _BANDS = ((0, 22), (22, 21), (43, 21))
 _CHUNK = 1 << 22
 _PAIRS = 1 << 11
 # More candidates than these, and all images look alike.
-_MOST = 20_000_000
+_MOST = 5_000_000
 # Thumbnails are compared, for what is finer does not survive being saved again. Chosen on photographs, emoji and digits: of
 # pairs of different digits, which look much alike, one of 12 million passes.
 SIDE = 32
@@ -197,19 +197,43 @@ def alike(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
     Returns:
         (n,) bool.
     """
-    one, other = (images.astype(np.float32) for images in (ones, others))
-    deviations = [images.reshape(len(images), -1).std(axis=1) for images in (one, other)]
+    one, other = (images.reshape(len(images), SIDE * SIDE * 3).astype(np.float32) for images in (ones, others))
+    means, deviations = zip(*(_moments(images) for images in (one, other)), strict=True)
+    covariance = np.einsum("ni,ni->n", one, other) / one.shape[1] - means[0] * means[1]
     flat = [deviation < _FLAT for deviation in deviations]
-    means = [images.mean(axis=(1, 2)) for images in (one, other)]
-    same_colour = np.abs(means[0] - means[1]).max(axis=1) <= _FLAT
-    grey = np.minimum(*(np.ptp(images, axis=3).mean(axis=(1, 2)) for images in (one, other))) < _GREY
+    grey = [_spread(images) < _GREY for images in (ones, others)]
+    # Most pairs end here: correlated they are not, and as grey they would be no more so, but where one alone is.
+    likely = (covariance >= CORRELATION * deviations[0] * deviations[1]) | (grey[0] != grey[1])
+    likely &= ~(flat[0] | flat[1])
+    result = flat[0] & flat[1]
+    colours = [images[result].mean(axis=(1, 2)) for images in (ones, others)]
+    result[result] = np.abs(colours[0] - colours[1]).max(axis=1) <= _FLAT
+    result[likely] = _same_picture(ones[likely], others[likely], (grey[0] | grey[1])[likely])
+    return result
+
+
+def _spread(images: np.ndarray) -> np.ndarray:
+    """(n,) how far the channels of each image are apart, a mean over its pixels."""
+    red, green, blue = (images[..., channel] for channel in range(3))
+    apart = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    return apart.reshape(len(images), SIDE * SIDE).mean(axis=1)
+
+
+def _moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each row."""
+    mean = images.mean(axis=1)
+    return mean, np.sqrt(np.maximum(0, np.einsum("ni,ni->n", images, images) / images.shape[1] - mean * mean))
+
+
+def _same_picture(ones: np.ndarray, others: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    """Of pairs that are not flat, whether they correlate as a whole and differ little in every tile."""
+    one, other = (images.astype(np.float32) for images in (ones, others))
     for images in (one, other):
         images[grey] = (images[grey] @ _LUMA)[..., None]
-        flattened = images.reshape(len(images), -1)
+        flattened = images.reshape(len(images), SIDE * SIDE * 3)
         flattened -= flattened.mean(axis=1, keepdims=True)
         flattened /= np.maximum(flattened.std(axis=1, keepdims=True), 1e-6)
     correlation = np.einsum("nhwc,nhwc->n", one, other) / (SIDE * SIDE * 3)
     side = SIDE // _TILES
     differences = np.abs(one - other).mean(axis=3).reshape(-1, _TILES, side, _TILES, side).mean(axis=(2, 4))
-    same_picture = (correlation >= CORRELATION) & (differences.max(axis=(1, 2)) <= TILE)
-    return np.where(flat[0] | flat[1], flat[0] & flat[1] & same_colour, same_picture)
+    return (correlation >= CORRELATION) & (differences.max(axis=(1, 2)) <= TILE)

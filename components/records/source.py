@@ -14,9 +14,11 @@ from trainer.manifest import files_digest
 
 
 class Found(NamedTuple):
-    """How many labelled images there are, and the ids of the others; None where only a download would tell."""
+    """How many labelled images there are, their ids, and those of the others; None where only a download would tell, or only a
+    look at every record."""
 
     train: int | None
+    train_ids: list[str] | None
     test_ids: list[str] | None
 
 
@@ -36,16 +38,17 @@ def look(data: Data, records: Records) -> Found:
         DataError: a table, a column or a file is missing, or an id is empty or twice or has no file.
     """
     if data.source == "tfrecords":
-        return Found(*tfrecords.look(data, records))
+        count, test_ids = tfrecords.look(data, records)
+        return Found(count, None, test_ids)
     *labelled, test = subsets(data)
-    train = sum(reader(subset, records).rows for subset in labelled)
-    return Found(train, _ids(test, reader(test, records)))
+    train_ids = [id_ for subset in labelled for id_ in _ids(subset, reader(subset, records))]
+    return Found(len(train_ids), train_ids, _ids(test, reader(test, records)))
 
 
-def _ids(test: Subset, opened: Reader) -> list[str]:
+def _ids(subset: Subset, opened: Reader) -> list[str]:
     # The ids of rows without a table are their numbers; to iterate over them would read the images.
-    if test.data.source in ("pixels", "cifar10"):
-        return [str(row) for row in range(1, opened.rows + 1)]
+    if subset.data.source in ("pixels", "cifar10"):
+        return [f"{subset.prefix}{row}" for row in range(1, opened.rows + 1)]
     return [item.row.id for item in opened.items(0, opened.rows)]
 
 

@@ -67,3 +67,19 @@ def test_what_cannot_train_is_not_good(tiny: Tiny, old: str, new: str, words: st
     tiny.toml.write_text(tiny.toml.read_text().replace(old, new, 1))
     with pytest.raises(CompetitionError, match=words):
         check_files(load(tiny.toml), tiny.toml)
+
+
+@pytest.mark.parametrize(
+    ("text", "folds", "words"),
+    [
+        ("image,split\n1,0\n", 'file = "own.csv"', "own.csv: its columns are 'image', 'split', where 'id' and"),
+        ("id,fold\n999,0\n", 'file = "own.csv"', "own.csv: row 1, column 'id': '999' is no labelled image"),
+        ("5\n999\n", 'exclude_file = "own.csv"', "own.csv: '999' is no labelled image"),
+        ("", 'exclude = ["0"]', "folds.exclude: '0' is no labelled image"),
+    ],
+)
+def test_folds_and_images_to_leave_out_are_looked_at(tiny: Tiny, text: str, folds: str, words: str) -> None:
+    (tiny.folder / "own.csv").write_text(text)
+    tiny.toml.write_text(tiny.toml.read_text().replace("count = 3", f"count = 3\n{folds}"))
+    with pytest.raises(DataError, match=words):
+        check_files(load(tiny.toml), tiny.toml)
