@@ -46,7 +46,7 @@ class Ticker:
 
     def __init__(self, step: str, what: str, total: int) -> None:
         self.step, self.what, self.total = step, what, total
-        self.done = 0
+        self.done = self.found = 0
         self.started = self.event_at = self.line_at = time.monotonic()
 
     def advance(self, pieces: int = 1) -> None:
@@ -59,6 +59,11 @@ class Ticker:
             self.line_at = now if log else self.line_at
             tell("progress", self.step, self.text(now - self.started), log=log)
 
+    def skip(self, pieces: int) -> None:
+        """So many were done before, in no time."""
+        self.done += pieces
+        self.found += pieces
+
     def close(self) -> None:
         """All is done: take the bar away."""
         tell("progress", self.step, "", log=False)
@@ -68,7 +73,8 @@ class Ticker:
         # A total may be a guess: what names its number of records wrongly is found out later.
         share = min(1.0, self.done / max(1, self.total))
         bar = ("█" * round(_BAR * share)).ljust(_BAR, "░")
-        left = f", {clock(elapsed / share - elapsed)} left" if 0 < share < 1 else ""
+        worked = self.done - self.found
+        left = f", {clock(elapsed / worked * (self.total - self.done))} left" if worked and share < 1 else ""
         return f"{bar} {100 * share:3.0f} %  {self.done} of {max(self.total, self.done)} {self.what}{left}"
 
 

@@ -87,7 +87,7 @@ def convert(
     for unit in mine:
         rows, bad = work / f"{unit.name}.parquet", work / f"{unit.name}.rejects.csv"
         if rows.exists() and _shards_there(work, rows):
-            ticker.advance(unit.images)
+            ticker.skip(unit.images)
         else:
             found, rejected = unit.run(work, ticker)
             tables.write_csv(bad, pd.DataFrame(rejected, columns=list(Rejected._fields)))

@@ -89,6 +89,12 @@ def test_work_under_way_says_how_far_it_is(
     assert told[24] == "█" * 9 + "░" * 15 + "  38 %  75 of 200 images, 25s left"
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("%  ")[1] for line in lines] == ["51 of 200 images, 30s left", "102 of 200 images, 20s left"]
+    # What was done before in no time says nothing of how long the rest takes.
+    resumed = progress.Ticker("records", "images", 200)
+    resumed.skip(100)
+    now[0] += 10
+    resumed.advance(50)
+    assert resumed.text(10.0).endswith("75 %  150 of 200 images, 10s left")
     # A total that was a guess is not held against the work.
     ticker.total = 100
     assert ticker.text(1.0) == "█" * 24 + " 100 %  150 of 150 images"
