@@ -4,7 +4,8 @@ Candidates are pairs whose perceptual hashes differ in at most `DISTANCE` of 64 
 stored images. All pairs within that distance are found: if two hashes differ in at most five bits, then of three bands of them
 at least one differs in at most one bit. So three times, hashes are sorted by a band, and each is looked up as it is and with
 each bit of the band flipped (multi-index hashing: Norouzi, Punjani and Fleet, Fast Search in Hamming Space with Multi-Index
-Hashing, CVPR 2012). Time grows as n log n, and by chance pairs, n² / 60,000 of them.
+Hashing, CVPR 2012). Time grows as n log n, by chance pairs, n² / 60,000 of them, and by pairs
+that really look alike, as scans of one form do.
 """
 
 from collections.abc import Iterator, Mapping

@@ -86,13 +86,16 @@ def convert(
     rejects: list[pd.DataFrame] = []
     for unit in mine:
         rows, bad = work / f"{unit.name}.parquet", work / f"{unit.name}.rejects.csv"
-        if rows.exists() and _shards_there(work, rows):
+        done = pd.read_parquet(rows) if rows.exists() else None
+        if done is not None and (data.source == "tfrecords" or _shards_there(work, done)):
             ticker.skip(unit.images)
         else:
             found, rejected = unit.run(work, ticker)
             tables.write_csv(bad, pd.DataFrame(rejected, columns=list(Rejected._fields)))
             tables.write_parquet(rows, _frame(found))
-        table.append(pd.read_parquet(rows))
+            # As it comes back, so that a run that was stopped in between gives the same.
+            done = pd.read_parquet(rows)
+        table.append(done)
         rejects.append(tables.read_rejects(bad))
     ticker.close()
     for shard in sorted(work.glob("*/*.tfrec")):
@@ -108,11 +111,10 @@ def convert(
     tell("note", "records", f"part {part + 1} of {records.parts}: {len(examples)} images, {len(bad_rows)} left out")
 
 
-def _shards_there(work: Path, rows: Path) -> bool:
+def _shards_there(work: Path, table: pd.DataFrame) -> bool:
     """Whether the shards that a table names are there: a task that was killed at its end had begun to move them away."""
-    table = pd.read_parquet(rows)
     names = {name for column in table.columns if column.startswith("shard_") for name in table[column]}
-    return rows.name.startswith("scan") or all((work / name).exists() for name in names)
+    return all((work / name).exists() for name in names)
 
 
 def _work_folder(out: Path, key: list[Any]) -> Path:

@@ -53,8 +53,8 @@ def reader(subset: Subset) -> Reader:
     """The images of a subset's file; about 2,000 rows are in memory at once.
 
     Raises:
-        DataError: as `side`; a column is missing. When read: a row is cut short, or a cell is no whole number from 0 to 255;
-            the text has row and column.
+        DataError: as `side`; a column is missing. When read: a pixel is no whole number from 0 to 255, as where a row is cut
+            short; the text has row and column.
     """
     path = subset.data.train if subset.split == "train" else subset.data.test
     columns = Columns(subset.data, _header(path), path, subset.split)
@@ -65,9 +65,10 @@ def reader(subset: Subset) -> Reader:
         # Blocks mostly follow each other, and parsing goes on where it was.
         nonlocal place, stream
         if first != place:
-            stream = _items(path, subset, columns.names, first)
-        place = first + rows
-        return islice(stream, rows)
+            place, stream = first, _items(path, subset, columns.names, first)
+        for item in islice(stream, rows):
+            place += 1
+            yield item
 
     return Reader(count(path), items)
 

@@ -23,7 +23,7 @@ class Found(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Rows `first` to `first + count - 1` of a subset, which become the shard `number` of their split."""
+    """Rows `first` to `first + rows - 1` of a subset, which become the shard `number` of their split."""
 
     subset: Subset
     number: int

@@ -72,9 +72,9 @@ def units(data: Data, records: Records) -> list[Shard]:
         DataError: there are no shards of a size that the competition file names.
     """
     listed = []
+    located_of = [(subset, shards(subset)) for subset in subsets(data)]
     for size in records.sizes:
-        for subset in subsets(data):
-            found = shards(subset)
+        for subset, found in located_of:
             if len(records.sizes) == 1 and set(found) == {0}:
                 found = {size: found[0]}
             if size not in found:
@@ -120,7 +120,6 @@ def scan(shard: Shard, root: Path, workers: int = WORKERS) -> Iterator[Scanned]:
         DataError: a record has no id, image or target, or one of another kind; the text has shard and record.
         IntegrityError: the shard is damaged.
     """
-
     name = shard.subset.data.image or "image"
 
     def one(place: int, payload: bytes) -> Scanned:

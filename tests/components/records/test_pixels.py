@@ -155,3 +155,6 @@ def test_blocks_that_follow_each_other_are_parsed_once(tmp_path: Path, monkeypat
     assert len(opened) == 1
     assert [item.row.id for item in reader.items(2, 2)] == ["3", "4"]
     assert len(opened) == 2
+    # Rows that nobody took are not passed over.
+    assert next(reader.items(4, 3)).row.id == "5"
+    assert [item.row.id for item in reader.items(7, 2)] == ["8", "9"]
