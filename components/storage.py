@@ -169,6 +169,20 @@ def publish(folder: str | Path, uri: str) -> int:
     return sent + one(folder / MANIFEST)
 
 
+def put(path: str | Path, uri: str) -> None:
+    """Upload one file, in place of whatever is there."""
+    there = [entry for entry in listing(uri) if entry.uri == uri]
+    _send(Path(path), uri, there[0] if there else None)
+
+
+def delete(uri: str) -> None:
+    """Delete an object; one that is gone already is no error."""
+    from google.api_core.exceptions import NotFound
+
+    with _explained(uri), contextlib.suppress(NotFound):
+        _blob(uri).delete(retry=_retry(), timeout=PATIENCE)
+
+
 def _send(path: Path, uri: str, there: Object | None) -> int:
     """Upload one file, unless the object has these bytes already; returns how many were sent, 0 or 1."""
     from google.api_core.exceptions import PreconditionFailed

@@ -55,6 +55,7 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
     @dsl.pipeline(name="kfold", description="Labelled images to out-of-fold predictions, a submission and a report.")
     def kfold_pipeline(
         name: str,
+        task: str,
         metric: str,
         classes: list,
         seed: int,
@@ -73,7 +74,8 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
 
         Args:
             name: of the competition.
-            metric: accuracy or macro_f1.
+            task: multiclass or binary.
+            metric: accuracy, macro_f1, roc_auc or log_loss.
             classes: the class names, in order.
             seed: decides the folds, the initial weights and the augmentation.
             data: the [data] section of a competition file.
@@ -111,6 +113,7 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
                     images=stored,
                     folds=dealt.outputs["table"],
                     statistics=described.outputs["statistics"],
+                    kind=task,
                     classes=classes,
                     metric=metric,
                     seed=seed,

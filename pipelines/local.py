@@ -22,6 +22,7 @@ from typing import Any
 from components.records import source
 from components.records.convert import WORK_VARIABLE
 from components.storage import near
+from components.training.train import COMPILED_VARIABLE
 from pipelines import fingerprint
 from trainer.accelerator import THREADS_VARIABLE
 from trainer.competition import Competition
@@ -107,6 +108,7 @@ def run(competition: Competition, out: Path, on_event: Callable[[Event], None]) 
         **os.environ,
         EVENTS_VARIABLE: str(events),
         WORK_VARIABLE: str(root / "work"),
+        COMPILED_VARIABLE: str(root / "compiled"),
         LAUNCHER_VARIABLE: str(root / _LOCK),
         "PYTHONUNBUFFERED": "1",
     }

@@ -1,6 +1,7 @@
 """What a finished run leaves for a person: a folder of files, each whole, and a table of scores."""
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from trainer.competition import Competition
 from trainer.manifest import read_manifest, whole_file, write_json
 
 # What a person finds in a run's folder, the first to look at first.
+MODELS = "models"
 RESULTS = ("submission.csv", "oof.csv", "folds.csv", "metrics.json", "report.html", "data_card.html", "kfold.yaml")
 
 
@@ -30,12 +32,16 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
         IntegrityError: an output is not whole. DataError: the answers do not fit.
     """
     blended = outputs["blended"]
-    read_manifest(blended)
+    about = read_manifest(blended)
     metrics = json.loads((blended / tables.METRICS).read_text(encoding="utf-8"))
     answers = competition.leaderboard.answers
     if answers:
         metrics["leaderboard"] = score_answers(
-            outputs["submission"], answers, classes=competition.classes, metric=competition.metric
+            outputs["submission"],
+            answers,
+            classes=competition.classes,
+            metric=competition.metric,
+            values=competition.submission.values,
         )
     sources = {
         "submission.csv": outputs["submission"],
@@ -49,21 +55,48 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
         with whole_file(out / name) as partial:
             shutil.copyfile(source, partial)
     write_json(out / tables.METRICS, metrics)
+    _gather_models(about["models"], out / MODELS)
     return metrics
+
+
+def _gather_models(models: Mapping[str, Mapping[str, str]], folder: Path) -> None:
+    """Each member's models as `<member>/fold<k>.keras`: the same files, by another name where the disk can; those of an earlier
+    run go."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for member, files in models.items():
+        (folder / member).mkdir(parents=True)
+        for name, path in files.items():
+            try:
+                os.link(path, folder / member / name)
+            except OSError:
+                shutil.copyfile(path, folder / member / name)
 
 
 def score_table(metrics: Mapping[str, Any]) -> str:
     """The scores as text: a line a member and the blend, a column a fold, and cross-validation beside the leaderboard."""
     blend = metrics["blend"]
     rows = [*metrics["members"].items(), (f"blend by {blend['method']}, nested", blend)]
-    table = [[metrics["metric"], *(f"fold {fold}" for fold in range(len(blend["folds"]))), "out of fold"]]
-    table += [[name, *(f"{score:.4f}" for score in (*value["folds"], value["oof"]))] for name, value in rows]
+    folds = len(blend["folds"])
+    table = [[metrics["metric"], *(f"fold {fold}" for fold in range(folds)), "out of fold"]]
+    for name, value in rows:
+        scores = [f"{score:.4f}" for score in (*value["folds"], value["oof"])] if value["oof"] is not None else []
+        mark = "" if value.get("validation") != "best" else " *"
+        table.append([name + mark, *(scores or ["-"] * (folds + 1))])
     first, *others = (max(map(len, column)) for column in zip(*table, strict=True))
     lines = [
         f"{name:<{first}}  " + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, others, strict=True))
         for name, *cells in table
     ]
+    lines += [f"{mark}: {text}" for mark, text in _notes(metrics).items()]
     if "leaderboard" in metrics:
         lines.append("")
-        lines.append(f"cross-validation {blend['oof']:.4f}   leaderboard {metrics['leaderboard']:.4f} (withheld answers)")
+        honest = "none" if blend["oof"] is None else f"{blend['oof']:.4f}"
+        lines.append(f"cross-validation {honest}   leaderboard {metrics['leaderboard']:.4f} (withheld answers)")
     return "\n".join(lines)
+
+
+def _notes(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What a reader must know of the scores, by the mark in the table."""
+    chosen = {value.get("validation") for value in metrics["members"].values()}
+    notes = {"*": "epochs chosen by the very images that are scored: a little too good", "-": "trained on all images: no score"}
+    return {mark: notes[mark] for mark, kind in (("*", "best"), ("-", "none")) if kind in chosen}

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from trainer.competition import Competition, load
+from trainer.data import Folds
+from trainer.goal import Inputs
 
 SIDE = 8
 
@@ -59,7 +61,8 @@ def write_competition(folder: Path, *, train: int = 120, test: int = 30, members
     tiny.sample.write_text("ImageId,Label\n" + "".join(f"{row},0\n" for row in range(1, test + 1)))
     tiny.answers.write_text("ImageId,Label\n" + "".join(f"{row},{label}\n" for row, label in enumerate(labels[train:], 1)))
     recipe = (
-        f"filters = [8, 16]\nstrides = [2, 1]\nlearning_rate = 0.01\nepochs = {epochs}\nwarmup_epochs = 0.5\nbatch_size = 16\n"
+        f"cnn = {{ filters = [8, 16], strides = [2, 1] }}\nhead = {{ pooling = 'flatten' }}\n"
+        f"optimizer = {{ learning_rate = 0.01 }}\nepochs = {epochs}\nschedule = {{ warmup_epochs = 0.5 }}\nbatch_size = 16\n"
     )
     tiny.toml.write_text(
         f"""name = "tiny"
@@ -203,6 +206,23 @@ class Links(HTMLParser):
 def tiny(tmp_path: Path) -> Tiny:
     """A small competition in a folder of its own."""
     return write_competition(tmp_path / "competition")
+
+
+@pytest.fixture(scope="session")
+def inputs(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    """What training reads of the small competition, in 3 folds."""
+    return dealt(records_folder, tmp_path_factory.mktemp("inputs"), classes=[str(digit) for digit in range(10)])
+
+
+def dealt(records: Path, folder: Path, *, classes: list[str], count: int = 3) -> Inputs:
+    """Folds and statistics of a records folder."""
+    from components.folds.deal import write_folds
+    from components.statistics.summary import statistics
+
+    folds, audit, found = (folder / name for name in ("folds.csv", "audit.json", "statistics.json"))
+    write_folds(records, Folds(count=count), seed=1, classes=classes, out=folds, audit_out=audit)
+    statistics(records, folds, audit, classes=classes, out=found)
+    return Inputs(records=records, root=records, folds_table=folds, statistics=found)
 
 
 @pytest.fixture(scope="session")

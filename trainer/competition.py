@@ -7,77 +7,42 @@ defaults. The sections are also the parameters of the pipeline, so the same read
 import dataclasses
 import math
 import os
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from trainer.data import Data, Folds, Records
+from trainer.data import BUCKET, Data, Folds, Records
 from trainer.errors import CompetitionError
+from trainer.metrics import OF_CLASSES
+from trainer.recipe import Member
 from trainer.schema import NAME, Problem, number, optional_text, parse
 
-METRICS = ("accuracy", "macro_f1")
-Metric = Literal["accuracy", "macro_f1"]
 # Columns of the prediction tables that are no class.
 RESERVED_COLUMNS = ("id", "target", "fold")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """`[train]`: how training is cut into tasks. A task imports TensorFlow once for `folds_per_task` folds."""
+    """`[train]`: how training is cut into tasks, and where it runs.
+
+    folds_per_task: a task imports its libraries once and compiles a network once for so many folds.
+    backend: `auto` is TensorFlow on a CPU or a single GPU, JAX on a TPU or several devices.
+    checkpoint_seconds: how often a task writes down where it is; a killed one loses no more than that. checkpoints:
+        `gs://bucket/prefix` that these are copied to, for machines that may be taken away.
+    """
 
     folds_per_task: int = number(1, low=1, high=50)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augment:
-    """`[members.augment]`: each image is warped by values drawn uniformly from ± these bounds.
-
-    rotation, shear in degrees; zoom as a fraction (0.1: 0.9 to 1.1, each axis its own); shift as a fraction of the side.
-    """
-
-    rotation: float = number(0.0, low=0, high=180)
-    shear: float = number(0.0, low=0, high=60)
-    zoom: float = number(0.0, low=0, high=0.9)
-    shift: float = number(0.0, low=0, high=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """`[[members]]`: one model of the ensemble and how it is trained.
-
-    size: one of records.sizes; 0 for the first of them.
-    """
-
-    name: str
-    backbone: Literal["cnn"] = "cnn"
-    filters: list[int] = field(default_factory=lambda: [24, 32, 64, 64], metadata={"low": 1, "high": 4096})
-    strides: list[int] = field(default_factory=lambda: [2, 1, 2, 1], metadata={"low": 1, "high": 4})
-    first_kernel: int = number(5, low=1, high=15)
-    pooling: Literal["flatten", "average"] = "flatten"
-    dropout: float = number(0.3, low=0, high=0.95)
-    epochs: int = number(low=1, high=10_000)
-    batch_size: int = number(64, low=1, high=65_536)
-    learning_rate: float = number(3e-3, low=1e-8, high=10)
-    warmup_epochs: float = number(2.0, low=0, high=1000)
-    weight_decay: float = number(0.01, low=0, high=1)
-    label_smoothing: float = number(0.05, low=0, high=0.9)
-    size: int = number(0, low=0, high=1024)
-    augment: Augment = field(default_factory=Augment)
+    backend: Literal["auto", "tensorflow", "jax"] = "auto"
+    checkpoint_seconds: float = number(300.0, low=0, high=86_400)
+    checkpoints: str = optional_text()
 
     def problems(self) -> Iterator[Problem]:
         """What no single key shows."""
-        if not NAME.fullmatch(self.name):
-            yield Problem("name", f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at most 63")
-        if not self.filters or len(self.filters) != len(self.strides):
-            yield Problem(
-                "strides",
-                f"has {len(self.strides)} values and filters has {len(self.filters)}: "
-                "a convolution takes one of each, and there must be at least one",
-            )
-        if self.warmup_epochs >= self.epochs:
-            yield Problem("warmup_epochs", f"= {self.warmup_epochs:g}: must be below epochs = {self.epochs}")
+        if self.checkpoints and not re.fullmatch(BUCKET + r"(/[^/]+)+", self.checkpoints):
+            yield Problem("checkpoints", f"= {self.checkpoints!r}: must be gs://bucket/prefix")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +54,13 @@ class Blend:
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """`[submission]`: `sample` decides header, ids and their order; a class name is written for each id."""
+    """`[submission]`: `sample` decides header, ids and their order.
+
+    values: what is written for each id: the name of the most probable class, or the probability of the second of two.
+    """
 
     sample: str
+    values: Literal["class", "probability"] = "class"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +75,8 @@ class Competition:
     """A whole competition file. `file` is where it was read from; every path in it is absolute by then."""
 
     name: str
-    task: Literal["multiclass"]
-    metric: Metric
+    task: Literal["multiclass", "binary"]
+    metric: Literal["accuracy", "macro_f1", "roc_auc", "log_loss"]
     classes: list[str]
     data: Data
     records: Records
@@ -125,6 +94,12 @@ class Competition:
             yield Problem("name", f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at most 63")
         if len(self.classes) < 2:
             yield Problem("classes", f"= {self.classes!r}: name at least two classes")
+        if self.task == "binary" and len(self.classes) != 2:
+            yield Problem("classes", f"= {self.classes!r}: task = 'binary' takes two, the positive one second")
+        if self.submission.values == "probability" and self.task != "binary":
+            yield Problem("submission.values", "= 'probability': goes with task = 'binary' only")
+        if self.leaderboard.answers and self.submission.values == "class" and self.metric not in OF_CLASSES:
+            yield Problem("leaderboard.answers", f"cannot be scored by {self.metric} from class names: submit probabilities")
         for name in sorted({c for c in self.classes if self.classes.count(c) > 1}):
             yield Problem("classes", f"names {name!r} more than once")
         for name in sorted(set(self.classes) & set(RESERVED_COLUMNS)):
@@ -135,8 +110,10 @@ class Competition:
         for name in sorted({n for n in names if names.count(n) > 1}):
             yield Problem("members", f"has more than one member named {name!r}")
         for index, member in enumerate(self.members):
-            if member.size and member.size not in self.records.sizes:
-                yield Problem(f"members[{index}].size", f"= {member.size}: must be one of records.sizes = {self.records.sizes}")
+            for key, message in self._problems_of(member):
+                yield Problem(f"members[{index}].{key}", message)
+        if self.blend.method == "weights" and any(member.validation == "none" for member in self.members):
+            yield Problem("blend.method", "= 'weights': a member with validation = 'none' has no out-of-fold rows; use 'mean'")
         parts = [part.count() for part in self.data.target_parts]
         if parts and math.prod(parts) != len(self.classes):
             made = " × ".join(map(str, parts))
@@ -150,11 +127,26 @@ class Competition:
                 "train.folds_per_task", f"= {self.train.folds_per_task}: must be at most folds.count = {self.folds.count}"
             )
 
+    def _problems_of(self, member: Member) -> Iterator[Problem]:
+        """Where a member does not fit the rest of the file."""
+        size = member.size or (self.records.sizes or [0])[0]
+        if member.size and member.size not in self.records.sizes:
+            yield Problem("size", f"= {member.size}: must be one of records.sizes = {self.records.sizes}")
+        if member.augment.crop > size:
+            yield Problem("augment.crop", f"= {member.augment.crop}: is larger than the stored size, {size}")
+        for name in member.tabular.columns:
+            if name not in (*self.data.numeric, *self.data.categorical):
+                yield Problem("tabular.columns", f"names {name!r}, which data.numeric and data.categorical do not")
+        weighing = member.loss.sample_weight
+        if weighing and weighing not in self.data.numeric:
+            yield Problem("loss.sample_weight", f"= {weighing!r}: is not in data.numeric")
+        if member.loss.weights and len(member.loss.weights) != len(self.classes):
+            yield Problem("loss.weights", f"has {len(member.loss.weights)} values for {len(self.classes)} classes")
+
     def pipeline_arguments(self) -> dict[str, Any]:
-        """What the pipeline takes, as plain JSON values: all but the answers, which it must not see, and `task`, of which
-        there is one."""
+        """What the pipeline takes, as plain JSON values: all but the answers, which it must not see."""
         values = dataclasses.asdict(self)
-        del values["leaderboard"], values["task"]
+        del values["leaderboard"]
         return values
 
 
@@ -203,4 +195,11 @@ def _absolute(competition: Competition, folder: Path) -> Competition:
             competition.folds, file=below(competition.folds.file), exclude_file=below(competition.folds.exclude_file)
         ),
         leaderboard=dataclasses.replace(competition.leaderboard, answers=below(competition.leaderboard.answers)),
+        members=[
+            # Beside the file, not among the data: another run's models are "../../runs/digits/models/cnn/fold{fold}.keras".
+            member
+            if member.weights in ("", "imagenet", "noisy-student") or member.weights.startswith("gs://")
+            else dataclasses.replace(member, weights=os.path.abspath(folder / member.weights))
+            for member in competition.members
+        ],
     )

@@ -8,7 +8,7 @@ from typing import Literal
 
 from trainer.schema import Problem, number, optional_text, short
 
-_BUCKET = r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"
+BUCKET = r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 # What each kind of source must have, and may have besides: any other key of these goes with another kind.
 _NEEDS: dict[str, tuple[set[str], set[str]]] = {
@@ -125,7 +125,7 @@ class Data:
             elif value and key not in needs | allows:
                 kinds = " or ".join(repr(kind) for kind, keys in _NEEDS.items() if key in keys[0] | keys[1])
                 yield Problem(key, f"= {short(value)}: goes with source = {kinds} only")
-        if self.root.startswith("gs:") and not re.fullmatch(_BUCKET + r"(/[^/]+)*/?", self.root):
+        if self.root.startswith("gs:") and not re.fullmatch(BUCKET + r"(/[^/]+)*/?", self.root):
             yield Problem("root", f"= {self.root!r}: must be gs://bucket or gs://bucket/prefix")
         if self.source == "cifar10":
             for key in ("train", "test"):
@@ -226,7 +226,7 @@ class Records:
         """What no single key shows."""
         if not self.sizes or len(set(self.sizes)) != len(self.sizes):
             yield Problem("sizes", f"= {short(self.sizes)}: name at least one, each once")
-        if self.publish and not re.fullmatch(_BUCKET + r"(/[^/]+)+", self.publish):
+        if self.publish and not re.fullmatch(BUCKET + r"(/[^/]+)+", self.publish):
             yield Problem("publish", f"= {self.publish!r}: must be gs://bucket/prefix")
 
 

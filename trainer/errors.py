@@ -6,6 +6,7 @@ FoldlineError
 ├── IntegrityError     an artifact of an earlier step is missing, damaged or half-written
 ├── StorageError       Cloud Storage did not give or take an object
 ├── TrainingError      a model cannot be trained as its recipe says
+├── Preempted          the machine is taken away: start again, and it goes on
 └── RunError           a step of a pipeline run failed
 """
 
@@ -32,6 +33,10 @@ class StorageError(FoldlineError):
 
 class TrainingError(FoldlineError):
     """A recipe does not work on this data: what to change is in the text."""
+
+
+class Preempted(FoldlineError):
+    """The process was asked to end (SIGTERM) and has written down where it was: start it again."""
 
 
 class RunError(FoldlineError):

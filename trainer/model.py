@@ -1,10 +1,19 @@
-"""A member's network: pixel statistics, backbone, head; and how it is compiled."""
+"""A member's network: pixel statistics, backbone, tabular tower, head; and its optimizer."""
+
+import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
-from trainer.backbones import cnn
-from trainer.competition import Member
+from trainer import backbones, pretrained, zoo
+from trainer.recipe import Head, Member, Tabular
+
+# Towers for metadata that others have published: that of Ha, Liu and Liu, arXiv:2010.05351, section 3.
+_PRESETS: dict[str, dict[str, Any]] = {
+    "melanoma": {"layers": [512, 128], "batch_norm": True, "dropout": 0.3, "activation": "swish"}
+}
 
 
 @keras.saving.register_keras_serializable("foldline")
@@ -20,52 +29,135 @@ class Standardize(keras.layers.Layer):
         return (pixels - self.mean) / self.std
 
 
+@keras.saving.register_keras_serializable("foldline")
+class GeneralisedMean(keras.layers.Layer):
+    """Pooling by the mean of the p-th powers, p learnt from 3 (Radenović et al., arXiv:1711.02512, equation 3)."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.power = self.add_weight(shape=(), initializer=keras.initializers.Constant(3.0), name="power")
+
+    def call(self, features):  # type: ignore[no-untyped-def]  # a backend tensor
+        # Powers of small numbers underflow in half precision.
+        features = ops.maximum(ops.cast(features, "float32"), 1e-6)
+        pooled = ops.mean(ops.power(features, self.power), axis=(1, 2))
+        return ops.cast(ops.power(pooled, 1 / ops.cast(self.power, "float32")), self.compute_dtype)
+
+
 def build(
-    member: Member, *, classes: int, size: int, channels: int, mean: np.ndarray, std: np.ndarray, seed: int
+    member: Member,
+    *,
+    outputs: int,
+    size: int,
+    channels: int,
+    tabular: int = 0,
+    mean: np.ndarray,
+    std: np.ndarray,
+    seed: int,
+    weights: str = "",
 ) -> keras.Model:
     """A freshly initialised network from pixels to logits.
 
     Args:
         member: the recipe.
+        outputs: how many logits.
+        size: side of the images that the network sees.
+        tabular: how many tabular inputs there are.
         mean, std: (channels,) statistics of the fold's training pixels, in 0 to 255.
         seed: decides every initial weight and every dropout mask.
+        weights: a file near by to begin with, "" for none besides what the recipe names.
 
     Returns:
-        a model from (batch, size, size, channels) float32 pixels in 0 to 255 to (batch, classes) float32 logits.
+        a model from (batch, size, size, channels) float32 pixels in 0 to 255, and (batch, tabular) values where there are
+        some, to (batch, outputs) float32 logits.
     """
+    keras.config.set_dtype_policy(member.precision)
     keras.utils.set_random_seed(seed)
-    pixels = keras.Input((size, size, channels), name="pixels")
-    standardize = Standardize(name="standardize")
-    features = cnn(standardize(pixels), member)
-    if member.pooling == "average":
-        features = keras.layers.GlobalAveragePooling2D(name="pool")(features)
-    else:
-        features = keras.layers.Flatten(name="flatten")(features)
-    features = keras.layers.Dropout(member.dropout, seed=seed, name="dropout")(features)
-    logits = keras.layers.Dense(classes, dtype="float32", name="logits")(features)
-    model = keras.Model(pixels, logits, name=member.name.replace("-", "_"))
-    # A channel that never varies has nothing to scale: leave it, instead of dividing by nought.
-    standardize.set_weights([mean, np.where(std > 0, std, 1.0)])
+    pixels = keras.Input((size, size, channels), dtype="float32", name="pixels")
+    # Weights of others are for three channels.
+    wanted = 3 if channels == 1 and member.backbone != "cnn" else channels
+    shown = keras.layers.Concatenate(name="three_channels")([pixels] * 3) if wanted > channels else pixels
+    standardize = Standardize(dtype="float32", name="standardize")
+    backbone = backbones.build(member, side=size, channels=wanted)
+    features = backbone(standardize(shown))
+    features = _pooled(features, member.head)
+    inputs = [pixels]
+    if tabular:
+        columns = keras.Input((tabular,), dtype="float32", name="tabular")
+        inputs.append(columns)
+        features = keras.layers.Concatenate(name="joined")([features, _tower(columns, member.tabular, seed)])
+    logits = _logits(features, member.head, outputs, seed)
+    model = keras.Model(inputs if tabular else pixels, logits, name=member.name.replace("-", "_"))
+    repeated = (np.resize(values, wanted) for values in (mean, std))
+    wanted_pixels = zoo.pixels(member.backbone, member.normalise, *repeated)
+    # Weights that want blue first are given it inside the backbone: here channels are red, green, blue.
+    order = -1 if wanted_pixels.bgr else 1
+    standardize.set_weights([np.resize(values, wanted)[::order] for values in (wanted_pixels.mean, wanted_pixels.std)])
+    if weights:
+        pretrained.load(model, member, weights)
+    elif member.weights == "noisy-student" and not zoo.of_package(member.backbone):
+        pretrained.load(model, member, pretrained.noisy_student(member))
     return model
 
 
-def compile_for(model: keras.Model, member: Member, *, steps_per_epoch: int) -> None:
-    """Compile with AdamW, linear warm-up and a cosine decay to a hundredth of the learning rate (stepwise)."""
-    warmup = round(member.warmup_epochs * steps_per_epoch)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        member.learning_rate / 20,
-        max(1, member.epochs * steps_per_epoch - warmup),
-        alpha=0.01,
-        warmup_target=member.learning_rate,
-        warmup_steps=warmup,
-    )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=member.weight_decay)
-    # Built before the first step, which then comes twice as soon.
-    optimizer.build(model.trainable_variables)
-    model.compile(
-        optimizer,
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=member.label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        # XLA's depthwise convolutions are several times slower on a CPU, and its plain ones no faster.
-        jit_compile=False,
-    )
+def _pooled(features: Any, head: Head) -> Any:
+    layers = {
+        "average": keras.layers.GlobalAveragePooling2D,
+        "max": keras.layers.GlobalMaxPooling2D,
+        "gem": GeneralisedMean,
+        "flatten": keras.layers.Flatten,
+    }
+    return layers[head.pooling](name="pool")(features)
+
+
+def _tower(columns: Any, tabular: Tabular, seed: int) -> Any:
+    """The tabular inputs through dense layers, each with batch normalisation where asked for, its activation, and dropout
+    between them."""
+    recipe = {**dataclasses.asdict(tabular), **_PRESETS.get(tabular.preset, {})}
+    for index, size in enumerate(recipe["layers"]):
+        columns = keras.layers.Dense(size, name=f"tabular{index}")(columns)
+        if recipe["batch_norm"]:
+            columns = keras.layers.BatchNormalization(name=f"tabular_norm{index}")(columns)
+        columns = keras.layers.Activation(recipe["activation"], name=f"tabular_act{index}")(columns)
+        if recipe["dropout"] and index < len(recipe["layers"]) - 1:
+            columns = keras.layers.Dropout(recipe["dropout"], seed=seed, name=f"tabular_dropout{index}")(columns)
+    return columns
+
+
+def _logits(features: Any, head: Head, outputs: int, seed: int) -> Any:
+    for index, size in enumerate(head.hidden):
+        features = keras.layers.Dropout(head.dropout, seed=seed, name=f"dropout{index}")(features)
+        features = keras.layers.Dense(size, activation="relu", kernel_initializer="he_normal", name=f"hidden{index}")(features)
+    last = keras.layers.Dense(outputs, dtype="float32", name="logits")
+    # Several masks at once, the same weights (Inoue, arXiv:1905.09788, section 3).
+    masked = [keras.layers.Dropout(head.dropout, seed=seed + n, name=f"dropout_last{n}")(features) for n in range(head.samples)]
+    logits = [last(features) for features in masked]
+    return logits[0] if len(logits) == 1 else keras.layers.Average(dtype="float32", name="samples")(logits)
+
+
+def optimizer(member: Member, *, head_only: bool) -> keras.optimizers.Optimizer:
+    """The optimizer of a recipe, its learning rate a variable that each step sets.
+
+    Args:
+        head_only: for the epochs in which the backbone is frozen.
+    """
+    recipe = member.optimizer
+    options: dict[str, Any] = {
+        "learning_rate": member.head_learning_rate if head_only else recipe.learning_rate,
+        "global_clipnorm": recipe.clip_norm or None,
+        "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
+        "use_ema": recipe.average > 0,
+        "ema_momentum": recipe.average or 0.99,
+    }
+    if recipe.kind == "adam":
+        made = keras.optimizers.Adam(**options)
+    elif recipe.kind == "adamw":
+        made = keras.optimizers.AdamW(weight_decay=recipe.weight_decay, **options)
+    else:
+        made = keras.optimizers.SGD(
+            momentum=recipe.momentum, nesterov=recipe.momentum > 0, weight_decay=recipe.weight_decay or None, **options
+        )
+    if recipe.kind != "adam":
+        made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    if member.precision == "mixed_float16":
+        made = keras.optimizers.LossScaleOptimizer(made)
+    return made

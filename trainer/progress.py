@@ -8,16 +8,19 @@ import contextlib
 import fcntl
 import json
 import os
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.errors import FoldlineError
+from trainer.errors import FoldlineError, Preempted
 
 EVENTS_VARIABLE = "FOLDLINE_EVENTS"
 LAUNCHER_VARIABLE = "FOLDLINE_LAUNCHER"
+# The exit status that asks for a restart: EX_TEMPFAIL of sysexits.h.
+RESTART = 75
 
 
 # How often work under way says how far it is: to a launcher, which may show it live, and in the log.
@@ -86,6 +89,9 @@ def step(name: str) -> Iterator[None]:
     tell("start", name, "started")
     try:
         yield
+    except Preempted as error:
+        tell("error", name, f"stopped: {error}", message=str(error), tail=[])
+        sys.exit(RESTART)
     except FoldlineError as error:
         tell("error", name, f"failed: {error}", message=str(error), tail=[])
         raise

@@ -20,7 +20,8 @@ Predictions: `oof.parquet` has id, target, fold and one probability column a cla
 columns, a row for each (image, model): averaging over folds is left to whoever blends.
 `oof.csv` is the blend's out-of-fold table for people: id, target as a class name, a column a class, fold; `metrics.json` has
 the scores of the blend, the methods and the members.
-History (`history.csv`): fold, epoch (from 1), loss, accuracy, val_loss, val_accuracy, seconds since the task began.
+History (`history.csv`): fold, epoch (from 1), loss, val_loss and val_<metric> of the held-out images, learning_rate of the
+epoch's last step, seconds that the fold has trained. NO_FOLD (-3) is the fold of a model that trains on all images.
 """
 
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ from trainer.manifest import whole_file
 
 LEFT_OUT = -1
 ALWAYS_TRAINS = -2
+# In place of a fold where a model trains on all images and none is held out.
+NO_FOLD = -3
 
 EXAMPLES = "examples.parquet"
 FOLDS = "folds.csv"
@@ -43,6 +46,11 @@ TEST = "test.parquet"
 HISTORY = "history.csv"
 OOF_CSV = "oof.csv"
 METRICS = "metrics.json"
+
+
+def model_file(fold: int) -> str:
+    """The file of the model that did not see a fold; of the one that saw all images."""
+    return "all.keras" if fold == NO_FOLD else f"fold{fold}.keras"
 
 
 def size_name(size: int) -> str:
@@ -83,8 +91,11 @@ def read_folds(path: str | Path) -> pd.DataFrame:
 
 
 def read_history(path: str | Path) -> pd.DataFrame:
-    """A training history: a member's name stays text, also where it is "07" or "nan"."""
-    return pd.read_csv(path, dtype={"member": str}, na_filter=False)
+    """A training history: a member's name stays text, also where it is "07" or "nan"; a member that had no images held out
+    has no scores of them."""
+    numbers = [name for name in pd.read_csv(path, nrows=0).columns if name != "member"]
+    empty = {name: [""] for name in numbers}
+    return pd.read_csv(path, dtype={"member": str}, keep_default_na=False, na_values=empty)
 
 
 def fold_of(examples: pd.DataFrame, folds: pd.DataFrame) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,8 @@ def blend(
     """Blend the members, score each and the blend, and write the final tables.
 
     The blend's score is nested: a fold's rows are blended with weights found on the other folds. The test rows get the
-    weights of all out-of-fold rows. `naive` is what those weights score on the rows they were found on, for comparison.
+    weights of all out-of-fold rows. `naive` is what those weights score on the rows they were found on, for comparison. A
+    member that was trained on all images has no out-of-fold rows: it counts in the predictions, and in no score.
 
     Args:
         tasks: the folders that the training tasks wrote.
@@ -48,41 +49,51 @@ def blend(
     out = Path(out)
     folds = tables.read_folds(folds_table)
     folds = folds[folds["fold"] >= 0].reset_index(drop=True)
-    oof, test, history = _gather(tasks, folds)
-    first = next(iter(oof.values()))
-    targets, fold = first["target"].to_numpy(), first["fold"].to_numpy()
-    out_of_fold = np.stack([table[list(classes)].to_numpy() for table in oof.values()])
+    found = _gather(tasks, folds)
+    oof, test = found.oof, found.test
     on_test = np.stack([table[list(classes)].to_numpy() for table in test.values()])
-
-    mean = weights.mean_weights(len(oof))
-    fitted = weights.fit_weights(out_of_fold, targets)
-    honest = {"mean": weights.combine(out_of_fold, mean), "weights": weights.nested(out_of_fold, targets, fold)}
-    chosen = {"mean": mean, "weights": fitted}[blend.method]
-    metrics: dict[str, Any] = {
-        "metric": metric,
-        "blend": {
-            "method": blend.method,
-            "weights": dict(zip(oof, chosen.tolist(), strict=True)),
+    mean = weights.mean_weights(len(test))
+    chosen = mean
+    final = pd.DataFrame({"id": pd.Series(dtype=str), "target": pd.Series(dtype=np.int64), "fold": pd.Series(dtype=np.int64)})
+    final = final.assign(**dict.fromkeys(classes, pd.Series(dtype=np.float32)))
+    unscored: dict[str, Any] = {"oof": None, "folds": []}
+    metrics: dict[str, Any] = {"metric": metric, "blend": {**unscored, "naive": None}, "methods": {}, "members": {}}
+    if oof:
+        first = next(iter(oof.values()))
+        targets, fold = first["target"].to_numpy(), first["fold"].to_numpy()
+        out_of_fold = np.stack([table[list(classes)].to_numpy() for table in oof.values()])
+        honest = {"mean": weights.combine(out_of_fold, weights.mean_weights(len(oof)))}
+        fitted = honest["mean"]
+        if blend.method == "weights":
+            chosen = weights.fit_weights(out_of_fold, targets)
+            honest["weights"] = weights.nested(out_of_fold, targets, fold)
+            fitted = weights.combine(out_of_fold, chosen)
+        metrics["blend"] = {
             **_scores(metric, targets, honest[blend.method], fold),
-            "naive": score(metric, targets, weights.combine(out_of_fold, chosen)),
-        },
-        "methods": {name: _scores(metric, targets, blended, fold) for name, blended in honest.items()},
-        "members": {name: _scores(metric, targets, own, fold) for name, own in zip(oof, out_of_fold, strict=True)},
+            "naive": score(metric, targets, fitted),
+        }
+        metrics["methods"] = {name: _scores(metric, targets, blended, fold) for name, blended in honest.items()}
+        metrics["members"] = {name: _scores(metric, targets, own, fold) for name, own in zip(oof, out_of_fold, strict=True)}
+        final = first[["id", "target", "fold"]].copy()
+        final[list(classes)] = honest[blend.method].astype(np.float32)
+    metrics["members"] = {
+        name: {**metrics["members"].get(name, unscored), "validation": found.validation[name]} for name in test
     }
-    final = first[["id", "target", "fold"]].copy()
-    final[list(classes)] = honest[blend.method].astype(np.float32)
+    metrics["blend"] |= {"method": blend.method, "weights": dict(zip(test, chosen.tolist(), strict=True)), "scored": list(oof)}
     tables.write_parquet(out / tables.OOF, final)
     tables.write_csv(
-        out / tables.OOF_CSV, final[["id", "target", *classes, "fold"]].assign(target=[classes[t] for t in targets])
+        out / tables.OOF_CSV,
+        final[["id", "target", *classes, "fold"]].assign(target=[classes[target] for target in final["target"]]),
     )
     predictions = next(iter(test.values()))[["id"]].copy()
     predictions[list(classes)] = weights.combine(on_test, chosen).astype(np.float32)
     tables.write_parquet(out / tables.TEST, predictions)
-    tables.write_csv(out / tables.HISTORY, history)
+    tables.write_csv(out / tables.HISTORY, found.history)
     write_json(out / tables.METRICS, metrics)
-    write_manifest(out, {"classes": list(classes)})
-    told = ", ".join(f"{name} {value['oof']:.4f}" for name, value in metrics["members"].items())
-    tell("note", "blend", f"{metric} {metrics['blend']['oof']:.4f} out of fold by {blend.method} ({told})")
+    write_manifest(out, {"classes": list(classes), "models": found.models})
+    told = ", ".join(f"{name} {value['oof']:.4f}" for name, value in metrics["members"].items() if name in oof)
+    scored = f"{metric} {metrics['blend']['oof']:.4f} out of fold" if oof else "no score, as no member is validated,"
+    tell("note", "blend", f"{scored} by {blend.method}" + (f" ({told})" if told else ""))
     return metrics
 
 
@@ -92,21 +103,38 @@ def _scores(metric: str, targets: np.ndarray, probabilities: np.ndarray, fold: n
     return {"oof": score(metric, targets, probabilities), "folds": each}
 
 
-def _gather(
-    tasks: Sequence[str | Path], folds: pd.DataFrame
-) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame], pd.DataFrame]:
-    """Each member's out-of-fold rows in the order of the folds table, its test rows averaged over its models, and all
-    training histories."""
+class _Gathered(NamedTuple):
+    """What all tasks left.
+
+    oof: out-of-fold rows in the order of the folds table, of each member that was validated. test: its test rows, averaged over
+    its models, of each member. validation: how its models were chosen. models: their files, by member and file name.
+    """
+
+    oof: dict[str, pd.DataFrame]
+    test: dict[str, pd.DataFrame]
+    history: pd.DataFrame
+    validation: dict[str, str]
+    models: dict[str, dict[str, str]]
+
+
+def _gather(tasks: Sequence[str | Path], folds: pd.DataFrame) -> _Gathered:
     oof: dict[str, list[pd.DataFrame]] = {}
     test: dict[str, list[pd.DataFrame]] = {}
     histories = []
+    validation: dict[str, str] = {}
+    models: dict[str, dict[str, str]] = {}
     for folder in map(Path, tasks):
-        member = read_manifest(folder)["member"]
+        about = read_manifest(folder)
+        member = about["member"]
+        validation[member] = about["validation"]
+        models.setdefault(member, {}).update({name: str(folder / name) for name in map(tables.model_file, about["folds"])})
         oof.setdefault(member, []).append(pd.read_parquet(folder / tables.OOF))
         test.setdefault(member, []).append(pd.read_parquet(folder / tables.TEST))
         histories.append(pd.read_csv(folder / tables.HISTORY).assign(member=member))
-    whole = {member: _in_order(member, pd.concat(parts), folds) for member, parts in oof.items()}
-    first = next(iter(whole.values()))
+    whole = {
+        member: _in_order(member, pd.concat(parts), folds) for member, parts in oof.items() if validation[member] != "none"
+    }
+    first = next(iter(whole.values()), pd.DataFrame())
     for member, table in whole.items():
         if not table["target"].equals(first["target"]):
             place = int(np.flatnonzero((table["target"] != first["target"]).to_numpy())[0])
@@ -120,7 +148,8 @@ def _gather(
     for member, table in averaged.items():
         if not table.index.equals(ids):
             raise IntegrityError(f"member {member!r}: its test ids are not those of the other members")
-    return whole, {member: table.reset_index() for member, table in averaged.items()}, pd.concat(histories, ignore_index=True)
+    test_rows = {member: table.reset_index() for member, table in averaged.items()}
+    return _Gathered(whole, test_rows, pd.concat(histories, ignore_index=True), validation, models)
 
 
 def _in_order(member: str, rows: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:

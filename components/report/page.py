@@ -88,8 +88,10 @@ def write_report(
         wrong=len(wrong),
         pixels=json.loads(Path(statistics).read_text(encoding="utf-8"))["pixels"],
         audit=json.loads(Path(audit).read_text(encoding="utf-8")),
-        curves=plots.learning_curves(history),
-        confusion=plots.confusion_matrix(targets, predicted, classes),
+        curves=plots.learning_curves(history, metric),
+        confusion=plots.confusion_matrix(targets, predicted, classes) if len(oof) else "",
+        chosen=[name for name, value in scores["members"].items() if value.get("validation") == "best"],
+        unscored=[name for name, value in scores["members"].items() if value["oof"] is None],
         worst=shown[: len(worst)],
         drawn=shown[len(worst) :],
     )
@@ -100,7 +102,9 @@ def write_report(
 
 def _score_rows(scores: dict[str, Any]) -> list[dict[str, Any]]:
     """The lines of the score table: the members, then the blend; the best of each column is marked."""
-    rows = [{"name": name, "is_blend": False, **value} for name, value in scores["members"].items()]
+    rows = [{"name": name, "is_blend": False, **value} for name, value in scores["members"].items() if value["oof"] is not None]
+    if not rows:
+        return []
     rows.append({"name": f"blend ({scores['blend']['method']}, nested)", "is_blend": True, **scores["blend"]})
     best = max if HIGHER_IS_BETTER[scores["metric"]] else min
     best_folds = [best(values) for values in zip(*(row["folds"] for row in rows), strict=True)]

@@ -7,33 +7,43 @@ import numpy as np
 import pandas as pd
 
 from components.pages import INK, PALETTE, canvas, svg
+from trainer.metrics import HIGHER_IS_BETTER
 
 
-def learning_curves(history: pd.DataFrame) -> str:
-    """Training and held-out loss, and held-out accuracy, by epoch: a colour a member, a thin line a fold.
+def learning_curves(history: pd.DataFrame, metric: str) -> str:
+    """Training and held-out loss, the held-out score, and the learning rate, by epoch: a colour a member, a thin line a fold.
 
     Args:
-        history: member, fold, epoch, loss, val_loss, val_accuracy.
+        history: member, fold, epoch, loss, learning_rate, and where images were held out val_loss and val_<metric>.
+        metric: of the competition.
     """
     from matplotlib import ticker
 
-    with canvas(1, 2, width=10, height=3.6) as (figure, (loss, accuracy)):
+    held_out = f"val_{metric}" if f"val_{metric}" in history else ""
+    with canvas(1, 3, width=13, height=3.6) as (figure, (loss, score, rates)):
         for colour, (member, rows) in zip(itertools.cycle(PALETTE), history.groupby("member", sort=False), strict=False):
             by_epoch = rows.groupby("epoch")
             loss.plot(by_epoch["loss"].mean(), color=colour, linestyle=":", label=f"{member}, training")
+            rates.plot(by_epoch["learning_rate"].mean(), color=colour, label=str(member))
+            if not held_out or rows[held_out].isna().all():
+                continue
             loss.plot(by_epoch["val_loss"].mean(), color=colour, label=f"{member}, held out")
-            accuracy.plot(by_epoch["val_accuracy"].mean(), color=colour, label=str(member))
+            score.plot(by_epoch[held_out].mean(), color=colour, label=str(member))
             for _, fold in rows.groupby("fold"):
                 loss.plot(fold["epoch"], fold["val_loss"], color=colour, alpha=0.25, linewidth=0.8)
-                accuracy.plot(fold["epoch"], fold["val_accuracy"], color=colour, alpha=0.25, linewidth=0.8)
-        for axes, title in ((loss, "loss"), (accuracy, "held-out accuracy")):
+                score.plot(fold["epoch"], fold[held_out], color=colour, alpha=0.25, linewidth=0.8)
+        for axes, title in ((loss, "loss"), (score, f"held-out {metric}"), (rates, "learning rate")):
             axes.set(title=title, xlabel="epoch")
-            axes.legend(frameon=False)
+            if axes.lines:
+                axes.legend(frameon=False)
         # The first epochs would press the rest into a line.
         loss.set_yscale("log")
         loss.yaxis.set_major_formatter(ticker.FormatStrFormatter("%.3g"))
         loss.yaxis.set_minor_formatter(ticker.FormatStrFormatter("%.3g"))
-        accuracy.set_ylim(max(0.0, float(history["val_accuracy"].quantile(0.15)) - 0.005), None)
+        rates.yaxis.set_major_formatter(ticker.FormatStrFormatter("%.2g"))
+        rates.set_ylim(0, None)
+        if held_out and HIGHER_IS_BETTER[metric]:
+            score.set_ylim(max(0.0, float(history[held_out].quantile(0.15)) - 0.005), None)
         return svg(figure)
 
 

@@ -21,7 +21,8 @@ from trainer.progress import tell
 def write_submission(
     blended: str | Path, submission: Submission, *, classes: Sequence[str], sample_digest: str, out: str | Path
 ) -> None:
-    """Write the most probable class of each test image, with the header, the ids and the order of the sample.
+    """Write the most probable class of each test image, or the probability of the second of two, with the header, the ids and
+    the order of the sample.
 
     Args:
         blended: the folder that blending wrote.
@@ -41,7 +42,11 @@ def write_submission(
     ordered = predictions.set_index("id").loc[sample.ids]
     probabilities = ordered[list(classes)].to_numpy()
     check_probabilities(probabilities, sample)
-    chosen = [classes[index] for index in probabilities.argmax(axis=1)]
+    if submission.values == "probability":
+        # Nine significant digits carry a float32 exactly.
+        chosen = [f"{value:.9g}" for value in probabilities[:, 1]]
+    else:
+        chosen = [classes[index] for index in probabilities.argmax(axis=1)]
     with whole_file(out) as partial, open(partial, "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([sample.id_column, sample.target_column])
@@ -65,8 +70,11 @@ def check_probabilities(probabilities: np.ndarray, sample: Sample) -> None:
         )
 
 
-def score_answers(submission: str | Path, answers: str, *, classes: Sequence[str], metric: str) -> float:
-    """The score of a submission file against a file of the same form with the truth in it, as a leaderboard would take it.
+def score_answers(submission: str | Path, answers: str, *, classes: Sequence[str], metric: str, values: str) -> float:
+    """The score of a submission file against a file with the true class of each id, as a leaderboard would take it.
+
+    Args:
+        values: what the submission holds, `class` or `probability`.
 
     Raises:
         DataError: the files' ids differ, or an answer is no class.
@@ -76,5 +84,8 @@ def score_answers(submission: str | Path, answers: str, *, classes: Sequence[str
     truth = read_answers(answers, classes, answer_of, submission)
     index_of = {name: index for index, name in enumerate(classes)}
     targets = np.array([index_of[label] for label in truth.values()])
+    if values == "probability":
+        positive = np.array([float(answer_of[id_]) for id_ in truth])
+        return score(metric, targets, np.stack([1 - positive, positive], axis=1))
     predicted = np.array([index_of[answer_of[id_]] for id_ in truth])
     return score(metric, targets, np.eye(len(classes))[predicted])

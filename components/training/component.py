@@ -12,8 +12,9 @@ def plan(members: list, folds: dict, train: dict, records: dict) -> list:
 
     with step("plan"):
         from components.training.plan import plan as plan_tasks
-        from trainer.competition import Member, Train
+        from trainer.competition import Train
         from trainer.data import Folds, Records
+        from trainer.recipe import Member
         from trainer.schema import parse
 
         recipes = [parse(Member, member, f"members[{index}]") for index, member in enumerate(members)]
@@ -27,6 +28,7 @@ def train(
     images: dsl.Input[dsl.Dataset],
     folds: dsl.Input[dsl.Dataset],
     statistics: dsl.Input[dsl.Artifact],
+    kind: str,
     classes: list,
     metric: str,
     seed: int,
@@ -36,22 +38,16 @@ def train(
     from trainer.progress import step
 
     with step("train"):
-        from components.shards import local_shards
-        from trainer.competition import Member
-        from trainer.fit import train_folds
-        from trainer.schema import parse
+        from components.training.train import train as train_models
 
-        member = parse(Member, task["member"], "member")
-        with local_shards(images.path, member.size) as root:
-            train_folds(
-                member,
-                [int(fold) for fold in task["folds"]],
-                records=images.path,
-                root=root,
-                folds_table=folds.path,
-                statistics=statistics.path,
-                classes=classes,
-                metric=metric,
-                seed=seed,
-                out=predictions.path,
-            )
+        train_models(
+            task,
+            images=images.path,
+            folds=folds.path,
+            statistics=statistics.path,
+            kind=kind,
+            classes=classes,
+            metric=metric,
+            seed=seed,
+            out=predictions.path,
+        )

@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from trainer.competition import Member, Train
+from trainer.competition import Train
 from trainer.data import Folds, Records
 from trainer.errors import CompetitionError
 from trainer.progress import tell
+from trainer.recipe import Member
+from trainer.tables import NO_FOLD
 
 
 def plan(members: Sequence[Member], folds: Folds, train: Train, records: Records) -> list[dict[str, Any]]:
     """A task for every `folds_per_task` folds of every member, members in the order of the file.
 
     Returns:
-        for each task `member`, all keys of the recipe, its size filled in, and `folds`, a list of fold numbers. Plain JSON
-        values: it is what the pipeline's loop runs over.
+        for each task `member`, all keys of the recipe, its size filled in; `folds`, a list of fold numbers, NO_FOLD alone for
+        a member that trains on all images; `settings`, the section `train`. Plain JSON values: it is what the pipeline's loop
+        runs over.
     """
     names = [member.name for member in members]
     for name in names:
@@ -23,7 +26,14 @@ def plan(members: Sequence[Member], folds: Folds, train: Train, records: Records
             raise CompetitionError(f"members: more than one is named {name!r}")
     step = train.folds_per_task
     chunks = [list(range(first, min(first + step, folds.count))) for first in range(0, folds.count, step)]
-    sized = [replace(member, size=member.size or records.sizes[0]) for member in members]
-    tasks = [{"member": asdict(member), "folds": chunk} for member in sized for chunk in chunks]
+    tasks = [
+        {
+            "member": asdict(replace(member, size=member.size or records.sizes[0])),
+            "folds": chunk,
+            "settings": asdict(train),
+        }
+        for member in members
+        for chunk in ([[NO_FOLD]] if member.validation == "none" else chunks)
+    ]
     tell("note", "plan", f"{len(members)} members × {folds.count} folds in {len(tasks)} training tasks")
     return tasks

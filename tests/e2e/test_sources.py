@@ -57,11 +57,9 @@ sample = "sample.csv"
 
 [[members]]
 name = "m"
-filters = [8]
-strides = [2]
+cnn = {{ filters = [8], strides = [2] }}
 batch_size = 8
 epochs = 2
-warmup_epochs = 0.5
 """
     )
     return path

@@ -25,3 +25,23 @@ def test_columns_are_as_wide_as_their_heads() -> None:
 def test_cross_validation_stands_beside_the_leaderboard() -> None:
     last = score_table({**METRICS, "leaderboard": 0.981}).splitlines()[-1]
     assert last == "cross-validation 0.9700   leaderboard 0.9810 (withheld answers)"
+
+
+def test_how_models_were_chosen_is_said_of_their_scores() -> None:
+    members = {
+        "chosen": {"oof": 0.95, "folds": [0.94, 0.96], "validation": "best"},
+        "final": {"oof": None, "folds": [], "validation": "none"},
+    }
+    lines = score_table({**METRICS, "members": members}).splitlines()
+    assert lines[1].startswith("chosen *")
+    assert lines[2].split() == ["final", "-", "-", "-"]
+    assert lines[4:] == [
+        "*: epochs chosen by the very images that are scored: a little too good",
+        "-: trained on all images: no score",
+    ]
+    alone = {
+        "metric": "accuracy",
+        "blend": {"method": "mean", "oof": None, "folds": []},
+        "members": {"final": members["final"]},
+    }
+    assert score_table({**alone, "leaderboard": 0.9}).splitlines()[-1].startswith("cross-validation none")

@@ -7,7 +7,7 @@ from conftest import Tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer import competition, data
+from trainer import competition, data, recipe
 from trainer.competition import Competition, Member, load
 from trainer.data import Folds
 from trainer.errors import CompetitionError
@@ -71,10 +71,10 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         ),
         ('name = "m1"', 'name = "m0"', ["members has more than one member named 'm0'"]),
         ('name = "m1"', 'name = "M 1"', ["members[1].name = 'M 1'"]),
-        ("strides = [2, 1]", "strides = [2]", ["members[0].strides has 1 values and filters has 2"]),
-        ("strides = [2, 1]", "strides = [2, 9]", ["members[0].strides[1] = 9"]),
-        ("strides = [2, 1]", "strides = 2", ["members[0].strides = 2", "a list"]),
-        ("warmup_epochs = 0.5", "warmup_epochs = 12", ["members[0].warmup_epochs = 12", "below epochs = 12"]),
+        ("strides = [2, 1]", "strides = [2]", ["members[0].cnn.strides has 1 values and filters has 2"]),
+        ("strides = [2, 1]", "strides = [2, 9]", ["members[0].cnn.strides[1] = 9"]),
+        ("strides = [2, 1]", "strides = 2", ["members[0].cnn.strides = 2", "a list"]),
+        ("warmup_epochs = 0.5", "warmup_epochs = 12", ["members[0].schedule.warmup_epochs = 12", "below epochs = 12"]),
         ("folds_per_task = 3", "folds_per_task = 4", ["train.folds_per_task = 4", "at most folds.count = 3"]),
         ("rotation = 0", "rotation = nan", ["members[0].augment.rotation = nan"]),
         ("rotation = 0", "rotate = 0", ["members[0].augment.rotate is no known key", "'rotation'"]),
@@ -96,6 +96,28 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         ('train = "train.csv"', 'train = "\\u0000"', ["data.train = '\\x00'"]),
         ("classes = ['0',", 'classes = ["\\u0007",', ["classes[0] = '\\x07'"]),
         ('name = "m1"', 'name = "07"', ["members[1].name = '07'", "a letter first"]),
+        ("epochs = 12", 'epochs = 12\nvalidation = "none"', ["blend.method = 'weights'", "use 'mean'"]),
+        ("epochs = 12", "epochs = 12\nloss = { weights = [1] }", ["loss.weights", "class_weights = 'given'"]),
+        (
+            "epochs = 12",
+            "epochs = 12\nloss = { weights = [1], class_weights = 'given' }",
+            ["members[0].loss.weights has 1 values for 10 classes"],
+        ),
+        (
+            "epochs = 12",
+            "epochs = 12\nloss = { sample_weight = 'w' }",
+            ["members[0].loss.sample_weight = 'w': is not in data.numeric"],
+        ),
+        (
+            "epochs = 12",
+            "epochs = 12\ntabular = { columns = ['age'] }",
+            ["members[0].tabular.columns names 'age'", "data.numeric and data.categorical"],
+        ),
+        ("rotation = 0", "crop = 16", ["members[0].augment.crop = 16: is larger than the stored size, 8"]),
+        ('task = "multiclass"', 'task = "binary"', ["classes = ['0'", "task = 'binary' takes two"]),
+        ('metric = "accuracy"', 'metric = "roc_auc"', ["leaderboard.answers", "submit probabilities"]),
+        ('sample = "sample.csv"', 'sample = "sample.csv"\nvalues = "probability"', ["task = 'binary' only"]),
+        ("folds_per_task = 3", "checkpoints = '/tmp'", ["train.checkpoints = '/tmp': must be gs://bucket/prefix"]),
     ],
 )
 def test_what_is_wrong_is_named(tiny: Tiny, old: str, new: str, words: list[str]) -> None:
@@ -156,8 +178,10 @@ def test_nonsense_is_an_error_and_never_a_crash(table: dict[str, object]) -> Non
 
 
 def test_every_section_of_the_file_has_a_docstring() -> None:
-    for name in ("Train", "Member", "Augment", "Blend", "Submission", "Leaderboard"):
+    for name in ("Train", "Blend", "Submission", "Leaderboard"):
         assert getattr(competition, name).__doc__.startswith("`[")
+    for name in ("Member", "Cnn", "Head", "Tabular", "Loss", "Optimizer", "Schedule", "Augment", "Choice"):
+        assert getattr(recipe, name).__doc__.startswith("`[")
     for name in ("Data", "TargetPart", "External", "Records", "Folds"):
         assert getattr(data, name).__doc__.startswith("`[")
 

@@ -2,63 +2,51 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from components.folds.deal import write_folds
-from components.statistics.summary import statistics
 from trainer import tables
-from trainer.competition import Augment, Member
-from trainer.data import Folds
 from trainer.errors import TrainingError
-from trainer.fit import fold_seed, train_folds
+from trainer.fit import train_folds
+from trainer.goal import Goal, Inputs, fold_seed
 from trainer.manifest import read_manifest
+from trainer.recipe import Augment, Cnn, Head, Member, Optimizer, Schedule
 
 CLASSES = [str(digit) for digit in range(10)]
 MEMBER = Member(
     name="m",
-    filters=[8, 16],
-    strides=[1, 2],
+    cnn=Cnn(filters=[8, 16], strides=[1, 2]),
+    head=Head(pooling="flatten"),
     epochs=3,
-    warmup_epochs=0.5,
+    schedule=Schedule(warmup_epochs=0.5),
     batch_size=16,
     augment=Augment(rotation=5, shift=0.05),
 )
 
 
-@pytest.fixture(scope="module")
-def inputs(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("inputs")
-    written = {"out": folder / "folds.csv", "audit_out": folder / "audit.json"}
-    write_folds(records_folder, Folds(count=3), seed=1, classes=CLASSES, **written)
-    statistics(records_folder, folder / "folds.csv", folder / "audit.json", classes=CLASSES, out=folder / "statistics.json")
-    return {
-        "records": records_folder,
-        "root": records_folder,
-        "folds_table": folder / "folds.csv",
-        "statistics": folder / "statistics.json",
-    }
+GOAL = Goal(task="multiclass", classes=CLASSES, metric="accuracy", seed=4)
 
 
-def trained(inputs: dict[str, Path], folds: list[int], out: Path, member: Member = MEMBER) -> Path:
-    train_folds(member, folds, classes=CLASSES, metric="accuracy", seed=4, out=out, **inputs)
+def trained(inputs: Inputs, folds: list[int], out: Path, member: Member = MEMBER, **more: Any) -> Path:
+    train_folds(member, folds, inputs, GOAL, out=out, **more)
     return out
 
 
 @pytest.fixture(scope="module")
-def whole(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(inputs, [0, 1, 2], tmp_path_factory.mktemp("whole"))
 
 
-def test_each_labelled_image_is_predicted_once_by_a_model_that_did_not_see_it(whole: Path, inputs: dict[str, Path]) -> None:
+def test_each_labelled_image_is_predicted_once_by_a_model_that_did_not_see_it(whole: Path, inputs: Inputs) -> None:
     oof = pd.read_parquet(whole / tables.OOF)
-    folds = tables.read_folds(inputs["folds_table"])
+    folds = tables.read_folds(inputs.folds_table)
     assert sorted(oof["id"]) == sorted(folds["id"])
     joined = oof.merge(folds, on="id")
     assert (joined["fold_x"] == joined["fold_y"]).all()
-    examples = tables.read_examples(inputs["records"]).query("split == 'train'")
+    examples = tables.read_examples(inputs.records).query("split == 'train'")
     assert (oof.merge(examples, on="id")["target_x"] == oof.merge(examples, on="id")["target_y"]).all()
     np.testing.assert_allclose(oof[CLASSES].sum(axis=1), 1, atol=1e-5)
 
@@ -74,11 +62,11 @@ def test_the_folder_is_whole_and_has_a_history(whole: Path) -> None:
     assert (about["member"], about["folds"]) == ("m", [0, 1, 2])
     history = pd.read_csv(whole / tables.HISTORY)
     assert history.groupby("fold")["epoch"].apply(list).tolist() == [[1, 2, 3]] * 3
-    assert {"loss", "accuracy", "val_loss", "val_accuracy", "seconds"} <= set(history)
+    assert {"loss", "val_loss", "val_accuracy", "learning_rate", "seconds"} <= set(history)
     assert (whole / "fold2.keras").is_file()
 
 
-def test_a_fold_does_not_depend_on_what_else_its_task_trains(whole: Path, inputs: dict[str, Path], tmp_path: Path) -> None:
+def test_a_fold_does_not_depend_on_what_else_its_task_trains(whole: Path, inputs: Inputs, tmp_path: Path) -> None:
     # In `whole` fold 2 moved into a model that two other folds had been trained in; here it is alone.
     alone = trained(inputs, [2], tmp_path / "alone")
     for name in (tables.OOF, tables.TEST):
@@ -86,26 +74,27 @@ def test_a_fold_does_not_depend_on_what_else_its_task_trains(whole: Path, inputs
         pd.testing.assert_frame_equal(pd.read_parquet(alone / name), expected, check_exact=True)
 
 
-def test_a_saved_model_predicts_what_the_table_says(whole: Path, inputs: dict[str, Path]) -> None:
+def test_a_saved_model_predicts_what_the_table_says(whole: Path, inputs: Inputs) -> None:
     import keras
 
     from trainer import dataset, predict
 
-    test = tables.read_examples(inputs["records"]).query("split == 'test'")
-    images = dataset.load(inputs["records"], test, read_manifest(inputs["records"]), classes=10, size=8)
-    batches = dataset.plain_batches(images, np.arange(len(test)), batch_size=predict.BATCH, threads=2)
-    again = predict.probabilities(keras.models.load_model(whole / "fold1.keras"), batches)
+    test = tables.read_examples(inputs.records).query("split == 'test'")
+    images = dataset.load(inputs.records, test, read_manifest(inputs.records), size=8)
+    pixels = dataset.Workers(1).decoded(images, np.arange(len(test))).astype(np.float32)
+    logits = keras.models.load_model(whole / "fold1.keras").predict(pixels, verbose=0)
+    again = predict.squashing("multiclass")(logits)
     expected = pd.read_parquet(whole / tables.TEST).query("fold == 1")[CLASSES].to_numpy()
     np.testing.assert_allclose(again, expected, atol=1e-6)
 
 
-def test_nothing_of_the_held_out_fold_reaches_its_training(inputs: dict[str, Path], whole: Path, tmp_path: Path) -> None:
+def test_nothing_of_the_held_out_fold_reaches_its_training(inputs: Inputs, whole: Path, tmp_path: Path) -> None:
     # Another label on every held-out image changes neither the model nor its predictions.
-    table = tables.read_examples(inputs["records"])
-    folds = tables.read_folds(inputs["folds_table"])
+    table = tables.read_examples(inputs.records)
+    folds = tables.read_folds(inputs.folds_table)
     held_out = set(folds["id"][folds["fold"] == 0])
     changed = tmp_path / "records"
-    shutil.copytree(inputs["records"], changed)
+    shutil.copytree(inputs.records, changed)
     mask = table["id"].isin(held_out) & (table["split"] == "train")
     table.loc[mask, "target"] = (table.loc[mask, "target"] + 1) % 10
     tables.write_parquet(changed / tables.EXAMPLES, table)
@@ -113,22 +102,25 @@ def test_nothing_of_the_held_out_fold_reaches_its_training(inputs: dict[str, Pat
 
     about = json.loads((changed / MANIFEST).read_text())["about"]
     write_manifest(changed, about)
-    other = trained({**inputs, "records": changed, "root": changed}, [0], tmp_path / "out")
+    other = trained(dataclasses.replace(inputs, records=changed, root=changed), [0], tmp_path / "out")
     expected = pd.read_parquet(whole / tables.OOF).query("fold == 0").reset_index(drop=True)
     found = pd.read_parquet(other / tables.OOF)
     assert (found["target"] != expected["target"]).all()
     pd.testing.assert_frame_equal(found[["id", *CLASSES]], expected[["id", *CLASSES]], check_exact=True)
 
 
-def test_a_batch_larger_than_a_fold_is_named(inputs: dict[str, Path], tmp_path: Path) -> None:
+def test_a_batch_larger_than_a_fold_is_named(inputs: Inputs, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="batch_size = 500 is larger than the 80 training images"):
         trained(inputs, [0], tmp_path / "out", dataclasses.replace(MEMBER, batch_size=500))
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
-def test_a_loss_that_is_not_finite_is_named(inputs: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="member 'm', fold 1, epoch 1: the loss is nan: lower learning_rate"):
-        trained(inputs, [1], tmp_path / "out", dataclasses.replace(MEMBER, learning_rate=1e35, warmup_epochs=0.0))
+def test_a_loss_that_is_not_finite_is_named(inputs: Inputs, tmp_path: Path) -> None:
+    with pytest.raises(
+        TrainingError, match="member 'm', fold 1, epoch 1: the loss is (nan|inf): lower optimizer.learning_rate"
+    ):
+        wild = dataclasses.replace(MEMBER, optimizer=Optimizer(learning_rate=1e35), schedule=Schedule())
+        trained(inputs, [1], tmp_path / "out", wild)
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 

@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from trainer.competition import METRICS
-from trainer.errors import CompetitionError
-from trainer.metrics import HIGHER_IS_BETTER, score
+from trainer.errors import CompetitionError, TrainingError
+from trainer.metrics import HIGHER_IS_BETTER, METRICS, better, score
 
 
 @given(st.integers(0, 2**31), st.integers(2, 6), st.integers(1, 60))
@@ -36,3 +35,31 @@ def test_every_metric_has_a_direction_and_a_name() -> None:
     assert set(HIGHER_IS_BETTER) == set(METRICS)
     with pytest.raises(CompetitionError, match="metric = 'auc': must be one of accuracy"):
         score("auc", np.array([0]), np.eye(2)[:1])
+
+
+def test_the_area_under_the_curve_is_exact() -> None:
+    generator = np.random.default_rng(0)
+    targets = (generator.random(400) < 0.03).astype(int)
+    positive = generator.random(400)
+    both = np.stack([1 - positive, positive], axis=1)
+    assert score("roc_auc", targets, both) == roc_auc_score(targets, positive)
+    three = generator.dirichlet(np.ones(3), 200)
+    classes = generator.integers(0, 3, 200)
+    assert score("roc_auc", classes, three) == pytest.approx(roc_auc_score(classes, three, multi_class="ovr"))
+    with pytest.raises(TrainingError, match="none of these 5 rows is of class 1"):
+        score("roc_auc", np.zeros(5, int), both[:5])
+
+
+def test_log_loss_is_of_probabilities_in_single_precision() -> None:
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(4), 300).astype(np.float32)
+    targets = np.random.default_rng(1).integers(0, 4, 300)
+    expected = -np.log(probabilities[np.arange(300), targets].astype(float)).mean()
+    assert score("log_loss", targets, probabilities) == pytest.approx(expected, rel=1e-5)
+
+
+def test_better_knows_the_direction() -> None:
+    assert better("accuracy", 0.6, 0.5)
+    assert not better("accuracy", 0.5, 0.5)
+    assert better("log_loss", 0.4, 0.5)
+    assert better("loss", 0.4, 0.5)
+    assert better("loss", 9.0, None)

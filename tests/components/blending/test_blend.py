@@ -31,7 +31,7 @@ def log_loss(of_rows: np.ndarray) -> float:
     return float(-np.log(of_rows[np.arange(30), TARGETS].astype(np.float64)).mean())
 
 
-def write_task(folder: Path, member: str, folds: list[int], *, seed: int) -> Path:
+def write_task(folder: Path, member: str, folds: list[int], *, seed: int, validation: str = "last") -> Path:
     """What a training task leaves: rows in an order of their own."""
     folder.mkdir(parents=True)
     of_all = probabilities(seed, 30, TARGETS)
@@ -47,7 +47,7 @@ def write_task(folder: Path, member: str, folds: list[int], *, seed: int) -> Pat
     tables.write_parquet(folder / tables.TEST, pd.concat(test))
     history = pd.DataFrame({"fold": folds, "epoch": 1, "loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5})
     tables.write_csv(folder / tables.HISTORY, history)
-    write_manifest(folder, {"member": member, "folds": folds})
+    write_manifest(folder, {"member": member, "folds": folds, "validation": validation})
     return folder
 
 
@@ -84,7 +84,9 @@ def test_the_tables_and_scores(tmp_path: Path, folds_table: Path) -> None:
     tasks = [write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("ab", 1)]
     found = blended(tasks, folds_table, tmp_path / "out")
     assert found == json.loads((tmp_path / "out" / tables.METRICS).read_text())
-    assert read_manifest(tmp_path / "out") == {"classes": CLASSES}
+    about = read_manifest(tmp_path / "out")
+    assert about["classes"] == CLASSES
+    assert about["models"]["a"] == {f"fold{fold}.keras": str(tmp_path / "a" / f"fold{fold}.keras") for fold in range(3)}
     assert found["members"]["a"]["oof"] == pytest.approx((probabilities(1, 30, TARGETS).argmax(axis=1) == TARGETS).mean())
     assert len(found["members"]["a"]["folds"]) == 3
     oof = pd.read_csv(tmp_path / "out" / tables.OOF_CSV)
@@ -136,3 +138,24 @@ def test_a_half_written_task_is_refused(tmp_path: Path, folds_table: Path) -> No
     (task / "manifest.json").unlink()
     with pytest.raises(IntegrityError, match="did not finish"):
         blended([task], folds_table, tmp_path / "out")
+
+
+def test_a_member_of_all_images_counts_in_the_predictions_and_in_no_score(tmp_path: Path, folds_table: Path) -> None:
+    scored = write_task(tmp_path / "a", "a", [0, 1, 2], seed=1)
+    final = write_task(tmp_path / "final", "final", [tables.NO_FOLD], seed=2, validation="none")
+    found = blended([scored, final], folds_table, tmp_path / "out", "mean")
+    assert found["members"]["final"] == {"oof": None, "folds": [], "validation": "none"}
+    assert found["blend"]["oof"] == found["members"]["a"]["oof"]
+    assert found["blend"]["weights"] == {"a": 0.5, "final": 0.5}
+    assert found["blend"]["scored"] == ["a"]
+    test = pd.read_parquet(tmp_path / "out" / tables.TEST)
+    of_a = np.mean([probabilities(100 + fold, 5) for fold in range(3)], axis=0)
+    np.testing.assert_allclose(test[CLASSES], (of_a + probabilities(200 + tables.NO_FOLD, 5)) / 2, atol=1e-6)
+
+
+def test_without_a_validated_member_there_is_no_score(tmp_path: Path, folds_table: Path) -> None:
+    final = write_task(tmp_path / "final", "final", [tables.NO_FOLD], seed=2, validation="none")
+    found = blended([final], folds_table, tmp_path / "out", "mean")
+    assert (found["blend"]["oof"], found["blend"]["folds"], found["blend"]["naive"]) == (None, [], None)
+    assert len(pd.read_parquet(tmp_path / "out" / tables.OOF)) == 0
+    assert pd.read_csv(tmp_path / "out" / tables.OOF_CSV).columns.tolist() == ["id", "target", *CLASSES, "fold"]

@@ -31,7 +31,15 @@ def page(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     blended = folder / "blended"
     tables.write_parquet(blended / tables.OOF, oof)
     history = [
-        {"member": "m", "fold": fold, "epoch": epoch, "loss": 2 / epoch, "val_loss": 1.5 / epoch, "val_accuracy": 0.9}
+        {
+            "member": "m",
+            "fold": fold,
+            "epoch": epoch,
+            "loss": 2 / epoch,
+            "val_loss": 1.5 / epoch,
+            "val_accuracy": 0.9,
+            "learning_rate": 0.1,
+        }
         for fold in range(3)
         for epoch in (1, 2, 3)
     ]
@@ -103,4 +111,5 @@ def test_plots_are_the_same_every_time() -> None:
     history = pd.DataFrame(
         {"member": "m", "fold": 0, "epoch": [1, 2], "loss": [2.0, 1.0], "val_loss": [2.0, 1.0], "val_accuracy": [0.5, 0.6]}
     )
-    assert plots.learning_curves(history) == plots.learning_curves(history)
+    history["learning_rate"] = [0.1, 0.01]
+    assert plots.learning_curves(history, "accuracy") == plots.learning_curves(history, "accuracy")

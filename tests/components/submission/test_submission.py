@@ -51,10 +51,21 @@ def test_other_ids_than_the_test_images(tmp_path: Path) -> None:
 def test_answers_are_joined_by_id(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("Id,A\n1,cat\n2,dog\n3,dog\n4,cat\n")
     (tmp_path / "a.csv").write_text("Id,A\n4,dog\n3,dog\n2,dog\n1,cat\n")
-    assert score_answers(tmp_path / "s.csv", tmp_path / "a.csv", classes=CLASSES, metric="accuracy") == 0.75
+    assert score_answers(tmp_path / "s.csv", tmp_path / "a.csv", classes=CLASSES, metric="accuracy", values="class") == 0.75
     (tmp_path / "a.csv").write_text("Id,A\n1,cat\n2,owl\n")
     with pytest.raises(DataError, match="a.csv: row 2, column 'A': 'owl' .id '2'. is no class"):
-        score_answers(tmp_path / "s.csv", tmp_path / "a.csv", classes=CLASSES, metric="accuracy")
+        score_answers(tmp_path / "s.csv", tmp_path / "a.csv", classes=CLASSES, metric="accuracy", values="class")
     (tmp_path / "a.csv").write_text("Id,A\n1,cat\n")
     with pytest.raises(DataError, match="a.csv: no row for id '2'"):
-        score_answers(tmp_path / "s.csv", tmp_path / "a.csv", classes=CLASSES, metric="accuracy")
+        score_answers(tmp_path / "s.csv", tmp_path / "a.csv", classes=CLASSES, metric="accuracy", values="class")
+
+
+def test_probabilities_of_the_second_class_keep_every_digit(tmp_path: Path) -> None:
+    (tmp_path / "sample.csv").write_text("Id,target\n2,0\n1,0\n")
+    blended = write_blended(tmp_path / "blended", {"1": [0.9, 0.1], "2": [2 / 3, 1 / 3]})
+    wanted = Submission(sample=str(tmp_path / "sample.csv"), values="probability")
+    write_submission(blended, wanted, classes=CLASSES, sample_digest="", out=tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_text() == "Id,target\n2,0.333333343\n1,0.100000001\n"
+    (tmp_path / "a.csv").write_text("Id,A\n1,cat\n2,dog\n")
+    found = score_answers(tmp_path / "s.csv", tmp_path / "a.csv", classes=CLASSES, metric="roc_auc", values="probability")
+    assert found == 1.0

@@ -1,0 +1,98 @@
+"""One training task: brings near what it needs, and keeps its checkpoints where they outlive it."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from components import storage
+from components.records.convert import WORK_VARIABLE
+from components.shards import local_shards
+from trainer.competition import Train
+from trainer.fit import key, train_folds
+from trainer.goal import Goal, Inputs
+from trainer.recipe import Member
+from trainer.schema import parse
+
+# A folder of the launcher's that keeps compiled networks with the run.
+COMPILED_VARIABLE = "FOLDLINE_COMPILED"
+
+
+def train(
+    task: Mapping[str, Any],
+    *,
+    images: str,
+    folds: str,
+    statistics: str,
+    kind: str,
+    classes: Sequence[str],
+    metric: str,
+    seed: int,
+    out: str,
+) -> None:
+    """Train the folds of a task, from where an earlier process left them.
+
+    Args:
+        task: an entry of the plan.
+        images, folds, statistics: paths of the steps before. kind: of the competition's task.
+        out: the folder to write.
+    """
+    member = parse(Member, task["member"], "member")
+    settings = parse(Train, task["settings"], "settings")
+    numbers = [int(fold) for fold in task["folds"]]
+    goal = Goal(task=kind, classes=classes, metric=metric, seed=seed)
+    compiled = os.environ.get(COMPILED_VARIABLE)
+    with local_shards(images, member.size) as root:
+        inputs = Inputs(records=images, root=root, folds_table=folds, statistics=statistics)
+        with _kept(settings.checkpoints, key(member, numbers, inputs, goal)) as (work, mirror):
+            train_folds(
+                member,
+                numbers,
+                inputs,
+                goal,
+                out=out,
+                settings=settings,
+                work=work,
+                compiled=Path(compiled) if compiled else None,
+                near=storage.near,
+                mirror=mirror,
+            )
+
+
+@contextlib.contextmanager
+def _kept(uri: str, name: str) -> Iterator[tuple[Path, Callable[[Path], None] | None]]:
+    """The folder of a task's checkpoints, and what copies each of them away.
+
+    It lies below the launcher's folder for work under way, where there is one; without one, copies in Cloud Storage are all
+    that is left of a machine that is taken away.
+
+    Args:
+        uri: `gs://bucket/prefix` to keep copies below, "" for none. name: of this task, from all that decides its results.
+    """
+    beside = os.environ.get(WORK_VARIABLE)
+    with contextlib.ExitStack() as stack:
+        above = Path(beside) if beside else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="foldline-")))
+        work = above / name
+        work.mkdir(parents=True, exist_ok=True)
+        if not uri:
+            yield work, None
+            return
+        remote = f"{uri}/{name}"
+        here = {path.name for path in work.iterdir()}
+        storage.fetch([entry for entry in storage.listing(remote + "/") if Path(entry.uri).name not in here], remote, work)
+
+        def mirror(path: Path) -> None:
+            storage.put(path, f"{remote}/{path.name}")
+            _drop(remote, {kept.name for kept in work.iterdir()})
+
+        yield work, mirror
+        _drop(remote, set())
+
+
+def _drop(remote: str, keep: set[str]) -> None:
+    """Delete the copies that nobody will ask for."""
+    for entry in storage.listing(remote + "/"):
+        if Path(entry.uri).name not in keep:
+            storage.delete(entry.uri)

@@ -1,0 +1,122 @@
+"""Files of weights in each format, written here as their makers write them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainer.errors import TrainingError
+from trainer.recipe import Cnn, Member
+
+SHAPE: dict[str, Any] = {"size": 32, "channels": 3, "mean": np.full(3, 120.0), "std": np.full(3, 60.0)}
+
+
+def build(member: Member, weights: str = "", outputs: int = 3, seed: int = 1) -> Any:
+    from trainer import model
+
+    return model.build(member, outputs=outputs, seed=seed, weights=weights, **SHAPE)
+
+
+def backbone_weights(network: Any) -> list[np.ndarray]:
+    from trainer.backbones import NAME
+
+    return list(network.get_layer(NAME).get_weights())
+
+
+CNN = Member(name="m", epochs=1, cnn=Cnn(filters=[4, 5], strides=[2, 1]))
+
+
+def test_another_runs_member_with_another_head(tmp_path: Path) -> None:
+    source = build(CNN, outputs=7, seed=5)
+    source.save(tmp_path / "fold0.keras")
+    found = build(CNN, str(tmp_path / "fold0.keras"))
+    for ours, theirs in zip(backbone_weights(found), backbone_weights(source), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    fresh = build(CNN)
+    np.testing.assert_array_equal(found.get_layer("logits").get_weights()[0], fresh.get_layer("logits").get_weights()[0])
+    # Pixels are standardised by this fold, or by the file? By the file's own layer, which has the same name and shape.
+    assert len(found.get_layer("standardize").get_weights()) == 2
+
+
+def test_weights_of_keras_3(tmp_path: Path) -> None:
+    from trainer.backbones import NAME
+
+    source = build(CNN, seed=5)
+    source.get_layer(NAME).save_weights(tmp_path / "m.weights.h5")
+    found = build(CNN, str(tmp_path / "m.weights.h5"))
+    for ours, theirs in zip(backbone_weights(found), backbone_weights(source), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def write_legacy(network: Any, path: Path) -> None:
+    """An HDF5 file of weights as Keras 2 wrote it: a group a layer, an array a weight, both listed in attributes."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        layers = [layer for layer in network.layers if layer.weights]
+        file.attrs["layer_names"] = [layer.name.encode() for layer in network.layers]
+        file.attrs["backend"] = b"tensorflow"
+        file.attrs["keras_version"] = b"2.3.1"
+        for layer in network.layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{variable.name}:0".encode() for variable in layer.weights]
+            group.attrs["weight_names"] = names
+            for name, variable in zip(names, layer.weights, strict=True):
+                group.create_dataset(name.decode(), data=np.array(variable))
+    assert layers
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet/EfficientNetB0", "EfficientNetB0"])
+def test_the_packages_own_files_fit_both_kinds_of_efficientnet(tmp_path: Path, backbone: str) -> None:
+    from trainer import backbones
+
+    package = Member(name="m", epochs=1, backbone="efficientnet/EfficientNetB0", normalise="backbone")
+    source = build(package, seed=5)
+    inner = source.get_layer(backbones.NAME)
+    # Statistics of batch normalisation that are those of no fresh network.
+    random = np.random.default_rng(0)
+    inner.set_weights(
+        [np.abs(w + random.normal(0, 0.05, w.shape)).astype(np.float32) if w.ndim == 1 else w for w in inner.get_weights()]
+    )
+    write_legacy(inner, tmp_path / "efficientnet-b0_noisy-student_notop.h5")
+    target = Member(name="m", epochs=1, backbone=backbone, normalise="backbone")
+    found = build(target, str(tmp_path / "efficientnet-b0_noisy-student_notop.h5"))
+    pixels = random.uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    features = [
+        np.asarray(network.get_layer(backbones.NAME)(np.asarray(network.get_layer("standardize")(pixels))))
+        for network in (source, found)
+    ]
+    np.testing.assert_allclose(features[0], features[1], atol=1e-5 * np.abs(features[0]).max())
+
+
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    other = build(Member(name="m", epochs=1, cnn=Cnn(filters=[9, 9], strides=[2, 1])))
+    other.save(tmp_path / "other.keras")
+    with pytest.raises(TrainingError, match=r"other\.keras.*nothing in it fits backbone = 'cnn'"):
+        build(CNN, str(tmp_path / "other.keras"))
+    (tmp_path / "broken.keras").write_bytes(b"PK no")
+    with pytest.raises(TrainingError, match=r"broken\.keras"):
+        build(CNN, str(tmp_path / "broken.keras"))
+    (tmp_path / "broken.h5").write_bytes(b"no")
+    with pytest.raises(TrainingError, match=r"broken\.h5"):
+        build(CNN, str(tmp_path / "broken.h5"))
+
+
+def test_noisy_student_weights_are_asked_for_by_the_packages_own_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from efficientnet.weights import NS_WEIGHTS_HASHES
+
+    from trainer import pretrained
+
+    asked: list[tuple[Any, ...]] = []
+
+    def fetch(name: str, origin: str, *, cache_subdir: str, file_hash: str) -> str:
+        asked.append((name, origin, file_hash))
+        return str(tmp_path / name)
+
+    monkeypatch.setattr("keras.utils.get_file", fetch)
+    path = pretrained.noisy_student(Member(name="m", epochs=1, backbone="EfficientNetB4"))
+    assert path.endswith("efficientnet-b4_noisy-student_notop.h5")
+    ((name, origin, digest),) = asked
+    assert origin.endswith("/" + name)
+    assert digest == NS_WEIGHTS_HASHES["efficientnet-b4"][1]

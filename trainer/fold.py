@@ -1,0 +1,257 @@
+"""One fold of one member: the training loop, from wherever it was left."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from trainer import dataset, engine, losses, predict, tables
+from trainer.checkpoint import Checkpoints
+from trainer.dataset import Images, Labels, Workers
+from trainer.errors import Preempted, TrainingError
+from trainer.metrics import better, score
+from trainer.recipe import Member
+from trainer.schedules import Plateau, rate
+from trainer.watch import Watch
+
+
+@dataclass
+class Place:
+    """Where the training of a fold is: with the arrays of its network, all that a checkpoint holds.
+
+    epoch, step: the next step's, epochs of the head included. losses: of the steps of the epoch under way. best, best_epoch:
+    the best monitored score and the epoch it was reached in, from 1. waited: epochs since. ended: early.
+    """
+
+    fold: int
+    epoch: int = 0
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    plateau: Plateau = field(default_factory=Plateau)
+    best: float | None = None
+    best_epoch: int = 0
+    waited: int = 0
+    ended: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class Engines(Protocol):
+    """The two engines of a task's network, each compiled once."""
+
+    def of(self, *, head_only: bool) -> engine.Engine:
+        """The one that trains the head only, or all."""
+
+    def begin(self, weights: list[np.ndarray], *, head_only: bool) -> engine.Engine:
+        """The same with these weights, and an optimizer that has done nothing yet."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the folds of a task share.
+
+    rate_factor: what the number of devices multiplies the learning rate by. part: which process this is, of how many.
+    stopping: whether the process was asked to end.
+    """
+
+    member: Member
+    images: Images
+    targets: np.ndarray
+    task: str
+    metric: str
+    batch: int
+    rate_factor: float
+    on_device: bool
+    part: tuple[int, int]
+    workers: Workers
+    viewer: predict.Viewer
+    checkpoints: Checkpoints
+    checkpoint_seconds: float
+    stopping: Callable[[], bool]
+    watch: Watch
+    engines: "Engines"
+
+
+def train(
+    setting: Setting,
+    place: Place,
+    arrays: dict[str, list[np.ndarray]],
+    labels: Labels,
+    rows: np.ndarray,
+    held_out: np.ndarray,
+    seed: int,
+) -> tuple[Place, list[np.ndarray]]:
+    """Train a fold to its end.
+
+    Args:
+        place: where to go on from; of a fold that has not begun, its first step.
+        arrays: `model` and `optimizer` at that place, and `best`, the weights of the best epoch so far, where there are any.
+        labels: of all images, as this fold's training rows encode them.
+        rows: that train. held_out: that do not; none where all train.
+
+    Returns:
+        the place at the end, and the weights that predict.
+
+    Raises:
+        TrainingError: the loss is not finite, or memory ran out.
+        Preempted: the process was asked to end; a checkpoint is written.
+    """
+    member = setting.member
+    steps = dataset.steps_per_epoch(len(rows), setting.batch)
+    epochs = member.head_epochs + member.epochs
+    best = arrays.get("best", [])
+    network = setting.engines.of(head_only=place.epoch < member.head_epochs)
+    engine.restore(network, arrays)
+    setting.watch.skip(place.epoch * steps + place.step)
+    batches = dataset.ahead(
+        dataset.training_batches(
+            setting.images,
+            labels,
+            rows,
+            augment=member.augment,
+            batch_size=setting.batch,
+            seed=seed,
+            workers=setting.workers,
+            start=(place.epoch, place.step),
+            epochs=0 if place.ended else epochs,
+            on_device=setting.on_device,
+            part=setting.part,
+        )
+    )
+    pending: list[Any] = []
+    saved = resumed = time.monotonic()
+    before = place.seconds
+
+    def settle() -> None:
+        """Wait for the losses of the steps so far, and stop where one is no number."""
+        place.losses += [float(loss) for loss in pending]
+        pending.clear()
+        place.seconds = before + time.monotonic() - resumed
+        if not np.isfinite(place.losses).all():
+            raise TrainingError(_not_finite(member, place))
+
+    def save() -> None:
+        settle()
+        kept = engine.state(network)
+        setting.checkpoints.save({**kept, "best": best} if best else kept, dataclasses.asdict(place))
+
+    try:
+        for epoch, step, batch in batches:
+            head_only = epoch < member.head_epochs
+            if step == 0 and epoch == member.head_epochs and epoch > 0:
+                network = _unfrozen(setting, network)
+            pending.append(_step(setting, network, batch, _rate(setting, place, epoch, step, steps, head_only)))
+            setting.watch.step(place.fold, epoch, step)
+            if step + 1 < steps:
+                place.step = step + 1
+            else:
+                settle()
+                place.epoch, place.step = epoch + 1, 0
+                best = _end_epoch(setting, network, place, epoch, labels, held_out, best)
+            if setting.stopping():
+                save()
+                raise Preempted(f"{member.name}, fold {place.fold}: asked to end; a checkpoint is written: start it again")
+            if place.ended:
+                break
+            if time.monotonic() - saved >= setting.checkpoint_seconds:
+                save()
+                saved = time.monotonic()
+    finally:
+        batches.close()  # type: ignore[attr-defined]  # a generator
+    if member.validation == "best":
+        return place, best
+    with engine.averaged(network):
+        return place, engine.state(network)["model"]
+
+
+def _rate(setting: Setting, place: Place, epoch: int, step: int, steps: int, head_only: bool) -> float:
+    member = setting.member
+    if head_only:
+        return member.head_learning_rate * setting.rate_factor
+    since = epoch - member.head_epochs + step / steps
+    scheduled = rate(member.schedule, member.optimizer.learning_rate, epoch=since, epochs=member.epochs)
+    return scheduled * place.plateau.factor * setting.rate_factor
+
+
+def _unfrozen(setting: Setting, network: engine.Engine) -> engine.Engine:
+    """From the head to everything: the weights stay, the optimizer begins anew."""
+    weights = engine.state(network)["model"]
+    return setting.engines.begin(weights, head_only=False)
+
+
+def _step(setting: Setting, network: engine.Engine, batch: dataset.Batch, learning_rate: float) -> Any:
+    try:
+        return network.step(batch, learning_rate)
+    except Exception as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in f"{error!r} {error}".upper().replace(" ", "_"):
+            raise
+        raise TrainingError(
+            f"member {setting.member.name!r}: out of memory with {setting.batch} images of {setting.member.side()} pixels a "
+            f"batch: lower batch_size (and raise optimizer.accumulate by as much), or take a smaller size or backbone"
+        ) from None
+
+
+def _end_epoch(
+    setting: Setting,
+    network: engine.Engine,
+    place: Place,
+    epoch: int,
+    labels: Labels,
+    held_out: np.ndarray,
+    best: list[np.ndarray],
+) -> list[np.ndarray]:
+    """Score the epoch, write it down, and keep its weights where they are the best so far; the best weights."""
+    member = setting.member
+    steps = len(place.losses)
+    last = _rate(setting, place, epoch, steps - 1, steps, epoch < member.head_epochs)
+    row: dict[str, Any] = {"fold": place.fold, "epoch": epoch + 1, "loss": float(np.mean(place.losses))}
+    place.losses = []
+    monitor = member.monitor or setting.metric
+    if len(held_out):
+        with engine.averaged(network):
+            scores = evaluate(setting, network, labels, held_out, sorted({setting.metric, monitor} - {"loss"}))
+            row |= {f"val_{name}": value for name, value in scores.items()}
+            if member.validation == "best":
+                if better(monitor, scores[monitor], place.best):
+                    place.best, place.best_epoch, place.waited = scores[monitor], epoch + 1, 0
+                    best = engine.state(network)["model"]
+                else:
+                    place.waited += 1
+                place.ended = bool(member.patience) and place.waited >= member.patience
+        place.plateau.seen(member.schedule, monitor, scores[monitor])
+    row |= {"learning_rate": last, "seconds": round(place.seconds, 3)}
+    place.history.append(row)
+    setting.watch.epoch(row)
+    setting.watch.tensorboard(place.history, place.fold)
+    return best
+
+
+def evaluate(
+    setting: Setting, network: engine.Engine, labels: Labels, rows: np.ndarray, metrics: list[str]
+) -> dict[str, float]:
+    """The loss of images as they are, never augmented, and their scores, over all rows at once."""
+    parts = [
+        setting.viewer.logits(network, setting.images, labels.tabular, some, stored, 0)
+        for some, stored in setting.viewer.chunks(setting.images, rows)
+    ]
+    logits = np.concatenate(parts)
+    row_loss = losses.of_rows(setting.member.loss, exclusive=setting.task == "multiclass")
+    values = np.asarray(row_loss(labels.targets[rows], logits), dtype=np.float64)
+    probabilities = predict.squashing(setting.task)(logits)
+    scores = {metric: score(metric, setting.targets[rows], probabilities) for metric in metrics}
+    return {"loss": float(values.mean()), **scores}
+
+
+def _not_finite(member: Member, place: Place) -> str:
+    of = "all images" if place.fold == tables.NO_FOLD else f"fold {place.fold}"
+    lower = "head_learning_rate" if place.epoch < member.head_epochs else "optimizer.learning_rate"
+    bad = next(loss for loss in place.losses if not math.isfinite(loss))
+    half = " and precision = 'float32'" if member.precision == "mixed_float16" else ""
+    return (
+        f"member {member.name!r}, {of}, epoch {place.epoch + 1}: the loss is {bad}: lower {lower} "
+        f"({member.optimizer.learning_rate:g}), or set schedule.warmup_epochs, or optimizer.clip_norm = 1{half}"
+    )

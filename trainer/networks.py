@@ -1,0 +1,109 @@
+"""The network of a training task and its engines: weights are made anew for each fold, the graph is compiled once."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from trainer import backbones, engine, model, tables
+from trainer.accelerator import Device
+from trainer.dataset import Labels
+from trainer.engine import Engine
+from trainer.errors import TrainingError
+from trainer.goal import Goal, fold_seed
+from trainer.recipe import Member
+
+
+class Networks:
+    """As the title says; satisfies trainer.fold.Engines."""
+
+    def __init__(
+        self,
+        member: Member,
+        goal: Goal,
+        device: Device,
+        pixels: Mapping[str, Any],
+        channels: int,
+        near: Callable[[str], str],
+    ) -> None:
+        """
+        Args:
+            pixels: the statistics of the member's size, by fold. near: brings a file of weights near.
+        """
+        self.member, self.goal, self.device = member, goal, device
+        self.pixels, self.channels, self.near = pixels, channels, near
+        self.model: Any = None
+        self.engines: dict[bool, tuple[Engine, list[np.ndarray]]] = {}
+
+    def fresh(self, fold: int, labels: Labels) -> dict[str, list[np.ndarray]]:
+        """The arrays that a fold begins with."""
+        built = self._build(fold, labels)
+        if self.model is None:
+            self.model = built
+        weights = [np.array(variable) for variable in built.variables]
+        first = self.member.head_epochs > 0
+        self.of(head_only=first)
+        return {"model": weights, "optimizer": self.engines[first][1]}
+
+    def need(self, fold: int, labels: Labels) -> None:
+        """Have a network, whatever its weights."""
+        if self.model is None:
+            self.model = self._build(fold, labels)
+
+    def of(self, *, head_only: bool) -> Engine:
+        """The engine that trains the head only, or all; the one for all predicts, too."""
+        self.model.get_layer(backbones.NAME).trainable = not head_only
+        if head_only not in self.engines:
+            exclusive = self.goal.task == "multiclass"
+            side, on_device = self.member.side(), self.device.paints
+            parts = (
+                engine.objective(self.member, exclusive=exclusive, side=side, on_device=on_device),
+                engine.predictor(self.member, side=side, on_device=on_device),
+            )
+            optimizer = model.optimizer(self.member, head_only=head_only)
+            made: Engine
+            if self.device.backend == "jax":
+                from trainer.on_jax import OnJax
+
+                made = OnJax(self.model, optimizer, *parts)
+            else:
+                from trainer.on_tensorflow import OnTensorFlow
+
+                made = OnTensorFlow(self.model, optimizer, *parts)
+            self.engines[head_only] = (made, [np.array(variable) for variable in optimizer.variables])
+        return self.engines[head_only][0]
+
+    def begin(self, weights: list[np.ndarray], *, head_only: bool) -> Engine:
+        """The same with these weights, and an optimizer that has done nothing yet."""
+        made = self.of(head_only=head_only)
+        engine.restore(made, {"model": weights, "optimizer": self.engines[head_only][1]})
+        return made
+
+    def load(self, weights: list[np.ndarray]) -> None:
+        """Put weights in place, to predict with or to save."""
+        engine.assign(self.model.variables, weights)
+        self.ready().push()
+
+    def ready(self) -> Engine:
+        """The engine that predicts."""
+        return self.of(head_only=False)
+
+    def _build(self, fold: int, labels: Labels) -> Any:
+        pixels = self.pixels["splits"]["train"] if fold == tables.NO_FOLD else self.pixels["folds"][str(fold)]
+        path = ""
+        if self.member.weights not in ("", "imagenet", "noisy-student"):
+            path = self.near(self.member.weights.replace("{fold}", str(fold)))
+            if not os.path.isfile(path):
+                raise TrainingError(f"member {self.member.name!r}: weights = {path!r}: no such file")
+        return model.build(
+            self.member,
+            outputs=labels.targets.shape[1],
+            size=self.member.side(),
+            channels=self.channels,
+            tabular=labels.tabular.shape[1],
+            mean=np.asarray(pixels["mean"]),
+            std=np.asarray(pixels["std"]),
+            seed=fold_seed(self.goal.seed, self.member.name, fold),
+            weights=path,
+        )
