@@ -76,8 +76,8 @@ def untouched(images: int, *, size: int, side: int, channels: int) -> Drawn:
     )
 
 
-def draw(augment: Augment, uniform: np.ndarray, *, size: int, means: np.ndarray, mixing: bool = True) -> Drawn:
-    """What is done to the images of a batch.
+def draw(augment: Augment, uniform: np.ndarray, *, size: int, means: np.ndarray, mixing: bool = True, batch: int = 0) -> Drawn:
+    """What is done to the images of a batch, or of several.
 
     Args:
         augment: the bounds.
@@ -85,6 +85,7 @@ def draw(augment: Augment, uniform: np.ndarray, *, size: int, means: np.ndarray,
         size: side of the stored images in pixels.
         means: (n, channels) mean pixel of each stored image, 0 to 255: contrast is about it, and erasing paints it.
         mixing: whether images may be mixed; views of a prediction are not.
+        batch: how many images a batch has, 0 for all: partners are of the same batch, and count in it.
     """
     images, side = len(means), augment.crop or size
     own, rest = uniform[:, :_STRENGTH_DRAWS], uniform[:, -_OTHER_DRAWS:]
@@ -107,7 +108,7 @@ def draw(augment: Augment, uniform: np.ndarray, *, size: int, means: np.ndarray,
     corner = np.full((images, 2), (size - side) // 2, dtype=np.float64)
     if augment.crop_at == "random":
         corner = np.floor(rest[:, 1:3] * (size - side + 1))
-    box, partner, mix = _joined(augment, rest, side, mixing=mixing)
+    box, partner, mix = _joined(augment, rest, side, mixing=mixing, batch=batch or images)
     area = (box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])
     # The exact share of pixels, after the box was clipped at the edges.
     share = mix * (1 - area / (side * side))
@@ -213,15 +214,16 @@ def _boxes(x: np.ndarray, y: np.ndarray, width: np.ndarray, height: np.ndarray, 
     return np.concatenate([centre - half, centre + half], axis=1).round().clip(0, side).astype(np.int32)
 
 
-def _joined(augment: Augment, rest: np.ndarray, side: int, *, mixing: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _joined(
+    augment: Augment, rest: np.ndarray, side: int, *, mixing: bool, batch: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each image's box, partner and share of itself.
 
     CutMix: Yun et al., ICCV 2019, section 3.1; MixUp: Zhang et al., ICLR 2018, section 2. The shares are of Beta(a, a).
     """
     images = len(rest)
-    place = np.arange(images)
     # Any other image of the batch; of a batch of one, itself.
-    partner = (place + 1 + np.floor(rest[:, 3] * max(1, images - 1)).astype(np.int64)) % images
+    partner = (np.arange(images) % batch + 1 + np.floor(rest[:, 3] * max(1, batch - 1)).astype(np.int64)) % batch
     box, mix = np.zeros((images, 4), np.int32), np.ones(images)
     cuts = mixing & (rest[:, 4] < augment.cutmix)
     if cuts.any():

@@ -187,7 +187,9 @@ def _step(setting: Setting, network: engine.Engine, batch: dataset.Batch, learni
     try:
         return network.step(batch, learning_rate)
     except Exception as error:
-        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in f"{error!r} {error}".upper().replace(" ", "_"):
+        # TensorFlow has an exception of its own for it, JAX only a word in the text.
+        said = f"{type(error).__name__} {error}"
+        if not isinstance(error, MemoryError) and not any(word in said for word in ("ResourceExhausted", "RESOURCE_EXHAUSTED")):
             raise
         raise TrainingError(
             f"member {setting.member.name!r}: out of memory with {setting.batch} images of {setting.member.side()} pixels a "

@@ -18,8 +18,8 @@ class Watch:
     def __init__(self, member: Member, folds: Sequence[int], steps: Mapping[int, int], metric: str, out: Path | None) -> None:
         """
         Args:
-            steps: of an epoch of each fold. metric: what is told of the held-out images. out: gets `tensorboard/`; None for a process
-                that writes nothing.
+            steps: of an epoch of each fold. metric: what is told of the held-out images.
+            out: gets `tensorboard/`; None for a process that writes nothing.
         """
         self.member, self.folds, self.metric = member, list(folds), metric
         self.epochs = member.head_epochs + member.epochs

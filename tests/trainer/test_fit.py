@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 from trainer import tables
+from trainer.competition import Train
 from trainer.errors import TrainingError
-from trainer.fit import train_folds
+from trainer.fit import key, train_folds
 from trainer.goal import Goal, Inputs, fold_seed
 from trainer.manifest import read_manifest
-from trainer.recipe import Augment, Cnn, Head, Member, Optimizer, Schedule
+from trainer.recipe import Augment, Cnn, Head, Loss, Member, Optimizer, Schedule
 
 CLASSES = [str(digit) for digit in range(10)]
 MEMBER = Member(
@@ -128,3 +129,195 @@ def test_seeds_depend_on_all_three() -> None:
     seeds = {fold_seed(seed, member, fold) for seed in (0, 1) for member in ("a", "b") for fold in range(5)}
     assert len(seeds) == 20
     assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def assert_same(first: Path, second: Path) -> None:
+    for name in (tables.OOF, tables.TEST):
+        pd.testing.assert_frame_equal(pd.read_parquet(first / name), pd.read_parquet(second / name), check_exact=True)
+    columns = ["fold", "epoch", "loss", "val_loss", "val_accuracy", "learning_rate"]
+    histories = [pd.read_csv(out / tables.HISTORY)[columns] for out in (first, second)]
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
+
+
+class Stopped(Exception):
+    """A process that ends here."""
+
+
+def interrupted(inputs: Inputs, out: Path, work: Path, member: Member, after: int) -> None:
+    """Train until so many checkpoints are written, one after each step, and die."""
+    left = after
+
+    def die(path: Path) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise Stopped(path)
+
+    with pytest.raises(Stopped):
+        trained(inputs, [0, 1], out, member, work=work, mirror=die, settings=Train(checkpoint_seconds=0))
+
+
+EVERYTHING = dataclasses.replace(
+    MEMBER,
+    weights="",
+    epochs=4,
+    validation="best",
+    patience=2,
+    head=Head(pooling="gem", dropout=0.3, samples=2),
+    optimizer=Optimizer(kind="adamw", accumulate=2, average=0.9, clip_norm=1.0),
+    schedule=Schedule(kind="plateau", patience=1),
+    augment=Augment(rotation=10, cutmix=0.5, erase=0.5),
+    tta=3,
+)
+
+
+@pytest.mark.parametrize("member", [MEMBER, EVERYTHING], ids=["plain", "everything"])
+def test_a_stopped_task_goes_on_to_the_same_bytes(
+    inputs: Inputs, tmp_path: Path, member: Member, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = trained(inputs, [0, 1], tmp_path / "whole", member)
+    # Inside an epoch, at its end, and in the second fold.
+    for after in (3, 5, 4):
+        interrupted(inputs, tmp_path / "out", tmp_path / "work", member, after)
+    assert list((tmp_path / "work").glob("*.checkpoint"))
+    capsys.readouterr()
+    found = trained(inputs, [0, 1], tmp_path / "out", member, work=tmp_path / "work")
+    # Twelve steps, five an epoch; not one of them was lost.
+    assert "fold 0: going on in epoch 3, step 3" in capsys.readouterr().out
+    assert_same(expected, found)
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_damaged_checkpoint_costs_no_more_than_an_interval(inputs: Inputs, tmp_path: Path, whole: Path) -> None:
+    interrupted(inputs, tmp_path / "out", tmp_path / "work", MEMBER, 7)
+    newest = max((tmp_path / "work").glob("*.checkpoint"))
+    newest.write_bytes(newest.read_bytes()[:-100])
+    found = trained(inputs, [0, 1], tmp_path / "out", work=tmp_path / "work")
+    expected = pd.read_parquet(whole / tables.OOF).query("fold < 2").reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_parquet(found / tables.OOF), expected, check_exact=True)
+
+
+def test_the_best_epoch_is_kept_and_said(inputs: Inputs, tmp_path: Path) -> None:
+    # So high a rate that later epochs are worse than the first.
+    member = dataclasses.replace(
+        MEMBER, epochs=12, validation="best", monitor="loss", patience=3, optimizer=Optimizer(learning_rate=0.1)
+    )
+    out = trained(inputs, [0, 1], tmp_path / "out", member)
+    history = pd.read_csv(out / tables.HISTORY)
+    about = read_manifest(out)
+    assert about["validation"] == "best"
+    for fold, rows in history.groupby("fold"):
+        best = int(rows["epoch"][rows["val_loss"].idxmin()])
+        assert about["epochs"][str(fold)] == best
+        assert len(rows) == min(12, best + 3)
+        scored = pd.read_parquet(out / tables.OOF).query("fold == @fold")
+        accuracy = (scored[CLASSES].to_numpy().argmax(axis=1) == scored["target"]).mean()
+        assert accuracy == pytest.approx(rows["val_accuracy"][rows["epoch"] == best].item())
+
+
+def test_a_final_model_trains_on_all_images(inputs: Inputs, tmp_path: Path) -> None:
+    member = dataclasses.replace(MEMBER, validation="none")
+    out = trained(inputs, [tables.NO_FOLD], tmp_path / "out", member)
+    oof, test = (pd.read_parquet(out / name) for name in (tables.OOF, tables.TEST))
+    assert len(oof) == 0
+    assert oof.columns.tolist() == ["id", "target", "fold", *CLASSES]
+    assert test["fold"].unique().tolist() == [tables.NO_FOLD]
+    assert (out / "all.keras").is_file()
+    history = pd.read_csv(out / tables.HISTORY)
+    assert "val_loss" not in history
+    # 120 images in batches of 16 are seven steps, not the five of a fold.
+    assert history["loss"].notna().all()
+
+
+def test_views_of_a_prediction_are_averaged(inputs: Inputs, tmp_path: Path, whole: Path) -> None:
+    out = trained(inputs, [0], tmp_path / "out", dataclasses.replace(MEMBER, tta=4))
+    plain = pd.read_parquet(whole / tables.TEST).query("fold == 0")[CLASSES].to_numpy()
+    viewed = pd.read_parquet(out / tables.TEST)[CLASSES].to_numpy()
+    np.testing.assert_allclose(viewed.sum(axis=1), 1, atol=1e-5)
+    assert 1e-4 < np.abs(plain - viewed).mean() < 0.1
+    # The same model, so its history is the same: views are for predictions alone.
+    histories = [pd.read_csv(folder / tables.HISTORY).query("fold == 0")["val_loss"].tolist() for folder in (out, whole)]
+    assert histories[0] == histories[1]
+
+
+def test_the_head_first_and_then_everything(inputs: Inputs, tmp_path: Path, whole: Path) -> None:
+    import keras
+
+    start = str(whole / "fold{fold}.keras")
+    member = dataclasses.replace(MEMBER, weights=start, head_epochs=2, epochs=1)
+    given = keras.models.load_model(whole / "fold0.keras").get_layer("backbone").get_weights()
+    out = trained(inputs, [0], tmp_path / "out", member)
+    history = pd.read_csv(out / tables.HISTORY)
+    assert history["learning_rate"].tolist()[:2] == [1e-3] * 2
+    assert len(history) == 3
+    moved = keras.models.load_model(out / "fold0.keras").get_layer("backbone").get_weights()
+    assert all(not np.array_equal(a, b) for a, b in zip(given, moved, strict=True))
+    # Stopped while the head alone has trained: the backbone is as it was.
+    with pytest.raises(Stopped):
+        interrupt = iter(range(3))
+
+        def die(path: Path) -> None:
+            if next(interrupt) == 2:
+                raise Stopped
+
+        trained(inputs, [0], tmp_path / "o", member, work=tmp_path / "w", mirror=die, settings=Train(checkpoint_seconds=0))
+    from trainer.checkpoint import Checkpoints
+
+    kept = Checkpoints(tmp_path / "w").latest()
+    assert kept is not None
+    for weights in given:
+        assert any(np.array_equal(weights, held) for held in kept[0]["model"])
+    assert_same(out, trained(inputs, [0], tmp_path / "o", member, work=tmp_path / "w"))
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        dataclasses.replace(MEMBER, optimizer=Optimizer(kind="sgd", learning_rate=0.05)),
+        dataclasses.replace(MEMBER, optimizer=Optimizer(kind="adam"), schedule=Schedule(kind="ramp", ramp_epochs=1)),
+        dataclasses.replace(MEMBER, loss=Loss(kind="focal", class_weights="balanced"), normalise="none"),
+        dataclasses.replace(MEMBER, augment=Augment(crop=6, mixup=0.5), tta=2),
+        dataclasses.replace(MEMBER, precision="mixed_bfloat16"),
+    ],
+    ids=["sgd", "ramp", "focal", "crop", "bfloat16"],
+)
+def test_recipes_learn(inputs: Inputs, tmp_path: Path, member: Member) -> None:
+    import keras
+
+    try:
+        out = trained(inputs, [0], tmp_path / "out", dataclasses.replace(member, epochs=20))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    history = pd.read_csv(out / tables.HISTORY)
+    assert history["loss"].iloc[-1] < 0.9 * history["loss"].iloc[0]
+    assert history["val_accuracy"].max() > 0.3
+
+
+def test_memory_that_runs_out_is_named(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    from trainer import on_tensorflow
+
+    def refuse(*_: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(on_tensorflow.OnTensorFlow, "step", refuse)
+    with pytest.raises(TrainingError, match="out of memory with 16 images of 8 pixels a batch: lower batch_size"):
+        trained(inputs, [0], tmp_path / "out")
+
+
+def test_weights_that_are_not_there_are_named(inputs: Inputs, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"weights = .*fold0\.keras': no such file"):
+        trained(inputs, [0], tmp_path / "out", dataclasses.replace(MEMBER, weights=str(tmp_path / "fold{fold}.keras")))
+
+
+def test_the_key_of_a_task_knows_what_decides_its_results(inputs: Inputs) -> None:
+    keys = {
+        key(MEMBER, [0], inputs, GOAL),
+        key(MEMBER, [1], inputs, GOAL),
+        key(dataclasses.replace(MEMBER, epochs=4), [0], inputs, GOAL),
+        key(MEMBER, [0], inputs, dataclasses.replace(GOAL, seed=5)),
+        key(MEMBER, [0], dataclasses.replace(inputs, folds_table=inputs.statistics), GOAL),
+    }
+    assert len(keys) == 5
+    assert key(MEMBER, [0], inputs, GOAL) in keys

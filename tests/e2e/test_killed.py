@@ -1,0 +1,170 @@
+"""A training task that is killed again and again, by the component's own function in processes of its own."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from trainer import tables
+from trainer.competition import Train
+from trainer.goal import Inputs
+from trainer.manifest import read_manifest
+from trainer.progress import RESTART
+from trainer.recipe import Augment, Cnn, Head, Member, Optimizer, Schedule
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASSES = [str(digit) for digit in range(10)]
+START = """
+import json, sys
+from trainer.progress import step
+with step("train"):
+    from components.training.train import train
+    given = json.loads(sys.argv[1])
+    train(given.pop("entry"), kind="multiclass", metric="accuracy", seed=4, **given)
+"""
+SMALL = Member(
+    name="m",
+    size=8,
+    cnn=Cnn(filters=[64, 96, 96], strides=[1, 1, 2]),
+    head=Head(dropout=0.3),
+    epochs=60,
+    batch_size=16,
+    optimizer=Optimizer(average=0.9),
+    schedule=Schedule(warmup_epochs=1),
+    augment=Augment(rotation=10, cutmix=0.5),
+)
+# Depthwise convolutions and batch normalisation: what a CPU might add up in another order.
+DEPTHWISE = Member(
+    name="m",
+    size=8,
+    backbone="mine:net",
+    epochs=4,
+    batch_size=16,
+    optimizer=Optimizer(average=0.9),
+    augment=Augment(rotation=10),
+)
+NET = """
+import keras
+def net(pixels):
+    small = keras.layers.UpSampling2D(4)(pixels)
+    return keras.applications.MobileNet(alpha=0.25, include_top=False, weights=None, input_shape=(32, 32, 3))(small)
+"""
+
+
+class Killed:
+    """Starts the task in a folder, with a checkpoint at least every half second."""
+
+    def __init__(self, inputs: Inputs, folder: Path, member: Member, folds: list[int]) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        (folder / "mine.py").write_text(NET)
+        settings = Train(checkpoint_seconds=0.5)
+        self.given: dict[str, Any] = {
+            "entry": {"member": asdict(member), "folds": folds, "settings": asdict(settings)},
+            "images": str(inputs.records),
+            "folds": str(inputs.folds_table),
+            "statistics": str(inputs.statistics),
+            "classes": CLASSES,
+        }
+
+    def start(self, out: str) -> subprocess.Popen[str]:
+        given = json.dumps({**self.given, "out": str(self.folder / out)})
+        environment = {
+            **os.environ,
+            "FOLDLINE_WORK": str(self.folder / f"{out}-work"),
+            "FOLDLINE_THREADS": "2",
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{self.folder}",
+        }
+        return subprocess.Popen(
+            [sys.executable, "-c", START, given],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder,
+        )
+
+    def finish(self, out: str) -> tuple[Path, str]:
+        process = self.start(out)
+        said, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, said
+        read_manifest(self.folder / out)
+        return self.folder / out, said
+
+    def checkpoints(self, out: str) -> list[Path]:
+        return sorted((self.folder / f"{out}-work").glob("*/*.checkpoint"))
+
+
+def assert_same(first: Path, second: Path) -> None:
+    for name in (tables.OOF, tables.TEST):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    losses = [pd.read_csv(out / tables.HISTORY)[["fold", "epoch", "loss", "val_loss"]] for out in (first, second)]
+    pd.testing.assert_frame_equal(*losses, check_exact=True)
+
+
+def test_killed_at_ten_random_moments(inputs: Inputs, tmp_path: Path) -> None:
+    task = Killed(inputs, tmp_path, SMALL, [0, 1])
+    expected, _ = task.finish("whole")
+    moments = random.Random(3)
+    for _ in range(10):
+        process = task.start("out")
+        assert process.stdout is not None
+        # From the moment that it has read its data: before the first step, in the middle, while it writes.
+        while "labelled and" not in (line := process.stdout.readline()):
+            assert line, process.wait()
+        time.sleep(moments.uniform(0.2, 5))
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, "it ended by itself: give it more to do"
+    assert task.checkpoints("out"), "it was never killed after a checkpoint: give it more time"
+    found, said = task.finish("out")
+    assert "going on in epoch" in said
+    assert_same(expected, found)
+
+
+def test_a_preempted_task_asks_to_be_started_again(inputs: Inputs, tmp_path: Path) -> None:
+    task = Killed(inputs, tmp_path, DEPTHWISE, [0])
+    expected, _ = task.finish("whole")
+    process = task.start("out")
+    for _ in range(1200):
+        if task.checkpoints("out"):
+            break
+        time.sleep(0.05)
+    process.terminate()
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == RESTART == 75, said
+    assert "asked to end; a checkpoint is written: start it again" in said
+    found, said = task.finish("out")
+    assert "going on in epoch" in said
+    assert_same(expected, found)
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_checkpoints_outlive_the_machine(inputs: Inputs, tmp_path: Path, bucket: str, left: int) -> None:
+    task = Killed(inputs, tmp_path, SMALL, [0])
+    task.given["entry"]["settings"]["checkpoints"] = f"{bucket}/kept"
+    process = task.start("out")
+    from components import storage
+
+    for _ in range(1200):
+        if len(storage.listing(f"{bucket}/kept/")) >= left:
+            break
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    # The machine is gone, and its disk with it.
+    import shutil
+
+    shutil.rmtree(tmp_path / "out-work")
+    _, said = task.finish("out")
+    assert "going on in epoch" in said
+    assert storage.listing(f"{bucket}/kept/") == []
