@@ -56,7 +56,7 @@ def ours(targets: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """The folds step's way, group column and all."""
     whole = merged(groups.astype(str))
     rows = pd.DataFrame({"target": targets, "external": ""})
-    return assign(strata(rows, whole), whole, count=FOLDS, seed=0)
+    return assign(strata(rows, whole, targets[:, None] == np.arange(targets.max() + 1)), whole, count=FOLDS, seed=0)
 
 
 def theirs(targets: np.ndarray, groups: np.ndarray) -> np.ndarray:

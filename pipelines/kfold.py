@@ -69,12 +69,13 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
         source_digest: str = "",
         sample_digest: str = "",
         folds_digest: str = "",
+        weights_digest: str = "",
     ) -> Outputs:
         """Labelled images to out-of-fold predictions, a submission and a report.
 
         Args:
             name: of the competition.
-            task: multiclass or binary.
+            task: multiclass, binary or multilabel.
             metric: accuracy, macro_f1, roc_auc or log_loss.
             classes: the class names, in order.
             seed: decides the folds, the initial weights and the augmentation.
@@ -88,16 +89,17 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
             source_digest: of the bytes of the data files, so that a cache sees them change.
             sample_digest: of the bytes of the sample submission, likewise.
             folds_digest: of the bytes of the files that the [folds] section names, likewise.
+            weights_digest: of the files of weights that members begin with, likewise.
         """
         parts = placed("cut", cut_step(records=records))
         with dsl.ParallelFor(items=parts.output, name="records") as part:
             converted = placed(
                 "records",
-                records_step(part=part, data=data, records=records, classes=classes, source_digest=source_digest),
+                records_step(part=part, data=data, records=records, classes=classes, task=task, source_digest=source_digest),
             )
         stored = placed(
             "join",
-            join_step(parts=dsl.Collected(converted.outputs["images"]), data=data, records=records, classes=classes),
+            join_step(parts=dsl.Collected(converted.outputs["images"]), data=data, records=records, classes=classes, task=task),
         ).outputs["images"]
         dealt = placed("folds", folds_step(images=stored, folds=folds, classes=classes, seed=seed, file_digest=folds_digest))
         described = placed(
@@ -117,6 +119,7 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
                     classes=classes,
                     metric=metric,
                     seed=seed,
+                    weights_digest=weights_digest,
                 ),
             )
         blended = placed(

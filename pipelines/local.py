@@ -24,6 +24,7 @@ from components.records.convert import WORK_VARIABLE
 from components.storage import near
 from components.training.train import COMPILED_VARIABLE
 from pipelines import fingerprint
+from pipelines.preflight import weights_files
 from trainer.accelerator import THREADS_VARIABLE
 from trainer.competition import Competition
 from trainer.errors import CompetitionError, RunError
@@ -99,6 +100,7 @@ def run(competition: Competition, out: Path, on_event: Callable[[Event], None]) 
             "source_digest": source.digest(competition.data),
             "sample_digest": files_digest([near(competition.submission.sample)]),
             "folds_digest": _digest_of([competition.folds.file, competition.folds.exclude_file]),
+            "weights_digest": _digest_of(weights_files(competition)),
         },
         "root": str(root),
         "threads": _threads(),

@@ -10,6 +10,7 @@ from components.records.source import Found
 from components.submission import sample
 from trainer.competition import Competition
 from trainer.errors import CompetitionError
+from trainer.goal import NO_FOLD
 
 
 def check_files(competition: Competition, file: str | Path) -> Found:
@@ -22,8 +23,8 @@ def check_files(competition: Competition, file: str | Path) -> Found:
         file: the competition file, for the error.
 
     Raises:
-        CompetitionError: a key names a file that is not there, a size that is not the images', or more folds or a larger
-            batch than there are images for.
+        CompetitionError: a key names a file that is not there, of data or of weights, a size that is not the images', or more
+            folds or a larger batch than there are images for.
         DataError: a file lacks a column; the ids of the sample submission or of the answers are not the test images', or
             an answer is no class; the user's own folds or list of images to leave out name images that are not there.
     """
@@ -58,9 +59,30 @@ def check_files(competition: Competition, file: str | Path) -> Found:
         excluded(competition.folds, set(found.train_ids))
         if competition.folds.file:
             own_folds(competition.folds.file, found.train_ids, (), count=competition.folds.count)
+    _check_weights(competition, file)
     if found.train is not None:
         _check_amounts(competition, file, found.train)
     return found
+
+
+def _check_weights(competition: Competition, file: str | Path) -> None:
+    """Are the files of weights there that members begin with?"""
+    for path in weights_files(competition):
+        if not _is_file(path):
+            raise CompetitionError(f"{file}: members: weights: no such file: {path}")
+
+
+def weights_files(competition: Competition) -> list[str]:
+    """The files of weights that members begin with, one a fold where their name says so."""
+    count = competition.folds.count
+    return sorted(
+        {
+            member.weights.replace("{fold}", str(fold))
+            for member in competition.members
+            if member.weights not in ("", "imagenet", "noisy-student")
+            for fold in ([NO_FOLD] if member.validation == "none" else range(count))
+        }
+    )
 
 
 def _is_file(path: str) -> bool:

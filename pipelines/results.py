@@ -60,16 +60,17 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
 
 
 def _gather_models(models: Mapping[str, Mapping[str, str]], folder: Path) -> None:
-    """Each member's models as `<member>/fold<k>.keras`: the same files, by another name where the disk can; those of an earlier
-    run go."""
+    """Each member's models as `<member>/fold<k>.keras`, and what they have seen beside them: the same files, by another name
+    where the disk can; those of an earlier run go."""
     shutil.rmtree(folder, ignore_errors=True)
     for member, files in models.items():
         (folder / member).mkdir(parents=True)
-        for name, path in files.items():
+        saved = [Path(path) for path in files.values()]
+        for path in (*saved, *(model.with_suffix(tables.SEEN) for model in saved)):
             try:
-                os.link(path, folder / member / name)
+                os.link(path, folder / member / path.name)
             except OSError:
-                shutil.copyfile(path, folder / member / name)
+                shutil.copyfile(path, folder / member / path.name)
 
 
 def score_table(metrics: Mapping[str, Any]) -> str:

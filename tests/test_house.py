@@ -37,7 +37,7 @@ def test_imports_point_one_way(path: Path) -> None:
             assert FLOORS[top] <= FLOORS[floor], f"{path} imports {name}, which is above it"
         if top == "kfp":
             assert floor == "pipelines" or path.name == "component.py", f"{path} imports kfp"
-        if top in {"keras", "tensorflow"}:
+        if top in {"keras", "tensorflow", "jax"}:
             assert floor == "trainer", f"{path} imports {name}"
         if path.relative_to(ROOT) != STORAGE:
             assert not any(name == cloud or name.startswith(cloud + ".") for cloud in CLOUD), f"{path} imports {name}"

@@ -2,9 +2,12 @@
 
 import importlib.util
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from trainer.errors import CompetitionError, TrainingError
 
@@ -68,6 +71,15 @@ def prepare(backend: str = "auto", *, compiled: Path | None = None) -> Device:
             f"train.backend = {chosen!r}: Keras runs on {keras.config.backend()} in this process already; start another"
         )
     return _tensorflow(threads) if chosen == "tensorflow" else _jax(threads, compiled)
+
+
+def together(device: Device) -> Callable[[int], list[int]]:
+    """A function that says what a number is in each process, called by all of them at the same place."""
+    if device.processes == 1:
+        return lambda value: [value]
+    from jax.experimental import multihost_utils
+
+    return lambda value: [int(found) for found in multihost_utils.process_allgather(np.array(value)).ravel()]
 
 
 def tpus() -> bool:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,13 @@ _KEPT = 2
 _DIGEST_BYTES = 32
 
 Arrays = Mapping[str, list[np.ndarray]]
+# What a number is in each of the processes that train together.
+Together = Callable[[int], Sequence[int]]
+
+
+def alone(value: int) -> list[int]:
+    """Of a process that trains by itself."""
+    return [value]
 
 
 class Checkpoints:
@@ -44,22 +51,34 @@ class Checkpoints:
             arrays: lists of arrays by name.
             state: what JSON can hold.
         """
-        names = self._names()
-        number = int(_NAME.fullmatch(names[-1])[1]) + 1 if names else 0  # type: ignore[index]  # _names matched it
+        number = max(map(self._number, self._names()), default=-1) + 1
         path = self.folder / f"{number:08d}.checkpoint"
         _write(path, arrays, state)
         self.mirror(path)
         for old in self._names()[:-_KEPT]:
             (self.folder / old).unlink()
 
-    def latest(self) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None:
-        """The newest checkpoint that holds; None where there is none."""
-        for name in reversed(self._names()):
-            found = _read(self.folder / name)
-            if found is not None:
-                return found
-            tell("note", "train", f"warning: {self.folder / name} is damaged; going on from the one before")
-        return None
+    def latest(self, together: Together = alone) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None:
+        """The newest checkpoint that holds; None where there is none.
+
+        Args:
+            together: of processes that train together, which must all go on from the same one: the newest that all have.
+        """
+        number = max((number for number in map(self._number, self._names()) if self._holds(number)), default=-1)
+        common = min(together(number))
+        # It may be one before this process's newest, which is kept for this.
+        if common < 0 or min(together(int(self._holds(common)))) == 0:
+            return None
+        return _read(self.folder / f"{common:08d}.checkpoint")
+
+    def _holds(self, number: int) -> bool:
+        path = self.folder / f"{number:08d}.checkpoint"
+        if not path.exists():
+            return False
+        if not _whole(path):
+            tell("note", "train", f"warning: {path} is damaged; going on from the one before")
+            return False
+        return True
 
     def finish(self, name: str, arrays: Arrays, state: Mapping[str, Any]) -> None:
         """Keep what a fold has left for good, and drop the checkpoints of the way there."""
@@ -77,6 +96,10 @@ class Checkpoints:
     def remove(self) -> None:
         """All of it, when the task is done."""
         shutil.rmtree(self.folder)
+
+    @staticmethod
+    def _number(name: str) -> int:
+        return int(name.partition(".")[0])
 
     def _names(self) -> list[str]:
         return sorted(path.name for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
@@ -103,13 +126,18 @@ def _digest(path: Path, length: int) -> bytes:
     return found.digest()
 
 
-def _read(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None:
-    """The arrays and the state; None where the file is not what was written."""
+def _whole(path: Path) -> bool:
+    """Whether a file is what was written."""
     length = path.stat().st_size - _DIGEST_BYTES
     with open(path, "rb") as stream:
         stream.seek(max(0, length))
-        if length <= 0 or stream.read() != _digest(path, length):
-            return None
+        return length > 0 and stream.read() == _digest(path, length)
+
+
+def _read(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None:
+    """The arrays and the state; None where the file is not what was written."""
+    if not _whole(path):
+        return None
     arrays: dict[str, list[np.ndarray]] = {}
     with np.load(path) as held:
         for key in held.files:

@@ -21,6 +21,7 @@ from trainer.recipe import Member
 from trainer.schema import NAME, Problem, number, optional_text, parse
 
 # Columns of the prediction tables that are no class.
+MOST_LABELS = 62  # bits of a number that parquet and numpy hold
 RESERVED_COLUMNS = ("id", "target", "fold")
 
 
@@ -56,11 +57,14 @@ class Blend:
 class Submission:
     """`[submission]`: `sample` decides header, ids and their order.
 
-    values: what is written for each id: the name of the most probable class, or the probability of the second of two.
+    values: what is written for each id: the name of the most probable class, or the probability of the second of two. Of a
+        multilabel competition the names of all classes at 0.5 and more, with `separator` between them, and of the most probable
+        one where there are none.
     """
 
     sample: str
     values: Literal["class", "probability"] = "class"
+    separator: str = " "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +79,7 @@ class Competition:
     """A whole competition file. `file` is where it was read from; every path in it is absolute by then."""
 
     name: str
-    task: Literal["multiclass", "binary"]
+    task: Literal["multiclass", "binary", "multilabel"]
     metric: Literal["accuracy", "macro_f1", "roc_auc", "log_loss"]
     classes: list[str]
     data: Data
@@ -96,6 +100,12 @@ class Competition:
             yield Problem("classes", f"= {self.classes!r}: name at least two classes")
         if self.task == "binary" and len(self.classes) != 2:
             yield Problem("classes", f"= {self.classes!r}: task = 'binary' takes two, the positive one second")
+        if self.task == "multilabel" and len(self.classes) > MOST_LABELS:
+            yield Problem("classes", f"has {len(self.classes)}: task = 'multilabel' takes at most {MOST_LABELS}")
+        if self.task == "multilabel" and self.leaderboard.answers:
+            yield Problem("leaderboard.answers", "goes without task = 'multilabel'")
+        if self.task == "multilabel" and self.data.target_parts:
+            yield Problem("data.target_parts", "goes without task = 'multilabel': each image would have one class")
         if self.submission.values == "probability" and self.task != "binary":
             yield Problem("submission.values", "= 'probability': goes with task = 'binary' only")
         if self.leaderboard.answers and self.submission.values == "class" and self.metric not in OF_CLASSES:

@@ -94,6 +94,8 @@ class Data:
         `categorical` are names of features.
     cifar10: `train` (a pattern) and `test` are CIFAR-10's batches, python or binary.
 
+    Of a multilabel competition a label names several classes, with `separator` between them.
+
     Images with the same text in the column `group` (a patient, a person) never stand in two folds; an empty cell is a group
     of its own, and so is one that says NA, nan or null. Columns named in `numeric` and `categorical` go with the images into
     the tables and records.
@@ -105,6 +107,7 @@ class Data:
     test: str = optional_text()
     id: str = optional_text()
     target: str = optional_text()
+    separator: str = " "
     target_parts: list[TargetPart] = field(default_factory=list)
     group: str = optional_text()
     image: str = optional_text()

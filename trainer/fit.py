@@ -58,7 +58,8 @@ def train_folds(
     from trainer.checkpoint import Checkpoints
     from trainer.task import Task
 
-    checkpoints = Checkpoints(work, mirror)
+    # Each of several processes keeps its own: the state is the same in all, the files need not share a disk.
+    checkpoints = Checkpoints(work / f"process{device.process}" if device.processes > 1 else work, mirror)
     with _until_asked_to_end() as stopping:
         task = Task(
             member,
@@ -79,12 +80,19 @@ def train_folds(
     checkpoints.remove()
 
 
-def key(member: Member, folds: Sequence[int], inputs: Inputs, goal: Goal) -> str:
+def key(member: Member, folds: Sequence[int], inputs: Inputs, goal: Goal, weights_digest: str = "") -> str:
     """A digest of all that decides a task's results, to name the folder of its checkpoints: those of another recipe, other
     data or other code are never taken."""
     code = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
     files = [Path(inputs.records) / tables.EXAMPLES, Path(inputs.folds_table), Path(inputs.statistics)]
-    parts = [dataclasses.asdict(member), list(folds), dataclasses.asdict(goal), code, [sha256(path) for path in files]]
+    parts = [
+        dataclasses.asdict(member),
+        list(folds),
+        dataclasses.asdict(goal),
+        weights_digest,
+        code,
+        [sha256(path) for path in files],
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from trainer import dataset, engine, losses, predict, tables
-from trainer.checkpoint import Checkpoints
+from trainer.checkpoint import Checkpoints, Together
 from trainer.dataset import Images, Labels, Workers
 from trainer.errors import Preempted, TrainingError
 from trainer.metrics import better, score
@@ -55,7 +55,8 @@ class Setting:
     """What the folds of a task share.
 
     rate_factor: what the number of devices multiplies the learning rate by. part: which process this is, of how many.
-    stopping: whether the process was asked to end.
+    together: for processes that train together: they write checkpoints, and stop, at the ends of epochs only, for no two clocks
+    agree on a step. stopping: whether the process was asked to end.
     """
 
     member: Member
@@ -71,6 +72,7 @@ class Setting:
     viewer: predict.Viewer
     checkpoints: Checkpoints
     checkpoint_seconds: float
+    together: Together | None
     stopping: Callable[[], bool]
     watch: Watch
     engines: "Engines"
@@ -152,12 +154,16 @@ def train(
                 settle()
                 place.epoch, place.step = epoch + 1, 0
                 best = _end_epoch(setting, network, place, epoch, labels, held_out, best)
-            if setting.stopping():
+            asked, due = setting.stopping(), time.monotonic() - saved >= setting.checkpoint_seconds
+            if setting.together is not None:
+                # All at the same steps, and the same for all.
+                asked, due = place.step == 0 and any(setting.together(int(asked))), place.step == 0
+            if asked:
                 save()
                 raise Preempted(f"{member.name}, fold {place.fold}: asked to end; a checkpoint is written: start it again")
             if place.ended:
                 break
-            if time.monotonic() - saved >= setting.checkpoint_seconds:
+            if due:
                 save()
                 saved = time.monotonic()
     finally:

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+# In place of a fold where a model trains on all images and none is held out.
+NO_FOLD = -3
+
 
 def fold_seed(seed: int, member: str, fold: int) -> int:
     """The seed of one model, in 0 to 2**31 - 1: it depends on nothing but these three."""
@@ -28,7 +31,8 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Goal:
-    """What is to be learnt: the task of the competition (multiclass or binary), its classes in order, its metric and seed."""
+    """What is to be learnt: the task of the competition (multiclass, binary, multilabel), its classes in order, its metric
+    and seed."""
 
     task: str
     classes: Sequence[str]

@@ -28,7 +28,11 @@ def of_fold(member: Member, examples: pd.DataFrame, rows: np.ndarray, numeric: S
     classes = len(goal.classes)
     weights = np.ones(len(examples))
     if member.loss.class_weights != "none":
-        weights *= _class_weights(member, target[rows], goal)[target]
+        of_classes = _class_weights(member, tables.memberships(target[rows], classes, goal.task), goal)
+        # Of several classes an image has the mean weight; of none, the mean of all.
+        belongs = tables.memberships(target, classes, goal.task)
+        belongs = np.where(belongs.any(axis=1, keepdims=True), belongs, True)
+        weights *= belongs @ of_classes / belongs.sum(axis=1)
     if member.loss.sample_weight:
         given = examples[tables.tabular(member.loss.sample_weight)].to_numpy(dtype=np.float64)
         bad = rows[~(given[rows] >= 0)]
@@ -42,20 +46,21 @@ def of_fold(member: Member, examples: pd.DataFrame, rows: np.ndarray, numeric: S
     mean = float(weights[rows].mean())
     if mean <= 0:
         raise TrainingError(f"member {member.name!r}: all training images of a fold weigh 0")
-    targets = (target == 1)[:, None] if goal.task == "binary" else np.eye(classes)[target]
+    belongs = tables.memberships(target, classes, goal.task)
+    targets = belongs[:, 1:] if goal.task == "binary" else belongs
     encoder = tabular.fit(examples, rows, member.tabular.columns, numeric)
     return Labels(targets.astype(np.float32), (weights / mean).astype(np.float32), tabular.encode(encoder, examples))
 
 
-def _class_weights(member: Member, target: np.ndarray, goal: Goal) -> np.ndarray:
+def _class_weights(member: Member, belongs: np.ndarray, goal: Goal) -> np.ndarray:
     """(classes,): those given, or in inverse proportion to the training images."""
     if member.loss.class_weights == "given":
         return np.array(member.loss.weights)
-    counts = np.bincount(target, minlength=len(goal.classes))
+    counts = belongs.sum(axis=0)
     empty = np.flatnonzero(counts == 0)
     if len(empty):
         raise TrainingError(
             f"member {member.name!r}: no training image of a fold is of class {goal.classes[empty[0]]!r}, so class_weights "
             "= 'balanced' has no weight for it: take fewer folds, or give the weights"
         )
-    return np.asarray(len(target) / (len(counts) * counts))
+    return np.asarray(len(belongs) / (len(counts) * counts))

@@ -20,8 +20,10 @@ def score(metric: str, targets: np.ndarray, probabilities: np.ndarray) -> float:
         metric: `accuracy` or `macro_f1`, both of the most probable class, the first of equals; `roc_auc`, of the second of
             two classes, or the mean over more classes of each against the rest; `log_loss`, natural logarithm, probabilities
             clipped to float64's precision.
-        targets: (n,) integer class indices, each below the number of classes.
-        probabilities: (n, classes) values in 0 to 1, each row summing to 1.
+        targets: (n,) integer class indices, each below the number of classes; or (n, classes) bool, for images of any number
+            of classes: an image is then of those at 0.5 and more, `accuracy` is the share of images with all of them right,
+            and `log_loss` the mean over classes, too.
+        probabilities: (n, classes) values in 0 to 1, each row summing to 1 where each image is of one class.
 
     Raises:
         CompetitionError: an unknown metric.
@@ -45,32 +47,38 @@ def better(metric: str, value: float, than: float | None) -> bool:
     return value > than if HIGHER_IS_BETTER.get(metric, False) else value < than
 
 
+def decided(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """The classes that probabilities stand for, in the form of `targets`."""
+    return probabilities >= 0.5 if targets.ndim == 2 else probabilities.argmax(axis=1)
+
+
 def _accuracy(targets: np.ndarray, probabilities: np.ndarray) -> float:
     from sklearn.metrics import accuracy_score
 
-    return float(accuracy_score(targets, probabilities.argmax(axis=1)))
+    return float(accuracy_score(targets, decided(targets, probabilities)))
 
 
 def _macro_f1(targets: np.ndarray, probabilities: np.ndarray) -> float:
     from sklearn.metrics import f1_score
 
-    classes = np.arange(probabilities.shape[1])
-    return float(f1_score(targets, probabilities.argmax(axis=1), labels=classes, average="macro", zero_division=0))
+    labels = None if targets.ndim == 2 else np.arange(probabilities.shape[1])
+    return float(f1_score(targets, decided(targets, probabilities), labels=labels, average="macro", zero_division=0))
 
 
 def _roc_auc(targets: np.ndarray, probabilities: np.ndarray) -> float:
     from sklearn.metrics import roc_auc_score
 
     classes = probabilities.shape[1]
-    lacking = sorted(set(range(classes)) - set(targets.tolist()))
-    if lacking:
+    is_one = targets if targets.ndim == 2 else targets[:, None] == np.arange(classes)
+    lacking = np.flatnonzero(~is_one.any(axis=0) | (targets.ndim == 2) & is_one.all(axis=0))
+    if len(lacking):
         raise TrainingError(
-            f"roc_auc: none of these {len(targets)} rows is of class {lacking[0]} (in the order of `classes`): take fewer "
-            "folds, or leave folds.file to the folds step, which gives every fold every class where it can"
+            f"roc_auc: none, or all, of these {len(targets)} rows are of class {lacking[0]} (in the order of `classes`): take "
+            "fewer folds, or leave folds.file to the folds step, which gives every fold every class where it can"
         )
-    if classes == 2:
+    if classes == 2 and targets.ndim == 1:
         return float(roc_auc_score(targets, probabilities[:, 1]))
-    each = [roc_auc_score(targets == k, probabilities[:, k]) for k in range(classes)]
+    each = [roc_auc_score(is_one[:, k], probabilities[:, k]) for k in range(classes)]
     return float(np.mean(each))
 
 
@@ -79,4 +87,6 @@ def _log_loss(targets: np.ndarray, probabilities: np.ndarray) -> float:
 
     # float32 rows sum to 1 within 1e-6, which scikit-learn warns of.
     exact = probabilities.astype(np.float64)
+    if targets.ndim == 2:
+        return float(log_loss(targets.ravel(), exact.ravel(), labels=[False, True]))
     return float(log_loss(targets, exact / exact.sum(axis=1, keepdims=True), labels=np.arange(probabilities.shape[1])))

@@ -10,7 +10,7 @@ from trainer import backbones, engine, model, tables
 from trainer.accelerator import Device
 from trainer.dataset import Labels
 from trainer.engine import Engine
-from trainer.errors import TrainingError
+from trainer.errors import FoldlineError, TrainingError
 from trainer.goal import Goal, fold_seed
 from trainer.recipe import Member
 
@@ -89,11 +89,28 @@ class Networks:
         """The engine that predicts."""
         return self.of(head_only=False)
 
+    def seen(self, fold: int) -> np.ndarray | None:
+        """The images that the weights to begin with were trained on, as `seen_images` says them; None where nothing is said."""
+        path = self._weights(fold)
+        beside = path.removesuffix(".keras") + tables.SEEN
+        if not path.endswith(".keras"):
+            return None
+        try:
+            beside = self.near(beside)
+        except FoldlineError:
+            return None  # a model in a bucket that has none beside it
+        return np.load(beside) if os.path.isfile(beside) else None
+
+    def _weights(self, fold: int) -> str:
+        """The file of weights that a fold begins with, "" for none; it may still be far."""
+        named = self.member.weights
+        return "" if named in ("", "imagenet", "noisy-student") else named.replace("{fold}", str(fold))
+
     def _build(self, fold: int, labels: Labels) -> Any:
         pixels = self.pixels["splits"]["train"] if fold == tables.NO_FOLD else self.pixels["folds"][str(fold)]
-        path = ""
-        if self.member.weights not in ("", "imagenet", "noisy-student"):
-            path = self.near(self.member.weights.replace("{fold}", str(fold)))
+        path = self._weights(fold)
+        if path:
+            path = self.near(path)
             if not os.path.isfile(path):
                 raise TrainingError(f"member {self.member.name!r}: weights = {path!r}: no such file")
         return model.build(

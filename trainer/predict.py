@@ -9,7 +9,7 @@ from trainer.dataset import Images, Workers
 from trainer.recipe import Augment
 
 # Decoded images that are held at once.
-_CHUNK_BYTES = 128 * 2**20
+CHUNK_BYTES = 128 * 2**20
 
 
 class Viewer:
@@ -37,8 +37,8 @@ class Viewer:
             view: its number, 0 for the images as they are.
         """
         drawn = dataset.view(images, rows, self.augment, number=view, seed=self.seed)
-        found = []
-        for first in range(0, len(rows), self.batch):
+
+        def shown(first: int) -> tuple[int, dict[str, np.ndarray]]:
             # The last image again and again, for a batch of one size: compiled once, and cut alike on any number of devices.
             places = np.minimum(np.arange(first, first + self.batch), len(rows) - 1)
             places = places[slice(*(self.batch * (self.part[0] + end) // self.part[1] for end in (0, 1)))]
@@ -47,13 +47,16 @@ class Viewer:
                 arrays |= engine.drawn_arrays(drawn.of(places))
             elif view or self.augment.crop:
                 arrays["pixels"] = self.workers.repainted(stored[places], drawn.of(places), self.augment)
-            found.append(network.logits(arrays)[: len(rows) - first])
-        return np.concatenate(found)
+            return first, arrays
+
+        # A thread paints the next batch while the network sees this one.
+        batches = dataset.ahead(map(shown, range(0, len(rows), self.batch)))
+        return np.concatenate([network.logits(arrays)[: len(rows) - first] for first, arrays in batches])
 
     def chunks(self, images: Images, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Runs of `rows` with their pixels, decoded ahead by a thread of its own."""
         size = images.size * images.size * images.channels
-        length = max(1, _CHUNK_BYTES // (size * self.batch)) * self.batch
+        length = max(1, CHUNK_BYTES // (size * self.batch)) * self.batch
         cut = [rows[first : first + length] for first in range(0, len(rows), length)]
         return dataset.ahead(((some, self.workers.decoded(images, some)) for some in cut), held=1)
 
@@ -86,7 +89,8 @@ class Viewer:
 
 
 def squashing(task: str) -> Callable[[np.ndarray], np.ndarray]:
-    """From (n, outputs) logits to (n, classes) float64 probabilities: softmax, or for `binary` those of both classes."""
+    """From (n, outputs) logits to (n, classes) float64 probabilities: softmax, those of both classes for `binary`, each by
+    itself for `multilabel`."""
 
     def softmax(logits: np.ndarray) -> np.ndarray:
         shifted = logits.astype(np.float64)
@@ -97,4 +101,7 @@ def squashing(task: str) -> Callable[[np.ndarray], np.ndarray]:
     def both(logits: np.ndarray) -> np.ndarray:
         return softmax(np.concatenate([np.zeros_like(logits), logits], axis=1))
 
-    return both if task == "binary" else softmax
+    def each(logits: np.ndarray) -> np.ndarray:
+        return both(logits.reshape(-1, 1))[:, 1].reshape(logits.shape)
+
+    return {"binary": both, "multilabel": each}.get(task, softmax)

@@ -4,7 +4,7 @@ Examples (`examples.parquet`), a row an image:
     id            text, unique within its split
     split         `train` or `test`
     external      "" for the competition's own images; else `train` or `folds`, what an external set's are for
-    target        class index, -1 where there is no label
+    target        class index, -1 where there is no label; of a multilabel competition a number whose k-th bit says class k
     group         text; images of one group never stand in two folds; "" is a group of its own
     tabular_…     the columns of `data.numeric` (float64, NaN where missing) and `data.categorical` (text, "" where missing)
     width, height pixels of the source image, upright
@@ -30,13 +30,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from trainer import goal
 from trainer.errors import IntegrityError
 from trainer.manifest import whole_file
 
 LEFT_OUT = -1
 ALWAYS_TRAINS = -2
-# In place of a fold where a model trains on all images and none is held out.
-NO_FOLD = -3
+# The end of the name of the file beside a model that says which images it was trained on.
+SEEN = ".seen.npy"
+NO_FOLD = goal.NO_FOLD
 
 EXAMPLES = "examples.parquet"
 FOLDS = "folds.csv"
@@ -51,6 +53,39 @@ METRICS = "metrics.json"
 def model_file(fold: int) -> str:
     """The file of the model that did not see a fold; of the one that saw all images."""
     return "all.keras" if fold == NO_FOLD else f"fold{fold}.keras"
+
+
+def seen_images(examples: pd.DataFrame) -> np.ndarray:
+    """(n,) uint64, sorted: the first 64 bits of each image's sha256, so that a model is known by what it has seen."""
+    return np.unique(image_numbers(examples))
+
+
+def image_numbers(examples: pd.DataFrame) -> np.ndarray:
+    """(n,) uint64: the first 64 bits of each image's sha256."""
+    return np.array([int(digest[:16], 16) for digest in examples["sha256"]], dtype=np.uint64)
+
+
+def memberships(targets: np.ndarray, classes: int, task: str) -> np.ndarray:
+    """(n, classes) bool: which classes each labelled image is of.
+
+    Args:
+        targets: (n,) the column `target`.
+        classes: how many there are. task: of the competition.
+    """
+    if task == "multilabel":
+        return (targets[:, None] >> np.arange(classes)) & 1 == 1
+    return targets[:, None] == np.arange(classes)
+
+
+def truth(targets: np.ndarray, classes: int, task: str) -> np.ndarray:
+    """What scores take: (n,) class indices, or for multilabel (n, classes) bool."""
+    return memberships(targets, classes, task) if task == "multilabel" else targets
+
+
+def names(target: int, classes: Sequence[str], task: str) -> str:
+    """A label as text; several, one after the other."""
+    here = memberships(np.array([target]), len(classes), task)[0]
+    return " ".join(name for name, is_one in zip(classes, here, strict=True) if is_one)
 
 
 def size_name(size: int) -> str:

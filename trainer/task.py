@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trainer import dataset, labels, predict, tables, tabular
-from trainer.accelerator import Device
+from trainer.accelerator import Device, together
 from trainer.checkpoint import Checkpoints
 from trainer.competition import Train
 from trainer.engine import Engine
@@ -48,6 +48,7 @@ class Task:
         member = dataclasses.replace(member, size=member.size or int(about["sizes"][0]))
         self.member, self.folds, self.goal, self.device = member, list(folds), goal, device
         self.out, self.stopping, self.checkpoints = out, stopping, checkpoints
+        self.together = together(device)
         self.numeric = about["numeric"]
         examples = tables.read_examples(inputs.records)
         self.train = examples[examples["split"] == "train"].reset_index(drop=True)
@@ -66,7 +67,7 @@ class Task:
         self.setting = Setting(
             member=member,
             images=self.images,
-            targets=self.train["target"].to_numpy(),
+            targets=tables.truth(self.train["target"].to_numpy(), len(goal.classes), goal.task),
             task=goal.task,
             metric=goal.metric,
             batch=batch,
@@ -83,8 +84,8 @@ class Task:
                 seed=fold_seed(goal.seed, member.name, tables.NO_FOLD),
             ),
             checkpoints=checkpoints,
-            # Processes that train together must stop at the same step, which no two clocks agree on.
-            checkpoint_seconds=settings.checkpoint_seconds if device.processes == 1 else float("inf"),
+            checkpoint_seconds=settings.checkpoint_seconds,
+            together=self.together if device.processes > 1 else None,
             stopping=stopping,
             watch=self.watch,
             engines=self.networks,
@@ -113,6 +114,11 @@ class Task:
             self.watch.tensorboard(state["history"], fold)
             with whole_file(self.out / tables.model_file(fold)) as partial:
                 self.networks.model.save(partial)
+            with (
+                whole_file((self.out / tables.model_file(fold)).with_suffix(tables.SEEN)) as partial,
+                open(partial, "wb") as stream,
+            ):
+                np.save(stream, tables.seen_images(self.train.iloc[self.rows[fold]]))
         if self.device.process:
             return
         tables.write_parquet(self.out / tables.OOF, pd.concat(oof, ignore_index=True))
@@ -121,6 +127,7 @@ class Task:
         tables.write_csv(self.out / tables.HISTORY, pd.DataFrame(rows))
         about = {
             "member": self.member.name,
+            "task": self.goal.task,
             "folds": self.folds,
             "parameters": self.networks.model.count_params(),
             "device": str(self.device),
@@ -138,19 +145,22 @@ class Task:
         member, held_out = self.member, self._held_out(fold)
         known = labels.of_fold(member, self.train, self.rows[fold], self.numeric, self.goal)
         before = self.checkpoints.finished(f"fold{fold}")
+        if not all(self.together(int(before is not None))):
+            before = None
         if before is not None:
             self.watch.skip(self.watch.steps[fold] * self.watch.epochs)
             self.networks.need(fold, known)
             return before[0]["oof"][0], before[1]
         if not len(held_out) and fold != tables.NO_FOLD:
             raise TrainingError(f"fold {fold} holds no image: take fewer folds")
-        latest = self.checkpoints.latest()
+        latest = self.checkpoints.latest(self.together)
         if latest is not None and latest[1]["fold"] == fold:
             arrays, kept = latest
             place = Place(**{**kept, "plateau": Plateau(**kept["plateau"])})
             tell("note", "train", f"{member.name} fold {fold}: going on in epoch {place.epoch + 1}, step {place.step + 1}")
             self.networks.need(fold, known)
         else:
+            self._check_unseen(fold, held_out)
             place, arrays = Place(fold), self.networks.fresh(fold, known)
         seed = fold_seed(self.goal.seed, member.name, fold)
         place, weights = train_fold(self.setting, place, arrays, known, self.rows[fold], held_out, seed)
@@ -165,12 +175,25 @@ class Task:
             tell("fold", "train", f"{member.name} fold {fold}: {self.goal.metric} {value:.4f}{chosen}")
         return of_fold, state
 
+    def _check_unseen(self, fold: int, held_out: np.ndarray) -> None:
+        """Stop where the weights to begin with have seen what the fold holds out: its score would be none."""
+        seen = self.networks.seen(fold)
+        if seen is None:
+            return
+        again = np.flatnonzero(np.isin(tables.image_numbers(self.train.iloc[held_out]), seen))
+        if len(again):
+            raise TrainingError(
+                f"member {self.member.name!r}, fold {fold}: weights = {self.member.weights!r} were trained on image "
+                f"{self.train['id'].iloc[held_out[again[0]]]!r}, which this fold holds out ({len(again)} such images): say "
+                "fold{fold}.keras, and keep the folds as they were (folds.file), or take weights from other images"
+            )
+
     def _predict_test(self) -> np.ndarray:
         """(folds, n, classes): each fold's model sees each decoded chunk of images in turn."""
 
         def placed(fold: int) -> Callable[[], Engine]:
             def ready() -> Engine:
-                if self.stopping():
+                if any(self.together(int(self.stopping()))):
                     raise Preempted(f"{self.member.name}: asked to end while predicting; its models are kept: start it again")
                 self.networks.load(self._weights(fold))
                 return self.networks.ready()

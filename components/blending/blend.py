@@ -60,7 +60,8 @@ def blend(
     metrics: dict[str, Any] = {"metric": metric, "blend": {**unscored, "naive": None}, "methods": {}, "members": {}}
     if oof:
         first = next(iter(oof.values()))
-        targets, fold = first["target"].to_numpy(), first["fold"].to_numpy()
+        targets = tables.truth(first["target"].to_numpy(), len(classes), found.task)
+        fold = first["fold"].to_numpy()
         out_of_fold = np.stack([table[list(classes)].to_numpy() for table in oof.values()])
         honest = {"mean": weights.combine(out_of_fold, weights.mean_weights(len(oof)))}
         fitted = honest["mean"]
@@ -83,14 +84,16 @@ def blend(
     tables.write_parquet(out / tables.OOF, final)
     tables.write_csv(
         out / tables.OOF_CSV,
-        final[["id", "target", *classes, "fold"]].assign(target=[classes[target] for target in final["target"]]),
+        final[["id", "target", *classes, "fold"]].assign(
+            target=[tables.names(target, classes, found.task) for target in final["target"].to_numpy()]
+        ),
     )
     predictions = next(iter(test.values()))[["id"]].copy()
     predictions[list(classes)] = weights.combine(on_test, chosen).astype(np.float32)
     tables.write_parquet(out / tables.TEST, predictions)
     tables.write_csv(out / tables.HISTORY, found.history)
     write_json(out / tables.METRICS, metrics)
-    write_manifest(out, {"classes": list(classes), "models": found.models})
+    write_manifest(out, {"classes": list(classes), "task": found.task, "models": found.models})
     told = ", ".join(f"{name} {value['oof']:.4f}" for name, value in metrics["members"].items() if name in oof)
     scored = f"{metric} {metrics['blend']['oof']:.4f} out of fold" if oof else "no score, as no member is validated,"
     tell("note", "blend", f"{scored} by {blend.method}" + (f" ({told})" if told else ""))
@@ -107,13 +110,15 @@ class _Gathered(NamedTuple):
     """What all tasks left.
 
     oof: out-of-fold rows in the order of the folds table, of each member that was validated. test: its test rows, averaged over
-    its models, of each member. validation: how its models were chosen. models: their files, by member and file name.
+    its models, of each member. task: of the competition. validation: how a member's models were chosen. models: their files, by
+    member and file name.
     """
 
     oof: dict[str, pd.DataFrame]
     test: dict[str, pd.DataFrame]
     history: pd.DataFrame
     validation: dict[str, str]
+    task: str
     models: dict[str, dict[str, str]]
 
 
@@ -123,10 +128,11 @@ def _gather(tasks: Sequence[str | Path], folds: pd.DataFrame) -> _Gathered:
     histories = []
     validation: dict[str, str] = {}
     models: dict[str, dict[str, str]] = {}
+    task = ""
     for folder in map(Path, tasks):
         about = read_manifest(folder)
         member = about["member"]
-        validation[member] = about["validation"]
+        validation[member], task = about["validation"], about["task"]
         models.setdefault(member, {}).update({name: str(folder / name) for name in map(tables.model_file, about["folds"])})
         oof.setdefault(member, []).append(pd.read_parquet(folder / tables.OOF))
         test.setdefault(member, []).append(pd.read_parquet(folder / tables.TEST))
@@ -149,7 +155,7 @@ def _gather(tasks: Sequence[str | Path], folds: pd.DataFrame) -> _Gathered:
         if not table.index.equals(ids):
             raise IntegrityError(f"member {member!r}: its test ids are not those of the other members")
     test_rows = {member: table.reset_index() for member, table in averaged.items()}
-    return _Gathered(whole, test_rows, pd.concat(histories, ignore_index=True), validation, models)
+    return _Gathered(whole, test_rows, pd.concat(histories, ignore_index=True), validation, task, models)
 
 
 def _in_order(member: str, rows: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:

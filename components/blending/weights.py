@@ -25,12 +25,15 @@ def fit_weights(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
     Args:
         probabilities: (members, n, classes), n at least 1.
-        targets: (n,) class indices.
+        targets: (n,) class indices; or (n, classes) bool, each of them then an observation of its own.
 
     Returns:
         (members,) float64, none negative, summing to 1.
     """
-    of_truth = probabilities[:, np.arange(len(targets)), targets].astype(np.float64)
+    if targets.ndim == 2:
+        of_truth = np.where(targets, probabilities, 1 - probabilities).reshape(len(probabilities), -1).astype(np.float64)
+    else:
+        of_truth = probabilities[:, np.arange(len(targets)), targets].astype(np.float64)
     # A member that gives the truth no chance at all would make the likelihood nought whatever the others say.
     of_truth = np.maximum(of_truth, 1e-15)
     weights = mean_weights(len(of_truth))
@@ -49,7 +52,7 @@ def nested(probabilities: np.ndarray, targets: np.ndarray, fold: np.ndarray) -> 
 
     Args:
         probabilities: (members, n, classes) out-of-fold.
-        targets: (n,) class indices.
+        targets: as `fit_weights` takes them.
         fold: (n,) fold numbers, at least two different ones.
 
     Returns:

@@ -14,7 +14,14 @@ _SHOWN = 20
 
 
 def audit(
-    train: pd.DataFrame, fold: np.ndarray, *, count: int, classes: Sequence[str], test: pd.DataFrame, links: np.ndarray
+    train: pd.DataFrame,
+    fold: np.ndarray,
+    *,
+    count: int,
+    classes: Sequence[str],
+    task: str,
+    test: pd.DataFrame,
+    links: np.ndarray,
 ) -> dict[str, Any]:
     """Examine an assignment of folds.
 
@@ -23,7 +30,7 @@ def audit(
             one.
         fold: (n,) their folds, as in the folds table.
         count: how many folds there should be.
-        classes: the class names in order.
+        classes: the class names in order. task: of the competition.
         test: the rows of the test split, looked at for images that are also in train: those leak no score between folds, so
             they are counted and no error.
         links: (pairs, 2) sha256 of near-duplicates.
@@ -55,16 +62,16 @@ def audit(
             f"fold {empty} would have no image: {int(validates.sum())} images in {groups} groups are too few for "
             f"folds.count = {count}"
         )
-    targets = train["target"].to_numpy()[validates]
+    labels = tables.memberships(train["target"].to_numpy()[validates], len(classes), task)
     table = np.zeros((count, len(classes)), dtype=np.int64)
-    np.add.at(table, (fold[validates], targets), 1)
-    overall = table.sum(axis=0) / len(targets)
+    np.add.at(table, fold[validates], labels)
+    overall = table.sum(axis=0) / len(labels)
     share = table / sizes[:, None]
     conflicts = _conflicts(train)
     group = _groups(train)[validates]
     warnings = [
         f"class {classes[index]!r} is missing in {int((table[:, index] == 0).sum())} of {count} folds: it has "
-        f"{int(table[:, index].sum())} images in {len(np.unique(group[targets == index]))} groups"
+        f"{int(table[:, index].sum())} images in {len(np.unique(group[labels[:, index]]))} groups"
         for index in np.flatnonzero((table == 0).any(axis=0)).tolist()
     ]
     largest = int(np.bincount(group).max())

@@ -67,9 +67,10 @@ def write_folds(
     train["near"] = ""
     train.loc[included, "near"] = linked(train["sha256"][included].to_numpy(), links)
     if not folds.file:
-        fold = _dealt(train, included, folds, seed)
+        labels = tables.memberships(train["target"].to_numpy(), len(classes), about["task"])
+        fold = _dealt(train, included, folds, seed, labels)
     test = examples[examples["split"] == "test"]
-    findings = audit(train, fold, count=folds.count, classes=classes, test=test, links=links)
+    findings = audit(train, fold, count=folds.count, classes=classes, task=about["task"], test=test, links=links)
     findings |= {"near_duplicates_looked_for": looked, "duplicates": folds.duplicates}
     tables.write_csv(out, pd.DataFrame({"id": train["id"], "fold": fold}))
     write_json(audit_out, findings)
@@ -91,8 +92,8 @@ def _links(records: str | Path, examples: pd.DataFrame, about: Mapping[str, Any]
         return near_duplicates(examples, root, about)
 
 
-def _dealt(train: pd.DataFrame, included: np.ndarray, folds: Folds, seed: int) -> np.ndarray:
-    """(n,) the fold of each row of `train`, of which `included` says who has one."""
+def _dealt(train: pd.DataFrame, included: np.ndarray, folds: Folds, seed: int, labels: np.ndarray) -> np.ndarray:
+    """(n,) the fold of each row of `train`, of which `included` says who has one; `labels`: (n, classes), what each is."""
     fold = np.full(len(train), tables.LEFT_OUT)
     if folds.duplicates == "drop":
         included = included & ~copies(train, included)
@@ -110,7 +111,7 @@ def _dealt(train: pd.DataFrame, included: np.ndarray, folds: Folds, seed: int) -
     rows = train[dealt]
     # Numbers of groups of which some rows are left out need not be in a row.
     numbers = np.unique(group[dealt], return_inverse=True)[1]
-    fold[dealt] = assign(strata(rows, numbers, folds.strata, folds.bins), numbers, count=folds.count, seed=seed)
+    fold[dealt] = assign(strata(rows, numbers, labels[dealt], folds.strata, folds.bins), numbers, count=folds.count, seed=seed)
     return fold
 
 

@@ -115,14 +115,20 @@ def category_of(text: str) -> str:
     return "" if text.strip().lower() in _MISSING else text
 
 
-def target_of(row: Row, index_of: Mapping[str, int], column: str) -> int:
-    """The class index of a label, -1 where there is none.
+def target_of(row: Row, index_of: Mapping[str, int], column: str, separator: str = "") -> int:
+    """The class index of a label, -1 where there is none; where a label names several classes, a number with a bit for each.
+
+    Args:
+        separator: what is between these; "" where a label is one class.
 
     Raises:
         DataError: it is no class.
     """
     if row.label == "":
         return -1
+    if separator:
+        parts = [part.strip() for part in str(row.label).split(separator)]
+        return sum({1 << target_of(row._replace(label=part), index_of, column) for part in parts if part})
     if isinstance(row.label, int) and 0 <= row.label < len(index_of):
         return row.label
     if isinstance(row.label, int):

@@ -18,7 +18,9 @@ def cut(records: dict) -> list:
 
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
-def records(part: int, data: dict, records: dict, classes: list, source_digest: str, images: dsl.Output[dsl.Dataset]) -> None:
+def records(
+    part: int, data: dict, records: dict, classes: list, task: str, source_digest: str, images: dsl.Output[dsl.Dataset]
+) -> None:
     """A part of the images as TFRecord shards with their examples table; of ready shards, the table alone."""
     from trainer.progress import step
 
@@ -28,12 +30,12 @@ def records(part: int, data: dict, records: dict, classes: list, source_digest: 
         from trainer.schema import parse
 
         parsed = parse(Data, data, "data"), parse(Records, records, "records")
-        convert(*parsed, classes=classes, source_digest=source_digest, part=part, out=images.path)
+        convert(*parsed, classes=classes, task=task, source_digest=source_digest, part=part, out=images.path)
 
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def join(
-    parts: dsl.Input[list[dsl.Dataset]], data: dict, records: dict, classes: list, images: dsl.Output[dsl.Dataset]
+    parts: dsl.Input[list[dsl.Dataset]], data: dict, records: dict, classes: list, task: str, images: dsl.Output[dsl.Dataset]
 ) -> None:
     """All parts as one records folder, published where the competition file says so."""
     from trainer.progress import step
@@ -44,4 +46,4 @@ def join(
         from trainer.schema import parse
 
         parsed = parse(Data, data, "data"), parse(Records, records, "records")
-        join_and_publish([part.path for part in parts], *parsed, classes=classes, out=images.path)
+        join_and_publish([part.path for part in parts], *parsed, classes=classes, task=task, out=images.path)

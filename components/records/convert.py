@@ -44,6 +44,10 @@ WORK_VARIABLE = "FOLDLINE_WORK"
 _REMOTE_WORKERS = 16
 
 
+# From a row and the name of its column to its target.
+Target = Callable[..., int]
+
+
 class Unit(NamedTuple):
     """A piece of the work: `run` writes its shards below a folder; it returns the rows of its table, and the rejects."""
 
@@ -53,7 +57,14 @@ class Unit(NamedTuple):
 
 
 def convert(
-    data: Data, records: Records, *, classes: Sequence[str], source_digest: str = "", part: int = 0, out: str | Path
+    data: Data,
+    records: Records,
+    *,
+    classes: Sequence[str],
+    task: str = "multiclass",
+    source_digest: str = "",
+    part: int = 0,
+    out: str | Path,
 ) -> None:
     """Convert, or scan, one part of `data` into the folder `out`.
 
@@ -63,7 +74,7 @@ def convert(
     Args:
         data: where the images are.
         records: how they are stored.
-        classes: the class names; a label's index in them is its target.
+        classes: the class names; a label's index in them is its target. task: of the competition.
         source_digest: what the launcher found the files to be ("": nothing); kept in the manifest.
         part: of `records.parts`, from 0.
         out: shards, examples.parquet, rejects.csv and, last, manifest.json are written here.
@@ -78,9 +89,11 @@ def convert(
     digest = source.digest(data)
     if source_digest and digest != source_digest:
         raise DataError(f"{data.root}: the images or tables changed while the run was under way: run again")
-    everything = _units(data, records, classes)
+    everything = _units(data, records, classes, task)
     mine = everything[len(everything) * part // records.parts : len(everything) * (part + 1) // records.parts]
-    work = _work_folder(out, [asdict(data), asdict(records), list(classes), digest, part, os.environ.get("FOLDLINE_CODE", "")])
+    work = _work_folder(
+        out, [asdict(data), asdict(records), list(classes), task, digest, part, os.environ.get("FOLDLINE_CODE", "")]
+    )
     ticker = Ticker("records", "images", sum(unit.images for unit in mine))
     table: list[pd.DataFrame] = []
     rejects: list[pd.DataFrame] = []
@@ -132,22 +145,23 @@ def _work_folder(out: Path, key: list[Any]) -> Path:
     return work
 
 
-def _units(data: Data, records: Records, classes: Sequence[str]) -> list[Unit]:
+def _units(data: Data, records: Records, classes: Sequence[str], task: str) -> list[Unit]:
     index_of = {name: index for index, name in enumerate(classes)}
+    target = partial(target_of, index_of=index_of, separator=data.separator if task == "multilabel" else "")
     if data.source == "tfrecords":
         return [
-            Unit(f"scan{number:05d}", shard.records or 0, partial(_scan, data, shard, records, index_of))
+            Unit(f"scan{number:05d}", shard.records or 0, partial(_scan, data, shard, records, target))
             for number, shard in enumerate(tfrecords.units(data, records))
         ]
     budget = Budget(records.max_pixels)
     return [
-        Unit(f"{block.subset.split}{block.number:05d}", block.rows, partial(_convert, block, opened, records, index_of, budget))
+        Unit(f"{block.subset.split}{block.number:05d}", block.rows, partial(_convert, block, opened, records, target, budget))
         for block, opened in source.blocks(data, records)
     ]
 
 
 def _convert(
-    block: source.Block, opened: Reader, records: Records, index_of: dict[str, int], budget: Budget, work: Path, ticker: Ticker
+    block: source.Block, opened: Reader, records: Records, target: Target, budget: Budget, work: Path, ticker: Ticker
 ) -> tuple[list[dict[str, Any]], list[Rejected]]:
     """Write the shards of one block, one a size."""
     subset = block.subset
@@ -165,10 +179,10 @@ def _convert(
             if isinstance(made, Rejected):
                 _reject(made, subset, records, rejects)
                 continue
-            target = target_of(row, index_of, subset.data.target or "label")
-            rows.append({**_of_row(row, subset, target), **made.columns})
+            label = target(row, column=subset.data.target or "label")
+            rows.append({**_of_row(row, subset, label), **made.columns})
             for size, jpeg in made.jpegs.items():
-                shards[size](_features(row, subset.data, jpeg, target))
+                shards[size](_features(row, subset.data, jpeg, label))
     for place, entry in enumerate(rows):
         for size, folder in folders.items():
             entry[f"shard_{size}"] = f"{folder}/{subset.split}{block.number:02d}-{len(rows)}.tfrec"
@@ -229,7 +243,7 @@ def _pixels_of(
 
 
 def _scan(
-    data: Data, shard: tfrecords.Shard, records: Records, index_of: dict[str, int], work: Path, ticker: Ticker
+    data: Data, shard: tfrecords.Shard, records: Records, target: Target, work: Path, ticker: Ticker
 ) -> tuple[list[dict[str, Any]], list[Rejected]]:
     """The rows of one ready shard."""
     rows: list[dict[str, Any]] = []
@@ -244,7 +258,7 @@ def _scan(
                 continue
             rows.append(
                 {
-                    **_of_row(scanned.row, shard.subset, target_of(scanned.row, index_of, data.target)),
+                    **_of_row(scanned.row, shard.subset, target(scanned.row, column=data.target)),
                     "width": scanned.width,
                     "height": scanned.height,
                     "bytes": image.bytes,

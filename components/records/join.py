@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from components import storage
@@ -24,20 +25,34 @@ _UNUSED_SHOWN = 20
 
 
 def join_and_publish(
-    parts: Sequence[str | Path], data: Data, records: Records, *, classes: Sequence[str], out: str | Path
+    parts: Sequence[str | Path],
+    data: Data,
+    records: Records,
+    *,
+    classes: Sequence[str],
+    task: str = "multiclass",
+    out: str | Path,
 ) -> None:
     """As `join`; then the folder is copied to `records.publish`, if that names a place.
 
     Raises:
         StorageError: other finished records are there, or they cannot be written.
     """
-    join(parts, data, records, classes=classes, out=out)
+    join(parts, data, records, classes=classes, task=task, out=out)
     if records.publish:
         sent = storage.publish(out, records.publish)
         tell("note", "join", f"{records.publish}: {sent} files sent, the manifest last")
 
 
-def join(parts: Sequence[str | Path], data: Data, records: Records, *, classes: Sequence[str], out: str | Path) -> None:
+def join(
+    parts: Sequence[str | Path],
+    data: Data,
+    records: Records,
+    *,
+    classes: Sequence[str],
+    task: str = "multiclass",
+    out: str | Path,
+) -> None:
     """Join the folders of all parts.
 
     Shards are linked where the file system can, and copied otherwise. Ready TFRecords stay where they are: the manifest's
@@ -45,7 +60,7 @@ def join(parts: Sequence[str | Path], data: Data, records: Records, *, classes: 
 
     Args:
         parts: the folders that `convert` wrote, in any order.
-        data, records, classes: as `convert` had them.
+        data, records, classes, task: as `convert` had them.
         out: shards, examples.parquet, rejects.csv and, last, manifest.json are written here.
 
     Raises:
@@ -67,7 +82,7 @@ def join(parts: Sequence[str | Path], data: Data, records: Records, *, classes: 
     # Of ready shards, an image may be damaged in one size and in another not.
     rejects = rejects.drop_duplicates("id", ignore_index=True)
     examples = _one_table([tables.read_examples(folder) for folder in folders], set(rejects["id"]), data, records)
-    _check(examples, rejects, data, records, classes)
+    _check(examples, rejects, data, records, classes, task)
     for folder in folders:
         for shard in sorted(folder.glob("*/*.tfrec")):
             _link(shard, out / shard.relative_to(folder))
@@ -83,6 +98,7 @@ def join(parts: Sequence[str | Path], data: Data, records: Records, *, classes: 
     write_manifest(
         out,
         {
+            "task": task,
             "sizes": records.sizes,
             "channels": CHANNELS[data.source],
             "root": data.root if ready else "",
@@ -164,7 +180,9 @@ def _no_id_twice(table: pd.DataFrame, data: Data) -> None:
         raise DataError(f"{data.root}: id {id_!r} stands there more than once ({int(twice.sum())} such images)")
 
 
-def _check(examples: pd.DataFrame, rejects: pd.DataFrame, data: Data, records: Records, classes: Sequence[str]) -> None:
+def _check(
+    examples: pd.DataFrame, rejects: pd.DataFrame, data: Data, records: Records, classes: Sequence[str], task: str
+) -> None:
     """Classes have images, and those that cannot be used are no more than the competition file allows."""
     labelled = int((examples["split"] == "train").sum())
     if len(rejects) > records.max_bad_fraction * (labelled + len(rejects)):
@@ -173,7 +191,8 @@ def _check(examples: pd.DataFrame, rejects: pd.DataFrame, data: Data, records: R
             f"{first['file'] or 'id ' + repr(first['id'])}: {first['reason']} ({len(rejects)} such images of "
             f"{labelled + len(rejects)}, more than records.max_bad_fraction = {records.max_bad_fraction:g} allows)"
         )
-    seen = set(examples["target"][(examples["split"] == "train") & (examples["external"] != "train")])
+    own = examples["target"][(examples["split"] == "train") & (examples["external"] != "train")].to_numpy()
+    seen = set(np.flatnonzero(tables.memberships(own, len(classes), task).any(axis=0)).tolist())
     for index, name in enumerate(classes):
         if index not in seen:
             raise DataError(

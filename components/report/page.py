@@ -14,7 +14,7 @@ from components.pages import render
 from components.report import plots
 from trainer import tables
 from trainer.manifest import read_manifest, whole_file
-from trainer.metrics import HIGHER_IS_BETTER
+from trainer.metrics import HIGHER_IS_BETTER, decided
 from trainer.progress import tell
 from trainer.records import decode_example, read_shard
 
@@ -63,19 +63,19 @@ def write_report(
         seed: decides which images are drawn at random.
         out: the HTML file to write.
     """
-    read_manifest(blended)
+    task = read_manifest(blended)["task"]
     about = read_manifest(records, only=(tables.EXAMPLES,))
     blended = Path(blended)
     scores = json.loads((blended / tables.METRICS).read_text(encoding="utf-8"))
     oof = pd.read_parquet(blended / tables.OOF)
     history = tables.read_history(blended / tables.HISTORY)
     probabilities = oof[list(classes)].to_numpy()
-    predicted = probabilities.argmax(axis=1)
-    targets = oof["target"].to_numpy()
-    wrong = np.flatnonzero(predicted != targets)
+    targets = tables.truth(oof["target"].to_numpy(), len(classes), task)
+    predicted = decided(targets, probabilities)
+    wrong = np.flatnonzero((predicted != targets).reshape(len(oof), -1).any(axis=1))
     worst = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:_SHOWN]
     drawn = np.sort(np.random.default_rng(seed).permutation(len(oof))[:_SHOWN])
-    shown = _pictures(Path(records), Path(root), about, oof, probabilities, classes, np.concatenate([worst, drawn]))
+    shown = _pictures(Path(records), Path(root), about, oof, task, probabilities, classes, np.concatenate([worst, drawn]))
     page = render(
         Path(__file__).with_name("page.html"),
         name=name,
@@ -89,7 +89,7 @@ def write_report(
         pixels=json.loads(Path(statistics).read_text(encoding="utf-8"))["pixels"],
         audit=json.loads(Path(audit).read_text(encoding="utf-8")),
         curves=plots.learning_curves(history, metric),
-        confusion=plots.confusion_matrix(targets, predicted, classes) if len(oof) else "",
+        confusion=plots.confusion_matrix(targets, predicted, classes) if len(oof) and targets.ndim == 1 else "",
         chosen=[name for name, value in scores["members"].items() if value.get("validation") == "best"],
         unscored=[name for name, value in scores["members"].items() if value["oof"] is None],
         worst=shown[: len(worst)],
@@ -120,6 +120,7 @@ def _pictures(
     root: Path,
     about: dict[str, Any],
     oof: pd.DataFrame,
+    task: str,
     probabilities: np.ndarray,
     classes: Sequence[str],
     places: np.ndarray,
@@ -138,12 +139,13 @@ def _pictures(
     made = []
     for place, shard, row in zip(places, shards, rows, strict=True):
         best = int(probabilities[place].argmax())
+        chosen = [name for name, value in zip(classes, probabilities[place], strict=True) if value >= 0.5]
         made.append(
             Picture(
                 id=str(oof["id"].iloc[place]),
                 source="data:image/jpeg;base64," + base64.b64encode(jpegs[shard, row]).decode(),
-                truth=classes[int(oof["target"].iloc[place])],
-                predicted=classes[best],
+                truth=tables.names(int(oof["target"].iloc[place]), classes, task),
+                predicted=" ".join(chosen) if task == "multilabel" else classes[best],
                 probability=float(probabilities[place, best]),
             )
         )

@@ -80,7 +80,7 @@ def summary(examples: pd.DataFrame, fold: np.ndarray, about: Mapping[str, Any], 
     described = description(examples, about)
     splits = kept(examples, fold)
     trained = splits["train"] | splits["external"] if "external" in splits else splits["train"]
-    counts = np.bincount(examples["target"].to_numpy()[trained], minlength=len(classes))
+    counts = tables.memberships(examples["target"].to_numpy()[trained], len(classes), about["task"]).sum(axis=0)
     tabular = [*about["numeric"], *about["categorical"]]
     looked = pd.concat([described, examples[[tables.tabular(name) for name in tabular]].set_axis(tabular, axis=1)], axis=1)
     return {

@@ -34,17 +34,25 @@ def write_submission(
     Raises:
         DataError: the sample's ids are not the test images', or a prediction is no probability; the text names the row.
     """
-    read_manifest(blended)
+    task = read_manifest(blended)["task"]
     check_digest([near(submission.sample)], sample_digest)
     predictions = pd.read_parquet(Path(blended) / tables.TEST)
     sample = read(submission.sample)
     check_ids(sample, submission.sample, predictions["id"], "the test images")
     ordered = predictions.set_index("id").loc[sample.ids]
     probabilities = ordered[list(classes)].to_numpy()
-    check_probabilities(probabilities, sample)
+    check_probabilities(probabilities, sample, exclusive=task != "multilabel")
     if submission.values == "probability":
         # Nine significant digits carry a float32 exactly.
         chosen = [f"{value:.9g}" for value in probabilities[:, 1]]
+    elif task == "multilabel":
+        # The most probable one, where none is at 0.5.
+        marked = (probabilities >= 0.5) | (probabilities == probabilities.max(axis=1, keepdims=True)) & (
+            probabilities.max(axis=1, keepdims=True) < 0.5
+        )
+        chosen = [
+            submission.separator.join(name for name, is_one in zip(classes, row, strict=True) if is_one) for row in marked
+        ]
     else:
         chosen = [classes[index] for index in probabilities.argmax(axis=1)]
     with whole_file(out) as partial, open(partial, "w", encoding="utf-8", newline="") as stream:
@@ -54,14 +62,16 @@ def write_submission(
     tell("note", "submission", f"{len(chosen)} rows as in {Path(submission.sample).name}")
 
 
-def check_probabilities(probabilities: np.ndarray, sample: Sample) -> None:
-    """(n, classes) values, row for row the sample's ids: finite, in 0 to 1, summing to 1 within float32.
+def check_probabilities(probabilities: np.ndarray, sample: Sample, *, exclusive: bool = True) -> None:
+    """(n, classes) values, row for row the sample's ids: finite, in 0 to 1, and where `exclusive` summing to 1 within float32.
 
     Raises:
         DataError: names the row and id of the first that is not.
     """
     sums = probabilities.sum(axis=1)
-    legal = np.isfinite(probabilities).all(axis=1) & (probabilities >= 0).all(axis=1) & (np.abs(sums - 1) < 1e-4)
+    legal = np.isfinite(probabilities).all(axis=1) & (probabilities >= 0).all(axis=1) & (probabilities <= 1).all(axis=1)
+    if exclusive:
+        legal &= np.abs(sums - 1) < 1e-4
     if not legal.all():
         row = int(np.flatnonzero(~legal)[0])
         raise DataError(

@@ -32,6 +32,7 @@ def train(
     classes: list,
     metric: str,
     seed: int,
+    weights_digest: str,
     predictions: dsl.Output[dsl.Model],
 ) -> None:
     """Models of one member for some folds, with their out-of-fold and test predictions."""
@@ -49,5 +50,6 @@ def train(
             classes=classes,
             metric=metric,
             seed=seed,
+            weights_digest=weights_digest,
             out=predictions.path,
         )

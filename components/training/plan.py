@@ -7,9 +7,9 @@ from typing import Any
 from trainer.competition import Train
 from trainer.data import Folds, Records
 from trainer.errors import CompetitionError
+from trainer.goal import NO_FOLD
 from trainer.progress import tell
 from trainer.recipe import Member
-from trainer.tables import NO_FOLD
 
 
 def plan(members: Sequence[Member], folds: Folds, train: Train, records: Records) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ def train(
     classes: Sequence[str],
     metric: str,
     seed: int,
+    weights_digest: str,
     out: str,
 ) -> None:
     """Train the folds of a task, from where an earlier process left them.
@@ -37,6 +38,7 @@ def train(
     Args:
         task: an entry of the plan.
         images, folds, statistics: paths of the steps before. kind: of the competition's task.
+        weights_digest: of the files of weights that members begin with, "" where nobody looked.
         out: the folder to write.
     """
     member = parse(Member, task["member"], "member")
@@ -46,7 +48,7 @@ def train(
     compiled = os.environ.get(COMPILED_VARIABLE)
     with local_shards(images, member.size) as root:
         inputs = Inputs(records=images, root=root, folds_table=folds, statistics=statistics)
-        with _kept(settings.checkpoints, key(member, numbers, inputs, goal)) as (work, mirror):
+        with _kept(settings.checkpoints, key(member, numbers, inputs, goal, weights_digest)) as (work, mirror):
             train_folds(
                 member,
                 numbers,
@@ -80,19 +82,17 @@ def _kept(uri: str, name: str) -> Iterator[tuple[Path, Callable[[Path], None] | 
             yield work, None
             return
         remote = f"{uri}/{name}"
-        here = {path.name for path in work.iterdir()}
-        storage.fetch([entry for entry in storage.listing(remote + "/") if Path(entry.uri).name not in here], remote, work)
+        lost = [entry for entry in storage.listing(remote + "/") if not (work / entry.uri.removeprefix(remote + "/")).exists()]
+        storage.fetch(lost, remote, work)
 
         def mirror(path: Path) -> None:
-            storage.put(path, f"{remote}/{path.name}")
-            _drop(remote, {kept.name for kept in work.iterdir()})
+            storage.put(path, f"{remote}/{path.relative_to(work).as_posix()}")
+            # Those of this process that it no longer keeps; another process has a folder of its own.
+            folder = f"{remote}/{path.parent.relative_to(work).as_posix()}/".replace("/./", "/")
+            for entry in storage.listing(folder):
+                if "/" not in (name := entry.uri.removeprefix(folder)) and not (path.parent / name).exists():
+                    storage.delete(entry.uri)
 
         yield work, mirror
-        _drop(remote, set())
-
-
-def _drop(remote: str, keep: set[str]) -> None:
-    """Delete the copies that nobody will ask for."""
-    for entry in storage.listing(remote + "/"):
-        if Path(entry.uri).name not in keep:
+        for entry in storage.listing(remote + "/"):
             storage.delete(entry.uri)

@@ -29,7 +29,7 @@ from trainer.progress import step
 with step("train"):
     from components.training.train import train
     given = json.loads(sys.argv[1])
-    train(given.pop("entry"), kind="multiclass", metric="accuracy", seed=4, **given)
+    train(given.pop("entry"), kind="multiclass", metric="accuracy", seed=4, weights_digest="", **given)
 """
 SMALL = Member(
     name="m",

@@ -351,3 +351,37 @@ def test_gzipped_pixels_and_an_earlier_year(tmp_path: Path) -> None:
     assert sorted(found["oof"]["id"]) == sorted([*(str(n) for n in range(1, TRAIN + 1)), *(f"old/{n}" for n in range(1, 41))])
     old = found["folds"]["id"].str.startswith("old/")
     assert np.bincount(found["folds"]["fold"][old]).tolist() == [20, 20]
+
+
+def test_images_of_several_classes(tmp_path: Path) -> None:
+    """A table whose label names several classes, to a submission that does."""
+    lines = ["name,labels"]
+    names = ["even", "small", "round"]
+
+    def of(number: int) -> list[str]:
+        digit = label(number)
+        return [name for name, is_one in zip(names, (digit % 2 == 0, digit < 5, digit in (0, 6, 8, 9)), strict=True) if is_one]
+
+    numbers = [number for number in range(110) if of(number)]
+    train, test = numbers[:TRAIN], numbers[TRAIN : TRAIN + TEST]
+    for number in train:
+        put(tmp_path / "data" / "train" / f"i{number}.jpg", picture(number))
+        lines.append(f"i{number},{'|'.join(of(number))}")
+    for number in test:
+        put(tmp_path / "data" / "test" / f"i{number}.jpg", picture(number))
+    (tmp_path / "data" / "train.csv").write_text("\n".join(lines) + "\n")
+    ids = [f"i{number}" for number in test]
+    write_sample(tmp_path, ids)
+    data = 'source = "files"\ntrain = "train.csv"\nid = "name"\ntarget = "labels"\nseparator = "|"\n'
+    data += 'images = "train/{id}.jpg"\ntest_images = "test/{id}.jpg"'
+    file = write_file(tmp_path, data, classes=names, sizes=[16])
+    text = file.read_text().replace('task = "multiclass"', 'task = "multilabel"').replace('"accuracy"', '"macro_f1"')
+    file.write_text(text.replace("epochs = 2", 'epochs = 20\nloss = { kind = "focal", gamma = 1.0 }'))
+    found = run(file, ids)
+    assert found["oof"].set_index("id").loc[f"i{train[0]}", "target"] == " ".join(of(train[0]))
+    assert {name for row in found["submission"]["label"] for name in row.split(" ")} <= set(names)
+    probabilities = found["oof"][names].to_numpy()
+    truth = np.array([[name in row.split(" ") for name in names] for row in found["oof"]["target"]])
+    # Each class by itself: rows do not sum to 1, and it has learnt something.
+    assert np.abs(probabilities.sum(axis=1) - 1).max() > 0.1
+    assert ((probabilities >= 0.5) == truth).mean() > 0.6

@@ -83,3 +83,14 @@ def test_folds_and_images_to_leave_out_are_looked_at(tiny: Tiny, text: str, fold
     tiny.toml.write_text(tiny.toml.read_text().replace("count = 3", f"count = 3\n{folds}"))
     with pytest.raises(DataError, match=words):
         check_files(load(tiny.toml), tiny.toml)
+
+
+def test_weights_that_are_not_there(tiny: Tiny) -> None:
+    (tiny.folder / "w0.keras").touch()
+    (tiny.folder / "w1.keras").touch()
+    text = tiny.toml.read_text()
+    tiny.toml.write_text(text.replace("epochs = 12", 'epochs = 12\nweights = "w{fold}.keras"', 1))
+    with pytest.raises(CompetitionError, match=r"weights: no such file: .*w2.keras"):
+        check_files(load(tiny.toml), tiny.toml)
+    (tiny.folder / "w2.keras").touch()
+    check_files(load(tiny.toml), tiny.toml)

@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -111,17 +113,16 @@ def test_eight_devices_are_as_one(
     assert_agree(by_jax, tmp_path / "out")
 
 
-def test_two_processes_are_as_one(
-    inputs: Inputs, by_tensorflow: tuple[Path, dict[str, Any]], by_jax: Path, tmp_path: Path
-) -> None:
+def pair(inputs: Inputs, folder: Path, recipe: dict[str, Any]) -> list[subprocess.Popen[str]]:
+    """Two processes that train together."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    both = [
+    return [
         start(
             inputs,
-            tmp_path / f"out{number}",
-            by_tensorflow[1],
+            folder / f"out{number}",
+            recipe,
             "jax",
             FOLDLINE_COORDINATOR=address,
             FOLDLINE_PROCESSES="2",
@@ -129,13 +130,43 @@ def test_two_processes_are_as_one(
         )
         for number in range(2)
     ]
-    said = [finished(process) for process in both]
+
+
+def test_two_processes_are_as_one(
+    inputs: Inputs, by_tensorflow: tuple[Path, dict[str, Any]], by_jax: Path, tmp_path: Path
+) -> None:
+    said = [finished(process) for process in pair(inputs, tmp_path, by_tensorflow[1])]
     assert "process 1 of 2" in said[0]
     assert "process 2 of 2" in said[1]
     assert_agree(by_jax, tmp_path / "out0")
     # Only the first writes.
     assert not (tmp_path / "out1").exists()
     read_manifest(tmp_path / "out0")
+
+
+def test_two_processes_go_on_together(
+    inputs: Inputs, by_tensorflow: tuple[Path, dict[str, Any]], by_jax: Path, tmp_path: Path
+) -> None:
+    both = pair(inputs, tmp_path, by_tensorflow[1])
+    kept = [tmp_path / f".out{number}.work" / f"process{number}" for number in range(2)]
+    for _ in range(1200):
+        if all(list(folder.glob("00000000.checkpoint")) for folder in kept):
+            break
+        time.sleep(0.01)
+    for process in both:
+        process.kill()
+        process.communicate()
+    # One of them has written a checkpoint more than the other, and half of another one.
+    for folder in kept:
+        for later in folder.glob("0000000[1-9].checkpoint"):
+            later.unlink()
+    shutil.copy(kept[0] / "00000000.checkpoint", kept[0] / "00000001.checkpoint")
+    (kept[0] / "00000002.checkpoint").write_bytes(b"half of one")
+    said = [finished(process) for process in pair(inputs, tmp_path, by_tensorflow[1])]
+    places = [line for text in said for line in text.splitlines() if "going on in epoch" in line]
+    assert len(places) == 2
+    assert len(set(places)) == 1
+    assert_agree(by_jax, tmp_path / "out0")
 
 
 def test_a_batch_that_devices_cannot_share_is_named(inputs: Inputs, tmp_path: Path) -> None:

@@ -321,3 +321,30 @@ def test_the_key_of_a_task_knows_what_decides_its_results(inputs: Inputs) -> Non
     }
     assert len(keys) == 5
     assert key(MEMBER, [0], inputs, GOAL) in keys
+
+
+def test_weights_that_have_seen_the_held_out_images_are_refused(inputs: Inputs, tmp_path: Path, whole: Path) -> None:
+    leaking = dataclasses.replace(MEMBER, weights=str(whole / "fold0.keras"))
+    with pytest.raises(
+        TrainingError, match=r"fold 1: weights = .*were trained on image '\d+', which this fold holds out \(40 such"
+    ):
+        trained(inputs, [1], tmp_path / "out", leaking)
+    # The model of the same fold has not.
+    trained(inputs, [1], tmp_path / "out", dataclasses.replace(MEMBER, weights=str(whole / "fold{fold}.keras")))
+
+
+def test_a_network_is_compiled_once_for_all_folds(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainer import on_tensorflow
+
+    engines = []
+    made = on_tensorflow.OnTensorFlow.__init__
+
+    def noted(self: Any, *parts: Any) -> None:
+        made(self, *parts)
+        engines.append(self)
+
+    monkeypatch.setattr(on_tensorflow.OnTensorFlow, "__init__", noted)
+    trained(inputs, [0, 1, 2], tmp_path / "out", dataclasses.replace(MEMBER, tta=2))
+    (engine,) = engines
+    assert engine._step.experimental_get_tracing_count() == 1
+    assert engine._logits.experimental_get_tracing_count() == 1

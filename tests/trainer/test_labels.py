@@ -56,3 +56,13 @@ def test_columns_are_encoded_by_the_training_rows() -> None:
     assert found.tabular.shape == (6, 2)
     np.testing.assert_allclose(found.tabular[:3, 0].mean(), 0, atol=1e-6)
     assert found.tabular[3].tolist() == [0, 1]
+
+
+def test_images_of_several_classes() -> None:
+    goal = Goal(task="multilabel", classes=["x", "y"], metric="macro_f1", seed=0)
+    examples = pd.DataFrame({"id": list("abcd"), "target": [0b01, 0b11, 0b10, 0b01]})
+    found = of_fold(
+        Member(name="m", epochs=1, loss=Loss(class_weights="given", weights=[1.0, 3.0])), examples, np.arange(4), [], goal
+    )
+    np.testing.assert_array_equal(found.targets, [[1, 0], [1, 1], [0, 1], [1, 0]])
+    np.testing.assert_allclose(found.weights / found.weights[0], [1, 2, 3, 1], rtol=1e-6)

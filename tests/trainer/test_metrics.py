@@ -46,7 +46,7 @@ def test_the_area_under_the_curve_is_exact() -> None:
     three = generator.dirichlet(np.ones(3), 200)
     classes = generator.integers(0, 3, 200)
     assert score("roc_auc", classes, three) == pytest.approx(roc_auc_score(classes, three, multi_class="ovr"))
-    with pytest.raises(TrainingError, match="none of these 5 rows is of class 1"):
+    with pytest.raises(TrainingError, match="none, or all, of these 5 rows are of class 1"):
         score("roc_auc", np.zeros(5, int), both[:5])
 
 
@@ -63,3 +63,15 @@ def test_better_knows_the_direction() -> None:
     assert better("log_loss", 0.4, 0.5)
     assert better("loss", 0.4, 0.5)
     assert better("loss", 9.0, None)
+
+
+def test_images_of_several_classes_are_scored_as_scikit_learn_does() -> None:
+    generator = np.random.default_rng(0)
+    targets = generator.random((200, 3)) < 0.3
+    probabilities = generator.random((200, 3))
+    decided = probabilities >= 0.5
+    assert score("accuracy", targets, probabilities) == (targets == decided).all(axis=1).mean()
+    assert score("macro_f1", targets, probabilities) == f1_score(targets, decided, average="macro", zero_division=0)
+    assert score("roc_auc", targets, probabilities) == pytest.approx(roc_auc_score(targets, probabilities, average="macro"))
+    expected = -np.log(np.where(targets, probabilities, 1 - probabilities)).mean()
+    assert score("log_loss", targets, probabilities) == pytest.approx(expected)

@@ -37,3 +37,13 @@ def test_folds_are_joined_by_id_and_never_by_order() -> None:
 def test_what_trains_a_fold() -> None:
     fold = np.array([0, 1, 2, tables.LEFT_OUT, tables.ALWAYS_TRAINS])
     assert tables.training_rows(fold, 1).tolist() == [True, False, True, False, True]
+
+
+def test_a_multilabel_target_has_a_bit_a_class() -> None:
+    targets = np.array([0b000, 0b101, 0b010, 1 << 61])
+    found = tables.memberships(targets, 62, "multilabel")
+    assert [np.flatnonzero(row).tolist() for row in found] == [[], [0, 2], [1], [61]]
+    assert tables.names(0b101, ["a", "b", "c"], "multilabel") == "a c"
+    assert tables.names(1, ["a", "b", "c"], "multiclass") == "b"
+    np.testing.assert_array_equal(tables.memberships(np.array([1, 0]), 2, "binary"), [[False, True], [True, False]])
+    np.testing.assert_array_equal(tables.truth(np.array([1, 0]), 2, "binary"), [1, 0])

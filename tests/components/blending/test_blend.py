@@ -47,7 +47,7 @@ def write_task(folder: Path, member: str, folds: list[int], *, seed: int, valida
     tables.write_parquet(folder / tables.TEST, pd.concat(test))
     history = pd.DataFrame({"fold": folds, "epoch": 1, "loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5})
     tables.write_csv(folder / tables.HISTORY, history)
-    write_manifest(folder, {"member": member, "folds": folds, "validation": validation})
+    write_manifest(folder, {"member": member, "task": "multiclass", "folds": folds, "validation": validation})
     return folder
 
 

@@ -77,3 +77,13 @@ def test_the_order_of_rows_does_not_matter_to_the_weights() -> None:
     np.testing.assert_allclose(
         fit_weights(probabilities, targets), fit_weights(probabilities[:, order], targets[order]), atol=1e-7
     )
+
+
+def test_images_of_several_classes_are_observations_a_class() -> None:
+    generator = np.random.default_rng(0)
+    targets = generator.random((300, 4)) < 0.4
+    good = np.where(targets, 0.9, 0.1) + generator.uniform(-0.1, 0.1, targets.shape)
+    poor = generator.uniform(0, 1, targets.shape)
+    found = fit_weights(np.stack([good, poor]), targets)
+    assert found.sum() == pytest.approx(1)
+    assert found[0] > 0.95

@@ -52,7 +52,7 @@ def page(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
         "methods": {"mean": scores},
     }
     write_json(blended / tables.METRICS, metrics)
-    write_manifest(blended, {"classes": CLASSES})
+    write_manifest(blended, {"classes": CLASSES, "task": "multiclass"})
     write_report(
         name="tiny & small",
         blended=blended,

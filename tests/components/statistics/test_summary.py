@@ -75,7 +75,7 @@ def test_what_is_left_out_is_not_described(records_folder: Path) -> None:
     splits = kept(table, fold)
     assert {split: int(rows.sum()) for split, rows in splits.items()} == {"train": 90, "external": 10, "test": 30}
     table.loc[100:119, "width"] = 4000
-    about = {"sizes": [8], "numeric": [], "categorical": []}
+    about = {"sizes": [8], "numeric": [], "categorical": [], "task": "multiclass"}
     made = summary(table, fold, about, CLASSES)
     # External images may be of any size: whether test is like train is asked of the competition's own.
     assert {entry["verdict"] for entry in made["drift"] if entry["column"] == "width"} == {"alike"}

@@ -13,12 +13,12 @@ from trainer.manifest import write_manifest
 CLASSES = ["cat", "dog"]
 
 
-def write_blended(folder: Path, rows: dict[str, list[float]]) -> Path:
+def write_blended(folder: Path, rows: dict[str, list[float]], task: str = "multiclass") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame({"id": list(rows)})
     table[CLASSES] = np.array(list(rows.values()), dtype=np.float32)
     tables.write_parquet(folder / tables.TEST, table)
-    write_manifest(folder, {})
+    write_manifest(folder, {"task": task})
     return folder
 
 
@@ -69,3 +69,13 @@ def test_probabilities_of_the_second_class_keep_every_digit(tmp_path: Path) -> N
     (tmp_path / "a.csv").write_text("Id,A\n1,cat\n2,dog\n")
     found = score_answers(tmp_path / "s.csv", tmp_path / "a.csv", classes=CLASSES, metric="roc_auc", values="probability")
     assert found == 1.0
+
+
+def test_several_classes_are_written_one_after_the_other(tmp_path: Path) -> None:
+    (tmp_path / "sample.csv").write_text("Id,labels\n1,x\n2,x\n3,x\n")
+    rows = {"1": [0.9, 0.6], "2": [0.1, 0.5], "3": [0.3, 0.2]}
+    blended = write_blended(tmp_path / "blended", rows, "multilabel")
+    wanted = Submission(sample=str(tmp_path / "sample.csv"), separator=";")
+    write_submission(blended, wanted, classes=CLASSES, sample_digest="", out=tmp_path / "s.csv")
+    # The most probable one, where none is at 0.5.
+    assert (tmp_path / "s.csv").read_text() == "Id,labels\n1,cat;dog\n2,dog\n3,cat\n"

@@ -1,0 +1,53 @@
+"""A data set of any size, converted already: what the benchmarks of training read."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import simplejpeg
+from sklearn.datasets import load_sample_image
+
+from trainer import tables
+from trainer.manifest import write_manifest
+from trainer.records import encode_example, frame
+
+_DIFFERENT = 500
+_SHARD = 2000
+
+
+def write_set(folder: Path, images: int, size: int, folds: int = 5) -> None:
+    """`records/`, `folds.csv` and `statistics.json` of `images` cuts of a photograph, the same 500 again and again."""
+    generator = np.random.default_rng(0)
+    photograph = np.asarray(load_sample_image("flower.jpg"))
+    jpegs = []
+    for _ in range(min(images, _DIFFERENT)):
+        top, left = generator.integers(0, 427 - size), generator.integers(0, 640 - size)
+        cut = np.ascontiguousarray(photograph[top : top + size, left : left + size])
+        jpegs.append(bytes(simplejpeg.encode_jpeg(cut, quality=90, colorsubsampling="420")))
+    records = folder / "records"
+    (records / tables.size_name(size)).mkdir(parents=True)
+    rows = []
+    for number, first in enumerate(range(0, images, _SHARD)):
+        length = min(_SHARD, images - first)
+        name = f"{tables.size_name(size)}/train{number:02}-{length}.tfrec"
+        with open(records / name, "wb") as stream:
+            for row in range(length):
+                jpeg = jpegs[(first + row) % len(jpegs)]
+                features = {"image": jpeg, "image_name": str(first + row).encode(), "target": (first + row) % 10}
+                stream.write(frame(encode_example(features)))
+                rows.append((str(first + row), name, row, len(jpeg), (first + row) % 10))
+    table = pd.DataFrame(rows, columns=["id", f"shard_{size}", f"row_{size}", f"bytes_{size}", "target"])
+    table = table.assign(split="train", external="", group="")
+    table["sha256"] = [f"{number:064x}" for number in range(images)]
+    # The last hundred are test images.
+    table.loc[table.index[-100:], "split"] = "test"
+    table[f"sum_c_{size}"] = [[size * size * 110] * 3] * images
+    tables.write_parquet(records / tables.EXAMPLES, table)
+    about = {"sizes": [size], "channels": 3, "image_feature": "image", "id_feature": "image_name", "root": "", "numeric": []}
+    write_manifest(records, about)
+    train = table[table["split"] == "train"]
+    tables.write_csv(folder / "folds.csv", pd.DataFrame({"id": train["id"], "fold": np.arange(len(train)) % folds}))
+    pixels = {"mean": [110.0] * 3, "std": [60.0] * 3}
+    of_size = {"splits": {"train": pixels}, "folds": {str(fold): pixels for fold in range(folds)}}
+    (folder / "statistics.json").write_text(json.dumps({"pixels": {str(size): of_size}}))

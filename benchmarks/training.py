@@ -1,0 +1,234 @@
+"""A training step and predictions by several models and views, against the same without anything of ours; and how soon a task
+takes its first step.
+
+python benchmarks/training.py
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import simplejpeg
+from sklearn.datasets import load_sample_image
+
+from trainer import accelerator, dataset, predict
+from trainer.dataset import Images, Labels, Workers
+from trainer.recipe import Augment, Head, Member, Optimizer
+
+BATCH = 32
+STEPS = 8
+ROUNDS = 5
+FOLDS, VIEWS = 3, 2
+# As many that a round takes seconds; a set of thousands would hide what is done once a model.
+TESTS = {64: 512, 128: 192}
+CLASSES = 10
+
+
+def pictures(number: int, size: int) -> Images:
+    """Different cuts of a photograph, as JPEGs in memory."""
+    generator = np.random.default_rng(0)
+    photograph = np.asarray(load_sample_image("flower.jpg"))
+    jpegs = []
+    for _ in range(number):
+        top, left = generator.integers(0, 427 - size), generator.integers(0, 640 - size)
+        pixels = np.ascontiguousarray(photograph[top : top + size, left : left + size])
+        jpegs.append(bytes(simplejpeg.encode_jpeg(pixels, quality=90, colorsubsampling="420")))
+    return Images(jpegs, np.full((number, 3), 110.0), size, 3)
+
+
+def member(size: int) -> Member:
+    return Member(
+        name="b0",
+        backbone="EfficientNetB0",
+        size=size,
+        epochs=1,
+        batch_size=BATCH,
+        head=Head(dropout=0.0),
+        optimizer=Optimizer(kind="adam", learning_rate=1e-3),
+        augment=Augment(rotation=15, flip_horizontal=0.5, brightness=0.1),
+    )
+
+
+def network(size: int) -> Any:
+    from trainer import model
+
+    statistics_of = {"mean": np.full(3, 110.0), "std": np.full(3, 60.0)}
+    return model.build(member(size), outputs=CLASSES, size=size, channels=3, seed=1, **statistics_of)
+
+
+def engine_of(size: int) -> Any:
+    """The engine as a task makes it."""
+    from trainer import engine, model
+    from trainer.on_tensorflow import OnTensorFlow
+
+    recipe = member(size)
+    parts = (
+        engine.objective(recipe, exclusive=True, side=size, on_device=False),
+        engine.predictor(recipe, side=size, on_device=False),
+    )
+    return OnTensorFlow(network(size), model.optimizer(recipe, head_only=False), *parts)
+
+
+def steps(size: int, workers: Workers) -> list[tuple[float, float]]:
+    """Seconds of STEPS steps, of a bare fit on decoded tensors and of ours from JPEGs, in turn."""
+    import keras
+    import tensorflow as tf
+
+    images = pictures(BATCH * STEPS, size)
+    targets = np.eye(CLASSES, dtype=np.float32)[np.arange(len(images)) % CLASSES]
+    labels = Labels(targets, np.ones(len(images), np.float32), np.zeros((len(images), 0), np.float32))
+    decoded = tf.constant(workers.decoded(images, np.arange(len(images))).astype(np.float32))
+    bare = network(size)
+    bare.compile(keras.optimizers.Adam(1e-3), keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False)
+    ours = engine_of(size)
+
+    def fit() -> None:
+        bare.fit(decoded, targets, batch_size=BATCH, epochs=1, verbose=0, shuffle=False)
+
+    def train(epoch: int) -> None:
+        made = dataset.training_batches(
+            images,
+            labels,
+            np.arange(len(images)),
+            augment=member(size).augment,
+            batch_size=BATCH,
+            seed=1,
+            workers=workers,
+            start=(epoch, 0),
+            epochs=epoch + 1,
+        )
+        losses = [ours.step(batch, 1e-3) for _, _, batch in dataset.ahead(made)]
+        if not np.isfinite([float(loss) for loss in losses]).all():
+            raise RuntimeError("the loss is no number")
+
+    fit()
+    train(0)
+    return [(seconds(fit), seconds(partial(train, number))) for number in range(ROUNDS)]
+
+
+def predictions(size: int, workers: Workers) -> list[tuple[float, float]]:
+    """Seconds to decode once and pass forward FOLDS × VIEWS times, bare and by ours, which also changes the views."""
+    import tensorflow as tf
+
+    images = pictures(TESTS[size], size)
+    ours = engine_of(size)
+    weights = [[np.array(variable) for variable in ours.model.variables] for _ in range(FOLDS)]
+    viewer = predict.Viewer(workers, member(size).augment, batch=BATCH, on_device=False, part=(0, 1), seed=1)
+    rows, nothing = np.arange(len(images)), np.zeros((len(images), 0), np.float32)
+    bare = network(size)
+
+    @tf.function(jit_compile=False)
+    def forward(pixels: Any) -> Any:
+        return bare(pixels, training=False)
+
+    def plain() -> None:
+        decoded = workers.decoded(images, rows)
+        for _ in range(FOLDS * VIEWS):
+            for first in range(0, len(rows), BATCH):
+                forward(tf.constant(decoded[first : first + BATCH].astype(np.float32))).numpy()
+
+    def placed(number: int) -> Any:
+        from trainer import engine
+
+        def ready() -> Any:
+            engine.assign(ours.model.variables, weights[number])
+            return ours
+
+        return ready
+
+    def predicted() -> None:
+        networks = [placed(number) for number in range(FOLDS)]
+        squash = predict.squashing("multiclass")
+        viewer.probabilities(networks, images, [nothing] * FOLDS, rows, views=VIEWS, squash=squash, classes=CLASSES)
+
+    plain()
+    predicted()
+    return [(seconds(plain), seconds(predicted)) for _ in range(ROUNDS)]
+
+
+def seconds(way: Any) -> float:
+    started = time.perf_counter()
+    way()
+    return time.perf_counter() - started
+
+
+BARE_START = """
+import os
+os.environ["KERAS_BACKEND"] = "tensorflow"
+import tensorflow as tf, keras, numpy as np
+pixels = keras.Input((64, 64, 3))
+inner = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(64, 64, 3))
+pooled = keras.layers.GlobalAveragePooling2D()(inner(pixels))
+model = keras.Model(pixels, keras.layers.Dense(10)(pooled))
+optimizer = keras.optimizers.Adam(1e-3)
+optimizer.build(model.trainable_variables)
+model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False)
+x, y = np.zeros((32, 64, 64, 3), np.float32), np.eye(10, dtype=np.float32)[np.zeros(32, int)]
+model.fit(x, y, batch_size=32, epochs=1, verbose=0)
+"""
+OUR_START = """
+import os, sys
+from pathlib import Path
+from trainer.fit import train_folds
+from trainer.goal import Goal, Inputs
+from trainer import accelerator
+accelerator.prepare()
+from trainer.on_tensorflow import OnTensorFlow
+first = OnTensorFlow.step
+def step(self, batch, rate):
+    float(first(self, batch, rate))
+    os._exit(0)
+OnTensorFlow.step = step
+sys.path.insert(0, "benchmarks")
+from training import member
+folder = Path(sys.argv[1])
+inputs = Inputs(folder / "records", folder / "records", folder / "folds.csv", folder / "statistics.json")
+train_folds(member(64), [0], inputs, Goal("multiclass", [str(n) for n in range(10)], "accuracy", 1), out=folder / "out")
+"""
+
+
+def starts() -> list[tuple[float, float]]:
+    """Seconds from nothing to the first step: of a script, and of a training task with 2,000 images."""
+    from sets import write_set
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_set(Path(folder), 2000, 64)
+
+        def run(code: str) -> None:
+            subprocess.run([sys.executable, "-W", "ignore", "-c", code, folder], check=True, stdout=subprocess.DEVNULL)
+
+        return [(seconds(lambda: run(BARE_START)), seconds(lambda: run(OUR_START))) for _ in range(3)]
+
+
+def main() -> None:
+    """Print the tables."""
+    device = accelerator.prepare()
+    workers = Workers(device.threads)
+    print("\n## EfficientNetB0 on a CPU: ours against the same without anything of ours\n")
+    print(f"Batches of {BATCH}; ours decodes and augments JPEGs on the way, the bare one has decoded tensors.")
+    print(
+        f"Medians of {ROUNDS} rounds, each of {STEPS} steps, or of {FOLDS} models and {VIEWS} views of {TESTS[64]} and "
+        f"{TESTS[128]} images.\n"
+    )
+    print("| | bare, seconds | ours, seconds | ours / bare |")
+    print("| --- | ---: | ---: | ---: |")
+    rows = {f"training at {size}": steps(size, workers) for size in (64, 128)}
+    rows |= {f"predicting at {size}": predictions(size, workers) for size in (64, 128)}
+    rows["from nothing to the first step, 64, 2,000 images"] = starts()
+    for name, rounds in rows.items():
+        bare, ours = (statistics.median(one[place] for one in rounds) for place in (0, 1))
+        print(f"| {name} | {bare:.2f} | {ours:.2f} | {statistics.median(b / a for a, b in rounds):.3f} |")
+    workers.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
