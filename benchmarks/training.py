@@ -25,11 +25,11 @@ from trainer.dataset import Images, Labels, Workers
 from trainer.recipe import Augment, Head, Member, Optimizer
 
 BATCH = 32
-STEPS = 8
+STEPS = 6
 ROUNDS = 5
 FOLDS, VIEWS = 3, 2
 # As many that a round takes seconds; a set of thousands would hide what is done once a model.
-TESTS = {64: 512, 128: 192}
+TESTS = {64: 512, 128: 96}
 CLASSES = 10
 
 

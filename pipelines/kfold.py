@@ -89,7 +89,7 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
             source_digest: of the bytes of the data files, so that a cache sees them change.
             sample_digest: of the bytes of the sample submission, likewise.
             folds_digest: of the bytes of the files that the [folds] section names, likewise.
-            weights_digest: of the files of weights that members begin with, likewise.
+            weights_digest: of the files of weights and of code that members name, likewise.
         """
         parts = placed("cut", cut_step(records=records))
         with dsl.ParallelFor(items=parts.output, name="records") as part:

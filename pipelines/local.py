@@ -24,7 +24,7 @@ from components.records.convert import WORK_VARIABLE
 from components.storage import near
 from components.training.train import COMPILED_VARIABLE
 from pipelines import fingerprint
-from pipelines.preflight import weights_files
+from pipelines.preflight import backbone_files, weights_files
 from trainer.accelerator import THREADS_VARIABLE
 from trainer.competition import Competition
 from trainer.errors import CompetitionError, RunError
@@ -100,7 +100,7 @@ def run(competition: Competition, out: Path, on_event: Callable[[Event], None]) 
             "source_digest": source.digest(competition.data),
             "sample_digest": files_digest([near(competition.submission.sample)]),
             "folds_digest": _digest_of([competition.folds.file, competition.folds.exclude_file]),
-            "weights_digest": _digest_of(weights_files(competition)),
+            "weights_digest": _digest_of([*weights_files(competition), *backbone_files(competition)]),
         },
         "root": str(root),
         "threads": _threads(),
@@ -183,13 +183,16 @@ def _follow(child: subprocess.Popen[bytes], events: Path, on_event: Callable[[Ev
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     """End the child and everything it started: they share a process group of their own."""
-    for signal_number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+    for signal_number, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
+        until = time.monotonic() + patience
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal_number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(timeout=patience)
-            if signal_number == signal.SIGKILL:
-                return
+            # Not the child alone: a training task it started writes a checkpoint before it ends.
+            while time.monotonic() < until:
+                child.poll()
+                os.killpg(child.pid, 0)
+                time.sleep(0.05)
+    child.wait()
 
 
 def _tail(text: str, lines: int = 15) -> list[str]:

@@ -1,5 +1,6 @@
 """What can be said about a competition before anything runs: cheap, and without TensorFlow or kfp."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from components.folds.named import excluded, own_folds
 from components.records import source
 from components.records.source import Found
 from components.submission import sample
+from trainer import zoo
 from trainer.competition import Competition
 from trainer.errors import CompetitionError
 from trainer.goal import NO_FOLD
@@ -72,6 +74,20 @@ def _check_weights(competition: Competition, file: str | Path) -> None:
             raise CompetitionError(f"{file}: members: weights: no such file: {path}")
 
 
+def backbone_files(competition: Competition) -> list[str]:
+    """The files of the user's own code that backbones name, as far as they are found here."""
+    found = []
+    for member in competition.members:
+        if zoo.is_function(member.backbone):
+            try:
+                spec = importlib.util.find_spec(member.backbone.partition(":")[0])
+            except ImportError:
+                spec = None  # it is where training runs, or that task says that it is not
+            if spec is not None and spec.origin is not None and os.path.isfile(spec.origin):
+                found.append(spec.origin)
+    return sorted(set(found))
+
+
 def weights_files(competition: Competition) -> list[str]:
     """The files of weights that members begin with, one a fold where their name says so."""
     count = competition.folds.count
@@ -97,7 +113,8 @@ def _check_amounts(competition: Competition, file: str | Path, images: int) -> N
         raise CompetitionError(f"{file}: folds.count = {count}: there are only {images} labelled images")
     training = images - -(-images // count)
     for index, member in enumerate(competition.members):
-        if member.batch_size > training:
+        left = images if member.validation == "none" else training
+        if member.batch_size > left:
             raise CompetitionError(
-                f"{file}: members[{index}].batch_size = {member.batch_size}: a fold leaves only {training} images to train on"
+                f"{file}: members[{index}].batch_size = {member.batch_size}: only {left} images are left to train on"
             )

@@ -81,7 +81,10 @@ def score_table(metrics: Mapping[str, Any]) -> str:
     table = [[metrics["metric"], *(f"fold {fold}" for fold in range(folds)), "out of fold"]]
     for name, value in rows:
         scores = [f"{score:.4f}" for score in (*value["folds"], value["oof"])] if value["oof"] is not None else []
-        mark = "" if value.get("validation") != "best" else " *"
+        chosen = value.get("validation") == "best" or any(
+            metrics["members"][member].get("validation") == "best" for member in value.get("scored", [])
+        )
+        mark = " *" if chosen else ""
         table.append([name + mark, *(scores or ["-"] * (folds + 1))])
     first, *others = (max(map(len, column)) for column in zip(*table, strict=True))
     lines = [

@@ -61,7 +61,10 @@ def prepare(backend: str = "auto", *, compiled: Path | None = None) -> Device:
     if backend not in ("auto", "tensorflow", "jax"):
         raise CompetitionError(f"train.backend = {backend!r}: must be 'auto', 'tensorflow' or 'jax'")
     threads = int(os.environ.get(THREADS_VARIABLE, "0")) or os.cpu_count() or 1
-    chosen = backend if backend != "auto" else ("jax" if tpus() or gpus() > 1 else "tensorflow")
+    together = COORDINATOR_VARIABLE in os.environ
+    if together and backend == "tensorflow":
+        raise CompetitionError("train.backend = 'tensorflow': several processes train together on JAX only")
+    chosen = backend if backend != "auto" else ("jax" if together or tpus() or gpus() > 1 else "tensorflow")
     os.environ["KERAS_BACKEND"] = chosen
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras

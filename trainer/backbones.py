@@ -93,14 +93,20 @@ def _before_efficientnet(made: keras.Model) -> keras.layers.Layer:
     what it is given.
     """
     factor: Any = 255.0
+    neutralise(made)
+    for layer in made.layers[1:5]:
+        if isinstance(layer, keras.layers.Rescaling) and isinstance(layer.scale, list | tuple):
+            factor = [255.0 / scale for scale in layer.scale]
+    return keras.layers.Rescaling(factor, name="as_given")
+
+
+def neutralise(made: keras.Model) -> None:
+    """Make the normalisation at the start of a network change nothing, also where a file of weights brought its own."""
     for layer in made.layers[1:5]:
         if isinstance(layer, keras.layers.Normalization):
             layer.adapt_mean.assign(keras.ops.zeros_like(layer.adapt_mean))
             layer.adapt_variance.assign(keras.ops.ones_like(layer.adapt_variance))
             layer.finalize_state()
-        elif isinstance(layer, keras.layers.Rescaling) and isinstance(layer.scale, list | tuple):
-            factor = [255.0 / scale for scale in layer.scale]
-    return keras.layers.Rescaling(factor, name="as_given")
 
 
 def _of_package(member: Member, side: int, channels: int) -> keras.Model:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from trainer import zoo
 from trainer.data import BUCKET, Data, Folds, Records
 from trainer.errors import CompetitionError
 from trainer.metrics import OF_CLASSES
@@ -142,6 +143,10 @@ class Competition:
         size = member.size or (self.records.sizes or [0])[0]
         if member.size and member.size not in self.records.sizes:
             yield Problem("size", f"= {member.size}: must be one of records.sizes = {self.records.sizes}")
+        if not member.size and (found := zoo.problem(member.backbone, member.augment.crop or size)):
+            yield Problem("backbone", f"= {member.backbone!r}: {found}")
+        if member.loss.alpha and self.task == "multiclass":
+            yield Problem("loss.alpha", f"= {member.loss.alpha:g}: goes with task = 'binary' or 'multilabel'; use loss.weights")
         if member.augment.crop > size:
             yield Problem("augment.crop", f"= {member.augment.crop}: is larger than the stored size, {size}")
         for name in member.tabular.columns:

@@ -262,12 +262,15 @@ def training_batches(
             place = (step - start_of_block) * batch_size
             chosen = some[place : place + batch_size]
             whole = drawn_block.of(slice(place, place + batch_size))
-            share = whole.share[:, None]
             partners = chosen[whole.partner]
+            own = whole.share * labels.weights[chosen]
+            weights = own + (1 - whole.share) * labels.weights[partners]
+            # Losses are linear in labels: so each of the two counts with its own weight, and one of weight 0 not at all.
+            parts = np.divide(own, weights, out=np.ones_like(own), where=weights > 0)[:, None], whole.share[:, None]
             targets, tabular = (
-                share * values[chosen] + (1 - share) * values[partners] for values in (labels.targets, labels.tabular)
+                part * values[chosen] + (1 - part) * values[partners]
+                for part, values in zip(parts, (labels.targets, labels.tabular), strict=True)
             )
-            weights = whole.share * labels.weights[chosen] + (1 - whole.share) * labels.weights[partners]
             if on_device:
                 pixels, drawn = workers.decoded(images, chosen[mine]), whole.of(mine)
             else:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -75,14 +77,16 @@ def train_folds(
         )
         try:
             task.run()
+            # The first process writes the results: the others keep their checkpoints until it has.
+            task.together(0)
         finally:
             task.close()
     checkpoints.remove()
 
 
 def key(member: Member, folds: Sequence[int], inputs: Inputs, goal: Goal, weights_digest: str = "") -> str:
-    """A digest of all that decides a task's results, to name the folder of its checkpoints: those of another recipe, other
-    data or other code are never taken."""
+    """A digest of what decides a task's results, to name the folder of its checkpoints: those of another recipe, other data,
+    other code, or libraries of other versions are never taken. The devices are not known yet: a checkpoint says them."""
     code = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
     files = [Path(inputs.records) / tables.EXAMPLES, Path(inputs.folds_table), Path(inputs.statistics)]
     parts = [
@@ -91,9 +95,22 @@ def key(member: Member, folds: Sequence[int], inputs: Inputs, goal: Goal, weight
         dataclasses.asdict(goal),
         weights_digest,
         code,
+        libraries(),
+        os.environ.get(accelerator.THREADS_VARIABLE, ""),
         [sha256(path) for path in files],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def libraries() -> list[str]:
+    """The versions of what computes."""
+    found = []
+    for name in ("keras", "numpy", "opencv-python-headless", "simplejpeg", "tensorflow", "tensorflow-cpu", "jax"):
+        try:
+            found.append(f"{name}=={importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue  # the other TensorFlow, or a backend that this machine does without
+    return found
 
 
 @contextmanager

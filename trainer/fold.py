@@ -3,7 +3,8 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,7 +25,8 @@ class Place:
     """Where the training of a fold is: with the arrays of its network, all that a checkpoint holds.
 
     epoch, step: the next step's, epochs of the head included. losses: of the steps of the epoch under way. best, best_epoch:
-    the best monitored score and the epoch it was reached in, from 1. waited: epochs since. ended: early.
+    the best monitored score and the epoch it was reached in, from 1. waited: epochs since. ended: early. made_by: the devices,
+    which decide the last bits and the steps of an epoch.
     """
 
     fold: int
@@ -38,6 +40,7 @@ class Place:
     ended: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    made_by: str = ""
 
 
 class Engines(Protocol):
@@ -106,8 +109,12 @@ def train(
     steps = dataset.steps_per_epoch(len(rows), setting.batch)
     epochs = member.head_epochs + member.epochs
     best = arrays.get("best", [])
-    network = setting.engines.of(head_only=place.epoch < member.head_epochs)
-    engine.restore(network, arrays)
+    if place.epoch == member.head_epochs > 0 and place.step == 0:
+        # Between the head and everything: the optimizer that was kept is the head's, and everything has one of its own.
+        network = setting.engines.begin(arrays["model"], head_only=False)
+    else:
+        network = setting.engines.of(head_only=place.epoch < member.head_epochs)
+        engine.restore(network, arrays)
     setting.watch.skip(place.epoch * steps + place.step)
     batches = dataset.ahead(
         dataset.training_batches(
@@ -130,7 +137,9 @@ def train(
 
     def settle() -> None:
         """Wait for the losses of the steps so far, and stop where one is no number."""
-        place.losses += [float(loss) for loss in pending]
+        with out_of_memory_named(member, setting.batch):
+            # JAX says it only here, where it is waited for.
+            place.losses += [float(loss) for loss in pending]
         pending.clear()
         place.seconds = before + time.monotonic() - resumed
         if not np.isfinite(place.losses).all():
@@ -190,15 +199,26 @@ def _unfrozen(setting: Setting, network: engine.Engine) -> engine.Engine:
 
 
 def _step(setting: Setting, network: engine.Engine, batch: dataset.Batch, learning_rate: float) -> Any:
-    try:
+    with out_of_memory_named(setting.member, setting.batch):
         return network.step(batch, learning_rate)
+
+
+@contextmanager
+def out_of_memory_named(member: Member, batch: int) -> Iterator[None]:
+    """Say what to change where memory runs out.
+
+    Raises:
+        TrainingError: it did.
+    """
+    try:
+        yield
     except Exception as error:
         # TensorFlow has an exception of its own for it, JAX only a word in the text.
         said = f"{type(error).__name__} {error}"
         if not isinstance(error, MemoryError) and not any(word in said for word in ("ResourceExhausted", "RESOURCE_EXHAUSTED")):
             raise
         raise TrainingError(
-            f"member {setting.member.name!r}: out of memory with {setting.batch} images of {setting.member.side()} pixels a "
+            f"member {member.name!r}: out of memory with {batch} images of {member.side()} pixels a "
             f"batch: lower batch_size (and raise optimizer.accumulate by as much), or take a smaller size or backbone"
         ) from None
 
@@ -229,8 +249,11 @@ def _end_epoch(
                     best = engine.state(network)["model"]
                 else:
                     place.waited += 1
+                # The head's epochs are no sign of what everything will learn.
+                place.waited = 0 if epoch < member.head_epochs else place.waited
                 place.ended = bool(member.patience) and place.waited >= member.patience
-        place.plateau.seen(member.schedule, monitor, scores[monitor])
+        if epoch >= member.head_epochs:
+            place.plateau.seen(member.schedule, monitor, scores[monitor])
     row |= {"learning_rate": last, "seconds": round(place.seconds, 3)}
     place.history.append(row)
     setting.watch.epoch(row)
@@ -256,10 +279,12 @@ def evaluate(
 
 def _not_finite(member: Member, place: Place) -> str:
     of = "all images" if place.fold == tables.NO_FOLD else f"fold {place.fold}"
-    lower = "head_learning_rate" if place.epoch < member.head_epochs else "optimizer.learning_rate"
+    lower = f"optimizer.learning_rate ({member.optimizer.learning_rate:g}), or set schedule.warmup_epochs"
+    if place.epoch < member.head_epochs:
+        lower = f"head_learning_rate ({member.head_learning_rate:g})"
     bad = next(loss for loss in place.losses if not math.isfinite(loss))
     half = " and precision = 'float32'" if member.precision == "mixed_float16" else ""
     return (
-        f"member {member.name!r}, {of}, epoch {place.epoch + 1}: the loss is {bad}: lower {lower} "
-        f"({member.optimizer.learning_rate:g}), or set schedule.warmup_epochs, or optimizer.clip_norm = 1{half}"
+        f"member {member.name!r}, {of}, epoch {place.epoch + 1}: the loss is {bad}: lower {lower}, "
+        f"or set optimizer.clip_norm = 1{half}"
     )

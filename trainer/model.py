@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from keras.src.utils.naming import reset_uids  # nothing public does this
 
 from trainer import backbones, pretrained, zoo
 from trainer.recipe import Head, Member, Tabular
@@ -72,6 +73,8 @@ def build(
     """
     keras.config.set_dtype_policy(member.precision)
     keras.utils.set_random_seed(seed)
+    # Layers without a name get the same ones in each build, so that files of weights fit every fold's network alike.
+    reset_uids()
     pixels = keras.Input((size, size, channels), dtype="float32", name="pixels")
     # Weights of others are for three channels.
     wanted = 3 if channels == 1 and member.backbone != "cnn" else channels
@@ -119,13 +122,13 @@ def _tower(columns: Any, tabular: Tabular, seed: int) -> Any:
             columns = keras.layers.BatchNormalization(name=f"tabular_norm{index}")(columns)
         columns = keras.layers.Activation(recipe["activation"], name=f"tabular_act{index}")(columns)
         if recipe["dropout"] and index < len(recipe["layers"]) - 1:
-            columns = keras.layers.Dropout(recipe["dropout"], seed=seed, name=f"tabular_dropout{index}")(columns)
+            columns = keras.layers.Dropout(recipe["dropout"], seed=seed + 200 + index, name=f"tabular_dropout{index}")(columns)
     return columns
 
 
 def _logits(features: Any, head: Head, outputs: int, seed: int) -> Any:
     for index, size in enumerate(head.hidden):
-        features = keras.layers.Dropout(head.dropout, seed=seed, name=f"dropout{index}")(features)
+        features = keras.layers.Dropout(head.dropout, seed=seed + 100 + index, name=f"dropout{index}")(features)
         features = keras.layers.Dense(size, activation="relu", kernel_initializer="he_normal", name=f"hidden{index}")(features)
     last = keras.layers.Dense(outputs, dtype="float32", name="logits")
     # Several masks at once, the same weights (Inoue, arXiv:1905.09788, section 3).
@@ -157,7 +160,7 @@ def optimizer(member: Member, *, head_only: bool) -> keras.optimizers.Optimizer:
             momentum=recipe.momentum, nesterov=recipe.momentum > 0, weight_decay=recipe.weight_decay or None, **options
         )
     if recipe.kind != "adam":
-        made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "power"])
     if member.precision == "mixed_float16":
         made = keras.optimizers.LossScaleOptimizer(made)
     return made

@@ -10,7 +10,7 @@ from trainer import backbones, engine, model, tables
 from trainer.accelerator import Device
 from trainer.dataset import Labels
 from trainer.engine import Engine
-from trainer.errors import FoldlineError, TrainingError
+from trainer.errors import StorageError, TrainingError
 from trainer.goal import Goal, fold_seed
 from trainer.recipe import Member
 
@@ -63,6 +63,11 @@ class Networks:
             )
             optimizer = model.optimizer(self.member, head_only=head_only)
             made: Engine
+            if self.device.backend == "jax" and self.member.precision == "mixed_float16":
+                raise TrainingError(
+                    f"member {self.member.name!r}: precision = 'mixed_float16' goes with TensorFlow on a single GPU only: take "
+                    "mixed_bfloat16"
+                )
             if self.device.backend == "jax":
                 from trainer.on_jax import OnJax
 
@@ -97,7 +102,9 @@ class Networks:
             return None
         try:
             beside = self.near(beside)
-        except FoldlineError:
+        except StorageError as error:
+            if "no such bucket or object" not in str(error):
+                raise
             return None  # a model in a bucket that has none beside it
         return np.load(beside) if os.path.isfile(beside) else None
 

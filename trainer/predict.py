@@ -6,6 +6,7 @@ import numpy as np
 
 from trainer import dataset, engine
 from trainer.dataset import Images, Workers
+from trainer.errors import TrainingError
 from trainer.recipe import Augment
 
 # Decoded images that are held at once.
@@ -51,7 +52,13 @@ class Viewer:
 
         # A thread paints the next batch while the network sees this one.
         batches = dataset.ahead(map(shown, range(0, len(rows), self.batch)))
-        return np.concatenate([network.logits(arrays)[: len(rows) - first] for first, arrays in batches])
+        logits = np.concatenate([network.logits(arrays)[: len(rows) - first] for first, arrays in batches])
+        if not np.isfinite(logits).all():
+            raise TrainingError(
+                "the predictions are no numbers, for the weights diverged: lower optimizer.learning_rate, or set "
+                "optimizer.clip_norm = 1"
+            )
+        return logits
 
     def chunks(self, images: Images, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Runs of `rows` with their pixels, decoded ahead by a thread of its own."""

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from trainer.backbones import NAME
+from trainer.backbones import NAME, neutralise
 from trainer.errors import TrainingError
 from trainer.progress import tell
 from trainer.recipe import Member
@@ -36,6 +36,9 @@ def load(model: keras.Model, member: Member, path: str) -> None:
                 part.load_weights(path, by_name=True, skip_mismatch=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"member {member.name!r}: weights = {path!r}: {error}") from None
+    for part in backbone.layers:
+        if isinstance(part, keras.Model):
+            neutralise(part)
     # Seeds of dropout are variables, too, and come from nowhere.
     same = [np.array_equal(old, np.array(new)) for old, new in zip(before, backbone.variables, strict=True)]
     if all(same):
@@ -47,10 +50,10 @@ def load(model: keras.Model, member: Member, path: str) -> None:
 
 
 def _by_layer(source: keras.Model, target: keras.Model) -> None:
-    """Copy the weights of layers that have the same name and shapes in both."""
+    """Copy the weights of layers that have the same name and shapes in both; pixels are standardised as the recipe says."""
     given = dict(_leaves(source))
     for name, layer in _leaves(target):
-        weights = given[name].get_weights() if name in given else []
+        weights = given[name].get_weights() if name in given and name != "standardize" else []
         if weights and [w.shape for w in weights] == [w.shape for w in layer.get_weights()]:
             layer.set_weights(weights)
 

@@ -157,9 +157,9 @@ class Loss:
 class Optimizer:
     """`[members.optimizer]`.
 
-    weight_decay: decoupled, not on biases and normalisation. momentum: of sgd (Nesterov's). clip_norm: the largest norm of
-    all gradients together, 0 for any. accumulate: batches whose gradients are averaged for one update. average: the
-    momentum of an exponential average of the weights, which then predicts; 0 for none.
+    weight_decay: of adamw and sgd, decoupled, not on biases and normalisation. momentum: of sgd (Nesterov's). clip_norm: the
+    largest norm of all gradients together, 0 for any. accumulate: batches whose gradients are averaged for one update. average:
+    the momentum of an exponential average of the weights, which then predicts; 0 for none.
     """
 
     kind: Literal["adam", "adamw", "sgd"] = "adamw"
@@ -263,9 +263,13 @@ class Member:
             yield Problem("monitor", f"= {self.monitor!r}: must be loss or one of {', '.join(METRICS)}")
         if self.patience and self.validation != "best":
             yield Problem("patience", f"= {self.patience}: goes with validation = 'best' only")
-        if self.validation == "none" and self.schedule.kind == "plateau":
-            yield Problem("schedule.kind", "= 'plateau': needs a held-out fold, and validation = 'none' has none")
-        if self.head_epochs and self.backbone == "cnn" and not self.weights:
+        if self.validation != "best" and self.schedule.kind == "plateau":
+            yield Problem("schedule.kind", "= 'plateau': looks at the held-out fold, which only validation = 'best' allows")
+        if self.schedule.kind == "ramp" and self.schedule.warmup_epochs:
+            yield Problem("schedule.warmup_epochs", "goes without kind = 'ramp', which has ramp_epochs")
+        if self.validation == "none" and "{fold}" in self.weights:
+            yield Problem("weights", f"= {self.weights!r}: there is no fold where validation = 'none'")
+        if self.head_epochs and not self.weights:
             yield Problem("head_epochs", f"= {self.head_epochs}: freezes a backbone that has learnt nothing; name its weights")
         if self.tta > 1 and self.without_changes():
             yield Problem("tta", f"= {self.tta}: the views would be all alike, for augment changes nothing")
@@ -278,7 +282,16 @@ class Member:
         return still == Augment(
             **{
                 name: getattr(still, name)
-                for name in ("interpolation", "fill", "crop_at", "cutmix_alpha", "mixup_alpha", "distribution", "probability")
+                for name in (
+                    "interpolation",
+                    "fill",
+                    "crop_at",
+                    *(["crop"] if still.crop_at == "middle" else []),
+                    "cutmix_alpha",
+                    "mixup_alpha",
+                    "distribution",
+                    "probability",
+                )
             }
         )
 

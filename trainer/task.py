@@ -15,7 +15,7 @@ from trainer.checkpoint import Checkpoints
 from trainer.competition import Train
 from trainer.engine import Engine
 from trainer.errors import Preempted, TrainingError
-from trainer.fold import Place, Setting
+from trainer.fold import Place, Setting, out_of_memory_named
 from trainer.fold import train as train_fold
 from trainer.goal import Goal, Inputs, fold_seed
 from trainer.manifest import read_manifest, whole_file, write_manifest
@@ -57,6 +57,12 @@ class Task:
         self.rows = {fold: np.flatnonzero(tables.training_rows(self.fold_column, fold)) for fold in folds}
         batch = _batch(member, device)
         steps = {fold: dataset.steps_per_epoch(len(rows), batch) for fold, rows in self.rows.items()}
+        least = min(steps.values()) * member.epochs
+        if member.optimizer.accumulate > least:
+            raise TrainingError(
+                f"member {member.name!r}: optimizer.accumulate = {member.optimizer.accumulate} is more than the {least} batches "
+                "of a whole training: the model would never be updated; lower it, or batch_size"
+            )
         self.images = dataset.load(inputs.root, self.train, about, size=member.size)
         self.test_images = dataset.load(inputs.root, self.test, about, size=member.size)
         pixels = json.loads(Path(inputs.statistics).read_text(encoding="utf-8"))["pixels"][str(member.size)]
@@ -118,7 +124,9 @@ class Task:
                 whole_file((self.out / tables.model_file(fold)).with_suffix(tables.SEEN)) as partial,
                 open(partial, "wb") as stream,
             ):
-                np.save(stream, tables.seen_images(self.train.iloc[self.rows[fold]]))
+                before = self.networks.seen(fold)
+                seen = tables.seen_images(self.train.iloc[self.rows[fold]])
+                np.save(stream, seen if before is None else np.union1d(seen, before))
         if self.device.process:
             return
         tables.write_parquet(self.out / tables.OOF, pd.concat(oof, ignore_index=True))
@@ -145,6 +153,8 @@ class Task:
         member, held_out = self.member, self._held_out(fold)
         known = labels.of_fold(member, self.train, self.rows[fold], self.numeric, self.goal)
         before = self.checkpoints.finished(f"fold{fold}")
+        if before is not None and before[1]["made_by"] != str(self.device):
+            before = None
         if not all(self.together(int(before is not None))):
             before = None
         if before is not None:
@@ -154,6 +164,13 @@ class Task:
         if not len(held_out) and fold != tables.NO_FOLD:
             raise TrainingError(f"fold {fold} holds no image: take fewer folds")
         latest = self.checkpoints.latest(self.together)
+        if latest is not None and latest[1]["made_by"] != str(self.device):
+            tell(
+                "note",
+                "train",
+                f"warning: a checkpoint was made by {latest[1]['made_by']}; it is left, and training begins anew",
+            )
+            latest = None
         if latest is not None and latest[1]["fold"] == fold:
             arrays, kept = latest
             place = Place(**{**kept, "plateau": Plateau(**kept["plateau"])})
@@ -161,13 +178,13 @@ class Task:
             self.networks.need(fold, known)
         else:
             self._check_unseen(fold, held_out)
-            place, arrays = Place(fold), self.networks.fresh(fold, known)
+            place, arrays = Place(fold, made_by=str(self.device)), self.networks.fresh(fold, known)
         seed = fold_seed(self.goal.seed, member.name, fold)
         place, weights = train_fold(self.setting, place, arrays, known, self.rows[fold], held_out, seed)
         self.networks.load(weights)
         of_fold = self._seen(self.images, [known.tabular], held_out, [self.networks.ready])[0]
         epochs = place.best_epoch if member.validation == "best" else self.watch.epochs
-        state = {"history": place.history, "epochs": epochs}
+        state = {"history": place.history, "epochs": epochs, "made_by": str(self.device)}
         self.checkpoints.finish(f"fold{fold}", {"model": weights, "oof": [of_fold]}, state)
         if len(held_out):
             value = score(self.goal.metric, self.setting.targets[held_out], of_fold)
@@ -217,15 +234,16 @@ class Task:
         rows: np.ndarray,
         networks: Sequence[Callable[[], Engine]],
     ) -> np.ndarray:
-        return self.setting.viewer.probabilities(
-            networks,
-            images,
-            columns,
-            rows,
-            views=self.member.tta,
-            squash=predict.squashing(self.goal.task),
-            classes=len(self.goal.classes),
-        )
+        with out_of_memory_named(self.member, self.setting.batch):
+            return self.setting.viewer.probabilities(
+                networks,
+                images,
+                columns,
+                rows,
+                views=self.member.tta,
+                squash=predict.squashing(self.goal.task),
+                classes=len(self.goal.classes),
+            )
 
 
 def _batch(member: Member, device: Device) -> int:

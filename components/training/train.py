@@ -13,6 +13,7 @@ from components.shards import local_shards
 from trainer.competition import Train
 from trainer.fit import key, train_folds
 from trainer.goal import Goal, Inputs
+from trainer.progress import tell
 from trainer.recipe import Member
 from trainer.schema import parse
 
@@ -38,7 +39,7 @@ def train(
     Args:
         task: an entry of the plan.
         images, folds, statistics: paths of the steps before. kind: of the competition's task.
-        weights_digest: of the files of weights that members begin with, "" where nobody looked.
+        weights_digest: of the files of weights and of code that members name, "" where nobody looked.
         out: the folder to write.
     """
     member = parse(Member, task["member"], "member")
@@ -79,6 +80,8 @@ def _kept(uri: str, name: str) -> Iterator[tuple[Path, Callable[[Path], None] | 
         work = above / name
         work.mkdir(parents=True, exist_ok=True)
         if not uri:
+            if not beside:
+                tell("note", "train", "checkpoints do not outlive this task: [train] checkpoints = 'gs://…' would keep them")
             yield work, None
             return
         remote = f"{uri}/{name}"

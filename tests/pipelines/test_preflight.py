@@ -56,7 +56,7 @@ def test_answers_are_looked_at_before_the_hours_of_training(tiny: Tiny, old: str
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("batch_size = 16", "batch_size = 81", r"members\[0\].batch_size = 81: a fold leaves only 80 images"),
+        ("batch_size = 16", "batch_size = 81", r"members\[0\].batch_size = 81: only 80 images are left"),
         ("train.csv", "few.csv", "folds.count = 3: there are only 2 labelled images"),
         ("train.csv", ".", "data.train = .*: a folder, not a file"),
         ("train.csv", "x" * 300, "data.train = .*: no such file"),

@@ -32,7 +32,9 @@ def test_how_models_were_chosen_is_said_of_their_scores() -> None:
         "chosen": {"oof": 0.95, "folds": [0.94, 0.96], "validation": "best"},
         "final": {"oof": None, "folds": [], "validation": "none"},
     }
-    lines = score_table({**METRICS, "members": members}).splitlines()
+    blend = {**METRICS["blend"], "scored": ["chosen"]}  # type: ignore[dict-item]
+    lines = score_table({**METRICS, "blend": blend, "members": members}).splitlines()
+    assert lines[3].startswith("blend by mean, nested *")
     assert lines[1].startswith("chosen *")
     assert lines[2].split() == ["final", "-", "-", "-"]
     assert lines[4:] == [

@@ -136,8 +136,12 @@ def test_labels_weights_and_columns_are_mixed_by_share(records_folder: Path) -> 
         place = {pixels_of(images.encoded[row]).tobytes(): row for row in range(120)}
         rows = np.array([place[pixels.tobytes()] for pixels in batch.pixels])
         expected = batch.drawn.share * rows + (1 - batch.drawn.share) * rows[batch.drawn.partner]
-        for found in (batch.targets[:, 0], batch.weights, batch.tabular[:, 0]):
+        for found in (batch.weights, batch.tabular[:, 0]):
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+        # The loss is linear in labels: what counts is weight times label, and that is the sum of both images' own.
+        share, partners = batch.drawn.share, rows[batch.drawn.partner]
+        counted = share * rows * rows + (1 - share) * partners * partners
+        np.testing.assert_allclose(batch.weights * batch.targets[:, 0], counted, rtol=1e-4, atol=1e-2)
     workers.close()
 
 

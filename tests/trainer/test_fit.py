@@ -348,3 +348,70 @@ def test_a_network_is_compiled_once_for_all_folds(inputs: Inputs, tmp_path: Path
     (engine,) = engines
     assert engine._step.experimental_get_tracing_count() == 1
     assert engine._logits.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("after", [9, 10, 11])
+def test_a_task_that_is_stopped_between_the_head_and_everything_goes_on(
+    inputs: Inputs, tmp_path: Path, whole: Path, after: int
+) -> None:
+    member = dataclasses.replace(
+        MEMBER,
+        weights=str(whole / "fold{fold}.keras"),
+        head_epochs=2,
+        epochs=2,
+        validation="best",
+        patience=1,
+        optimizer=Optimizer(average=0.9, accumulate=2),
+        schedule=Schedule(kind="plateau", patience=1),
+    )
+    expected = trained(inputs, [0, 1], tmp_path / "whole", member)
+    interrupted(inputs, tmp_path / "out", tmp_path / "work", member, after)
+    assert_same(expected, trained(inputs, [0, 1], tmp_path / "out", member, work=tmp_path / "work"))
+    # Whatever the head's epochs scored, everything is trained, from the full rate.
+    history = pd.read_csv(expected / tables.HISTORY)
+    assert history.groupby("fold")["epoch"].max().min() >= 3
+    assert set(history["learning_rate"][history["epoch"] == 3]) == {3e-3}
+
+
+def test_a_plateau_of_the_held_out_fold_is_for_those_who_say_so() -> None:
+    from trainer.errors import CompetitionError
+    from trainer.schema import parse
+
+    with pytest.raises(CompetitionError, match="only validation = 'best' allows"):
+        parse(Member, {"name": "m", "epochs": 3, "schedule": {"kind": "plateau"}}, "member")
+
+
+def test_weights_that_diverged_are_named_where_no_loss_showed_it(inputs: Inputs, tmp_path: Path) -> None:
+    wild = dataclasses.replace(MEMBER, epochs=1, batch_size=80, schedule=Schedule(), optimizer=Optimizer(learning_rate=1e38))
+    with pytest.raises(TrainingError, match="the predictions are no numbers"):
+        trained(inputs, [0], tmp_path / "out", wild)
+
+
+def test_an_update_that_never_comes_is_named(inputs: Inputs, tmp_path: Path) -> None:
+    member = dataclasses.replace(MEMBER, optimizer=Optimizer(accumulate=64))
+    with pytest.raises(TrainingError, match="accumulate = 64 is more than the 15 batches of a whole training"):
+        trained(inputs, [0], tmp_path / "out", member)
+
+
+def test_what_the_weights_to_begin_with_had_seen_is_remembered(inputs: Inputs, tmp_path: Path, whole: Path) -> None:
+    out = trained(inputs, [0], tmp_path / "out", dataclasses.replace(MEMBER, weights=str(whole / "fold{fold}.keras")))
+    before, after = (np.load(folder / "fold0.seen.npy") for folder in (whole, out))
+    assert set(before) <= set(after)
+    assert len(after) == 80
+
+
+def test_a_checkpoint_of_other_devices_is_left(
+    inputs: Inputs, tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupted(inputs, tmp_path / "out", tmp_path / "work", MEMBER, 6)
+    from trainer.checkpoint import Checkpoints
+
+    kept = Checkpoints(tmp_path / "work")
+    found = kept.latest()
+    assert found is not None
+    kept.save(found[0], {**found[1], "made_by": "8 × TPU v5e (JAX)"})
+    trained(inputs, [0], tmp_path / "out", work=tmp_path / "work")
+    assert "was made by 8 × TPU v5e (JAX); it is left" in capsys.readouterr().out
+    oof = pd.read_parquet(tmp_path / "out" / tables.OOF)
+    expected = pd.read_parquet(whole / tables.OOF).query("fold == 0").reset_index(drop=True)
+    pd.testing.assert_frame_equal(oof, expected, check_exact=True)

@@ -29,14 +29,15 @@ CNN = Member(name="m", epochs=1, cnn=Cnn(filters=[4, 5], strides=[2, 1]))
 
 def test_another_runs_member_with_another_head(tmp_path: Path) -> None:
     source = build(CNN, outputs=7, seed=5)
+    source.get_layer("standardize").set_weights([np.zeros(3), np.ones(3)])
     source.save(tmp_path / "fold0.keras")
     found = build(CNN, str(tmp_path / "fold0.keras"))
     for ours, theirs in zip(backbone_weights(found), backbone_weights(source), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     fresh = build(CNN)
     np.testing.assert_array_equal(found.get_layer("logits").get_weights()[0], fresh.get_layer("logits").get_weights()[0])
-    # Pixels are standardised by this fold, or by the file? By the file's own layer, which has the same name and shape.
-    assert len(found.get_layer("standardize").get_weights()) == 2
+    # Pixels are standardised as the recipe says, and not as the other run's.
+    np.testing.assert_array_equal(found.get_layer("standardize").get_weights()[0], SHAPE["mean"])
 
 
 def test_weights_of_keras_3(tmp_path: Path) -> None:
@@ -120,3 +121,35 @@ def test_noisy_student_weights_are_asked_for_by_the_packages_own_names(monkeypat
     ((name, origin, digest),) = asked
     assert origin.endswith("/" + name)
     assert digest == NS_WEIGHTS_HASHES["efficientnet-b4"][1]
+
+
+def test_layers_without_names_fit_in_every_build(tmp_path: Path) -> None:
+    # Xception's shortcuts have no names of their own, and a task builds a network a fold.
+    member = Member(name="m", epochs=1, backbone="MobileNetV2", normalise="backbone")
+    source = build(member, seed=5)
+    source.save(tmp_path / "fold0.keras")
+    for _ in range(2):
+        found = build(member, str(tmp_path / "fold0.keras"))
+        for ours, theirs in zip(backbone_weights(found), backbone_weights(source), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    unnamed = [layer.name for layer in build(CNN).layers]
+    assert unnamed == [layer.name for layer in build(CNN).layers]
+
+
+def test_a_file_that_brings_a_normalisation_changes_no_pixels(tmp_path: Path) -> None:
+    import keras
+
+    from trainer.backbones import NAME
+
+    member = Member(name="m", epochs=1, backbone="EfficientNetB0", normalise="backbone")
+    source = build(member, seed=5)
+    inner = next(layer for layer in source.get_layer(NAME).layers if isinstance(layer, keras.Model))
+    norm = next(layer for layer in inner.layers if isinstance(layer, keras.layers.Normalization))
+    norm.adapt_mean.assign(np.array([0.485, 0.456, 0.406]))
+    norm.adapt_variance.assign(np.array([0.229, 0.224, 0.225]) ** 2)
+    write_legacy(inner, tmp_path / "efficientnetb0_notop.h5")
+    found = build(member, str(tmp_path / "efficientnetb0_notop.h5"))
+    inner = next(layer for layer in found.get_layer(NAME).layers if isinstance(layer, keras.Model))
+    norm = next(layer for layer in inner.layers if isinstance(layer, keras.layers.Normalization))
+    pixels = np.random.default_rng(0).uniform(0, 1, (1, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_allclose(np.asarray(norm(pixels)), pixels, atol=1e-6)
