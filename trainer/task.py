@@ -60,8 +60,8 @@ class Task:
         least = min(steps.values()) * member.epochs
         if member.optimizer.accumulate > least:
             raise TrainingError(
-                f"member {member.name!r}: optimizer.accumulate = {member.optimizer.accumulate} is more than the {least} batches "
-                "of a whole training: the model would never be updated; lower it, or batch_size"
+                f"member {member.name!r}: optimizer.accumulate = {member.optimizer.accumulate} is more than the {least} "
+                "batches of a whole training: the model would never be updated; lower it, or batch_size"
             )
         self.images = dataset.load(inputs.root, self.train, about, size=member.size)
         self.test_images = dataset.load(inputs.root, self.test, about, size=member.size)
