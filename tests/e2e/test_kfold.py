@@ -63,7 +63,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, Path]:
 
 def test_what_a_run_leaves(finished: tuple[Tiny, Path]) -> None:
     tiny, out = finished
-    assert {path.name for path in out.iterdir()} == RESULTS | {"pipeline_root"}
+    assert {path.name for path in out.iterdir()} == RESULTS | {"pipeline_root", "models"}
+    for member in ("m0", "m1"):
+        files = {f"fold{fold}{end}" for fold in range(3) for end in (".keras", ".seen.npy")}
+        assert {path.name for path in (out / "models" / member).iterdir()} == files
     metrics = json.loads((out / "metrics.json").read_text())
     for value in (metrics["blend"], metrics["members"]["m0"], metrics["members"]["m1"]):
         assert len(value["folds"]) == 3
@@ -287,7 +290,7 @@ def test_a_stopped_run_leaves_no_process_and_no_result_and_goes_on(tmp_path: Pat
         done = run(tiny, out)
         # All that was finished before the kill is there, and the training that was killed runs anew.
         assert started(done) == {"plan", "train", "blend", "submission", "report"}
-        assert {path.name for path in out.iterdir()} == RESULTS | {"pipeline_root"}
+        assert {path.name for path in out.iterdir()} == RESULTS | {"pipeline_root", "models"}
 
 
 def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
