@@ -203,6 +203,7 @@ def main() -> None:
     dataset.HELD_BYTES = 0
     cv2.setNumThreads(1)
     workers, pool = Workers(THREADS), ThreadPoolExecutor(THREADS)
+    notes: list[str] = []
     print("\n## The melanoma notebook's augmentation on the host, and feeding a device that augments\n")
     print(f"Images a second on {THREADS} cores, batches of {BATCH}; medians of {ROUNDS} rounds, ratios within a round.\n")
     print("| size | the notebook's way | host path | times | bilinear | device path | decode and batch alone | share |")
@@ -249,7 +250,8 @@ def main() -> None:
             f"{rates['device']:,.0f} | {number / bare:,.0f} | {100 * share:.0f} % |"
         )
         against = statistics.median(one["tensorflow"] / one["threads"] for one in rounds)
-        print(f"[{size}: decoding by threads is {against:.2f} times as fast as by tf.data]", file=sys.stderr)
+        notes.append(f"{against:.2f} times ({size})")
+    print(f"\nDecoding and batching by threads is {' and '.join(notes)} as fast as by tf.data.")
     workers.close()
     pool.shutdown()
 
