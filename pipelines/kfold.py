@@ -70,13 +70,14 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
         sample_digest: str = "",
         folds_digest: str = "",
         weights_digest: str = "",
+        blend_digest: str = "",
     ) -> Outputs:
         """Labelled images to out-of-fold predictions, a submission and a report.
 
         Args:
             name: of the competition.
             task: multiclass, binary or multilabel.
-            metric: accuracy, macro_f1, roc_auc or log_loss.
+            metric: accuracy, macro_f1, roc_auc, log_loss or another of trainer/metrics.py.
             classes: the class names, in order.
             seed: decides the folds, the initial weights and the augmentation.
             data: the [data] section of a competition file.
@@ -90,6 +91,7 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
             sample_digest: of the bytes of the sample submission, likewise.
             folds_digest: of the bytes of the files that the [folds] section names, likewise.
             weights_digest: of the files of weights and of code that members name, likewise.
+            blend_digest: of the tables of predictions that the [blend] section names, likewise.
         """
         parts = placed("cut", cut_step(records=records))
         with dsl.ParallelFor(items=parts.output, name="records") as part:
@@ -127,9 +129,12 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
             blend_step(
                 predictions=dsl.Collected(trained.outputs["predictions"]),
                 folds=dealt.outputs["table"],
+                images=stored,
                 blend=blend,
                 classes=classes,
                 metric=metric,
+                seed=seed,
+                blend_digest=blend_digest,
             ),
         ).outputs["blended"]
         written = placed(

@@ -101,6 +101,9 @@ def run(competition: Competition, out: Path, on_event: Callable[[Event], None]) 
             "sample_digest": files_digest([near(competition.submission.sample)]),
             "folds_digest": _digest_of([competition.folds.file, competition.folds.exclude_file]),
             "weights_digest": _digest_of([*weights_files(competition), *backbone_files(competition)]),
+            "blend_digest": _digest_of(
+                [path for external in competition.blend.external for path in (external.oof, external.test)]
+            ),
         },
         "root": str(root),
         "threads": _threads(),

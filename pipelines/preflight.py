@@ -42,6 +42,8 @@ def check_files(competition: Competition, file: str | Path) -> Found:
         "folds.file": competition.folds.file,
         "folds.exclude_file": competition.folds.exclude_file,
         "leaderboard.answers": competition.leaderboard.answers,
+        **{f"blend.external {one.name!r} oof": one.oof for one in competition.blend.external},
+        **{f"blend.external {one.name!r} test": one.test for one in competition.blend.external},
     }
     missing = [
         f"{file}: {key} = {path!r}: {'a folder, not a file' if os.path.isdir(path) else 'no such file'}"

@@ -18,12 +18,14 @@ from trainer import zoo
 from trainer.data import BUCKET, Data, Folds, Records
 from trainer.errors import CompetitionError
 from trainer.metrics import OF_CLASSES
+from trainer.metrics import problem as metric_problem
+from trainer.outcome import Blend, Leaderboard, Submission
 from trainer.recipe import Member
 from trainer.schema import NAME, Problem, number, optional_text, parse
 
-# Columns of the prediction tables that are no class.
 MOST_LABELS = 62  # bits of a number that parquet and numpy hold
-RESERVED_COLUMNS = ("id", "target", "fold")
+# Columns of the prediction tables that are no class.
+RESERVED_COLUMNS = ("id", "target", "fold", "prediction")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,40 +50,12 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blend:
-    """`[blend]`: how the members' predictions become one. `weights` are found on the out-of-fold rows."""
-
-    method: Literal["mean", "weights"] = "weights"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Submission:
-    """`[submission]`: `sample` decides header, ids and their order.
-
-    values: what is written for each id: the name of the most probable class, or the probability of the second of two. Of a
-        multilabel competition the names of all classes at 0.5 and more, with `separator` between them, and of the most probable
-        one where there are none.
-    """
-
-    sample: str
-    values: Literal["class", "probability"] = "class"
-    separator: str = " "
-
-
-@dataclass(frozen=True, kw_only=True)
-class Leaderboard:
-    """`[leaderboard]`: `answers` is a file like the submission with the truth in it; the pipeline never sees it."""
-
-    answers: str = optional_text()
-
-
-@dataclass(frozen=True, kw_only=True)
 class Competition:
     """A whole competition file. `file` is where it was read from; every path in it is absolute by then."""
 
     name: str
     task: Literal["multiclass", "binary", "multilabel"]
-    metric: Literal["accuracy", "macro_f1", "roc_auc", "log_loss"]
+    metric: str
     classes: list[str]
     data: Data
     records: Records
@@ -97,19 +71,20 @@ class Competition:
         """What no single section shows."""
         if not NAME.fullmatch(self.name):
             yield Problem("name", f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at most 63")
+        if found := metric_problem(self.metric, self.task):
+            yield Problem("metric", found)
         if len(self.classes) < 2:
             yield Problem("classes", f"= {self.classes!r}: name at least two classes")
         if self.task == "binary" and len(self.classes) != 2:
             yield Problem("classes", f"= {self.classes!r}: task = 'binary' takes two, the positive one second")
         if self.task == "multilabel" and len(self.classes) > MOST_LABELS:
             yield Problem("classes", f"has {len(self.classes)}: task = 'multilabel' takes at most {MOST_LABELS}")
-        if self.task == "multilabel" and self.leaderboard.answers:
-            yield Problem("leaderboard.answers", "goes without task = 'multilabel'")
         if self.task == "multilabel" and self.data.target_parts:
             yield Problem("data.target_parts", "goes without task = 'multilabel': each image would have one class")
         if self.submission.values == "probability" and self.task != "binary":
             yield Problem("submission.values", "= 'probability': goes with task = 'binary' only")
-        if self.leaderboard.answers and self.submission.values == "class" and self.metric not in OF_CLASSES:
+        decides = self.submission.values in ("class", "index")
+        if self.leaderboard.answers and decides and self.metric not in OF_CLASSES:
             yield Problem("leaderboard.answers", f"cannot be scored by {self.metric} from class names: submit probabilities")
         for name in sorted({c for c in self.classes if self.classes.count(c) > 1}):
             yield Problem("classes", f"names {name!r} more than once")
@@ -118,13 +93,13 @@ class Competition:
         if not self.members:
             yield Problem("members", "is empty: add at least one [[members]] section")
         names = [m.name for m in self.members]
+        names += [external.name for external in self.blend.external]
         for name in sorted({n for n in names if names.count(n) > 1}):
-            yield Problem("members", f"has more than one member named {name!r}")
+            yield Problem("members", f"and blend.external have more than one member named {name!r}")
         for index, member in enumerate(self.members):
             for key, message in self._problems_of(member):
                 yield Problem(f"members[{index}].{key}", message)
-        if self.blend.method == "weights" and any(member.validation == "none" for member in self.members):
-            yield Problem("blend.method", "= 'weights': a member with validation = 'none' has no out-of-fold rows; use 'mean'")
+        yield from self._problems_of_blend(len(names))
         parts = [part.count() for part in self.data.target_parts]
         if parts and math.prod(parts) != len(self.classes):
             made = " × ".join(map(str, parts))
@@ -137,6 +112,26 @@ class Competition:
             yield Problem(
                 "train.folds_per_task", f"= {self.train.folds_per_task}: must be at most folds.count = {self.folds.count}"
             )
+
+    def _problems_of_blend(self, members: int) -> Iterator[Problem]:
+        """Where the blend does not fit the rest of the file."""
+        blend = self.blend
+        if any(member.validation == "none" for member in self.members):
+            if blend.method != "mean":
+                yield Problem(
+                    "blend.method",
+                    f"= {blend.method!r}: a member with validation = 'none' has no out-of-fold rows; use method = 'mean'",
+                )
+            for key in ("calibration", "thresholds"):
+                if getattr(blend, key) != "none":
+                    yield Problem(f"blend.{key}", "goes without validation = 'none': nothing scores all members together")
+        if blend.method == "best_alpha" and members != 2:
+            yield Problem("blend.method", f"= 'best_alpha': is of two members, and there are {members}")
+        if blend.thresholds != "none":
+            if found := metric_problem(blend.thresholds, self.task):
+                yield Problem("blend.thresholds", found)
+            if self.task == "multiclass" and not blend.per_class:
+                yield Problem("blend.per_class", "= false: one threshold for all of more than two classes changes no decision")
 
     def _problems_of(self, member: Member) -> Iterator[Problem]:
         """Where a member does not fit the rest of the file."""
@@ -196,6 +191,10 @@ def _absolute(competition: Competition, folder: Path) -> Competition:
         # Not os.path.join alone: a gs:// path is whole already, and the system does not know.
         return path if not path or path.startswith("gs://") else f"{root}/{path}" if not path.startswith("/") else path
 
+    def beside(path: str) -> str:
+        # Beside the file, not among the data: what was made, as another run's oof.csv, is kept apart from what was given.
+        return path if path.startswith("gs://") else os.path.abspath(folder / path)
+
     return dataclasses.replace(
         competition,
         data=dataclasses.replace(
@@ -209,12 +208,19 @@ def _absolute(competition: Competition, folder: Path) -> Competition:
         folds=dataclasses.replace(
             competition.folds, file=below(competition.folds.file), exclude_file=below(competition.folds.exclude_file)
         ),
+        blend=dataclasses.replace(
+            competition.blend,
+            external=[
+                dataclasses.replace(external, oof=beside(external.oof), test=beside(external.test))
+                for external in competition.blend.external
+            ],
+        ),
         leaderboard=dataclasses.replace(competition.leaderboard, answers=below(competition.leaderboard.answers)),
         members=[
-            # Beside the file, not among the data: another run's models are "../../runs/digits/models/cnn/fold{fold}.keras".
+            # Another run's models are "../../runs/digits/models/cnn/fold{fold}.keras".
             member
-            if member.weights in ("", "imagenet", "noisy-student") or member.weights.startswith("gs://")
-            else dataclasses.replace(member, weights=os.path.abspath(folder / member.weights))
+            if member.weights in ("", "imagenet", "noisy-student")
+            else dataclasses.replace(member, weights=beside(member.weights))
             for member in competition.members
         ],
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trainer import zoo
-from trainer.metrics import METRICS
+from trainer.metrics import HIGHER_IS_BETTER, METRICS
 from trainer.schema import NAME, Problem, number, optional_text, short
 
 
@@ -259,7 +259,7 @@ class Member:
             yield Problem("schedule.warmup_epochs", f"= {self.schedule.warmup_epochs:g}: must be below epochs = {self.epochs}")
         if self.schedule.restarts >= self.epochs:
             yield Problem("schedule.restarts", f"= {self.schedule.restarts}: must be below epochs = {self.epochs}")
-        if self.monitor and self.monitor not in (*METRICS, "loss"):
+        if self.monitor and self.monitor not in (*HIGHER_IS_BETTER, "loss"):
             yield Problem("monitor", f"= {self.monitor!r}: must be loss or one of {', '.join(METRICS)}")
         if self.patience and self.validation != "best":
             yield Problem("patience", f"= {self.patience}: goes with validation = 'best' only")

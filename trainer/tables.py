@@ -18,8 +18,9 @@ Rejects (`rejects.csv`): id, file, reason, bytes of each labelled image that was
 Folds (`folds.csv`): id, fold: 0 to count - 1, LEFT_OUT (-1), or ALWAYS_TRAINS (-2), which never validates.
 Predictions: `oof.parquet` has id, target, fold and one probability column a class; `test.parquet` id, fold and the same
 columns, a row for each (image, model): averaging over folds is left to whoever blends.
-`oof.csv` is the blend's out-of-fold table for people: id, target as a class name, a column a class, fold; `metrics.json` has
-the scores of the blend, the methods and the members.
+The blend's `oof.parquet` has a column `prediction` besides, what was decided, as `target`; `oof.csv` is the same for people:
+id, target and prediction as class names, a column a class, fold; `metrics.json` has the scores of the blend, the methods and
+the members.
 History (`history.csv`): fold, epoch (from 1), loss, val_loss and val_<metric> of the held-out images, learning_rate of the
 epoch's last step, seconds that the fold has trained. NO_FOLD (-3) is the fold of a model that trains on all images.
 """
@@ -86,6 +87,13 @@ def names(target: int, classes: Sequence[str], task: str) -> str:
     """A label as text; several, one after the other."""
     here = memberships(np.array([target]), len(classes), task)[0]
     return " ".join(name for name, is_one in zip(classes, here, strict=True) if is_one)
+
+
+def numbered(labels: np.ndarray) -> np.ndarray:
+    """(n,) class indices, or (n, classes) bool, as the numbers of the column `target`: int64."""
+    if labels.ndim == 1:
+        return labels.astype(np.int64)
+    return (labels.astype(np.int64) << np.arange(labels.shape[1], dtype=np.int64)).sum(axis=1, dtype=np.int64)
 
 
 def size_name(size: int) -> str:

@@ -11,9 +11,12 @@ from components import LIGHT_IMAGE
 def blend(
     predictions: dsl.Input[List[dsl.Model]],  # noqa: UP006
     folds: dsl.Input[dsl.Dataset],
+    images: dsl.Input[dsl.Dataset],
     blend: dict,
     classes: list,
     metric: str,
+    seed: int,
+    blend_digest: str,
     blended: dsl.Output[dsl.Dataset],
     scores: dsl.Output[dsl.Metrics],
 ) -> None:
@@ -22,13 +25,23 @@ def blend(
 
     with step("blend"):
         from components.blending.blend import blend as blend_members
-        from trainer.competition import Blend
         from trainer.manifest import write_json
+        from trainer.outcome import Blend
         from trainer.schema import parse
 
         method = parse(Blend, blend, "blend")
-        paths = [task.path for task in predictions]
-        found = blend_members(paths, folds_table=folds.path, blend=method, classes=classes, metric=metric, out=blended.path)
-        scores.log_metric(f"{metric}_out_of_fold", found["blend"]["oof"])
+        found = blend_members(
+            [task.path for task in predictions],
+            folds_table=folds.path,
+            records=images.path,
+            blend=method,
+            classes=classes,
+            metric=metric,
+            seed=seed,
+            out=blended.path,
+            digest=blend_digest,
+        )
+        for measure, value in found["metrics"].items():
+            scores.log_metric(f"{measure}_out_of_fold", value["oof"])
         # kfp's local cache wants a file behind every output.
         write_json(scores.path, found)

@@ -18,7 +18,7 @@ def submission(
 
     with step("submission"):
         from components.submission.submission import write_submission
-        from trainer.competition import Submission
+        from trainer.outcome import Submission
         from trainer.schema import parse
 
         write_submission(

@@ -10,11 +10,11 @@ import pandas as pd
 from components.storage import near
 from components.submission.sample import Sample, check_ids, read, read_answers
 from trainer import tables
-from trainer.competition import Submission
 from trainer.csv_rows import read_two_columns
 from trainer.errors import DataError
 from trainer.manifest import check_digest, read_manifest, whole_file
 from trainer.metrics import score
+from trainer.outcome import Submission
 from trainer.progress import tell
 
 

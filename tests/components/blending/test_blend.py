@@ -1,29 +1,17 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from members import CLASSES, FOLD, IDS, TARGETS, probabilities, write_task
 
 from components.blending.blend import blend
 from trainer import tables
-from trainer.competition import Blend
 from trainer.errors import IntegrityError
 from trainer.manifest import read_manifest, write_manifest
-
-CLASSES = ["cat", "dog", "owl"]
-IDS = [f"i{number:02d}" for number in range(30)]
-FOLD = np.arange(30) % 3
-TARGETS = np.arange(30) * 7 % 3
-
-
-def probabilities(seed: int, rows: int, targets: np.ndarray | None = None) -> np.ndarray:
-    generator = np.random.default_rng(seed)
-    logits = generator.normal(size=(rows, 3))
-    if targets is not None:
-        logits[np.arange(rows), targets] += 1
-    exponentials = np.exp(logits)
-    return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
+from trainer.outcome import Blend
 
 
 def log_loss(of_rows: np.ndarray) -> float:
@@ -31,39 +19,23 @@ def log_loss(of_rows: np.ndarray) -> float:
     return float(-np.log(of_rows[np.arange(30), TARGETS].astype(np.float64)).mean())
 
 
-def write_task(folder: Path, member: str, folds: list[int], *, seed: int, validation: str = "last") -> Path:
-    """What a training task leaves: rows in an order of their own."""
-    folder.mkdir(parents=True)
-    of_all = probabilities(seed, 30, TARGETS)
-    rows = np.random.default_rng(seed).permutation(np.flatnonzero(np.isin(FOLD, folds)))
-    oof = pd.DataFrame({"id": [IDS[row] for row in rows], "target": TARGETS[rows], "fold": FOLD[rows]})
-    oof[CLASSES] = of_all[rows]
-    tables.write_parquet(folder / tables.OOF, oof)
-    test = []
-    for fold in folds:
-        part = pd.DataFrame({"id": [f"t{number}" for number in range(5)], "fold": fold})
-        part[CLASSES] = probabilities(seed * 100 + fold, 5)
-        test.append(part)
-    tables.write_parquet(folder / tables.TEST, pd.concat(test))
-    history = pd.DataFrame({"fold": folds, "epoch": 1, "loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5})
-    tables.write_csv(folder / tables.HISTORY, history)
-    write_manifest(folder, {"member": member, "task": "multiclass", "folds": folds, "validation": validation})
-    return folder
-
-
 @pytest.fixture
 def folds_table(tmp_path: Path) -> Path:
+    examples = pd.DataFrame({"id": IDS, "split": "train", "group": ["g", "g", *[""] * 28]})
+    tables.write_parquet(tmp_path / "records" / tables.EXAMPLES, examples)
     tables.write_csv(tmp_path / "folds.csv", pd.DataFrame({"id": IDS, "fold": FOLD}))
     return tmp_path / "folds.csv"
 
 
-def blended(tasks: list[Path], folds_table: Path, out: Path, method: str = "weights") -> dict:  # type: ignore[type-arg]
+def blended(tasks: list[Path], folds_table: Path, out: Path, method: str = "weights", **others: Any) -> dict[str, Any]:
     return blend(
         tasks,
         folds_table=folds_table,
-        blend=Blend(method=method),  # type: ignore[arg-type]
+        records=folds_table.parent / "records",
+        blend=Blend(method=method, resamples=100, **others),  # type: ignore[arg-type]
         classes=CLASSES,
         metric="accuracy",
+        seed=1,
         out=out,
     )
 
@@ -90,7 +62,8 @@ def test_the_tables_and_scores(tmp_path: Path, folds_table: Path) -> None:
     assert found["members"]["a"]["oof"] == pytest.approx((probabilities(1, 30, TARGETS).argmax(axis=1) == TARGETS).mean())
     assert len(found["members"]["a"]["folds"]) == 3
     oof = pd.read_csv(tmp_path / "out" / tables.OOF_CSV)
-    assert oof.columns.tolist() == ["id", "target", *CLASSES, "fold"]
+    assert oof.columns.tolist() == ["id", "target", "prediction", *CLASSES, "fold"]
+    assert oof["prediction"].tolist() == [CLASSES[best] for best in oof[CLASSES].to_numpy().argmax(axis=1)]
     assert oof["id"].tolist() == IDS
     assert oof["target"].tolist() == [CLASSES[target] for target in TARGETS]
     # The reported score is that of the rows in the table; weights that have seen all rows fit them better.
@@ -119,14 +92,14 @@ def test_the_mean_weighs_all_alike(tmp_path: Path, folds_table: Path) -> None:
 
 def test_rows_that_are_missing_twice_or_foreign_are_named(tmp_path: Path, folds_table: Path) -> None:
     two = [write_task(tmp_path / f"a{fold}", "a", [fold], seed=1) for fold in (0, 1)]
-    with pytest.raises(IntegrityError, match=r"member 'a': no out-of-fold row for id 'i02' \(10 ids"):
+    with pytest.raises(IntegrityError, match=r"no member has an out-of-fold row for id 'i02' \(10 ids"):
         blended(two, folds_table, tmp_path / "out")
     again = write_task(tmp_path / "again", "a", [1, 2], seed=1)
     with pytest.raises(IntegrityError, match=r"member 'a': id 'i\d\d' has more than one out-of-fold row"):
         blended([*two, again], folds_table, tmp_path / "out")
     tables.write_csv(folds_table, pd.DataFrame({"id": IDS, "fold": (FOLD + 1) % 3}))
     whole = write_task(tmp_path / "whole", "b", [0, 1, 2], seed=1)
-    with pytest.raises(IntegrityError, match="member 'b': id 'i00' was predicted for another fold"):
+    with pytest.raises(IntegrityError, match=r"member 'b': id 'i\d\d' was predicted for another fold"):
         blended([whole], folds_table, tmp_path / "out")
     tables.write_csv(folds_table, pd.DataFrame({"id": IDS[:-1], "fold": FOLD[:-1]}))
     with pytest.raises(IntegrityError, match="member 'b': id 'i29' is not in the folds table"):
@@ -144,7 +117,7 @@ def test_a_member_of_all_images_counts_in_the_predictions_and_in_no_score(tmp_pa
     scored = write_task(tmp_path / "a", "a", [0, 1, 2], seed=1)
     final = write_task(tmp_path / "final", "final", [tables.NO_FOLD], seed=2, validation="none")
     found = blended([scored, final], folds_table, tmp_path / "out", "mean")
-    assert found["members"]["final"] == {"oof": None, "folds": [], "validation": "none"}
+    assert found["members"]["final"] == {"oof": None, "folds": [], "low": None, "high": None, "validation": "none"}
     assert found["blend"]["oof"] == found["members"]["a"]["oof"]
     assert found["blend"]["weights"] == {"a": 0.5, "final": 0.5}
     assert found["blend"]["scored"] == ["a"]
@@ -158,4 +131,59 @@ def test_without_a_validated_member_there_is_no_score(tmp_path: Path, folds_tabl
     found = blended([final], folds_table, tmp_path / "out", "mean")
     assert (found["blend"]["oof"], found["blend"]["folds"], found["blend"]["naive"]) == (None, [], None)
     assert len(pd.read_parquet(tmp_path / "out" / tables.OOF)) == 0
-    assert pd.read_csv(tmp_path / "out" / tables.OOF_CSV).columns.tolist() == ["id", "target", *CLASSES, "fold"]
+    assert pd.read_csv(tmp_path / "out" / tables.OOF_CSV).columns.tolist() == [
+        "id",
+        "target",
+        "prediction",
+        *CLASSES,
+        "fold",
+    ]
+
+
+def test_everything_a_reader_wants_to_know(tmp_path: Path, folds_table: Path) -> None:
+    tasks = [write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("abc", 1)]
+    options = {"calibration": "temperature", "thresholds": "macro_f1", "per_class": True}
+    found = blended(tasks, folds_table, tmp_path / "out", "auto", **options)
+    assert list(found["methods"]) == ["mean", "greedy", "weights", "logistic"]
+    for value in [found["blend"], *found["methods"].values(), *found["members"].values()]:
+        assert value["low"] <= value["oof"] <= value["high"]
+    for value in found["methods"].values():
+        assert {"naive", "oof", "blend_gains"} <= value.keys()
+    assert found["blend"]["method"] in found["methods"]
+    assert list(found["blend"]["method_of_folds"]) == ["0", "1", "2"]
+    assert found["blend"]["level2"]["choice"]["scores"].keys() == found["methods"].keys()
+    assert found["metrics"]["accuracy"]["oof"] == found["blend"]["oof"]
+    assert {"roc_auc", "brier", "calibration_error", "quadratic_kappa"} <= found["metrics"].keys()
+    errors = np.array(found["diversity"]["errors"])
+    np.testing.assert_allclose(errors, errors.T)
+    np.testing.assert_allclose(np.diag(errors), 1)
+    adds = found["diversity"]["adds"]
+    assert adds.keys() == {"a", "b", "c"}
+    assert found["diversity"]["leave_out"] == [name for name in adds if adds[name]["gain"] <= 0]
+    assert found["calibration"]["before"]["log_loss"] != found["calibration"]["after"]["log_loss"]
+    assert sum(point["rows"] for point in found["calibration"]["after"]["curve"]) == 30
+    about = read_manifest(tmp_path / "out")
+    assert about["thresholds"] == found["blend"]["level2"]["thresholds"]
+    # The score is that of the decisions in the table.
+    oof = pd.read_parquet(tmp_path / "out" / tables.OOF)
+    assert found["blend"]["oof"] == pytest.approx((oof["prediction"] == oof["target"]).mean())
+
+
+def test_several_classes_an_image(tmp_path: Path, folds_table: Path) -> None:
+    truth = np.random.default_rng(0).random((30, 3)) < 0.4
+    tasks = []
+    for seed, name in enumerate("ab", 1):
+        task = write_task(tmp_path / name, name, [0, 1, 2], seed=seed)
+        oof = pd.read_parquet(task / tables.OOF)
+        here = truth[oof["id"].map(IDS.index).to_numpy()]
+        oof["target"] = tables.numbered(here)
+        oof[CLASSES] = np.where(here, 0.7, 0.3) * np.random.default_rng(seed).random((30, 3)).astype(np.float32)
+        tables.write_parquet(task / tables.OOF, oof)
+        write_manifest(task, {"member": name, "task": "multilabel", "folds": [0, 1, 2], "validation": "last"})
+        tasks.append(task)
+    found = blended(tasks, folds_table, tmp_path / "out", "auto", calibration="platt", thresholds="macro_f1")
+    assert "quadratic_kappa" not in found["metrics"]
+    oof_csv = pd.read_csv(tmp_path / "out" / tables.OOF_CSV, keep_default_na=False)
+    assert oof_csv["target"].tolist() == [" ".join(np.array(CLASSES)[row]) for row in truth]
+    oof = pd.read_parquet(tmp_path / "out" / tables.OOF)
+    assert found["blend"]["oof"] == pytest.approx((oof["prediction"] == oof["target"]).mean())

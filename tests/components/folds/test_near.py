@@ -13,9 +13,10 @@ from components.folds.near import DISTANCE, _candidates, alike, linked, near_dup
 from components.records.described import perceptual_hash
 from components.records.stored import encoded
 from trainer import tables
-from trainer.competition import Competition, Member, Submission
+from trainer.competition import Competition, Member
 from trainer.data import Data, Records
 from trainer.errors import DataError
+from trainer.outcome import Submission
 
 
 def brute(hashes: np.ndarray) -> set[tuple[int, int]]:

@@ -12,10 +12,11 @@ from components.records.convert import CHANNELS
 from components.records.row import Rejected, Subset
 from components.records.verify import verify
 from trainer import dataset, tables
-from trainer.competition import Competition, Member, Submission
+from trainer.competition import Competition, Member
 from trainer.data import Data, External, Folds, Records
 from trainer.errors import DataError, IntegrityError
 from trainer.manifest import read_manifest
+from trainer.outcome import Submission
 from trainer.records import encode_example, frame
 
 CLASSES = ["pink", "rose"]

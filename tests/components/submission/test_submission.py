@@ -6,9 +6,9 @@ import pytest
 
 from components.submission.submission import score_answers, write_submission
 from trainer import tables
-from trainer.competition import Submission
 from trainer.errors import DataError
 from trainer.manifest import write_manifest
+from trainer.outcome import Submission
 
 CLASSES = ["cat", "dog"]
 

@@ -1,0 +1,163 @@
+"""Level 2: a method, a calibration and thresholds as one model on top of the members, scored on rows that it has not seen."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from components.blending import calibrate, methods
+from components.blending.calibrate import Calibrator
+from components.blending.counted import Counted, counted
+from components.blending.methods import Blender, Rows
+from components.blending.resample import resampled, standard_error
+from trainer.metrics import HIGHER_IS_BETTER
+from trainer.metrics import score as scored
+from trainer.outcome import Blend, Method
+
+# Resamples that a standard error is taken of, where it decides between methods.
+_RESAMPLES = 200
+
+
+@dataclass(frozen=True)
+class Level1:
+    """What level 2 is fitted on: n labelled rows.
+
+    rows: the members' out-of-fold predictions and the targets. fold: (n,) which fold a row is of. clusters: (n,) the number of
+    each row's group, from 0.
+    """
+
+    rows: Rows
+    fold: np.ndarray
+    clusters: np.ndarray
+
+    def at(self, rows: np.ndarray) -> "Level1":
+        """Some of the rows, by mask."""
+        return Level1(self.rows.at(rows), self.fold[rows], np.unique(self.clusters[rows], return_inverse=True)[1])
+
+    def without(self, member: int) -> "Level1":
+        """All members but one."""
+        kept = np.arange(self.rows.members) != member
+        return Level1(Rows(self.rows.predictions[kept], self.rows.targets, self.rows.metric), self.fold, self.clusters)
+
+
+class Choice(NamedTuple):
+    """What `auto` looked at: the nested score of each method, how far the best may be away, and the method that was taken."""
+
+    scores: dict[Method, float]
+    behind: dict[Method, float]
+    errors: dict[Method, float]
+    best: Method
+    taken: Method
+
+
+class Fitted(NamedTuple):
+    """A fitted level 2."""
+
+    method: Method
+    blender: Blender
+    calibrator: Calibrator
+    thresholds: np.ndarray | None
+    choice: Choice | None
+
+    def apply(self, predictions: np.ndarray) -> np.ndarray:
+        """(members, n, classes) -> (n, classes) float64 probabilities."""
+        return self.calibrator.apply(self.blender.apply(predictions))
+
+
+class Nested(NamedTuple):
+    """Each row as level 2 predicts it when fitted on the other folds; `raw` is before calibration, and `fitted` each fold's."""
+
+    probabilities: np.ndarray
+    raw: np.ndarray
+    thresholds: np.ndarray | None
+    fitted: dict[int, Fitted]
+
+
+def fit(level1: Level1, blend: Blend, seed: int) -> Fitted:
+    """Fit level 2 on rows: with `auto` the method is chosen, by nested scores among these rows alone; calibration and
+    thresholds are fitted on predictions of rows that the blend was not fitted on, where there are two folds."""
+    rows, method = level1.rows, blend.method
+    choice: Choice | None = None
+    if rows.members == 1 and method == "auto":
+        method = "mean"
+    out_of_fold: dict[Method, np.ndarray] = {}
+    if method == "auto":
+        names = methods.candidates(rows.metric, rows.members)
+        out_of_fold = {name: _cross_blended(name, level1, blend) for name in names}
+        choice = _chosen(out_of_fold, level1, seed)
+        method = choice.taken
+    blender = _blender(method, rows, blend)
+    calibrator, thresholds = calibrate.fit("none", np.empty((0, 0)), rows.targets), None
+    if blend.calibration != "none" or blend.thresholds != "none":
+        unseen = out_of_fold[method] if method in out_of_fold else _cross_blended(method, level1, blend)
+        calibrator = calibrate.fit(blend.calibration, unseen, rows.targets)
+        if blend.thresholds != "none":
+            thresholds = calibrate.thresholds(
+                blend.thresholds, calibrator.apply(unseen), rows.targets, per_class=blend.per_class
+            )
+    return Fitted(method, blender, calibrator, thresholds, choice)
+
+
+def nested(level1: Level1, blend: Blend, seed: int) -> Nested:
+    """Every row as a level 2 predicts it that was fitted without its fold: what an honest score is taken of.
+
+    The choice of the method, the calibration and the thresholds are part of what is fitted. What it cannot undo is that the
+    members' predictions of the other folds come from models that were trained on this one's images, as in all stacking.
+    """
+    shape = level1.rows.predictions.shape[1:]
+    found = Nested(np.empty(shape), np.empty(shape), None if blend.thresholds == "none" else np.empty(shape), {})
+    for held_out in np.unique(level1.fold).tolist():
+        inside = level1.fold == held_out
+        fitted = fit(level1.at(~inside), blend, seed)
+        found.raw[inside] = fitted.blender.apply(level1.rows.predictions[:, inside])
+        found.probabilities[inside] = fitted.calibrator.apply(found.raw[inside])
+        if found.thresholds is not None:
+            found.thresholds[inside] = fitted.thresholds
+        found.fitted[held_out] = fitted
+    return found
+
+
+def _blender(method: Method, rows: Rows, blend: Blend) -> Blender:
+    return methods.fit(method, rows, rounds=blend.rounds, penalty=blend.penalty)
+
+
+def _cross_blended(method: Method, level1: Level1, blend: Blend) -> np.ndarray:
+    """Each row by a blend of the other folds; of a single fold by its own, as there is no other."""
+    folds = np.unique(level1.fold)
+    if len(folds) == 1:
+        return _blender(method, level1.rows, blend).apply(level1.rows.predictions)
+    blended = np.empty(level1.rows.predictions.shape[1:])
+    for held_out in folds:
+        inside = level1.fold == held_out
+        blended[inside] = _blender(method, level1.rows.at(~inside), blend).apply(level1.rows.predictions[:, inside])
+    return blended
+
+
+def _chosen(blended: dict[Method, np.ndarray], level1: Level1, seed: int) -> Choice:
+    """The simplest method that is not worse than the best one by more than a standard error of their difference.
+
+    The rule of Breiman et al. (Classification and Regression Trees, 1984, section 3.4.3), with the standard error of the paired
+    difference, by the bootstrap: both methods are scored on the same rows, so most of what varies, varies in both.
+    """
+    rows = level1.rows
+    scores = {name: scored(rows.metric, rows.targets, values) for name, values in blended.items()}
+    sign = 1 if HIGHER_IS_BETTER[rows.metric] else -1
+    best = max(scores, key=lambda name: sign * scores[name])
+    scorers: dict[str, Counted] = {name: counted(rows.metric, rows.targets, one) for name, one in blended.items()}
+    drawn = resampled(scorers, level1.clusters, resamples=_RESAMPLES, seed=seed)
+    behind = {name: sign * (scores[best] - value) for name, value in scores.items()}
+    errors = {name: standard_error(drawn[best] - drawn[name]) for name in scores}
+    taken = next(name for name in scores if behind[name] <= errors[name] or name == best)
+    return Choice(scores, behind, errors, best, taken)
+
+
+def describe(fitted: Fitted) -> dict[str, Any]:
+    """What there is to say of a fitted level 2, as JSON values."""
+    about: dict[str, Any] = {"method": fitted.method, **methods.describe(fitted.blender)}
+    if fitted.calibrator.about:
+        about["calibration"] = fitted.calibrator.about
+    if fitted.thresholds is not None:
+        about["thresholds"] = fitted.thresholds.tolist()
+    if fitted.choice is not None:
+        about["choice"] = fitted.choice._asdict()
+    return about
