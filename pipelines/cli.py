@@ -88,7 +88,7 @@ def _run(options: argparse.Namespace) -> int:
     from pipelines import local
     from pipelines.console import Console
     from pipelines.preflight import check_files
-    from pipelines.results import RESULTS, gather, score_table
+    from pipelines.results import gather, names, score_table
     from trainer.competition import load
     from trainer.progress import clock
 
@@ -103,10 +103,15 @@ def _run(options: argparse.Namespace) -> int:
             metrics = gather(competition, local.run(competition, out, console.event), out)
         except (RunError, KeyboardInterrupt) as error:
             console.close()
-            _explain(error, out, out / local.PIPELINE_ROOT / local.LOG, [name for name in RESULTS if (out / name).exists()])
+            _explain(
+                error,
+                out,
+                out / local.PIPELINE_ROOT / local.LOG,
+                [name for name in names(competition) if (out / name).exists()],
+            )
             return 1 if isinstance(error, RunError) else 130
     print(f"\n{score_table(metrics)}\n")
-    for name in RESULTS:
+    for name in names(competition):
         print(f"{out / name}")
     print(f"\ndone in {clock(time.monotonic() - started)}")
     return 0

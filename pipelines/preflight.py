@@ -54,11 +54,19 @@ def check_files(competition: Competition, file: str | Path) -> Found:
         raise CompetitionError("\n".join(missing))
     found = source.look(competition.data, competition.records)
     wanted = sample.read(competition.submission.sample)
+    sample.check_form(wanted, competition.submission, competition.classes)
     if found.test_ids is not None:
         sample.check_ids(wanted, competition.submission.sample, found.test_ids, competition.data.test or "the test images")
     if competition.leaderboard.answers:
         # Read here so that a run does not fail over it after hours; the pipeline does not get it.
-        sample.read_answers(competition.leaderboard.answers, competition.classes, wanted.ids, competition.submission.sample)
+        sample.read_answers(
+            competition.leaderboard.answers,
+            competition.submission,
+            competition.classes,
+            wanted.ids,
+            competition.submission.sample,
+            several=competition.task == "multilabel",
+        )
     if found.train_ids is not None:
         excluded(competition.folds, set(found.train_ids))
         if competition.folds.file:

@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.submission.submission import score_answers
+from components.submission.submission import file_name, score_answers
 from trainer import tables
 from trainer.competition import Competition
 from trainer.manifest import read_manifest, whole_file, write_json
 
-# What a person finds in a run's folder, the first to look at first.
 MODELS = "models"
-RESULTS = ("submission.csv", "oof.csv", "folds.csv", "metrics.json", "report.html", "data_card.html", "kfold.yaml")
+_RESULTS = ("oof.csv", "folds.csv", "metrics.json", "report.html", "data_card.html", "kfold.yaml")
+
+
+def names(competition: Competition) -> list[str]:
+    """The files that a run leaves, the first to look at first."""
+    return [file_name(competition.submission), *_RESULTS]
 
 
 def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -23,7 +27,7 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
     Args:
         competition: as loaded.
         outputs: where the pipeline's outputs are: yaml, folds, blended, submission, report, data_card.
-        out: gets submission.csv, oof.csv, folds.csv, report.html, data_card.html, kfold.yaml and metrics.json.
+        out: gets the files that `names` lists.
 
     Returns:
         what metrics.json holds: that of blending, and `leaderboard` where there are answers.
@@ -39,12 +43,13 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
         metrics["leaderboard"] = score_answers(
             outputs["submission"],
             answers,
+            competition.submission,
             classes=competition.classes,
             metric=competition.metric,
-            values=competition.submission.values,
+            task=competition.task,
         )
     sources = {
-        "submission.csv": outputs["submission"],
+        file_name(competition.submission): outputs["submission"],
         tables.OOF_CSV: blended / tables.OOF_CSV,
         "folds.csv": outputs["folds"],
         "report.html": outputs["report"],
@@ -55,6 +60,8 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
         with whole_file(out / name) as partial:
             shutil.copyfile(source, partial)
     write_json(out / tables.METRICS, metrics)
+    for stale in {"submission.csv", "submission.csv.gz"} - set(sources):
+        (out / stale).unlink(missing_ok=True)
     _gather_models(about["models"], out / MODELS)
     return metrics
 

@@ -1,51 +1,101 @@
 """The sample submission: it decides the header, the ids and their order. Light: no numpy, no pandas."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from components.storage import near
-from trainer.csv_rows import read_two_columns
+from trainer.csv_rows import read_table, read_two_columns
 from trainer.errors import DataError
+from trainer.outcome import Submission
 
 
 class Sample(NamedTuple):
-    """The two columns' names and the ids, in order."""
+    """The columns' names, the ids in order, and what stands beside each."""
 
     id_column: str
-    target_column: str
+    columns: tuple[str, ...]
     ids: list[str]
+    values: list[tuple[str, ...]]
 
 
-def read(path: str) -> Sample:
-    """Read a sample submission of two columns.
+def read(path: str | Path) -> Sample:
+    """Read a sample submission, or a file like it.
 
     Raises:
-        DataError: it is missing, has no rows or another number of columns, or an id is empty or stands there twice.
+        DataError: as `read_table` does.
     """
-    header, rows = read_two_columns(near(path))
-    return Sample(header[0], header[1], [id_ for id_, _ in rows])
+    header, rows = read_table(near(str(path)))
+    return Sample(header[0], header[1:], [row[0] for row in rows], [row[1:] for row in rows])
 
 
-def read_answers(path: str, classes: Sequence[str], ids: Iterable[str], ids_path: str | Path) -> dict[str, str]:
-    """The true class name of each id.
+def check_form(sample: Sample, submission: Submission, classes: Sequence[str]) -> None:
+    """The sample has the columns that `submission.values` writes, and does not show values of another kind.
+
+    Raises:
+        DataError: it says which values would fit.
+    """
+    where = f"{submission.sample}: submission.values = {submission.values!r}"
+    if submission.values == "columns":
+        lacking = [name for name in classes if name not in sample.columns]
+        unknown = [name for name in sample.columns if name not in classes]
+        if lacking or unknown:
+            what = f"lacks class {lacking[0]!r}" if lacking else f"has column {unknown[0]!r}, which is no class"
+            raise DataError(f"{where} is a column a class, and the sample's header {what}")
+        return
+    if len(sample.columns) != 1:
+        raise DataError(
+            f"{where} is one column, and the sample has {len(sample.columns)} besides the ids: use values = 'columns'"
+        )
+    shown = {part for (value,) in sample.values for part in value.split(submission.separator or None) if part}
+    known, number = set(classes), [re.fullmatch(r"\d+", part) is not None for part in shown]
+    if submission.values == "class" and shown and all(number) and not shown & known:
+        raise DataError(
+            f"{where} writes names as {classes[0]!r}, and the sample has {min(shown)!r}: use values = 'index', or put a name "
+            "into the sample if its numbers mean nothing"
+        )
+    if submission.values == "index" and shown and shown <= known and not all(number):
+        raise DataError(f"{where} writes numbers, and the sample has {min(shown)!r}: use values = 'class'")
+    if submission.values == "probability" and shown & known and not any(_is_number(part) for part in shown):
+        raise DataError(f"{where} writes numbers, and the sample has {min(shown)!r}: use values = 'class'")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def read_answers(
+    path: str, submission: Submission, classes: Sequence[str], ids: Iterable[str], ids_path: str | Path, *, several: bool
+) -> dict[str, frozenset[int]]:
+    """The true classes of each id, by their index.
 
     Args:
-        path: a file of the submission's form.
-        classes: what an answer may be.
+        path: a file with an id and a class a row: its name, or its number where the submission has numbers.
+        submission: its values and separator.
         ids: those that must have an answer, and no others.
         ids_path: where they are from, for the error.
+        several: whether an image may be of any number of classes.
 
     Raises:
         DataError: the ids differ, or an answer is no class.
     """
     header, rows = read_two_columns(near(path))
-    known = set(classes)
+    names = list(map(str, range(len(classes)))) if submission.values == "index" else list(classes)
+    index_of = {name: index for index, name in enumerate(names)}
+    found = {}
     for row, (id_, label) in enumerate(rows, start=1):
-        if label not in known:
-            raise DataError(f"{path}: row {row}, column {header[1]!r}: {label!r} (id {id_!r}) is no class")
-    check_ids(Sample(*header, [id_ for id_, _ in rows]), path, ids, ids_path)
-    return dict(rows)
+        parts = [part for part in label.split(submission.separator) if part] if several else [label]
+        for part in parts:
+            if part not in index_of:
+                raise DataError(f"{path}: row {row}, column {header[1]!r}: {part!r} (id {id_!r}) is no class")
+        found[id_] = frozenset(index_of[part] for part in parts)
+    check_ids(Sample(header[0], header[1:], [id_ for id_, _ in rows], []), path, ids, ids_path)
+    return found
 
 
 def check_ids(sample: Sample, path: str, test_ids: Iterable[str], test_path: str | Path) -> None:

@@ -56,7 +56,7 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         ("count = 3", 'count = 3\nfile = "f.csv"\nexclude = ["1"]', ["folds.exclude = ['1']", "goes without file"]),
         ("epochs = 12", "epochs = 2.5", ["members[0].epochs = 2.5", "from 1 to 10000"]),
         ("\nepochs = 12", "", ["members[0].epochs is missing"]),
-        ('metric = "accuracy"', 'metric = "auc"', ["metric = 'auc'", "'accuracy', 'macro_f1'"]),
+        ('metric = "accuracy"', 'metric = "auc"', ["metric = 'auc'", "must be one of accuracy, f1, macro_f1"]),
         ('source = "pixels"', 'source = "folders"', ["data.source = 'folders'", "'pixels', 'files'"]),
         (
             'source = "pixels"',
@@ -69,7 +69,7 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
             'source = "files"\nid = "x"\nimages = "../{id}.png"\ntest_images = "/{id}"',
             ["data.images = '../{id}.png'", "data.test_images = '/{id}'", "a path below root"],
         ),
-        ('name = "m1"', 'name = "m0"', ["members has more than one member named 'm0'"]),
+        ('name = "m1"', 'name = "m0"', ["members and blend.external have more than one member named 'm0'"]),
         ('name = "m1"', 'name = "M 1"', ["members[1].name = 'M 1'"]),
         ("strides = [2, 1]", "strides = [2]", ["members[0].cnn.strides has 1 values and filters has 2"]),
         ("strides = [2, 1]", "strides = [2, 9]", ["members[0].cnn.strides[1] = 9"]),
@@ -96,7 +96,7 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         ('train = "train.csv"', 'train = "\\u0000"', ["data.train = '\\x00'"]),
         ("classes = ['0',", 'classes = ["\\u0007",', ["classes[0] = '\\x07'"]),
         ('name = "m1"', 'name = "07"', ["members[1].name = '07'", "a letter first"]),
-        ("epochs = 12", 'epochs = 12\nvalidation = "none"', ["blend.method = 'weights'", "use 'mean'"]),
+        ("epochs = 12", 'epochs = 12\nvalidation = "none"', ["blend.method = 'weights'", "use method = 'mean'"]),
         ("epochs = 12", "epochs = 12\nloss = { weights = [1] }", ["loss.weights", "class_weights = 'given'"]),
         (
             "epochs = 12",

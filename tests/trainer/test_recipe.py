@@ -15,7 +15,7 @@ from trainer.schema import parse
         ({"weights": "imagenet"}, ["no such weights for backbone = 'cnn'"]),
         ({"backbone": "a.b:c", "weights": "imagenet"}, ["no such weights for backbone = 'a.b:c'"]),
         ({"backbone": "VGG16", "cnn": {"filters": [3], "strides": [1]}}, ["goes with backbone = 'cnn' only"]),
-        ({"monitor": "auc"}, ["must be loss or one of accuracy, macro_f1, roc_auc, log_loss"]),
+        ({"monitor": "auc"}, ["must be loss or one of accuracy, f1, macro_f1, weighted_f1"]),
         ({"patience": 3}, ["goes with validation = 'best' only"]),
         ({"validation": "none", "schedule": {"kind": "plateau"}}, ["only validation = 'best' allows"]),
         ({"head_epochs": 2}, ["freezes a backbone that has learnt nothing"]),
