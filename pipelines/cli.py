@@ -1,4 +1,4 @@
-"""`foldline`: check a competition file, compile the pipelines, run one on this machine, verify its records.
+"""`foldline`: check a competition file, compile the pipelines, run one on this machine, verify its records, submit its results.
 
 Exit status: 0, done; 1, a step failed or records are damaged; 2, something the user wrote is wrong; 130, interrupted.
 """
@@ -29,6 +29,17 @@ def main(arguments: list[str] | None = None) -> int:
     compile_ = commands.add_parser("compile", help="write the pipelines as YAML")
     compile_.add_argument("folder", type=_folder, nargs="?", default=Path("build"), metavar="DIR", help="default: build")
     compile_.set_defaults(command=_compile)
+    board = commands.add_parser("leaderboard", help="submit a run's results to kaggle.com, and show what they scored")
+    actions = board.add_subparsers(required=True, metavar="ACTION")
+    submit = actions.add_parser("submit", help="upload the submission and wait for its score")
+    submit.add_argument("--message", default="", metavar="TEXT", help="shown beside it (default: score and code version)")
+    submit.add_argument("--again", action="store_true", help="also where the same file was submitted before")
+    submit.set_defaults(command=_submit)
+    listing = actions.add_parser("list", help="all submissions with their scores, and how cross-validation foretells them")
+    listing.set_defaults(command=_list)
+    for action in (submit, listing):
+        action.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
+        action.add_argument("--out", type=_folder, metavar="DIR", help="the run's folder (default: runs/<name>)")
     options = parser.parse_args(arguments)
     try:
         return int(options.command(options))
@@ -84,6 +95,28 @@ def _compile(options: argparse.Namespace) -> int:
     return 0
 
 
+def _submit(options: argparse.Namespace) -> int:
+    from pipelines import leaderboard, local
+    from trainer.competition import load
+
+    competition = load(options.file)
+    out = options.out or Path("runs") / competition.name
+    with local.hold(out):
+        leaderboard.submit(competition, out, message=options.message, again=options.again, say=print)
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from pipelines import leaderboard, local
+    from trainer.competition import load
+
+    competition = load(options.file)
+    out = options.out or Path("runs") / competition.name
+    with local.hold(out):
+        leaderboard.show(competition, out, say=print)
+    return 0
+
+
 def _run(options: argparse.Namespace) -> int:
     from pipelines import local
     from pipelines.console import Console
@@ -113,6 +146,11 @@ def _run(options: argparse.Namespace) -> int:
     print(f"\n{score_table(metrics)}\n")
     for name in names(competition):
         print(f"{out / name}")
+    if competition.leaderboard.submit:
+        from pipelines import leaderboard
+
+        print()
+        leaderboard.submit(competition, out, say=print)
     print(f"\ndone in {clock(time.monotonic() - started)}")
     return 0
 

@@ -86,3 +86,11 @@ def _libraries() -> str:
         except importlib.metadata.PackageNotFoundError:
             continue  # an extra that is not installed, so no step can use it
     return "\n".join(versions)
+
+
+def version() -> str:
+    """The project's version and the first digits of a digest of its code: `0.1.0+1f2e3d4c`."""
+    root = Path(__file__).resolve().parent.parent
+    files = sorted(path for folder in _PROJECT for path in (root / folder).rglob("*.py"))
+    digest = hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
+    return f"{importlib.metadata.version('foldline')}+{digest[:8]}"

@@ -5,6 +5,7 @@ FoldlineError
 ├── DataError          the user's images or tables are not what the competition file says they are
 ├── IntegrityError     an artifact of an earlier step is missing, damaged or half-written
 ├── StorageError       Cloud Storage did not give or take an object
+├── LeaderboardError   the leaderboard did not take a submission, with its reason
 ├── TrainingError      a model cannot be trained as its recipe says
 ├── Preempted          the machine is taken away: start again, and it goes on
 └── RunError           a step of a pipeline run failed
@@ -29,6 +30,10 @@ class IntegrityError(FoldlineError):
 
 class StorageError(FoldlineError):
     """An object of Cloud Storage is not there, may not be touched, or the service failed for too long."""
+
+
+class LeaderboardError(FoldlineError):
+    """The leaderboard did not take a submission, or could not be asked: its reason is in the text."""
 
 
 class TrainingError(FoldlineError):
