@@ -149,8 +149,11 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
                 images=stored,
                 statistics=described.outputs["statistics"],
                 audit=dealt.outputs["audit"],
+                submission=written.outputs["csv"],
                 classes=classes,
                 metric=metric,
+                members=members,
+                train=train,
                 seed=seed,
             ),
         )

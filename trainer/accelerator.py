@@ -1,5 +1,7 @@
 """The devices that a task trains on, in one place. Called before anything of Keras, TensorFlow or JAX is imported."""
 
+import contextlib
+import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Callable
@@ -15,7 +17,6 @@ THREADS_VARIABLE = "FOLDLINE_THREADS"
 # Set by whoever starts several processes that train together, where they do not find each other by themselves as on a TPU.
 COORDINATOR_VARIABLE, PROCESSES_VARIABLE, PROCESS_VARIABLE = "FOLDLINE_COORDINATOR", "FOLDLINE_PROCESSES", "FOLDLINE_PROCESS"
 
-_DEVICES = Path("/dev")
 _DEVICES = Path("/dev")
 Backend = Literal["tensorflow", "jax"]
 
@@ -35,6 +36,15 @@ class Device:
     processes: int
     threads: int
     paints: bool
+
+    def libraries(self) -> dict[str, str]:
+        """The versions of what trains, by name."""
+        backend = ("jax",) if self.backend == "jax" else ("tensorflow", "tensorflow-cpu")
+        found = {}
+        for name in ("keras", *backend, "opencv-python-headless"):
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                found[name] = importlib.metadata.version(name)
+        return found
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"

@@ -36,12 +36,14 @@ class Train:
     backend: `auto` is TensorFlow on a CPU or a single GPU, JAX on a TPU or several devices.
     checkpoint_seconds: how often a task writes down where it is; a killed one loses no more than that. checkpoints:
         `gs://bucket/prefix` that these are copied to, for machines that may be taken away.
+    hourly_price: of a training machine, in any currency, for the report's cost; 0 where it is not known.
     """
 
     folds_per_task: int = number(1, low=1, high=50)
     backend: Literal["auto", "tensorflow", "jax"] = "auto"
     checkpoint_seconds: float = number(300.0, low=0, high=86_400)
     checkpoints: str = optional_text()
+    hourly_price: float = number(0.0, low=0, high=1e6)
 
     def problems(self) -> Iterator[Problem]:
         """What no single key shows."""

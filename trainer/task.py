@@ -142,6 +142,7 @@ class Task:
             "validation": self.member.validation,
             "epochs": {str(fold): state["epochs"] for fold, (_, state) in finished.items()},
             "views": self.member.tta,
+            "libraries": self.device.libraries(),
         }
         write_manifest(self.out, about)
 

@@ -124,6 +124,7 @@ def _write_rest(
         "classes": list(classes),
         "task": members.task,
         "models": members.models,
+        "tasks": members.tasks,
         "thresholds": None if thresholds is None else thresholds.tolist(),
     }
     write_manifest(out, about)

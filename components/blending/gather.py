@@ -15,6 +15,9 @@ from trainer.errors import DataError, IntegrityError
 from trainer.manifest import read_manifest
 from trainer.outcome import Blend, Predictions
 
+# What a training task's manifest says that the report shows.
+_TOLD = ("member", "folds", "device", "parameters", "views", "libraries")
+
 
 @dataclass(frozen=True)
 class Members:
@@ -23,8 +26,8 @@ class Members:
     names: of the M; scored: of the S. ids, targets (n,) as the column `target`, fold (n,), oof (S, n, classes) float32: of the
     labelled rows. test_ids, test (M, m, classes) float32, averaged over a member's models. task: of the competition.
     validation: how a member's models were chosen, `external` of tables made elsewhere. models: the files of the models, by
-    member and file name. missing: how many out-of-fold and test rows a member lacked. dropped: labelled rows that were left
-    out for that.
+    member and file name. tasks: what each training task says of itself. missing: how many out-of-fold and test rows a member
+    lacked. dropped: labelled rows that were left out for that.
     """
 
     names: list[str]
@@ -39,6 +42,7 @@ class Members:
     validation: dict[str, str]
     history: pd.DataFrame
     models: dict[str, dict[str, str]]
+    tasks: list[dict[str, Any]]
     missing: dict[str, dict[str, int]] = field(default_factory=dict)
     dropped: int = 0
     warnings: list[str] = field(default_factory=list)
@@ -105,6 +109,7 @@ def gather(tasks: Sequence[str | Path], folds: pd.DataFrame, blend: Blend, class
         validation=validation,
         history=pd.concat(histories, ignore_index=True),
         models={name: dict(one["models"]) for name, one in about.items()},
+        tasks=[{key: told[key] for key in _TOLD} for told in map(read_manifest, tasks)],
         missing=missing,
         dropped=int((~kept).sum()),
         warnings=[*_other_folds(given, folds)],

@@ -153,11 +153,10 @@ def _chosen(blended: dict[Method, np.ndarray], level1: Level1, seed: int) -> Cho
 
 def describe(fitted: Fitted) -> dict[str, Any]:
     """What there is to say of a fitted level 2, as JSON values."""
-    about: dict[str, Any] = {"method": fitted.method, **methods.describe(fitted.blender)}
-    if fitted.calibrator.about:
-        about["calibration"] = fitted.calibrator.about
-    if fitted.thresholds is not None:
-        about["thresholds"] = fitted.thresholds.tolist()
-    if fitted.choice is not None:
-        about["choice"] = fitted.choice._asdict()
-    return about
+    return {
+        "method": fitted.method,
+        **methods.describe(fitted.blender),
+        "calibration": fitted.calibrator.about,
+        "thresholds": None if fitted.thresholds is None else fitted.thresholds.tolist(),
+        "choice": None if fitted.choice is None else fitted.choice._asdict(),
+    }

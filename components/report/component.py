@@ -12,28 +12,35 @@ def report(
     images: dsl.Input[dsl.Dataset],
     statistics: dsl.Input[dsl.Artifact],
     audit: dsl.Input[dsl.Artifact],
+    submission: dsl.Input[dsl.Dataset],
     classes: list,
     metric: str,
+    members: list,
+    train: dict,
     seed: int,
     page: dsl.Output[dsl.HTML],
+    summary: dsl.Output[dsl.Markdown],
+    curves: dsl.Output[dsl.ClassificationMetrics],
 ) -> None:
-    """One HTML page about the run."""
+    """One HTML page about the run, and its figures for the console."""
     from trainer.progress import step
 
     with step("report"):
-        from components.report.page import write_report
-        from components.shards import local_shards
+        from components.report.face import fill
 
-        with local_shards(images.path) as root:
-            write_report(
-                name=name,
-                blended=blended.path,
-                records=images.path,
-                root=root,
-                statistics=statistics.path,
-                audit=audit.path,
-                classes=classes,
-                metric=metric,
-                seed=seed,
-                out=page.path,
-            )
+        fill(
+            page=page,
+            summary=summary,
+            curves=curves,
+            name=name,
+            blended=blended.path,
+            records=images.path,
+            statistics=statistics.path,
+            audit=audit.path,
+            submission=submission.path,
+            classes=classes,
+            metric=metric,
+            members=members,
+            train=train,
+            seed=seed,
+        )

@@ -1,8 +1,7 @@
 """The report: one HTML file that needs nothing else, about how well the run did and where it errs."""
 
-import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,96 +10,122 @@ import numpy as np
 import pandas as pd
 
 from components.pages import render
-from components.report import plots
+from components.report import facts, plots
+from components.report.pictures import augmented, fetched, nearest, pictures
 from trainer import tables
 from trainer.manifest import read_manifest, whole_file
-from trainer.metrics import HIGHER_IS_BETTER, decided
+from trainer.metrics import HIGHER_IS_BETTER
 from trainer.progress import tell
-from trainer.records import decode_example, read_shard
+from trainer.recipe import Member
 
 _SHOWN = 24
-_SIDE = 192
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image of the report with what is said under it."""
+class Run:
+    """What the report is about, and where it lies.
 
-    id: str
-    source: str
-    truth: str
-    predicted: str
-    probability: float
-
-    @property
-    def right(self) -> bool:
-        return self.truth == self.predicted
-
-
-def write_report(
-    *,
-    name: str,
-    blended: str | Path,
-    records: str | Path,
-    root: str | Path,
-    statistics: str | Path,
-    audit: str | Path,
-    classes: Sequence[str],
-    metric: str,
-    seed: int,
-    out: str | Path,
-) -> None:
-    """Write the page.
-
-    Args:
-        name: of the competition.
-        blended: the folder that blending wrote.
-        records: the records folder.
-        root: the local folder that its shards lie below; the images shown come from them.
-        statistics, audit: the JSON files of those steps.
-        classes: the class names in order.
-        metric: of the competition.
-        seed: decides which images are drawn at random.
-        out: the HTML file to write.
+    name, classes, metric, seed: of the competition; members: its recipes. blended: the folder that blending wrote. records: the
+    records folder, and root the local folder that its shards lie below. statistics, audit: the JSON files of those steps.
+    submission: the file. price: of an hour of a training machine, 0 where it was not given.
     """
-    task = read_manifest(blended)["task"]
-    about = read_manifest(records, only=(tables.EXAMPLES,))
-    blended = Path(blended)
-    scores = json.loads((blended / tables.METRICS).read_text(encoding="utf-8"))
-    oof = pd.read_parquet(blended / tables.OOF)
-    history = tables.read_history(blended / tables.HISTORY)
-    probabilities = oof[list(classes)].to_numpy()
-    targets = tables.truth(oof["target"].to_numpy(), len(classes), task)
-    predicted = decided(targets, probabilities)
-    wrong = np.flatnonzero((predicted != targets).reshape(len(oof), -1).any(axis=1))
-    worst = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:_SHOWN]
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(oof))[:_SHOWN])
-    shown = _pictures(Path(records), Path(root), about, oof, task, probabilities, classes, np.concatenate([worst, drawn]))
+
+    name: str
+    classes: Sequence[str]
+    metric: str
+    seed: int
+    members: Sequence[Member]
+    blended: str | Path
+    records: str | Path
+    root: str | Path
+    statistics: str | Path
+    audit: str | Path
+    submission: str | Path
+    price: float = 0.0
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """The blend's out-of-fold rows: table, (n, classes) probabilities, targets as scores take them, (n, classes) bool of what
+    each image is and was decided to be, and (n,) whether that is wrong."""
+
+    table: pd.DataFrame
+    probabilities: np.ndarray
+    targets: np.ndarray
+    is_one: np.ndarray
+    decided: np.ndarray
+    wrong: np.ndarray
+
+
+def out_of_fold(blended: str | Path, classes: Sequence[str]) -> OutOfFold:
+    """Read what blending wrote.
+
+    Raises:
+        IntegrityError: it is not whole.
+    """
+    task, count = read_manifest(blended)["task"], len(classes)
+    table = pd.read_parquet(Path(blended) / tables.OOF)
+    is_one, decided = (tables.memberships(table[column].to_numpy(), count, task) for column in ("target", "prediction"))
+    return OutOfFold(
+        table,
+        table[list(classes)].to_numpy(),
+        tables.truth(table["target"].to_numpy(), count, task),
+        is_one,
+        decided,
+        (is_one != decided).any(axis=1),
+    )
+
+
+def write_report(run: Run, out: str | Path) -> None:
+    """Write the page."""
+    about, stored = read_manifest(run.blended), read_manifest(run.records, only=(tables.EXAMPLES,))
+    scores = json.loads((Path(run.blended) / tables.METRICS).read_text(encoding="utf-8"))
+    oof = out_of_fold(run.blended, run.classes)
+    history = tables.read_history(Path(run.blended) / tables.HISTORY)
+    examples = tables.read_examples(run.records)
+    audit = json.loads(Path(run.audit).read_text(encoding="utf-8"))
+    statistics = json.loads(Path(run.statistics).read_text(encoding="utf-8"))
+    wrong = np.flatnonzero(oof.wrong)
+    worst = wrong[np.argsort(-oof.probabilities[wrong].max(axis=1), kind="stable")][:_SHOWN]
+    drawn = np.sort(np.random.default_rng(run.seed).permutation(len(oof.table))[:_SHOWN])
+    places = np.concatenate([worst, drawn])
+    shown = fetched(run.root, examples, oof.table["id"].iloc[places].tolist(), stored, nearest(stored["sizes"]))
+    seen = pictures(shown, oof.table, places, oof.probabilities, run.classes, about["task"])
+    train = examples[(examples["split"] == "train") & (examples["external"] == "")]
     page = render(
         Path(__file__).with_name("page.html"),
-        name=name,
-        metric=metric,
-        better="higher is better" if HIGHER_IS_BETTER[metric] else "lower is better",
+        name=run.name,
+        metric=run.metric,
+        better="higher is better" if HIGHER_IS_BETTER[run.metric] else "lower is better",
         scores=scores,
-        rows=_score_rows(scores),
+        rows=score_rows(scores),
         folds=len(scores["blend"]["folds"]),
-        images=len(oof),
+        images=len(oof.table),
         wrong=len(wrong),
-        pixels=json.loads(Path(statistics).read_text(encoding="utf-8"))["pixels"],
-        audit=json.loads(Path(audit).read_text(encoding="utf-8")),
-        curves=plots.learning_curves(history, metric),
-        confusion=plots.confusion_matrix(targets, predicted, classes) if len(oof) and targets.ndim == 1 else "",
+        statistics=statistics,
+        audit=audit,
+        curves=plots.learning_curves(history, run.metric),
+        plots=_plots(run, oof, scores),
         chosen=[name for name, value in scores["members"].items() if value.get("validation") == "best"],
         unscored=[name for name, value in scores["members"].items() if value["oof"] is None],
-        worst=shown[: len(worst)],
-        drawn=shown[len(worst) :],
+        classes=facts.per_class(oof.is_one, oof.decided, run.classes) if len(oof.table) else [],
+        confused=_confused(run, oof),
+        parts=_parts(run, oof, examples, stored),
+        worst=seen[: len(worst)],
+        drawn=seen[len(worst) :],
+        augmented=augmented(run.root, examples, stored, run.members, run.seed),
+        duplicates=facts.duplicate_sets(train),
+        rejects=tables.read_rejects(Path(run.records) / tables.REJECTS).to_dict("records"),
+        took=facts.durations(history, about["tasks"], run.price),
+        versions=facts.versions(about["tasks"]),
+        digests=facts.digests(run.records, run.blended, run.submission),
     )
     with whole_file(out) as partial:
         partial.write_text(page, encoding="utf-8")
-    tell("note", "report", f"{len(page) / 1e6:.1f} MB, {len(wrong)} of {len(oof)} out-of-fold images are wrong")
+    tell("note", "report", f"{len(page.encode()) / 1e6:.1f} MB, {len(wrong)} of {len(oof.table)} out-of-fold images are wrong")
 
 
-def _score_rows(scores: dict[str, Any]) -> list[dict[str, Any]]:
+def score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The lines of the score table: the members, then the blend; the best of each column is marked."""
     rows = [{"name": name, "is_blend": False, **value} for name, value in scores["members"].items() if value["oof"] is not None]
     if not rows:
@@ -115,38 +140,36 @@ def _score_rows(scores: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _pictures(
-    records: Path,
-    root: Path,
-    about: dict[str, Any],
-    oof: pd.DataFrame,
-    task: str,
-    probabilities: np.ndarray,
-    classes: Sequence[str],
-    places: np.ndarray,
-) -> list[Picture]:
-    """The images at `places` of the out-of-fold table, as stored in the size nearest to what is shown."""
-    size = min(about["sizes"], key=lambda side: abs(side - _SIDE))
-    examples = tables.read_examples(records)
-    where = examples[examples["split"] == "train"].set_index("id").loc[oof["id"].to_numpy()[places]]
-    shards, rows = where[f"shard_{size}"].tolist(), where[f"row_{size}"].tolist()
-    wanted = set(zip(shards, rows, strict=True))
-    jpegs: dict[tuple[str, int], bytes] = {}
-    for shard in sorted(set(shards)):
-        for row, payload in enumerate(read_shard(root / shard)):
-            if (shard, row) in wanted:
-                jpegs[shard, row] = decode_example(payload)[about["image_feature"]]  # type: ignore[assignment]  # bytes
-    made = []
-    for place, shard, row in zip(places, shards, rows, strict=True):
-        best = int(probabilities[place].argmax())
-        chosen = [name for name, value in zip(classes, probabilities[place], strict=True) if value >= 0.5]
-        made.append(
-            Picture(
-                id=str(oof["id"].iloc[place]),
-                source="data:image/jpeg;base64," + base64.b64encode(jpegs[shard, row]).decode(),
-                truth=tables.names(int(oof["target"].iloc[place]), classes, task),
-                predicted=" ".join(chosen) if task == "multilabel" else classes[best],
-                probability=float(probabilities[place, best]),
-            )
-        )
-    return made
+def _plots(run: Run, oof: OutOfFold, scores: Mapping[str, Any]) -> dict[str, str]:
+    """The plots of the out-of-fold rows, by name; those that there is nothing for are left out."""
+    if not len(oof.table):
+        return {}
+    found = {"curves": plots.curves(oof.is_one, oof.probabilities, run.classes)}
+    found["reliability"] = plots.reliability(scores["calibration"])
+    if oof.targets.ndim == 1:
+        found["confusion"] = plots.confusion_matrix(oof.targets, oof.decided.argmax(axis=1), run.classes)
+    members = scores["diversity"]["names"]
+    if len(members) > 1:
+        found["errors"] = plots.error_correlation(scores["diversity"]["errors"], members)
+    if scores["blend"]["method"] == "best_alpha":
+        found["alpha"] = plots.alpha_curve(scores["blend"]["level2"]["trace"], run.metric, members)
+    return found
+
+
+def _confused(run: Run, oof: OutOfFold) -> list[dict[str, Any]]:
+    if oof.targets.ndim == 2 or len(run.classes) <= plots.MOST_NUMBERED:
+        return []
+    return facts.confused(oof.targets, oof.decided.argmax(axis=1), run.classes)
+
+
+def _parts(run: Run, oof: OutOfFold, examples: pd.DataFrame, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The score by tabular column and by group."""
+    if not len(oof.table):
+        return {"columns": {}, "groups": None}
+    rows = examples[examples["split"] == "train"].set_index("id").loc[oof.table["id"]].reset_index()
+    scored = facts.Scored(run.metric, oof.targets, oof.probabilities, oof.wrong)
+    named = [(name, True) for name in stored["numeric"]] + [(name, False) for name in stored["categorical"]]
+    return {
+        "columns": {name: facts.by_column(scored, rows[tables.tabular(name)], numeric=numeric) for name, numeric in named},
+        "groups": facts.by_group(scored, rows["group"]),
+    }

@@ -23,6 +23,12 @@ def probabilities(seed: int, rows: int, targets: np.ndarray | None = None) -> np
     return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+def about(member: str, folds: list[int], *, task: str = "multiclass", validation: str = "last") -> dict[str, object]:
+    """What a training task says of itself."""
+    told = {"member": member, "task": task, "folds": folds, "validation": validation, "device": "CPU"}
+    return {**told, "parameters": 1, "views": 1, "libraries": {}}
+
+
 def write_task(folder: Path, member: str, folds: list[int], *, seed: int, validation: str = "last") -> Path:
     """What a training task leaves: rows in an order of their own."""
     folder.mkdir(parents=True)
@@ -39,5 +45,5 @@ def write_task(folder: Path, member: str, folds: list[int], *, seed: int, valida
     tables.write_parquet(folder / tables.TEST, pd.concat(test))
     history = pd.DataFrame({"fold": folds, "epoch": 1, "loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5})
     tables.write_csv(folder / tables.HISTORY, history)
-    write_manifest(folder, {"member": member, "task": "multiclass", "folds": folds, "validation": validation})
+    write_manifest(folder, about(member, folds, validation=validation))
     return folder

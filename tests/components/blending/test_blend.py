@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from members import CLASSES, FOLD, IDS, TARGETS, probabilities, write_task
+from members import CLASSES, FOLD, IDS, TARGETS, about, probabilities, write_task
 
 from components.blending.blend import blend
 from trainer import tables
@@ -56,9 +56,9 @@ def test_the_tables_and_scores(tmp_path: Path, folds_table: Path) -> None:
     tasks = [write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("ab", 1)]
     found = blended(tasks, folds_table, tmp_path / "out")
     assert found == json.loads((tmp_path / "out" / tables.METRICS).read_text())
-    about = read_manifest(tmp_path / "out")
-    assert about["classes"] == CLASSES
-    assert about["models"]["a"] == {f"fold{fold}.keras": str(tmp_path / "a" / f"fold{fold}.keras") for fold in range(3)}
+    said = read_manifest(tmp_path / "out")
+    assert said["classes"] == CLASSES
+    assert said["models"]["a"] == {f"fold{fold}.keras": str(tmp_path / "a" / f"fold{fold}.keras") for fold in range(3)}
     assert found["members"]["a"]["oof"] == pytest.approx((probabilities(1, 30, TARGETS).argmax(axis=1) == TARGETS).mean())
     assert len(found["members"]["a"]["folds"]) == 3
     oof = pd.read_csv(tmp_path / "out" / tables.OOF_CSV)
@@ -162,8 +162,8 @@ def test_everything_a_reader_wants_to_know(tmp_path: Path, folds_table: Path) ->
     assert found["diversity"]["leave_out"] == [name for name in adds if adds[name]["gain"] <= 0]
     assert found["calibration"]["before"]["log_loss"] != found["calibration"]["after"]["log_loss"]
     assert sum(point["rows"] for point in found["calibration"]["after"]["curve"]) == 30
-    about = read_manifest(tmp_path / "out")
-    assert about["thresholds"] == found["blend"]["level2"]["thresholds"]
+    said = read_manifest(tmp_path / "out")
+    assert said["thresholds"] == found["blend"]["level2"]["thresholds"]
     # The score is that of the decisions in the table.
     oof = pd.read_parquet(tmp_path / "out" / tables.OOF)
     assert found["blend"]["oof"] == pytest.approx((oof["prediction"] == oof["target"]).mean())
@@ -179,7 +179,7 @@ def test_several_classes_an_image(tmp_path: Path, folds_table: Path) -> None:
         oof["target"] = tables.numbered(here)
         oof[CLASSES] = np.where(here, 0.7, 0.3) * np.random.default_rng(seed).random((30, 3)).astype(np.float32)
         tables.write_parquet(task / tables.OOF, oof)
-        write_manifest(task, {"member": name, "task": "multilabel", "folds": [0, 1, 2], "validation": "last"})
+        write_manifest(task, about(name, [0, 1, 2], task="multilabel"))
         tasks.append(task)
     found = blended(tasks, folds_table, tmp_path / "out", "auto", calibration="platt", thresholds="macro_f1")
     assert "quadratic_kappa" not in found["metrics"]

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from members import CLASSES, FOLD, IDS, TARGETS, probabilities, write_task
+from members import CLASSES, FOLD, IDS, TARGETS, about, probabilities, write_task
 
 from components.blending.gather import gather
 from trainer import tables
@@ -94,7 +94,7 @@ def test_of_two_classes_one_column_is_enough(tmp_path: Path) -> None:
         if "target" in table:
             table["target"] %= 2
         tables.write_parquet(task / name, table)
-    write_manifest(task, {"member": "a", "task": "binary", "folds": [0, 1, 2], "validation": "last"})
+    write_manifest(task, about("a", [0, 1, 2], task="binary"))
     pd.DataFrame({"id": IDS, "p": np.linspace(0, 1, 30)}).to_csv(tmp_path / "oof.csv", index=False)
     pd.DataFrame({"id": TEST_IDS, "target": np.linspace(0, 1, 5)}).rename(columns={"target": "p"}).to_parquet(
         tmp_path / "test.parquet"

@@ -1,71 +1,83 @@
+import dataclasses
+import html
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Links
+from conftest import Links, dealt
 
-from components.folds.deal import write_folds
-from components.report import plots
-from components.report.page import write_report
-from components.statistics.summary import statistics
+from components.blending.blend import blend
+from components.report import console, plots
+from components.report.page import Run, out_of_fold, write_report
 from trainer import tables
-from trainer.data import Folds
-from trainer.manifest import write_json, write_manifest
+from trainer.manifest import read_manifest, write_json, write_manifest
+from trainer.outcome import Blend
+from trainer.recipe import Augment, Member
 
 CLASSES = ["<i>0</i>", *"123456789"]
 
 
 @pytest.fixture(scope="module")
-def page(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def run(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Everything that a report is about: real records, and predictions made up, blended as a run does."""
     folder = tmp_path_factory.mktemp("report")
-    written = {"out": folder / "f.csv", "audit_out": folder / "a.json"}
-    write_folds(records_folder, Folds(count=3), seed=1, classes=CLASSES, **written)
-    statistics(records_folder, folder / "f.csv", folder / "a.json", classes=CLASSES, out=folder / "s.json")
     examples = tables.read_examples(records_folder).query("split == 'train'")
-    oof = examples[["id", "target"]].merge(tables.read_folds(folder / "f.csv"), on="id")
-    predicted = oof["target"].to_numpy().copy()
-    predicted[[3, 50]] = (predicted[[3, 50]] + 1) % 10
-    oof[CLASSES] = (np.eye(10)[predicted] * 0.9 + 0.01).astype(np.float32)
-    blended = folder / "blended"
-    tables.write_parquet(blended / tables.OOF, oof)
-    history = [
-        {
-            "member": "m",
-            "fold": fold,
-            "epoch": epoch,
-            "loss": 2 / epoch,
-            "val_loss": 1.5 / epoch,
-            "val_accuracy": 0.9,
-            "learning_rate": 0.1,
-        }
-        for fold in range(3)
-        for epoch in (1, 2, 3)
-    ]
-    tables.write_csv(blended / tables.HISTORY, pd.DataFrame(history))
-    scores = {"oof": 118 / 120, "folds": [0.975, 1.0, 0.975]}
-    metrics = {
-        "metric": "accuracy",
-        "blend": {"method": "mean", "weights": {"m": 1.0}, "naive": 0.99, **scores},
-        "members": {"m": scores},
-        "methods": {"mean": scores},
-    }
-    write_json(blended / tables.METRICS, metrics)
-    write_manifest(blended, {"classes": CLASSES, "task": "multiclass"})
-    write_report(
-        name="tiny & small",
-        blended=blended,
+    inputs = dealt(records_folder, folder, classes=CLASSES)
+    folds = tables.read_folds(inputs.folds_table)
+    fold, targets = tables.fold_of(examples, folds), examples["target"].to_numpy()
+    tasks = []
+    for seed, member in enumerate(("m", "other")):
+        predicted = targets.copy()
+        predicted[[3, 50 + seed]] = (predicted[[3, 50 + seed]] + 1) % 10
+        oof = pd.DataFrame({"id": examples["id"], "target": targets, "fold": fold})
+        oof[CLASSES] = (np.eye(10)[predicted] * 0.85 + np.random.default_rng(seed).dirichlet(np.ones(10), 120) * 0.15).astype(
+            np.float32
+        )
+        task = folder / member
+        tables.write_parquet(task / tables.OOF, oof)
+        test = pd.DataFrame({"id": ["t"], "fold": 0}).assign(**dict.fromkeys(CLASSES, np.float32(0.1)))
+        tables.write_parquet(task / tables.TEST, test)
+        history = pd.DataFrame({"fold": np.repeat([0, 1, 2], 3), "epoch": [1, 2, 3] * 3, "learning_rate": 0.1})
+        history["loss"] = history["val_loss"] = 2 / history["epoch"]
+        tables.write_csv(task / tables.HISTORY, history.assign(val_accuracy=0.9, seconds=60.0 * history["epoch"]))
+        told = {"member": member, "task": "multiclass", "folds": [0, 1, 2], "validation": "last", "device": "CPU"}
+        write_manifest(task, {**told, "parameters": 1234, "views": 1, "libraries": {"keras": "3.0"}})
+        tasks.append(task)
+    (folder / "submission.csv").write_text("id,label\nt,0\n")
+    blend(
+        tasks,
+        folds_table=inputs.folds_table,
         records=records_folder,
-        root=records_folder,
-        statistics=folder / "s.json",
-        audit=folder / "a.json",
+        blend=Blend(calibration="temperature", resamples=100),
         classes=CLASSES,
         metric="accuracy",
         seed=1,
-        out=folder / "report.html",
+        out=folder / "blended",
     )
-    return (folder / "report.html").read_text()
+    return Run(
+        name="tiny & small",
+        classes=CLASSES,
+        metric="accuracy",
+        seed=1,
+        members=[Member(name="m", epochs=1, augment=Augment(rotation=20, cutmix=0.5)), Member(name="other", epochs=1)],
+        blended=folder / "blended",
+        records=records_folder,
+        root=records_folder,
+        statistics=inputs.statistics,
+        audit=folder / "audit.json",
+        submission=folder / "submission.csv",
+        price=2.0,
+    )
+
+
+@pytest.fixture(scope="module")
+def page(run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("page") / "report.html"
+    write_report(run, out)
+    return out.read_text()
 
 
 def test_the_page_needs_nothing_else(page: str) -> None:
@@ -77,11 +89,88 @@ def test_the_page_needs_nothing_else(page: str) -> None:
     assert not re.search(r"url\((?!#)|@import|<script", page)
 
 
-def test_it_says_what_the_run_found(page: str) -> None:
-    assert "0.9833" in page
-    assert "2</b><span>of 120 images wrong" in page
-    assert page.count('class="no">NO') == 2 + page.split("drawn at random")[1].count('class="no">NO')
-    assert len(re.findall(r"data:image/jpeg;base64,/9j/", page)) == 2 + 24
+def test_it_says_what_the_run_found(run: Run, page: str) -> None:
+    scores = json.loads((Path(run.blended) / tables.METRICS).read_text())
+    wrong = round(120 * (1 - scores["blend"]["oof"]))
+    assert wrong > 0
+    assert f"{scores['blend']['oof']:.4f}" in page
+    assert f"{wrong}</b><span>of 120 images wrong" in page
+    assert page.count('class="no">NO') == wrong + page.split("drawn at random")[1].count('class="no">NO')
+    # The errors and 24 at random; of one augmentation 4 images, as stored and five times changed.
+    assert len(re.findall(r"data:image/jpeg;base64,/9j/", page)) == wrong + 24 + 4 * 6
+
+
+HEADINGS = [
+    "Scores",
+    "The blend",
+    "How the members&#39; errors go together",
+    "Other measures of the blend",
+    "Learning curves",
+    "Confusion matrix",
+    "Each class",
+    "ROC and precision-recall",
+    "Do the probabilities hold what they say?",
+    "The most confident errors",
+    "Images drawn at random",
+    "Augmentation: m",
+    "Data",
+    "Folds, and the leak audit",
+    "What training took",
+    "Versions and digests",
+]
+
+
+def test_it_has_every_part(page: str) -> None:
+    found = re.findall(r"<h2>(.*?)</h2>", page)
+    assert [html.unescape(one) for one in found] == [html.unescape(one) for one in HEADINGS]
+    # Two members of three folds, three minutes each, at 2 an hour.
+    assert "0.30 hours of training in all, 0.60 at train.hourly_price = 2 an hour" in page
+    assert "Calibration by temperature, fitted on the other folds" in page
+    assert "<td>keras</td><td>3.0</td>" in page
+    assert page.count("<code>") == 3
+
+
+def test_a_run_without_scores_has_a_page(run: Run, tmp_path: Path) -> None:
+    blended = tmp_path / "blended"
+    oof = pd.read_parquet(Path(run.blended) / tables.OOF)
+    tables.write_parquet(blended / tables.OOF, oof.iloc[:0])
+    history = tables.read_history(Path(run.blended) / tables.HISTORY).drop(columns=["val_loss", "val_accuracy"])
+    tables.write_csv(blended / tables.HISTORY, history)
+    nothing = {"oof": None, "folds": [], "low": None, "high": None}
+    scores = {
+        "metric": "accuracy",
+        "blend": {**nothing, "naive": None, "method": "mean", "weights": {"m": 1.0}, "scored": []},
+        "methods": {},
+        "members": {"m": {**nothing, "validation": "none"}},
+        "metrics": {},
+        "warnings": [],
+    }
+    write_json(blended / tables.METRICS, scores)
+    tables.write_csv(blended / tables.OOF_CSV, oof.iloc[:0])
+    write_manifest(blended, read_manifest(run.blended))
+    write_report(dataclasses.replace(run, blended=blended), tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "no score" in text
+    assert re.findall(r"<h2>(.*?)</h2>", text) == ["Learning curves", "Augmentation: m", *HEADINGS[-4:]]
+    assert "there is nothing to score" in console.markdown("x", blended, CLASSES)
+    assert console.roc(out_of_fold(blended, CLASSES)) is console.confusion(out_of_fold(blended, CLASSES)) is None
+
+
+def test_what_consoles_show(run: Run) -> None:
+    from sklearn.metrics import auc, roc_auc_score
+
+    oof = out_of_fold(run.blended, CLASSES)
+    curve = console.roc(oof)
+    assert curve is not None
+    assert np.isfinite(curve.thresholds).all()
+    assert auc(curve.false, curve.true) == pytest.approx(roc_auc_score(oof.is_one.ravel(), oof.probabilities.ravel()), abs=0.02)
+    table = np.array(console.confusion(oof))
+    assert table.sum() == 120
+    assert table.trace() == 120 - oof.wrong.sum()
+    text = console.markdown("a|b <i>", run.blended, CLASSES)
+    assert text.startswith("# a\\|b &lt;i>\n\n**0.9")
+    assert "| m | " in text
+    assert "Weights: m " in text
 
 
 def test_names_are_escaped(page: str) -> None:
@@ -91,7 +180,7 @@ def test_names_are_escaped(page: str) -> None:
 
 
 def test_plots_take_their_ink_from_the_page(page: str) -> None:
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 5
     assert "currentColor" in page
     assert "#010203" not in page
     # Text without a colour of its own is black, which a dark page hides.
