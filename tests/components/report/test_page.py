@@ -1,8 +1,12 @@
 import dataclasses
 import html
 import json
+import os
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -171,6 +175,51 @@ def test_what_consoles_show(run: Run) -> None:
     assert text.startswith("# a\\|b &lt;i>\n\n**0.9")
     assert "| m | " in text
     assert "Weights: m " in text
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real Chromium, without a window."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium, and this is continuous integration: .ci/run installs it")
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1100, "light"), (1100, "dark"), (390, "light")])
+def test_a_browser_shows_it_and_asks_for_nothing(page: str, browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
+    (tmp_path / "report.html").write_text(page)
+    said, asked = [], []
+    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto((tmp_path / "report.html").as_uri())
+    assert said == []
+    assert [url for url in asked if not url.startswith("data:")] == [(tmp_path / "report.html").as_uri()]
+    # The page itself never scrolls sideways, wide tables do in their own room.
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+    assert tab.evaluate("document.images.length") > 24
+    paper, ink = tab.evaluate("[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]")
+    dark = scheme == "dark"
+    assert (_brightness(paper) < 64) is dark
+    assert (_brightness(ink) > 192) is dark
+    # Letters of the plots take the page's ink.
+    letter = tab.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
+    assert letter == ink
+    tab.close()
+
+
+def _brightness(colour: str) -> float:
+    return float(np.mean([int(value) for value in re.findall(r"\d+", colour)[:3]]))
 
 
 def test_names_are_escaped(page: str) -> None:
