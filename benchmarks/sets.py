@@ -16,7 +16,7 @@ _DIFFERENT = 500
 _SHARD = 2000
 
 
-def write_set(folder: Path, images: int, size: int, folds: int = 5) -> None:
+def write_set(folder: Path, images: int, size: int, folds: int = 5, classes: int = 10) -> None:
     """`records/`, `folds.csv` and `statistics.json` of `images` cuts of a photograph, the same 500 again and again."""
     generator = np.random.default_rng(0)
     photograph = np.asarray(load_sample_image("flower.jpg"))
@@ -34,18 +34,21 @@ def write_set(folder: Path, images: int, size: int, folds: int = 5) -> None:
         with open(records / name, "wb") as stream:
             for row in range(length):
                 jpeg = jpegs[(first + row) % len(jpegs)]
-                features = {"image": jpeg, "image_name": str(first + row).encode(), "target": (first + row) % 10}
+                features = {"image": jpeg, "image_name": str(first + row).encode(), "target": (first + row) % classes}
                 stream.write(frame(encode_example(features)))
-                rows.append((str(first + row), name, row, len(jpeg), (first + row) % 10))
+                rows.append((str(first + row), name, row, len(jpeg), (first + row) % classes))
     table = pd.DataFrame(rows, columns=["id", f"shard_{size}", f"row_{size}", f"bytes_{size}", "target"])
-    table = table.assign(split="train", external="", group="")
+    table = table.assign(split="train", external="", group="", width=size, height=size, bytes=table[f"bytes_{size}"])
+    table["phash"] = np.arange(images, dtype=np.uint64)
     table["sha256"] = [f"{number:064x}" for number in range(images)]
     # The last hundred are test images.
     table.loc[table.index[-100:], "split"] = "test"
     table[f"sum_c_{size}"] = [[size * size * 110] * 3] * images
+    table[f"sumsq_c_{size}"] = [[size * size * 15_700] * 3] * images
     tables.write_parquet(records / tables.EXAMPLES, table)
-    about = {"sizes": [size], "channels": 3, "image_feature": "image", "id_feature": "image_name", "root": "", "numeric": []}
-    write_manifest(records, about)
+    tables.write_csv(records / tables.REJECTS, pd.DataFrame(columns=["id", "file", "reason", "bytes"]))
+    about = {"sizes": [size], "channels": 3, "image_feature": "image", "id_feature": "image_name", "root": ""}
+    write_manifest(records, {**about, "numeric": [], "categorical": [], "task": "multiclass"})
     train = table[table["split"] == "train"]
     tables.write_csv(folder / "folds.csv", pd.DataFrame({"id": train["id"], "fold": np.arange(len(train)) % folds}))
     pixels = {"mean": [110.0] * 3, "std": [60.0] * 3}

@@ -4,7 +4,8 @@
 running counts along the sorted rows, many resamples at a time. Tests hold that both agree.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,10 @@ from trainer.metrics import BINS, OF_CLASSES, bins, confidence, decided, rate
 
 # (resamples, n) how often each row counts -> (resamples,) scores; NaN where a resample has no score, as it lacks a class.
 Counted = Callable[[np.ndarray], np.ndarray]
+# The same of several metrics, by name.
+CountedAll = Callable[[np.ndarray], dict[str, np.ndarray]]
+# Means over rows, or over bins of them.
+_OF_ROWS = ("log_loss", "brier", "calibration_error")
 # No probability counts for less: the scorer's clipping.
 _LEAST = np.finfo(np.float64).eps
 
@@ -28,7 +33,18 @@ def counted(metric: str, targets: np.ndarray, probabilities: np.ndarray, thresho
         return lambda counts: counts @ values / counts.sum(axis=1)
     if metric in OF_CLASSES:
         return _of_classes(metric, targets, decided(targets, probabilities, thresholds), probabilities.shape[1])
-    return _of_ranks(metric, targets, probabilities)
+    ranks = _of_ranks([metric], targets, probabilities)
+    return lambda counts: ranks(counts)[metric]
+
+
+def counted_all(
+    metrics: Sequence[str], targets: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray | None = None
+) -> CountedAll:
+    """A scorer of many metrics, by their names; as `counted`."""
+    ranked = [metric for metric in metrics if metric not in OF_CLASSES and metric not in _OF_ROWS]
+    ranks = _of_ranks(ranked, targets, probabilities)
+    others = {metric: counted(metric, targets, probabilities, thresholds) for metric in metrics if metric not in ranked}
+    return lambda counts: {**{metric: scorer(counts) for metric, scorer in others.items()}, **ranks(counts)}
 
 
 def row_values(
@@ -128,12 +144,17 @@ def _kappa(table: np.ndarray) -> np.ndarray:
     return np.where(chance > 0, 1 - _share(observed, chance), 0.0)
 
 
-def _of_ranks(metric: str, targets: np.ndarray, probabilities: np.ndarray) -> Counted:
-    columns = of_each(targets, probabilities)
-    prepared = [_sorted(is_one, values) for is_one, values in columns]
+def _of_ranks(metrics: Sequence[str], targets: np.ndarray, probabilities: np.ndarray) -> CountedAll:
+    """Several metrics of ranks at once: what they need of each class is counted once."""
+    prepared = [_points(is_one, values) for is_one, values in of_each(targets, probabilities)]
 
-    def scores(counts: np.ndarray) -> np.ndarray:
-        return np.asarray(np.mean([_area(metric, *_running(one, counts)) for one in prepared], axis=0))
+    def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
+        found = {metric: np.zeros(len(counts)) for metric in metrics}
+        for one in prepared:
+            running = _running(one, counts)
+            for metric in metrics:
+                found[metric] += _area(metric, *running)
+        return {metric: total / len(prepared) for metric, total in found.items()}
 
     return scores
 
@@ -144,22 +165,36 @@ def of_each(targets: np.ndarray, probabilities: np.ndarray) -> list[tuple[np.nda
     return [(targets[:, k] if targets.ndim == 2 else targets == k, probabilities[:, k]) for k in classes]
 
 
-def _sorted(is_one: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The order of the rows, highest value first; which of them are of the class; the last row of each value, if some tie."""
+class _Points(NamedTuple):
+    """Where along the rows, highest value first, a curve bends: at the ends of runs of equal values that hold a row of the
+    class, right before them, and at the end.
+
+    order: (n,) the rows. ones: those of them that are of the class, in order. ends: (k,) places of the bends. upto: (k,) how
+    many of `ones` are at or before each.
+    """
+
+    order: np.ndarray
+    ones: np.ndarray
+    ends: np.ndarray
+    upto: np.ndarray
+
+
+def _points(is_one: np.ndarray, values: np.ndarray) -> _Points:
     order = np.argsort(-values, kind="stable")
     along = values[order]
     last = np.flatnonzero(np.append(along[1:] != along[:-1], True))
-    return order, is_one[order], last if len(last) < len(order) else None
+    upto = np.cumsum(is_one[order])[last]
+    rises = np.diff(upto, prepend=0) > 0
+    bends = np.flatnonzero(rises | np.append(rises[1:], True))
+    return _Points(order, order[is_one[order]], last[bends], upto[bends])
 
 
-def _running(prepared: tuple[np.ndarray, np.ndarray, np.ndarray | None], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(resamples, distinct values) of the class and not of it, counted down to each value."""
-    order, is_one, last = prepared
-    along = counts[:, order]
-    ones = np.cumsum(along * is_one, axis=1)
-    others = np.cumsum(along, axis=1)
-    np.subtract(others, ones, out=others)
-    return (ones, others) if last is None else (ones[:, last], others[:, last])
+def _running(points: _Points, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(resamples, k) rows of the class and not of it, counted down to each bend."""
+    whole = np.cumsum(counts[:, points.order], axis=1)[:, points.ends]
+    ones = np.cumsum(counts[:, points.ones], axis=1)
+    there = np.concatenate([np.zeros((len(counts), 1)), ones], axis=1)[:, points.upto]
+    return there, whole - there
 
 
 def _area(metric: str, ones: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -63,7 +63,7 @@ def look(level1: Level1, names: Sequence[str], blend: Blend, seed: int) -> Looke
     without = {}
     if len(names) > 1:
         reduced = blend if len(names) > 2 else dataclasses.replace(blend, method="mean")
-        without = {name: stack.nested(level1.without(index), reduced, seed) for index, name in enumerate(names)}
+        without = {name: stack.nested(level1.without_member(index), reduced, seed) for index, name in enumerate(names)}
     return Looked(correlation, without)
 
 

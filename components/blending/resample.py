@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from components.blending.counted import Counted
+from components.blending.counted import Counted, CountedAll
 from components.ordered import in_order
 
 # Resamples that are drawn and scored at once, by a thread: their counts are to stay in its cache.
@@ -14,14 +14,16 @@ _TOGETHER = 8
 _LEAST_SHARE = 0.5
 
 
-def resampled(scorers: Mapping[str, Counted], clusters: np.ndarray, *, resamples: int, seed: int) -> dict[str, np.ndarray]:
+def resampled(
+    scorers: Mapping[str, Counted | CountedAll], clusters: np.ndarray, *, resamples: int, seed: int
+) -> dict[str, np.ndarray]:
     """The scores of bootstrap resamples, drawn once for all scorers, so that their differences are paired.
 
     Whole clusters are drawn with replacement, as images of one patient say less than as many of different ones (Field and
     Welsh, Bootstrapping Clustered Data, 2007, J. R. Stat. Soc. B 69, section 2.2).
 
     Args:
-        scorers: by name; all of the same n rows.
+        scorers: by name; all of the same n rows. Those of several metrics give names as `name/metric`.
         clusters: (n,) the number of each row's cluster, from 0.
         resamples: how many.
         seed: decides the draws, whatever the number of cores.
@@ -36,10 +38,14 @@ def resampled(scorers: Mapping[str, Counted], clusters: np.ndarray, *, resamples
         together = range(first, min(first + _TOGETHER, resamples))
         drawn = np.stack([_draw(size, seed, number) for number in together]).astype(np.float64)
         counts = drawn if each else drawn[:, clusters]
-        return {name: scorer(counts) for name, scorer in scorers.items()}
+        scores: dict[str, np.ndarray] = {}
+        for name, scorer in scorers.items():
+            found = scorer(counts)
+            scores |= {f"{name}/{metric}": one for metric, one in found.items()} if isinstance(found, dict) else {name: found}
+        return scores
 
-    found = list(in_order(chunk, range(0, resamples, _TOGETHER)))
-    return {name: np.concatenate([part[name] for part in found]) for name in scorers} if found else {}
+    parts = list(in_order(chunk, range(0, resamples, _TOGETHER)))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _draw(size: int, seed: int, number: int) -> np.ndarray:

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from components.blending import diversity, stack
-from components.blending.counted import Counted, counted
+from components.blending.counted import Counted, CountedAll, counted, counted_all
 from components.blending.gather import Members
 from components.blending.methods import candidates
 from components.blending.resample import interval, resampled
 from components.blending.stack import Level1, Nested
 from trainer.errors import TrainingError
-from trainer.metrics import BINS, OF_CLASSES, bins, confidence, listed, score
+from trainer.metrics import BINS, bins, confidence, listed, score
 from trainer.outcome import Blend
 
 
@@ -38,7 +38,7 @@ def scores(members: Members, level1: Level1, blend: Blend, fitted: stack.Fitted,
     looked = diversity.look(level1, members.scored, dataclasses.replace(blend, method=fitted.method), seed)
     all_metrics = listed(metric, members.task)
     usable = [name for name in all_metrics if name == metric or _has_score(name, targets)]
-    scorers = {f"blend/{name}": _scorer(name, targets, nested) for name in usable}
+    scorers: dict[str, Counted | CountedAll] = {"blend": counted_all(usable, targets, nested.probabilities, nested.thresholds)}
     scorers |= {f"member/{name}": counted(metric, targets, own) for name, own in zip(members.scored, members.oof, strict=True)}
     scorers |= {f"method/{name}": _scorer(metric, targets, one) for name, one in each.items()}
     scorers |= {f"without/{name}": _scorer(metric, targets, one) for name, one in looked.without.items()}
@@ -98,7 +98,7 @@ def _naive(level1: Level1, blend: Blend, seed: int) -> float:
 
 
 def _scorer(metric: str, targets: np.ndarray, nested: Nested) -> Counted:
-    return counted(metric, targets, nested.probabilities, nested.thresholds if metric in OF_CLASSES else None)
+    return counted(metric, targets, nested.probabilities, nested.thresholds)
 
 
 def _has_score(metric: str, targets: np.ndarray) -> bool:

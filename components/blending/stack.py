@@ -1,6 +1,6 @@
 """Level 2: a method, a calibration and thresholds as one model on top of the members, scored on rows that it has not seen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,24 +20,41 @@ _RESAMPLES = 200
 
 @dataclass(frozen=True)
 class Level1:
-    """What level 2 is fitted on: n labelled rows.
+    """What level 2 is fitted on: n labelled rows of whole folds.
 
     rows: the members' out-of-fold predictions and the targets. fold: (n,) which fold a row is of. clusters: (n,) the number of
-    each row's group, from 0.
+    each row's group, from 0. members: which of all members they are. fits: fitted methods by name, folds and members: a nested
+    choice asks for most of them again and again.
     """
 
     rows: Rows
     fold: np.ndarray
     clusters: np.ndarray
+    members: tuple[int, ...] = ()
+    fits: dict[tuple[Any, ...], Blender] = field(default_factory=dict)
 
-    def at(self, rows: np.ndarray) -> "Level1":
-        """Some of the rows, by mask."""
-        return Level1(self.rows.at(rows), self.fold[rows], np.unique(self.clusters[rows], return_inverse=True)[1])
+    def without_fold(self, held_out: int) -> "Level1":
+        """The rows of all other folds."""
+        rows = self.fold != held_out
+        clusters = np.unique(self.clusters[rows], return_inverse=True)[1]
+        return replace(self, rows=self.rows.at(rows), fold=self.fold[rows], clusters=clusters)
 
-    def without(self, member: int) -> "Level1":
+    def without_member(self, place: int) -> "Level1":
         """All members but one."""
-        kept = np.arange(self.rows.members) != member
-        return Level1(Rows(self.rows.predictions[kept], self.rows.targets, self.rows.metric), self.fold, self.clusters)
+        members = self.members or tuple(range(self.rows.members))
+        kept = np.arange(self.rows.members) != place
+        rows = Rows(self.rows.predictions[kept], self.rows.targets, self.rows.metric)
+        return replace(self, rows=rows, members=members[:place] + members[place + 1 :])
+
+    def fit(self, method: Method, blend: Blend) -> Blender:
+        """A method fitted on these rows, now or before."""
+        key = (method, blend.rounds, blend.penalty, tuple(np.unique(self.fold).tolist()), self.members)
+        # The ranks of all rows are quickly made and large to keep.
+        if method == "rank_mean":
+            return methods.fit(method, self.rows, rounds=blend.rounds, penalty=blend.penalty)
+        if key not in self.fits:
+            self.fits[key] = methods.fit(method, self.rows, rounds=blend.rounds, penalty=blend.penalty)
+        return self.fits[key]
 
 
 class Choice(NamedTuple):
@@ -86,7 +103,7 @@ def fit(level1: Level1, blend: Blend, seed: int) -> Fitted:
         out_of_fold = {name: _cross_blended(name, level1, blend) for name in names}
         choice = _chosen(out_of_fold, level1, seed)
         method = choice.taken
-    blender = _blender(method, rows, blend)
+    blender = level1.fit(method, blend)
     calibrator, thresholds = calibrate.fit("none", np.empty((0, 0)), rows.targets), None
     if blend.calibration != "none" or blend.thresholds != "none":
         unseen = out_of_fold[method] if method in out_of_fold else _cross_blended(method, level1, blend)
@@ -108,7 +125,7 @@ def nested(level1: Level1, blend: Blend, seed: int) -> Nested:
     found = Nested(np.empty(shape), np.empty(shape), None if blend.thresholds == "none" else np.empty(shape), {})
     for held_out in np.unique(level1.fold).tolist():
         inside = level1.fold == held_out
-        fitted = fit(level1.at(~inside), blend, seed)
+        fitted = fit(level1.without_fold(held_out), blend, seed)
         found.raw[inside] = fitted.blender.apply(level1.rows.predictions[:, inside])
         found.probabilities[inside] = fitted.calibrator.apply(found.raw[inside])
         if found.thresholds is not None:
@@ -117,19 +134,16 @@ def nested(level1: Level1, blend: Blend, seed: int) -> Nested:
     return found
 
 
-def _blender(method: Method, rows: Rows, blend: Blend) -> Blender:
-    return methods.fit(method, rows, rounds=blend.rounds, penalty=blend.penalty)
-
-
 def _cross_blended(method: Method, level1: Level1, blend: Blend) -> np.ndarray:
     """Each row by a blend of the other folds; of a single fold by its own, as there is no other."""
     folds = np.unique(level1.fold)
     if len(folds) == 1:
-        return _blender(method, level1.rows, blend).apply(level1.rows.predictions)
+        return level1.fit(method, blend).apply(level1.rows.predictions)
     blended = np.empty(level1.rows.predictions.shape[1:])
-    for held_out in folds:
+    for held_out in folds.tolist():
         inside = level1.fold == held_out
-        blended[inside] = _blender(method, level1.rows.at(~inside), blend).apply(level1.rows.predictions[:, inside])
+        blender = level1.without_fold(held_out).fit(method, blend)
+        blended[inside] = blender.apply(level1.rows.predictions[:, inside])
     return blended
 
 

@@ -72,7 +72,7 @@ def test_what_a_run_leaves(finished: tuple[Tiny, Path]) -> None:
         assert len(value["folds"]) == 3
         assert 0 <= value["oof"] <= 1
     oof = pd.read_csv(out / "oof.csv", dtype={"id": str, "target": str})
-    assert oof.columns.tolist() == ["id", "target", *"0123456789", "fold"]
+    assert oof.columns.tolist() == ["id", "target", "prediction", *"0123456789", "fold"]
     assert oof["id"].tolist() == [str(row) for row in range(1, 121)]
     # The figures are those of the files beside them.
     predicted = oof[list("0123456789")].to_numpy().argmax(axis=1)
@@ -144,7 +144,7 @@ def test_changed_bytes_of_an_input_run_what_depends_on_it(again: tuple[Tiny, Pat
     tiny, out = again
     lines = tiny.sample.read_text().splitlines()
     tiny.sample.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
-    assert started(run(tiny, out)) == {"submission"}
+    assert started(run(tiny, out)) == {"submission", "report"}
     assert (out / "submission.csv").read_text().splitlines()[1].startswith("30,")
     rows = tiny.train.read_text().splitlines()
     rows[1], rows[2] = rows[2], rows[1]
@@ -186,8 +186,8 @@ def test_changed_code_runs_what_depends_on_it(again: tuple[Tiny, Path], tmp_path
     page.write_text(page.read_text().replace("Learning curves", "Curves of learning"))
     assert started(run(tiny, out, code=code)) == {"report"}
     assert "Curves of learning" in (out / "report.html").read_text()
-    weights = code / "components" / "blending" / "weights.py"
-    weights.write_text(weights.read_text() + "\n# changed\n")
+    changed = code / "components" / "blending" / "calibrate.py"
+    changed.write_text(changed.read_text() + "\n# changed\n")
     assert started(run(tiny, out, code=code)) == {"blend", "submission", "report"}
 
 
@@ -209,7 +209,8 @@ def test_the_cut_into_tasks_gives_the_same_bytes(finished: tuple[Tiny, Path], tm
     done = run(alone, tmp_path / "out")
     assert said(done, "running").count("train") == 3
     scores = [json.loads((folder / "metrics.json").read_text())["members"]["m0"] for folder in (out, tmp_path / "out")]
-    assert scores[0] == scores[1]
+    for key in ("oof", "folds", "low", "high"):
+        assert scores[0][key] == scores[1][key]
     trained = [sorted((folder / "pipeline_root").rglob("predictions/oof.parquet")) for folder in (out, tmp_path / "out")]
     columns = list("0123456789")
     tables = [pd.concat([pd.read_parquet(path) for path in paths]) for paths in trained]
@@ -223,8 +224,8 @@ def test_a_step_that_cannot_start_is_named(again: tuple[Tiny, Path], tmp_path: P
     code = tmp_path / "code"
     for package in ("pipelines", "components", "trainer"):
         shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
-    weights = code / "components" / "blending" / "weights.py"
-    weights.write_text("import a_library_that_is_not_there\n" + weights.read_text())
+    changed = code / "components" / "blending" / "calibrate.py"
+    changed.write_text("import a_library_that_is_not_there\n" + changed.read_text())
     done = run(tiny, out, status=1, code=code)
     assert "step blend failed: ModuleNotFoundError: No module named 'a_library_that_is_not_there'" in done.stderr
     assert "kfp/" not in done.stderr.split("the whole log")[0]

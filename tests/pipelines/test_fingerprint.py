@@ -28,7 +28,7 @@ def reached(step: str) -> set[str]:
             {"components/report/page.html", "components/report/plots.py"},
             {"trainer/fit.py", "components/records/pixels.py"},
         ),
-        ("blend", {"components/blending/weights.py", "trainer/metrics.py"}, {"trainer/fit.py"}),
+        ("blend", {"components/blending/methods.py", "trainer/metrics.py"}, {"trainer/fit.py"}),
     ],
 )
 def test_a_step_reaches_what_it_imports_and_no_more(step: str, inside: set[str], outside: set[str]) -> None:
@@ -44,7 +44,7 @@ def test_a_package_counts_with_its_own_code() -> None:
 def test_a_file_changes_only_the_steps_that_reach_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprint.code(STEPS)
     real = fingerprint.sha256
-    monkeypatch.setattr(fingerprint, "sha256", lambda path: "0" if Path(path).name == "weights.py" else real(path))
+    monkeypatch.setattr(fingerprint, "sha256", lambda path: "0" if Path(path).name == "calibrate.py" else real(path))
     after = fingerprint.code(STEPS)
     assert {name for name in STEPS if before[name] != after[name]} == {"blend"}
 

@@ -56,7 +56,7 @@ def test_a_fold_is_predicted_without_its_targets() -> None:
     before = stack.nested(rows, blend, 1)
     turned = rows.rows.targets.copy()
     turned[rows.fold == 2] = 1 - turned[rows.fold == 2]
-    after = stack.nested(dataclasses.replace(rows, rows=Rows(rows.rows.predictions, turned, "roc_auc")), blend, 1)
+    after = stack.nested(dataclasses.replace(rows, rows=Rows(rows.rows.predictions, turned, "roc_auc"), fits={}), blend, 1)
     held_out = rows.fold == 2
     assert before.thresholds is not None
     assert after.thresholds is not None
@@ -80,7 +80,7 @@ def test_auto_takes_the_simplest_that_is_not_clearly_worse() -> None:
 
 def test_two_folds_are_enough() -> None:
     rows = level1(0, [1.0, 0.5], 100, metric="accuracy", classes=3)
-    two = dataclasses.replace(rows, fold=rows.fold % 2)
+    two = dataclasses.replace(rows, fold=rows.fold % 2, fits={})
     blend = Blend(calibration="temperature", thresholds="macro_f1", per_class=True)
     found = stack.nested(two, blend, 1)
     assert set(found.fitted) == {0, 1}
