@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import Tiny, as_files, write_competition
+from kaggle_server import TOKEN, Kaggle
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = {"submission.csv", "oof.csv", "folds.csv", "metrics.json", "report.html", "data_card.html", "kfold.yaml"}
@@ -129,6 +130,31 @@ def test_a_changed_parameter_runs_what_depends_on_it(again: tuple[Tiny, Path]) -
     tiny.toml.write_text(tiny.toml.read_text().replace('method = "weights"', 'method = "mean"'))
     assert started(run(tiny, out)) == {"blend", "submission", "report"}
     assert json.loads((out / "metrics.json").read_text())["blend"]["weights"] == {"m0": 0.5, "m1": 0.5}
+
+
+def test_a_run_submits_where_its_file_says_so(again: tuple[Tiny, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny, out = again
+    server = Kaggle()
+    try:
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, server.url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")
+        monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
+        text = tiny.toml.read_text().replace("[leaderboard]", '[leaderboard]\ncompetition = "tiny"\nsubmit = true')
+        tiny.toml.write_text(text.replace("[submission]", "[submission]\ngzip = true"))
+        done = run(tiny, out)
+        assert started(done) == {"submission", "report"}
+        assert "public 0.75, private none, cross-validation 0." in done.stdout
+        assert server.uploads["T0"] == (out / "submission.csv.gz").read_bytes()
+        assert not (out / "submission.csv").exists()
+        # Nothing has changed: nothing is sent.
+        assert "submitted already" in run(tiny, out).stdout
+        assert len(server.entered) == 1
+        assert all(TOKEN.encode() not in path.read_bytes() for path in out.rglob("*") if path.is_file())
+    finally:
+        server.close()
 
 
 def test_a_changed_member_trains_that_member_alone(again: tuple[Tiny, Path]) -> None:

@@ -94,3 +94,17 @@ def test_weights_that_are_not_there(tiny: Tiny) -> None:
         check_files(load(tiny.toml), tiny.toml)
     (tiny.folder / "w2.keras").touch()
     check_files(load(tiny.toml), tiny.toml)
+
+
+def test_tables_made_elsewhere_must_be_there(tiny: Tiny) -> None:
+    tables = '[[blend.external]]\nname = "a"\noof = "none.csv"\ntest = "test.csv"\n\n[submission]'
+    tiny.toml.write_text(tiny.toml.read_text().replace("[submission]", tables))
+    with pytest.raises(CompetitionError, match=r"blend.external 'a' oof = '.*none.csv': no such file"):
+        check_files(load(tiny.toml), tiny.toml)
+
+
+def test_a_sample_of_another_form(tiny: Tiny) -> None:
+    tiny.toml.write_text(tiny.toml.read_text().replace('sample = "sample.csv"', 'sample = "sample.csv"\nvalues = "columns"'))
+    tiny.toml.write_text(tiny.toml.read_text().replace('answers = "answers.csv"\n', ""))
+    with pytest.raises(DataError, match="is a column a class, and the sample's header lacks class '0'"):
+        check_files(load(tiny.toml), tiny.toml)

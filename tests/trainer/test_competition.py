@@ -7,7 +7,7 @@ from conftest import Tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer import competition, data, recipe
+from trainer import competition, data, outcome, recipe
 from trainer.competition import Competition, Member, load
 from trainer.data import Folds
 from trainer.errors import CompetitionError
@@ -117,6 +117,27 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         ('task = "multiclass"', 'task = "binary"', ["classes = ['0'", "task = 'binary' takes two"]),
         ('metric = "accuracy"', 'metric = "roc_auc"', ["leaderboard.answers", "submit probabilities"]),
         ('sample = "sample.csv"', 'sample = "sample.csv"\nvalues = "probability"', ["task = 'binary' only"]),
+        (
+            'metric = "accuracy"',
+            'metric = "partial_auc_100"',
+            ["metric = 'partial_auc_100': must be", "partial_auc_1 to"],
+        ),
+        ('method = "weights"', 'method = "best_alpha"\nexternal = []\nrounds = 0', ["blend.rounds = 0: must be"]),
+        ('method = "weights"', 'thresholds = "accuracy"', ["blend.per_class = false: one threshold for all"]),
+        ('method = "weights"', "per_class = true", ["blend.per_class = true: goes with thresholds"]),
+        (
+            "[submission]",
+            '[[blend.external]]\nname = "m0"\noof = "o.csv"\ntest = "t.csv"\n\n[submission]',
+            ["members and blend.external have more than one member named 'm0'"],
+        ),
+        (
+            "[submission]",
+            '[[blend.external]]\nname = "other"\noof = "o.csv"\n\n[submission]',
+            ["blend.external[0].test is missing"],
+        ),
+        ('name = "m1"', 'name = "m1"\nvalidation = "none"', ["blend.method = 'weights': a member with validation = 'none'"]),
+        ("[leaderboard]", "[leaderboard]\nsubmit = true", ["leaderboard.submit = true: goes with competition"]),
+        ("[leaderboard]", '[leaderboard]\ncompetition = "A b"', ["leaderboard.competition = 'A b'"]),
         ("folds_per_task = 3", "checkpoints = '/tmp'", ["train.checkpoints = '/tmp': must be gs://bucket/prefix"]),
     ],
 )
@@ -178,8 +199,9 @@ def test_nonsense_is_an_error_and_never_a_crash(table: dict[str, object]) -> Non
 
 
 def test_every_section_of_the_file_has_a_docstring() -> None:
-    for name in ("Train", "Blend", "Submission", "Leaderboard"):
-        assert getattr(competition, name).__doc__.startswith("`[")
+    assert competition.Train.__doc__.startswith("`[")  # type: ignore[union-attr]
+    for name in ("Predictions", "Blend", "Submission", "Leaderboard"):
+        assert getattr(outcome, name).__doc__.startswith("`[")
     for name in ("Member", "Cnn", "Head", "Tabular", "Loss", "Optimizer", "Schedule", "Augment", "Choice"):
         assert getattr(recipe, name).__doc__.startswith("`[")
     for name in ("Data", "TargetPart", "External", "Records", "Folds"):
@@ -192,6 +214,22 @@ def test_parts_make_as_many_classes_as_there_are(tiny: Tiny) -> None:
     text = tiny.toml.read_text().replace('source = "pixels"', source).replace('target = "label"', part)
     tiny.toml.write_text(text)
     with pytest.raises(CompetitionError, match="data.target_parts make 2 × 3 = 6 classes, and classes has 10"):
+        load(tiny.toml)
+
+
+def test_tables_made_elsewhere_lie_beside_the_file(tiny: Tiny) -> None:
+    tables = '[[blend.external]]\nname = "a"\noof = "../a.csv"\ntest = "gs://bucket/t.csv"\n\n[submission]'
+    tiny.toml.write_text(tiny.toml.read_text().replace("[submission]", tables).replace("[data]", '[data]\nroot = "."'))
+    (external,) = load(tiny.toml).blend.external
+    assert (external.oof, external.test) == (str(tiny.folder.parent / "a.csv"), "gs://bucket/t.csv")
+
+
+def test_best_alpha_is_of_two_members(tiny: Tiny) -> None:
+    text = tiny.toml.read_text().replace('method = "weights"', 'method = "best_alpha"')
+    tiny.toml.write_text(text)
+    assert load(tiny.toml).blend.method == "best_alpha"
+    tiny.toml.write_text(text + text[text.rindex("\n[[members]]") :].replace('"m1"', '"m2"'))
+    with pytest.raises(CompetitionError, match="blend.method = 'best_alpha': is of two members, and there are 3"):
         load(tiny.toml)
 
 
