@@ -9,6 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
+# Sums are then cut the same way on every machine, and small products do not wait for threads that have no core of their own.
+one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
+
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from components.blending.counted import counted
-from components.blending.methods import LEAST, logits, squash
+from components.blending.logistic import LEAST, logits, squash
 from trainer.metrics import HIGHER_IS_BETTER
 
 Kind = Literal["none", "temperature", "platt", "isotonic"]

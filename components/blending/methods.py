@@ -11,14 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from components.blending.counted import area, evaluator
-from components.ordered import in_order
+from components.blending.logistic import LEAST, Logistic, logistic
+from components.ordered import in_order, one_thread
 from trainer.metrics import HIGHER_IS_BETTER, OF_CLASSES, OF_RANKS, better
 from trainer.outcome import Method
 
-# Probabilities nearer to 0 or 1 have no logarithm that says something: float32's own precision.
-LEAST = 1e-7
-# Newton's method is at its end after about ten.
-_NEWTON_STEPS = 50
 # Steps of the sweep of two members.
 ALPHAS = np.linspace(0.0, 1.0, 101)
 
@@ -76,21 +73,6 @@ class RankMean:
         return [1 / len(self.reference)] * len(self.reference)
 
 
-@dataclass(frozen=True)
-class Logistic:
-    """A logistic regression on the members' log probabilities: a weight a member, a bias a class."""
-
-    weights: np.ndarray
-    bias: np.ndarray
-    exclusive: bool
-
-    def apply(self, predictions: np.ndarray) -> np.ndarray:
-        return squash(np.tensordot(self.weights, logits(predictions, self.exclusive), axes=1) + self.bias, self.exclusive)
-
-    def shares(self) -> list[float]:
-        return [float(weight) for weight in self.weights]
-
-
 def combine(predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(members, n, classes) and (members,) weights -> (n, classes) float64."""
     total = np.zeros(predictions.shape[1:])
@@ -111,19 +93,6 @@ def ranks(reference: np.ndarray, values: np.ndarray) -> np.ndarray:
         below, upto = (np.searchsorted(reference[:, column], values[:, column], side) for side in ("left", "right"))
         found[:, column] = (below + upto) / (2 * len(reference))
     return found
-
-
-def logits(predictions: np.ndarray, exclusive: bool) -> np.ndarray:
-    """Log probabilities where a row is of one class, else log odds; float64."""
-    clipped = np.clip(predictions, LEAST, 1 - LEAST, dtype=np.float64)
-    return np.log(clipped) if exclusive else np.log(clipped) - np.log1p(-clipped)
-
-
-def squash(values: np.ndarray, exclusive: bool) -> np.ndarray:
-    """Softmax over classes where a row is of one, else the sigmoid: logits -> probabilities."""
-    from scipy.special import expit, softmax
-
-    return np.asarray(softmax(values, axis=1) if exclusive else expit(values))
 
 
 @dataclass(frozen=True)
@@ -202,6 +171,7 @@ def _evaluator(rows: Rows) -> Callable[[np.ndarray, int, int], float]:
     return lambda total, number, member: score((total + predictions[member]) / np.float32(number))
 
 
+@one_thread
 def simplex(rows: Rows) -> Linear:
     """The weights, none negative and summing to 1, whose mean has the least log loss on these rows.
 
@@ -234,62 +204,6 @@ def simplex(rows: Rows) -> Linear:
     return Linear(weights / weights.sum())
 
 
-def logistic(rows: Rows, penalty: float) -> Logistic:
-    """A weight a member and a bias a class of log probabilities, with the least log loss and a penalty, by Newton's method.
-
-    The penalty, half of `penalty` times the squares of the weights' distances from those of the geometric mean and of the
-    biases, is a Gaussian prior as in ridge regression. The loss is convex (Boyd and Vandenberghe, Convex Optimization, 2004,
-    section 7.1.1; the method in section 9.5), so there is one minimum.
-    """
-    inputs = logits(rows.predictions, rows.exclusive)
-    members, _, classes = inputs.shape
-    start = np.concatenate([np.full(members, 1 / members), np.zeros(classes)])
-
-    def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
-        values = np.tensordot(at[:members], inputs, axes=1) + at[members:]
-        told = squash(values, rows.exclusive)
-        if rows.exclusive:
-            of_truth = told[np.arange(len(told)), rows.targets]
-            total = -float(np.log(np.maximum(of_truth, np.finfo(np.float64).tiny)).sum())
-        else:
-            total = float((np.logaddexp(0, values) - values * rows.targets).sum())
-        return total + penalty / 2 * float((at - start) @ (at - start)), told
-
-    at = start
-    value, told = loss(at)
-    for _ in range(_NEWTON_STEPS):
-        slope, bend = _slope_and_bend(inputs, told, rows)
-        slope += penalty * (at - start)
-        step = np.linalg.solve(bend + penalty * np.eye(len(at)), slope)
-        gain = float(slope @ step)
-        if gain < 1e-9 * (1 + value):
-            break
-        length = 1.0
-        while (tried := loss(at - length * step))[0] > value - 1e-4 * length * gain and length > 1e-6:
-            length /= 2
-        at, (value, told) = at - length * step, tried
-    return Logistic(at[:members], at[members:], rows.exclusive)
-
-
-def _slope_and_bend(inputs: np.ndarray, told: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """First and second derivatives of the log loss, weights before biases; (k,) and (k, k)."""
-    members = len(inputs)
-    flat = inputs.reshape(members, -1)
-    residual = told - (np.eye(told.shape[1])[rows.targets] if rows.exclusive else rows.targets)
-    slope = np.concatenate([flat @ residual.ravel(), residual.sum(axis=0)])
-    spread = told if rows.exclusive else told * (1 - told)
-    weighted = flat * spread.reshape(1, -1)
-    of_both = weighted.reshape(inputs.shape).sum(axis=1)
-    of_weights = weighted @ flat.T
-    of_biases = np.diag(spread.sum(axis=0))
-    if rows.exclusive:
-        means = weighted.reshape(inputs.shape).sum(axis=2)
-        of_weights = of_weights - means @ means.T
-        of_both = of_both - means @ told
-        of_biases = of_biases - told.T @ told
-    return slope, np.block([[of_weights, of_both], [of_both.T, of_biases]])
-
-
 def best_alpha(rows: Rows) -> Linear:
     """Of two members, alpha times the first and 1 - alpha times the second: the alpha of 0, 0.01, ... 1 with the best score.
 
@@ -320,7 +234,7 @@ def fit(method: Method, rows: Rows, *, rounds: int, penalty: float) -> Blender:
         "rank_mean": lambda: rank_mean(rows),
         "greedy": lambda: greedy(rows, rounds),
         "weights": lambda: simplex(rows),
-        "logistic": lambda: logistic(rows, penalty),
+        "logistic": lambda: logistic(rows.predictions, rows.targets, penalty),
         "best_alpha": lambda: best_alpha(rows),
     }
     return fitters[method]()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from components.blending.counted import Counted, CountedAll
-from components.ordered import in_order
+from components.ordered import in_order, one_thread
 
 # Resamples that are drawn and scored at once, by a thread: their counts are to stay in its cache.
 _TOGETHER = 8
@@ -14,6 +14,7 @@ _TOGETHER = 8
 _LEAST_SHARE = 0.5
 
 
+@one_thread
 def resampled(
     scorers: Mapping[str, Counted | CountedAll], clusters: np.ndarray, *, resamples: int, seed: int
 ) -> dict[str, np.ndarray]:

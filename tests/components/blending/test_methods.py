@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.blending.methods import ALPHAS, Linear, Logistic, Rows, candidates, combine, fit, greedy, logits, squash
+from components.blending.logistic import Logistic, logits, squash
+from components.blending.methods import ALPHAS, Linear, Rows, candidates, combine, fit, greedy
 from trainer.metrics import HIGHER_IS_BETTER, score
 
 
