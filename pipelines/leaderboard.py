@@ -3,6 +3,7 @@
 import csv
 import datetime
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,13 @@ def submit(competition: Competition, out: Path, *, message: str = "", again: boo
     wanted = sample.read(competition.submission.sample)
     rows = check_file(path, wanted, competition.submission, competition.classes, task=competition.task)
     digest, history = sha256(path), read(out)
-    before = next((row for row in history if row["sha256"] == digest and row["status"] != "error"), None)
+    same = [row for row in history if row["sha256"] == digest and row["competition"] == settings.competition]
+    before = next((row for row in same if row["status"] != "error"), None)
     if before is not None and not again:
         scored = before["public"] or "none yet"
         say(f"{path}: submitted already, {before['time']}, public score {scored}; --again does it anyway")
         return
-    cv = json.loads((out / tables.METRICS).read_text(encoding="utf-8"))["blend"]["oof"]
+    cv = _cross_validation(out, digest, say)
     row = dict.fromkeys(COLUMNS, "") | {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "competition": settings.competition,
@@ -73,7 +75,7 @@ def submit(competition: Competition, out: Path, *, message: str = "", again: boo
         entry = board.wait(int(row["ref"]), settings.timeout_seconds)
     row.update(_told(entry))
     _write(out, [*history, row])
-    write_page(competition, [*history, row], out)
+    write_page(competition, [one for one in [*history, row] if one["competition"] == settings.competition], out)
     if entry.status == "error":
         raise LeaderboardError(
             f"kaggle.com could not score submission {entry.ref}: {entry.error or 'it gives no reason'}"
@@ -85,15 +87,34 @@ def submit(competition: Competition, out: Path, *, message: str = "", again: boo
     say(f"public {row['public'] or 'none'}, private {row['private'] or 'none'}, cross-validation {row['cv'] or 'none'}")
 
 
+def _cross_validation(out: Path, digest: str, say: Callable[[str], None]) -> float | None:
+    """The nested score of the run that wrote the submission; None where it was changed since.
+
+    Raises:
+        DataError: there are no scores.
+    """
+    path = out / tables.METRICS
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        cv, of = metrics["blend"]["oof"], metrics["submission"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: holds no scores of a run ({type(error).__name__}): run the competition again") from None
+    if of != digest:
+        say("warning: the submission is not the one that the run wrote: no cross-validation score goes with it")
+        return None
+    return None if cv is None else float(cv)
+
+
 def show(competition: Competition, out: Path, *, say: Callable[[str], None]) -> None:
     """Ask for scores that were not there yet, and show all submissions as a table and as a page.
 
     Raises:
         LeaderboardError: scores are missing and the service cannot be asked; the table is shown all the same.
     """
-    history = read(out)
+    whole = read(out)
+    history = [row for row in whole if row["competition"] == competition.leaderboard.competition]
     if not history:
-        say(f"{out / HISTORY}: no submission yet")
+        say(f"{out / HISTORY}: no submission to {competition.leaderboard.competition or 'any competition'} yet")
         return
     # Private scores appear when a competition ends.
     open_ = [row for row in history if row["ref"] and row["status"] != "error" and not (row["public"] and row["private"])]
@@ -104,7 +125,7 @@ def show(competition: Competition, out: Path, *, say: Callable[[str], None]) -> 
                 _refresh(board, open_)
     except LeaderboardError as error:
         trouble = error
-    _write(out, history)
+    _write(out, whole)
     write_page(competition, history, out)
     say(table(history))
     said = correlation(history)
@@ -129,7 +150,7 @@ def read(out: Path) -> list[Row]:
     """The history of a run's folder, oldest first; none where nothing was submitted.
 
     Raises:
-        DataError: the file has other columns.
+        DataError: the file has other columns, or a score is no number.
     """
     path = out / HISTORY
     if not path.is_file():
@@ -137,7 +158,19 @@ def read(out: Path) -> list[Row]:
     header, *rows = list(read_rows(path)) or [[]]
     if header != list(COLUMNS) or any(len(row) != len(COLUMNS) for row in rows):
         raise DataError(f"{path}: the columns are not {', '.join(COLUMNS)}: put it aside, and a new one is begun")
-    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    for number, one in enumerate(found, start=1):
+        for name in ("cv", "public", "private", "ref"):
+            if one[name] and not _is_number(one[name]):
+                raise DataError(f"{path}: row {number}, column {name!r}: {one[name]!r} is no number")
+    return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _write(out: Path, rows: list[Row]) -> None:

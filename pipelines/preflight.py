@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from components import storage
+from components.blending import external
 from components.folds.named import excluded, own_folds
 from components.records import source
 from components.records.source import Found
@@ -27,8 +28,9 @@ def check_files(competition: Competition, file: str | Path) -> Found:
     Raises:
         CompetitionError: a key names a file that is not there, of data or of weights, a size that is not the images', or more
             folds or a larger batch than there are images for.
-        DataError: a file lacks a column; the ids of the sample submission or of the answers are not the test images', or
-            an answer is no class; the user's own folds or list of images to leave out name images that are not there.
+        DataError: a file lacks a column, also one of predictions made elsewhere; the ids of the sample submission or of the
+            answers are not the test images', or an answer is no class; the user's own folds or list of images to leave out name
+            images that are not there.
     """
     # CIFAR's batches are named by a pattern.
     tables = (
@@ -54,7 +56,7 @@ def check_files(competition: Competition, file: str | Path) -> Found:
         raise CompetitionError("\n".join(missing))
     found = source.look(competition.data, competition.records)
     wanted = sample.read(competition.submission.sample)
-    sample.check_form(wanted, competition.submission, competition.classes)
+    sample.check_form(wanted, competition.submission, competition.classes, competition.task)
     if found.test_ids is not None:
         sample.check_ids(wanted, competition.submission.sample, found.test_ids, competition.data.test or "the test images")
     if competition.leaderboard.answers:
@@ -71,6 +73,12 @@ def check_files(competition: Competition, file: str | Path) -> Found:
         excluded(competition.folds, set(found.train_ids))
         if competition.folds.file:
             own_folds(competition.folds.file, found.train_ids, (), count=competition.folds.count)
+    for one in competition.blend.external:
+        ids = {"oof": found.train_ids or (), "test": found.test_ids or ()}
+        # Which labelled images are held out is not known yet where some are left out, or always train.
+        if competition.folds.exclude_file or competition.folds.file or competition.folds.duplicates == "drop":
+            ids["oof"] = ()
+        external.check(one, competition.classes, ids, complete=competition.blend.on_missing == "error")
     _check_weights(competition, file)
     if found.train is not None:
         _check_amounts(competition, file, found.train)

@@ -10,7 +10,7 @@ from typing import Any
 from components.submission.submission import file_name, score_answers
 from trainer import tables
 from trainer.competition import Competition
-from trainer.manifest import read_manifest, whole_file, write_json
+from trainer.manifest import read_manifest, sha256, whole_file, write_json
 
 MODELS = "models"
 _RESULTS = ("oof.csv", "folds.csv", "metrics.json", "report.html", "data_card.html", "kfold.yaml")
@@ -30,7 +30,7 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
         out: gets the files that `names` lists.
 
     Returns:
-        what metrics.json holds: that of blending, and `leaderboard` where there are answers.
+        what metrics.json holds: that of blending, the submission's sha256, and `leaderboard` where there are answers.
 
     Raises:
         IntegrityError: an output is not whole. DataError: the answers do not fit.
@@ -59,6 +59,7 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
     for name, source in sources.items():
         with whole_file(out / name) as partial:
             shutil.copyfile(source, partial)
+    metrics["submission"] = sha256(out / file_name(competition.submission))
     write_json(out / tables.METRICS, metrics)
     for stale in {"submission.csv", "submission.csv.gz"} - set(sources):
         (out / stale).unlink(missing_ok=True)

@@ -83,6 +83,7 @@ class Competition:
             yield Problem("classes", f"has {len(self.classes)}: task = 'multilabel' takes at most {MOST_LABELS}")
         if self.task == "multilabel" and self.data.target_parts:
             yield Problem("data.target_parts", "goes without task = 'multilabel': each image would have one class")
+        yield from self._problems_of_submission()
         if self.submission.values == "probability" and self.task != "binary":
             yield Problem("submission.values", "= 'probability': goes with task = 'binary' only")
         decides = self.submission.values in ("class", "index")
@@ -113,6 +114,19 @@ class Competition:
         if self.train.folds_per_task > self.folds.count:
             yield Problem(
                 "train.folds_per_task", f"= {self.train.folds_per_task}: must be at most folds.count = {self.folds.count}"
+            )
+
+    def _problems_of_submission(self) -> Iterator[Problem]:
+        """Lists of classes that could not be taken apart again."""
+        submission = self.submission
+        if self.task != "multilabel" or submission.values not in ("class", "index"):
+            return
+        names = [str(index) for index in range(len(self.classes))] if submission.values == "index" else self.classes
+        joined = [name for name in names if submission.separator in name]
+        if joined:
+            yield Problem(
+                "submission.separator",
+                f"= {submission.separator!r}: stands in {joined[0]!r}, so that a list of classes cannot be taken apart again",
             )
 
     def _problems_of_blend(self, members: int) -> Iterator[Problem]:

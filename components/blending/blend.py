@@ -14,6 +14,7 @@ from components.blending.scores import scores, without_scores
 from components.blending.stack import Level1
 from components.storage import near
 from trainer import tables
+from trainer.errors import IntegrityError
 from trainer.manifest import check_digest, write_json, write_manifest
 from trainer.metrics import decided
 from trainer.outcome import Blend
@@ -40,7 +41,7 @@ def blend(
 
     Args:
         tasks: the folders that the training tasks wrote.
-        folds_table: `folds.csv`; records: the records folder, for the groups that a bootstrap draws whole.
+        folds_table: `folds.csv`; records: the records folder, for the targets, and the groups that a bootstrap draws whole.
         blend: the method. classes: the class names in order. metric: of the competition. seed: of the bootstrap.
         out: the folder to write: oof.parquet, oof.csv, test.parquet (id and a column a class), history.csv (with a
             member column), metrics.json, manifest.json.
@@ -55,7 +56,12 @@ def blend(
     out = Path(out)
     check_digest([near(path) for external in blend.external for path in (external.oof, external.test)], digest)
     folds = tables.read_folds(folds_table)
-    members = gather(tasks, folds[folds["fold"] >= 0].reset_index(drop=True), blend, classes)
+    examples = tables.read_examples(records).query("split == 'train'")
+    labelled = folds[folds["fold"] >= 0].merge(examples[["id", "target", "group"]], on="id", validate="one_to_one")
+    if len(labelled) < (folds["fold"] >= 0).sum():
+        lacking = folds["id"][(folds["fold"] >= 0) & ~folds["id"].isin(labelled["id"])]
+        raise IntegrityError(f"folds table: id {lacking.iloc[0]!r} is not in the records ({len(lacking)} such ids)")
+    members = gather(tasks, labelled, blend, classes)
     count = len(classes)
     if not members.scored:
         empty = np.empty((0, count))
@@ -65,7 +71,7 @@ def blend(
         tell("note", "blend", "no score, as no member is validated, by mean")
         return found
     targets = tables.truth(members.targets, count, members.task)
-    level1 = Level1(Rows(members.oof, targets, metric), members.fold, _clusters(records, members.ids))
+    level1 = Level1(Rows(members.oof, targets, metric), members.fold, _clusters(labelled, members.ids))
     fitted = stack.fit(level1, blend, seed)
     nested = stack.nested(level1, blend, seed)
     # With a member of all images, which no score can weigh, the method is the mean: of all members here.
@@ -83,10 +89,9 @@ def blend(
     return found
 
 
-def _clusters(records: str | Path, ids: Sequence[str]) -> np.ndarray:
+def _clusters(labelled: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
     """(n,) the number of each row's group; an image without one is its own."""
-    examples = tables.read_examples(records)
-    group = examples[examples["split"] == "train"].set_index("id")["group"].loc[list(ids)].to_numpy()
+    group = labelled.set_index("id")["group"].loc[list(ids)].to_numpy()
     alone = np.array([f"\0{number}" for number in range(len(group))])
     return np.unique(np.where(group == "", alone, group), return_inverse=True)[1]
 

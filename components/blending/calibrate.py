@@ -1,13 +1,12 @@
 """Probabilities that hold what they say, and thresholds for decisions: fitted on rows, applied to others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from components.blending.counted import counted
+from components.blending.counted import counted, of_decisions
 from components.blending.logistic import LEAST, logits, squash
-from trainer.metrics import HIGHER_IS_BETTER
 
 Kind = Literal["none", "temperature", "platt", "isotonic"]
 # Values that a threshold is tried at: the quantiles of what was predicted.
@@ -114,22 +113,13 @@ def thresholds(metric: str, probabilities: np.ndarray, targets: np.ndarray, *, p
         per_class: for each class its own; else one for all, which rows of one class of more than two do not have.
     """
     classes = probabilities.shape[1]
-    sign = 1 if HIGHER_IS_BETTER[metric] else -1
     once = np.ones((1, len(targets)))
 
     def score(tried: np.ndarray) -> float:
-        return sign * float(counted(metric, targets, probabilities, tried)(once)[0])
+        return float(counted(metric, targets, probabilities, tried)(once)[0])
 
     def best_of(options: np.ndarray, current: float, placed: Callable[[float], np.ndarray]) -> float:
-        scores = np.array([score(placed(float(option))) for option in options])
-        top = scores.max()
-        if not top > score(placed(current)) + 1e-12:
-            return current
-        first = int(scores.argmax())
-        run = first
-        while run + 1 < len(scores) and scores[run + 1] >= top - 1e-12:
-            run += 1
-        return float(options[(first + run) // 2])
+        return _best([score(placed(float(option))) for option in options], options, score(placed(current)), current)
 
     if targets.ndim == 1 and classes == 2:
         return _pair(best_of(_options(probabilities[:, 1]), 0.5, _pair))
@@ -143,12 +133,43 @@ def thresholds(metric: str, probabilities: np.ndarray, targets: np.ndarray, *, p
     for _ in range(_SWEEPS):
         before = found.copy()
         for index in range(classes):
-            # Of one class an image what counts is the proportion of two thresholds.
-            options = 0.5 * np.geomspace(0.2, 5, 41) if targets.ndim == 1 else _options(probabilities[:, index])
-            found[index] = best_of(options, float(found[index]), with_class(index))
+            if targets.ndim == 1:
+                found[index] = _proportion(metric, probabilities, targets, found, index)
+            else:
+                found[index] = best_of(_options(probabilities[:, index]), float(found[index]), with_class(index))
         if (found == before).all():
             break
     return found
+
+
+def _best(scores: Sequence[float], options: np.ndarray, before: float, current: float) -> float:
+    """The option with the best score, the middle of equally good neighbours; what there was where none is better."""
+    top = max(scores)
+    if not top > before + 1e-12:
+        return current
+    first = last = next(place for place, score in enumerate(scores) if score >= top - 1e-12)
+    while last + 1 < len(scores) and scores[last + 1] >= top - 1e-12:
+        last += 1
+    return float(options[(first + last) // 2])
+
+
+def _proportion(metric: str, probabilities: np.ndarray, targets: np.ndarray, found: np.ndarray, index: int) -> float:
+    """The best threshold of one class where a row is of one: what counts is its proportion to the others'.
+
+    Only rows change in which the class and the best of the others change places, so the others are looked at once.
+    """
+    relative = probabilities / found
+    relative[:, index] = -1
+    other = relative.argmax(axis=1)
+    height, own = relative[np.arange(len(other)), other], probabilities[:, index]
+    options = 0.5 * np.geomspace(0.2, 5, 41)
+
+    def score(threshold: float) -> float:
+        mine = own / threshold
+        takes = (mine > height) | ((mine == height) & (index < other))
+        return of_decisions(metric, targets, np.where(takes, index, other), probabilities.shape[1])
+
+    return _best([score(float(option)) for option in options], options, score(float(found[index])), float(found[index]))
 
 
 def _pair(value: float) -> np.ndarray:

@@ -42,6 +42,7 @@ def blend(
             digest=blend_digest,
         )
         for measure, value in found["metrics"].items():
-            scores.log_metric(f"{measure}_out_of_fold", value["oof"])
+            if value["oof"] is not None:
+                scores.log_metric(f"{measure}_out_of_fold", value["oof"])
         # kfp's local cache wants a file behind every output.
         write_json(scores.path, found)

@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from trainer.errors import TrainingError
 from trainer.metrics import BINS, OF_CLASSES, bins, confidence, decided, rate
 
-# (resamples, n) how often each row counts -> (resamples,) scores; NaN where a resample has no score, as it lacks a class.
+# (resamples, n) how often each row counts -> (resamples,) scores. A mean over classes is one over those that a resample has;
+# NaN where it has none.
 Counted = Callable[[np.ndarray], np.ndarray]
 # The same of several metrics, by name.
 CountedAll = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -82,6 +84,13 @@ def _calibration_error(targets: np.ndarray, probabilities: np.ndarray) -> Counte
     return lambda counts: np.abs(counts @ gaps).sum(axis=1) / (counts.sum(axis=1) * columns)
 
 
+def of_decisions(metric: str, targets: np.ndarray, predicted: np.ndarray, classes: int) -> float:
+    """A metric of decided classes, each row counting once; (n,) class indices."""
+    if metric == "accuracy":
+        return float((targets == predicted).mean())
+    return float(_of_classes(metric, targets, predicted, classes)(np.ones((1, len(targets))))[0])
+
+
 def _of_classes(metric: str, targets: np.ndarray, predicted: np.ndarray, classes: int) -> Counted:
     """Of the counts of each class: right, decided for it, of it."""
     if metric == "quadratic_kappa":
@@ -107,8 +116,11 @@ def _of_classes(metric: str, targets: np.ndarray, predicted: np.ndarray, classes
             return each[:, 1]
         if metric == "weighted_f1":
             return _share((each * there).sum(axis=1), there.sum(axis=1))
-        return np.asarray(each.mean(axis=1))
+        # A class that a resample lacks has no score there; one that all rows lack counts as it does in the score of all rows.
+        here = (there > 0) | never
+        return _share((each * here).sum(axis=1), here.sum(axis=1))
 
+    never = sums(np.ones((1, len(targets))))[2][0] == 0
     return scores
 
 
@@ -150,11 +162,16 @@ def _of_ranks(metrics: Sequence[str], targets: np.ndarray, probabilities: np.nda
 
     def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
         found = {metric: np.zeros(len(counts)) for metric in metrics}
+        known = {metric: np.zeros(len(counts)) for metric in metrics}
         for one in prepared:
             running = _running(one, counts)
             for metric in metrics:
-                found[metric] += _area(metric, *running)
-        return {metric: total / len(prepared) for metric, total in found.items()}
+                area = _area(metric, *running)
+                here = np.isfinite(area)
+                found[metric][here] += area[here]
+                known[metric] += here
+        with np.errstate(invalid="ignore"):
+            return {metric: total / np.where(known[metric] > 0, known[metric], np.nan) for metric, total in found.items()}
 
     return scores
 
@@ -244,6 +261,9 @@ def area(is_one: np.ndarray, values: np.ndarray) -> float:
     Args:
         is_one: (n,) bool, some of either kind.
         values: (n,) none negative; rounded to float32.
+
+    Raises:
+        TrainingError: all rows are of one kind.
     """
     keys = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32) << 1
     keys |= is_one
@@ -253,6 +273,8 @@ def area(is_one: np.ndarray, values: np.ndarray) -> float:
     below = int(places.sum()) - ones * (ones - 1) // 2
     # A tie of both kinds: the others come first, and the first of the class right behind the last of them.
     meeting = places[keys[np.maximum(places - 1, 0)] + 1 == keys[places]]
+    if not ones or not others:
+        raise TrainingError(f"roc_auc: none, or all, of these {len(keys)} rows are of a class: take fewer folds")
     tied = 0
     if len(meeting):
         value = keys[meeting]

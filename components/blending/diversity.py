@@ -34,7 +34,7 @@ class Looked(NamedTuple):
         adds = {}
         for name, nested in self.without.items():
             alone = score(metric, targets, nested.probabilities, nested.thresholds)
-            range_ = interval(sign * (drawn[f"method/{method}"] - drawn[f"without/{name}"]))
+            range_ = interval(sign * (drawn[f"method/{method}"] - drawn[f"without/{name}"]), sign * (of_all - alone))
             adds[name] = {"without": alone, "gain": sign * (of_all - alone), **range_, "verdict": _verdict(range_)}
         return {
             "names": list(names),
@@ -51,7 +51,7 @@ def look(level1: Level1, names: Sequence[str], blend: Blend, seed: int) -> Looke
 
     Args:
         level1: the members' rows. names: of the members, in order.
-        blend: by one method; of a single member left it is that member.
+        blend: by one method; `best_alpha` leaves a single member as it is.
     """
     predictions, targets = level1.rows.predictions, level1.rows.targets
     if targets.ndim == 1:
@@ -62,7 +62,8 @@ def look(level1: Level1, names: Sequence[str], blend: Blend, seed: int) -> Looke
         correlation = np.atleast_2d(np.corrcoef(errors))
     without = {}
     if len(names) > 1:
-        reduced = blend if len(names) > 2 else dataclasses.replace(blend, method="mean")
+        alone = len(names) == 2 and blend.method == "best_alpha"
+        reduced = dataclasses.replace(blend, method="mean") if alone else blend
         without = {name: stack.nested(level1.without_member(index), reduced, seed) for index, name in enumerate(names)}
     return Looked(correlation, without)
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from components.blending import external
 from components.blending.methods import ranks
-from components.storage import near
 from trainer import tables
 from trainer.errors import DataError, IntegrityError
 from trainer.manifest import read_manifest
@@ -55,30 +55,30 @@ class _Tables(NamedTuple):
     test: pd.DataFrame
 
 
-def gather(tasks: Sequence[str | Path], folds: pd.DataFrame, blend: Blend, classes: Sequence[str]) -> Members:
+def gather(tasks: Sequence[str | Path], labelled: pd.DataFrame, blend: Blend, classes: Sequence[str]) -> Members:
     """Join all members by id.
 
     Args:
         tasks: the folders that training tasks wrote.
-        folds: id and fold of the rows that are held out once, n of them.
+        labelled: id, fold and target of the rows that are held out once, n of them.
         blend: names external tables, and says what to do where rows are missing.
         classes: the class names in order.
 
     Raises:
-        IntegrityError: a task's rows are there twice, of unknown ids, or of another fold than their own; members disagree about
-            a target. DataError: a member lacks rows and `on_missing` is error; an external table is not as it should be.
+        IntegrityError: a task's rows are there twice, of unknown ids, of another fold or target than their own, or no numbers.
+            DataError: a member lacks rows and `on_missing` is error; an external table is not as it should be.
     """
     own, about = _of_tasks(tasks)
-    given = {external.name: _external(external, folds, classes) for external in blend.external}
+    task = next(iter(about.values()))["task"]
+    given = {one.name: _external(one, labelled, classes, task) for one in blend.external}
     validation = {**{name: one["validation"] for name, one in about.items()}, **dict.fromkeys(given, "external")}
     members = {**own, **given}
     scored = [name for name in members if validation[name] != "none"]
     for name in own:
         if name in scored:
-            _check_own(name, members[name].oof, folds)
-    reference = _targets(members, [name for name in own if name in scored], folds)
+            _check_own(name, members[name].oof, labelled, classes)
     test_ids = next(iter(own.values())).test["id"]
-    ids = folds["id"]
+    ids = labelled["id"]
     oof = {name: _aligned(members[name].oof, ids, classes) for name in scored}
     test = {name: _aligned(members[name].test, test_ids, classes) for name in members}
     for name in own:
@@ -90,18 +90,17 @@ def gather(tasks: Sequence[str | Path], folds: pd.DataFrame, blend: Blend, class
         for name in members
     }
     missing = {name: counts for name, counts in missing.items() if any(counts.values())}
-    task = next(iter(about.values()))["task"]
-    kept = np.ones(len(folds), dtype=bool)
+    kept = np.ones(len(labelled), dtype=bool)
     if missing:
         kept = _settled(oof, test, missing, blend, ids, test_ids, exclusive=task != "multilabel")
-        _check_folds(folds["fold"].to_numpy(), kept)
+        _check_folds(labelled["fold"].to_numpy(), kept)
     histories = [pd.read_csv(Path(folder) / tables.HISTORY).assign(member=read_manifest(folder)["member"]) for folder in tasks]
     return Members(
         names=list(members),
         scored=scored,
         ids=ids[kept].tolist(),
-        targets=reference[kept],
-        fold=folds["fold"].to_numpy()[kept],
+        targets=labelled["target"].to_numpy()[kept],
+        fold=labelled["fold"].to_numpy()[kept],
         oof=np.stack([oof[name][kept] for name in scored]) if scored else np.empty((0, int(kept.sum()), len(classes))),
         test_ids=test_ids.tolist(),
         test=np.stack(list(test.values())),
@@ -112,7 +111,7 @@ def gather(tasks: Sequence[str | Path], folds: pd.DataFrame, blend: Blend, class
         tasks=[{key: told[key] for key in _TOLD} for told in map(read_manifest, tasks)],
         missing=missing,
         dropped=int((~kept).sum()),
-        warnings=[*_other_folds(given, folds)],
+        warnings=_other_folds(given, labelled),
     )
 
 
@@ -136,36 +135,26 @@ def _of_tasks(tasks: Sequence[str | Path]) -> tuple[dict[str, _Tables], dict[str
     return {name: _Tables(pd.concat(oof[name]), averaged[name].reset_index()) for name in oof}, about
 
 
-def _check_own(member: str, rows: pd.DataFrame, folds: pd.DataFrame) -> None:
+def _check_own(member: str, rows: pd.DataFrame, labelled: pd.DataFrame, classes: Sequence[str]) -> None:
     twice = rows["id"][rows["id"].duplicated()]
     if len(twice):
         raise IntegrityError(f"member {member!r}: id {twice.iloc[0]!r} has more than one out-of-fold row")
-    joined = rows[["id", "fold"]].merge(folds, on="id", how="left", suffixes=("", "_own"))
+    joined = rows[["id", "fold", "target"]].merge(labelled, on="id", how="left", suffixes=("", "_own"))
     extra = joined["id"][joined["fold_own"].isna()]
     if len(extra):
         raise IntegrityError(f"member {member!r}: id {extra.iloc[0]!r} is not in the folds table")
     different = joined["id"][joined["fold"] != joined["fold_own"]]
     if len(different):
         raise IntegrityError(f"member {member!r}: id {different.iloc[0]!r} was predicted for another fold than its own")
-
-
-def _targets(members: Mapping[str, _Tables], own: Sequence[str], folds: pd.DataFrame) -> np.ndarray:
-    """(n,) the target of each row, on which all the pipeline's own members must agree."""
-    if not own:
-        return np.full(len(folds), -1, dtype=np.int64)
-    rows = pd.concat([members[name].oof[["id", "target"]] for name in own])
-    one_each = rows.drop_duplicates("id").set_index("id")["target"]
-    for name in own:
-        table = members[name].oof
-        differs = np.flatnonzero(table["target"].to_numpy() != one_each.loc[table["id"]].to_numpy())
-        if len(differs):
-            id_ = table["id"].iloc[differs[0]]
-            raise IntegrityError(f"member {name!r}: id {id_!r} has another target than in the other members")
-    target = folds["id"].map(one_each)
-    if target.isna().any():
-        lacking = folds["id"][target.isna()]
-        raise IntegrityError(f"no member has an out-of-fold row for id {lacking.iloc[0]!r} ({len(lacking)} ids lack one)")
-    return target.to_numpy(dtype=np.int64)
+    other = joined["id"][joined["target"] != joined["target_own"]]
+    if len(other):
+        raise IntegrityError(f"member {member!r}: id {other.iloc[0]!r} has another target than in the records")
+    wrong = rows["id"][~np.isfinite(rows[list(classes)].to_numpy()).all(axis=1)]
+    if len(wrong):
+        raise IntegrityError(
+            f"member {member!r}: the predictions of id {wrong.iloc[0]!r} are no numbers ({len(wrong)} such ids): a model "
+            "diverged, lower its learning_rate"
+        )
 
 
 def _aligned(rows: pd.DataFrame, ids: pd.Series, classes: Sequence[str]) -> np.ndarray:
@@ -223,7 +212,10 @@ def _impute(oof: dict[str, np.ndarray], test: dict[str, np.ndarray], *, exclusiv
             if (count == 0).any():
                 raise DataError(f"member {name!r}: {int((count == 0).sum())} rows that it lacks are in no other member either")
             filled = np.stack([np.quantile(known[name][:, k], share) for k, share in enumerate((total / count).T)], axis=1)
-            tables_[name][hole] = filled / filled.sum(axis=1, keepdims=True) if exclusive else filled
+            if exclusive:
+                sums = filled.sum(axis=1, keepdims=True)
+                filled = np.divide(filled, sums, out=np.full_like(filled, 1 / filled.shape[1]), where=sums > 0)
+            tables_[name][hole] = filled
 
 
 def _check_folds(fold: np.ndarray, kept: np.ndarray) -> None:
@@ -232,55 +224,31 @@ def _check_folds(fold: np.ndarray, kept: np.ndarray) -> None:
             raise DataError(f"blend.on_missing = 'drop_rows': no row of fold {number} is in every member")
 
 
-def _other_folds(given: Mapping[str, _Tables], folds: pd.DataFrame) -> list[str]:
+def _other_folds(given: Mapping[str, _Tables], labelled: pd.DataFrame) -> list[str]:
     """What to know of tables that were made with folds of their own."""
     found = []
+    trouble = (
+        "images of one group may stand on both sides of its split, so that its score, and its weight, may be a little too good"
+    )
     for name, member in given.items():
-        if "fold" in member.oof:
-            joined = member.oof[["id", "fold"]].merge(folds, on="id", suffixes=("_own", ""))
-            pairs = joined.groupby("fold_own")["fold"].nunique()
-            if (pairs > 1).any() or joined.groupby("fold")["fold_own"].nunique().gt(1).any():
-                found.append(
-                    f"{name} was made with other folds: images of one group may stand on both sides of its split, so its "
-                    "score, and the weight it gets, may be a little too good"
-                )
+        if "fold" not in member.oof:
+            found.append(f"{name} has no column 'fold': if it was made with other folds, {trouble}")
+            continue
+        joined = member.oof[["id", "fold"]].merge(labelled[["id", "fold"]], on="id", suffixes=("_own", ""))
+        if any(joined.groupby(one)[other].nunique().gt(1).any() for one, other in (("fold", "fold_own"), ("fold_own", "fold"))):
+            found.append(f"{name} was made with other folds: {trouble}")
     return found
 
 
-def _external(given: Predictions, folds: pd.DataFrame, classes: Sequence[str]) -> _Tables:
-    oof = _read(given, "oof", given.oof, classes)
-    return _Tables(oof[oof["id"].isin(set(folds["id"]))], _read(given, "test", given.test, classes))
-
-
-def _read(given: Predictions, key: str, path: str, classes: Sequence[str]) -> pd.DataFrame:
-    """A table made elsewhere: id, a column a class, and the column `fold` where there is one."""
-    where = f"blend.external {given.name!r}, {key} = {path}"
-    try:
-        here = near(path)
-        table = pd.read_parquet(here) if path.endswith(".parquet") else pd.read_csv(here, converters={given.id: str})
-    except FileNotFoundError:
-        raise DataError(f"{where}: no such file") from None
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{where}: not a table: {error}") from None
-    if given.id not in table:
-        raise DataError(f"{where}: no column {given.id!r}; it has {', '.join(map(str, table.columns))}")
-    table = table.rename(columns={given.id: "id"}).astype({"id": str})
-    others = [str(column) for column in table.columns if column not in ("id", "target", "fold", "prediction")]
-    if len(classes) == 2 and len(others) == 1 and others[0] not in classes[:1]:
-        positive = pd.to_numeric(table[others[0]], errors="coerce")
-        table[list(classes)] = np.stack([1 - positive, positive], axis=1)
-    lacking = [name for name in classes if name not in table]
-    if lacking:
-        raise DataError(f"{where}: no column {lacking[0]!r} ({len(lacking)} of {len(classes)} classes lack one)")
-    twice = table["id"][table["id"].duplicated()]
-    if len(twice):
-        raise DataError(f"{where}: id {twice.iloc[0]!r} is there more than once")
-    values = table[list(classes)].apply(pd.to_numeric, errors="coerce")
-    legal = (values >= 0) & (values <= 1)
-    if not legal.to_numpy().all():
-        row, column = (int(place[0]) for place in np.nonzero(~legal.to_numpy()))
-        raise DataError(
-            f"{where}: row {row + 1}, id {table['id'].iloc[row]!r}, column {classes[column]!r}: "
-            f"{table[classes[column]].iloc[row]!r} is no probability"
-        )
-    return pd.concat([table[["id", *(["fold"] if "fold" in table else [])]], values], axis=1)
+def _external(given: Predictions, labelled: pd.DataFrame, classes: Sequence[str], task: str) -> _Tables:
+    oof = external.read(given, "oof", classes, task)
+    oof = oof[oof["id"].isin(set(labelled["id"]))]
+    if "target" in oof:
+        own = oof["id"].map(labelled.set_index("id")["target"])
+        for row, (told, target) in enumerate(zip(oof["target"].astype(str), own, strict=True)):
+            if told not in (str(target), tables.names(int(target), classes, task)):
+                raise DataError(
+                    f"blend.external {given.name!r}, oof = {given.oof}: id {oof['id'].iloc[row]!r} has target {told!r}, the "
+                    f"records say {tables.names(int(target), classes, task)!r}"
+                )
+    return _Tables(oof, external.read(given, "test", classes, task))

@@ -79,7 +79,8 @@ def combine(predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
     for weight, own in zip(weights, predictions, strict=True):
         if weight:
             total += weight * own.astype(np.float64)
-    return total
+    # Weights that sum to 1 within rounding make sums of 1 within rounding.
+    return np.clip(total, 0, 1, out=total)
 
 
 def ranks(reference: np.ndarray, values: np.ndarray) -> np.ndarray:

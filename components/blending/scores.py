@@ -25,6 +25,7 @@ def without_scores(members: Members, metric: str, blend: Blend) -> dict[str, Any
         "methods": {},
         "members": {name: {**nothing, "validation": members.validation[name]} for name in members.names},
         "metrics": {},
+        "order": {"methods": [], "metrics": []},
         "warnings": _warnings(members),
     }
 
@@ -37,36 +38,39 @@ def scores(members: Members, level1: Level1, blend: Blend, fitted: stack.Fitted,
     each = {name: stack.nested(level1, dataclasses.replace(blend, method=name), seed) for name in names}
     looked = diversity.look(level1, members.scored, dataclasses.replace(blend, method=fitted.method), seed)
     all_metrics = listed(metric, members.task)
-    usable = [name for name in all_metrics if name == metric or _has_score(name, targets)]
+    usable = [name for name in all_metrics if name == metric or _has_score(name, targets, level1.rows.predictions.shape[2])]
     scorers: dict[str, Counted | CountedAll] = {"blend": counted_all(usable, targets, nested.probabilities, nested.thresholds)}
     scorers |= {f"member/{name}": counted(metric, targets, own) for name, own in zip(members.scored, members.oof, strict=True)}
     scorers |= {f"method/{name}": _scorer(metric, targets, one) for name, one in each.items()}
     scorers |= {f"without/{name}": _scorer(metric, targets, one) for name, one in looked.without.items()}
     drawn = resampled(scorers, level1.clusters, resamples=blend.resamples, seed=seed)
     of_blend = drawn[f"blend/{metric}"]
-    whole = fitted.apply(level1.rows.predictions)
-    naive = score(metric, targets, whole, fitted.thresholds)
+    whole = _of_folds(metric, targets, nested.probabilities, fold, nested.thresholds)
     per_member: dict[str, dict[str, Any]] = {}
     for name in members.names:
         if name not in members.scored:
-            per_member[name] = {"oof": None, "folds": [], "low": None, "high": None, "validation": members.validation[name]}
-            continue
-        own = level1.rows.predictions[members.scored.index(name)]
-        per_member[name] = {
-            **_of_folds(metric, targets, own, fold),
-            **interval(drawn[f"member/{name}"]),
-            "blend_gains": interval(of_blend - drawn[f"member/{name}"]),
-            "validation": members.validation[name],
-        }
-    shares = (
-        [1 / len(members.names)] * len(members.names) if len(members.scored) < len(members.names) else fitted.blender.shares()
-    )
+            per_member[name] = {"oof": None, "folds": [], "low": None, "high": None}
+        else:
+            own = _of_folds(metric, targets, level1.rows.predictions[members.scored.index(name)], fold)
+            per_member[name] = own | _beside(own["oof"], drawn[f"member/{name}"], whole["oof"], of_blend)
+        per_member[name]["validation"] = members.validation[name]
+    per_method: dict[str, dict[str, Any]] = {}
+    for name, one in each.items():
+        own = _of_folds(metric, targets, one.probabilities, fold, one.thresholds)
+        per_method[name] = own | _beside(own["oof"], drawn[f"method/{name}"], whole["oof"], of_blend)
+        per_method[name]["naive"] = _naive(level1, dataclasses.replace(blend, method=name), seed)
+    measures: dict[str, dict[str, Any]] = {}
+    for name in usable:
+        value = _every_fold(name, targets, nested, fold)
+        measures[name] = {**value, **interval(drawn[f"blend/{name}"], value["oof"])}
+    count = len(members.names)
+    shares = [1 / count] * count if len(members.scored) < count else fitted.blender.shares()
     return {
         "metric": metric,
         "blend": {
-            **_of_folds(metric, targets, nested.probabilities, fold, nested.thresholds),
-            **interval(of_blend),
-            "naive": naive,
+            **whole,
+            **interval(of_blend, whole["oof"]),
+            "naive": score(metric, targets, fitted.apply(level1.rows.predictions), fitted.thresholds),
             "method": fitted.method,
             "asked": blend.method,
             "weights": dict(zip(members.names, shares, strict=True)),
@@ -74,22 +78,31 @@ def scores(members: Members, level1: Level1, blend: Blend, fitted: stack.Fitted,
             "level2": stack.describe(fitted),
             "method_of_folds": {str(k): one.method for k, one in nested.fitted.items()},
         },
-        "methods": {
-            name: {
-                **_of_folds(metric, targets, one.probabilities, fold, one.thresholds),
-                **interval(drawn[f"method/{name}"]),
-                "naive": _naive(level1, dataclasses.replace(blend, method=name), seed),
-                "blend_gains": interval(of_blend - drawn[f"method/{name}"]),
-            }
-            for name, one in each.items()
-        },
+        "methods": per_method,
         "members": per_member,
-        "metrics": {name: {**_every_fold(name, targets, nested, fold), **interval(drawn[f"blend/{name}"])} for name in usable},
+        "metrics": measures,
+        "order": {"methods": list(per_method), "metrics": usable},
         "diversity": looked.described(members.scored, metric, targets, each[fitted.method], drawn),
         "calibration": _calibration(targets, nested, blend),
         "missing": {"members": members.missing, "on_missing": blend.on_missing, "dropped_rows": members.dropped},
-        "warnings": _warnings(members),
+        "warnings": [*_warnings(members), *_few_folds(level1, blend)],
     }
+
+
+def _beside(own: float, drawn: np.ndarray, whole: float, of_blend: np.ndarray) -> dict[str, Any]:
+    """The interval of a score, and that of what the blend is better by."""
+    return {**interval(drawn, own), "blend_gains": interval(of_blend - drawn, whole - own)}
+
+
+def _few_folds(level1: Level1, blend: Blend) -> list[str]:
+    """What two folds cannot do."""
+    fitted_apart = blend.method == "auto" or blend.calibration != "none" or blend.thresholds != "none"
+    if len(np.unique(level1.fold)) > 2 or not fitted_apart:
+        return []
+    return [
+        "with two folds, the method, the calibration and the thresholds of the nested score are chosen on rows that the blend "
+        "has seen: three folds or more score what the test images get"
+    ]
 
 
 def _naive(level1: Level1, blend: Blend, seed: int) -> float:
@@ -101,11 +114,10 @@ def _scorer(metric: str, targets: np.ndarray, nested: Nested) -> Counted:
     return counted(metric, targets, nested.probabilities, nested.thresholds)
 
 
-def _has_score(metric: str, targets: np.ndarray) -> bool:
+def _has_score(metric: str, targets: np.ndarray, classes: int) -> bool:
     """Whether a metric of the report can be taken of these rows: one of ranks needs every class."""
     try:
-        classes = targets.shape[1] if targets.ndim == 2 else int(targets.max()) + 1
-        score(metric, targets, np.full((len(targets), max(2, classes)), 1 / max(2, classes)))
+        score(metric, targets, np.full((len(targets), classes), 1 / classes))
     except TrainingError:
         return False
     return True

@@ -101,18 +101,38 @@ def fit(level1: Level1, blend: Blend, seed: int) -> Fitted:
     if method == "auto":
         names = methods.candidates(rows.metric, rows.members)
         out_of_fold = {name: _cross_blended(name, level1, blend) for name in names}
-        choice = _chosen(out_of_fold, level1, seed)
+        choice = _chosen({name: _finished(values, level1, blend) for name, values in out_of_fold.items()}, level1, seed)
         method = choice.taken
     blender = level1.fit(method, blend)
-    calibrator, thresholds = calibrate.fit("none", np.empty((0, 0)), rows.targets), None
-    if blend.calibration != "none" or blend.thresholds != "none":
-        unseen = out_of_fold[method] if method in out_of_fold else _cross_blended(method, level1, blend)
-        calibrator = calibrate.fit(blend.calibration, unseen, rows.targets)
-        if blend.thresholds != "none":
-            thresholds = calibrate.thresholds(
-                blend.thresholds, calibrator.apply(unseen), rows.targets, per_class=blend.per_class
-            )
-    return Fitted(method, blender, calibrator, thresholds, choice)
+    if blend.calibration == "none" and blend.thresholds == "none":
+        return Fitted(method, blender, *_finish(np.empty((0, 0)), rows.targets, blend), choice)
+    unseen = out_of_fold[method] if method in out_of_fold else _cross_blended(method, level1, blend)
+    return Fitted(method, blender, *_finish(unseen, rows.targets, blend), choice)
+
+
+def _finish(blended: np.ndarray, targets: np.ndarray, blend: Blend) -> tuple[Calibrator, np.ndarray | None]:
+    """The calibration and the thresholds, fitted on blended rows."""
+    calibrator = calibrate.fit(blend.calibration, blended, targets)
+    if blend.thresholds == "none":
+        return calibrator, None
+    told = calibrator.apply(blended)
+    return calibrator, calibrate.thresholds(blend.thresholds, told, targets, per_class=blend.per_class)
+
+
+def _finished(blended: np.ndarray, level1: Level1, blend: Blend) -> tuple[np.ndarray, np.ndarray | None]:
+    """Cross-blended rows, each fold's calibrated, and given thresholds, by those of the other folds: (n, classes) both."""
+    folds = np.unique(level1.fold)
+    if (blend.calibration == "none" and blend.thresholds == "none") or len(folds) == 1:
+        return blended, None
+    told = np.empty(blended.shape)
+    limits = None if blend.thresholds == "none" else np.empty(blended.shape)
+    for held_out in folds:
+        inside = level1.fold == held_out
+        calibrator, thresholds = _finish(blended[~inside], level1.rows.targets[~inside], blend)
+        told[inside] = calibrator.apply(blended[inside])
+        if limits is not None:
+            limits[inside] = thresholds
+    return told, limits
 
 
 def nested(level1: Level1, blend: Blend, seed: int) -> Nested:
@@ -147,17 +167,17 @@ def _cross_blended(method: Method, level1: Level1, blend: Blend) -> np.ndarray:
     return blended
 
 
-def _chosen(blended: dict[Method, np.ndarray], level1: Level1, seed: int) -> Choice:
+def _chosen(blended: dict[Method, tuple[np.ndarray, np.ndarray | None]], level1: Level1, seed: int) -> Choice:
     """The simplest method that is not worse than the best one by more than a standard error of their difference.
 
     The rule of Breiman et al. (Classification and Regression Trees, 1984, section 3.4.3), with the standard error of the paired
     difference, by the bootstrap: both methods are scored on the same rows, so most of what varies, varies in both.
     """
     rows = level1.rows
-    scores = {name: scored(rows.metric, rows.targets, values) for name, values in blended.items()}
+    scores = {name: scored(rows.metric, rows.targets, *values) for name, values in blended.items()}
     sign = 1 if HIGHER_IS_BETTER[rows.metric] else -1
     best = max(scores, key=lambda name: sign * scores[name])
-    scorers: dict[str, Counted] = {name: counted(rows.metric, rows.targets, one) for name, one in blended.items()}
+    scorers: dict[str, Counted] = {name: counted(rows.metric, rows.targets, *one) for name, one in blended.items()}
     drawn = resampled(scorers, level1.clusters, resamples=_RESAMPLES, seed=seed)
     behind = {name: sign * (scores[best] - value) for name, value in scores.items()}
     errors = {name: standard_error(drawn[best] - drawn[name]) for name in scores}

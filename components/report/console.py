@@ -10,8 +10,8 @@ import numpy as np
 from components.report.page import OutOfFold, score_rows
 from trainer import tables
 
-# A console draws a matrix of more classes as a smear, and keeps its numbers in a database row.
-MOST_CLASSES = 40
+# A console keeps the matrix in a row of its database: 65,536 numbers would no longer fit.
+MOST_CLASSES = 128
 _POINTS = 100
 
 

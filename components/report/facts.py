@@ -13,7 +13,7 @@ import pandas as pd
 from trainer import tables
 from trainer.errors import TrainingError
 from trainer.manifest import MANIFEST, sha256
-from trainer.metrics import score
+from trainer.metrics import OF_CLASSES, score
 
 _BINS = 4
 _MOST_VALUES = 12
@@ -60,15 +60,18 @@ def confused(targets: np.ndarray, predicted: np.ndarray, classes: Sequence[str])
 
 
 class Scored:
-    """The out-of-fold rows, to be scored in parts."""
+    """The out-of-fold rows, to be scored in parts: (n, classes) probabilities, and what was decided, bool."""
 
-    def __init__(self, metric: str, targets: np.ndarray, probabilities: np.ndarray, wrong: np.ndarray) -> None:
-        self.metric, self.targets, self.probabilities, self.wrong = metric, targets, probabilities, wrong
+    def __init__(self, metric: str, targets: np.ndarray, probabilities: np.ndarray, decided: np.ndarray) -> None:
+        is_one = targets if targets.ndim == 2 else targets[:, None] == np.arange(decided.shape[1])
+        self.metric, self.targets, self.wrong = metric, targets, (is_one != decided).any(axis=1)
+        # What was decided may have been decided by thresholds.
+        self.told = decided.astype(np.float64) if metric in OF_CLASSES else probabilities
 
     def of(self, name: str, rows: np.ndarray, **more: Any) -> dict[str, Any]:
         """A line: how many rows, the share that is wrong, and the score where these rows have one."""
         try:
-            value: float | None = score(self.metric, self.targets[rows], self.probabilities[rows])
+            value: float | None = score(self.metric, self.targets[rows], self.told[rows])
         except TrainingError:
             value = None  # a metric of ranks, and a class is lacking here
         return {"name": name, "images": int(rows.sum()), "wrong": float(self.wrong[rows].mean()), "score": value, **more}

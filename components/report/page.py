@@ -47,7 +47,8 @@ class Run:
 @dataclass(frozen=True)
 class OutOfFold:
     """The blend's out-of-fold rows: table, (n, classes) probabilities, targets as scores take them, (n, classes) bool of what
-    each image is and was decided to be, and (n,) whether that is wrong."""
+    each image is and was decided to be, (n,) whether that is wrong, and (n,) the probability of what was decided: of any number
+    of classes an image that of the surest wrong decision, or of the surest one where none is wrong."""
 
     table: pd.DataFrame
     probabilities: np.ndarray
@@ -55,6 +56,7 @@ class OutOfFold:
     is_one: np.ndarray
     decided: np.ndarray
     wrong: np.ndarray
+    confidence: np.ndarray
 
 
 def out_of_fold(blended: str | Path, classes: Sequence[str]) -> OutOfFold:
@@ -66,13 +68,18 @@ def out_of_fold(blended: str | Path, classes: Sequence[str]) -> OutOfFold:
     task, count = read_manifest(blended)["task"], len(classes)
     table = pd.read_parquet(Path(blended) / tables.OOF)
     is_one, decided = (tables.memberships(table[column].to_numpy(), count, task) for column in ("target", "prediction"))
+    probabilities = table[list(classes)].to_numpy()
+    wrong = (is_one != decided).any(axis=1)
+    sure = np.where(decided, probabilities, 1 - probabilities if task == "multilabel" else 0)
+    shown = np.where((is_one != decided) | ~wrong[:, None] | (task != "multilabel"), sure, 0)
     return OutOfFold(
         table,
-        table[list(classes)].to_numpy(),
+        probabilities,
         tables.truth(table["target"].to_numpy(), count, task),
         is_one,
         decided,
-        (is_one != decided).any(axis=1),
+        wrong,
+        shown.max(axis=1) if len(table) else np.empty(0),
     )
 
 
@@ -86,11 +93,11 @@ def write_report(run: Run, out: str | Path) -> None:
     audit = json.loads(Path(run.audit).read_text(encoding="utf-8"))
     statistics = json.loads(Path(run.statistics).read_text(encoding="utf-8"))
     wrong = np.flatnonzero(oof.wrong)
-    worst = wrong[np.argsort(-oof.probabilities[wrong].max(axis=1), kind="stable")][:_SHOWN]
+    worst = wrong[np.argsort(-oof.confidence[wrong], kind="stable")][:_SHOWN]
     drawn = np.sort(np.random.default_rng(run.seed).permutation(len(oof.table))[:_SHOWN])
     places = np.concatenate([worst, drawn])
     shown = fetched(run.root, examples, oof.table["id"].iloc[places].tolist(), stored, nearest(stored["sizes"]))
-    seen = pictures(shown, oof.table, places, oof.probabilities, run.classes, about["task"])
+    seen = pictures(shown, oof.table, places, oof.confidence, run.classes, about["task"])
     train = examples[(examples["split"] == "train") & (examples["external"] == "")]
     page = render(
         Path(__file__).with_name("page.html"),
@@ -167,7 +174,7 @@ def _parts(run: Run, oof: OutOfFold, examples: pd.DataFrame, stored: Mapping[str
     if not len(oof.table):
         return {"columns": {}, "groups": None}
     rows = examples[examples["split"] == "train"].set_index("id").loc[oof.table["id"]].reset_index()
-    scored = facts.Scored(run.metric, oof.targets, oof.probabilities, oof.wrong)
+    scored = facts.Scored(run.metric, oof.targets, oof.probabilities, oof.decided)
     named = [(name, True) for name in stored["numeric"]] + [(name, False) for name in stored["categorical"]]
     return {
         "columns": {name: facts.by_column(scored, rows[tables.tabular(name)], numeric=numeric) for name, numeric in named},

@@ -38,12 +38,12 @@ class Picture:
 
 
 def pictures(
-    images: Images, oof: pd.DataFrame, places: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], task: str
+    images: Images, oof: pd.DataFrame, places: np.ndarray, confidence: np.ndarray, classes: Sequence[str], task: str
 ) -> list[Picture]:
     """The images at `places` of the out-of-fold table, with truth and prediction.
 
     Args:
-        images: those at `places`, in their order. oof: the blend's whole table. probabilities: (n, classes) of it.
+        images: those at `places`, in their order. oof: the blend's whole table. confidence: (n,) of its decisions.
     """
     workers = Workers(1)
     pixels = workers.decoded(images, range(len(images)))
@@ -54,7 +54,7 @@ def pictures(
             source=source(pixels[number]),
             truth=tables.names(int(oof["target"].iloc[place]), classes, task),
             predicted=tables.names(int(oof["prediction"].iloc[place]), classes, task),
-            probability=float(probabilities[place].max()),
+            probability=float(confidence[place]),
         )
         for number, place in enumerate(places.tolist())
     ]

@@ -61,6 +61,8 @@ def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequen
     Args:
         targets, predicted: (n,) class indices.
     """
+    from matplotlib.colors import PowerNorm
+
     size = len(classes)
     table = np.zeros((size, size), dtype=np.int64)
     np.add.at(table, (targets, predicted), 1)
@@ -71,7 +73,8 @@ def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequen
     side = 2.5 + 0.15 * size if many else min(11.0, 2.2 + 0.42 * size)
     with canvas(1, 1, width=side, height=side) as (figure, axes):
         shown = np.ma.masked_equal(errors, 0)
-        axes.imshow(shown, cmap="Oranges", vmin=0, vmax=max(0.01, float(errors.max()) * 1.6))
+        # By the root, so that one large error does not pale all others.
+        axes.imshow(shown, cmap="Oranges", norm=PowerNorm(0.5, vmin=0, vmax=max(0.01, float(errors.max()) * 1.6)))
         small = {"fontsize": 7} if many else {}
         axes.set_xticks(range(size), _plain(classes), rotation=90 if max(map(len, classes)) > 2 else 0, **small)
         axes.set_yticks(range(size), _plain(classes), **small)
@@ -101,8 +104,8 @@ def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequen
 
 
 def _plain(names: Sequence[str]) -> list[str]:
-    # A dollar sign would start a formula.
-    return [name.replace("$", r"\$") for name in names]
+    # A dollar sign would start a formula, and an underscore hides a line from the legend: a space without width goes before it.
+    return [("\u200b" if name.startswith("_") else "") + name.replace("$", r"\$") for name in names]
 
 
 def curves(is_one: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> str:

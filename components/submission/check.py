@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 from components.submission.sample import Sample
@@ -14,15 +13,17 @@ from trainer.outcome import Submission
 _SHOWN = 20
 
 
-def check_file(path: str | Path, sample: Sample, submission: Submission, classes: Sequence[str], *, task: str) -> int:
-    """Check a submission file against the sample; returns its number of rows.
+def check_file(
+    path: str | Path, sample: Sample, submission: Submission, classes: Sequence[str], *, task: str, name: str = ""
+) -> int:
+    """Check a submission file against the sample; returns its number of rows. name: of the file in messages, if not its own.
 
     Raises:
         DataError: the first 20 breaches, a line each, and how many there are.
     """
-    found = list(breaches(path, sample, submission, classes, task=task))
+    found = [f"{name or path}: {line}" for line in breaches(path, sample, submission, classes, task=task)]
     if found:
-        more = [f"{path}: {len(found) - _SHOWN} more lines like these"] if len(found) > _SHOWN else []
+        more = [f"{name or path}: {len(found) - _SHOWN} more lines like these"] if len(found) > _SHOWN else []
         raise DataError("\n".join([*found[:_SHOWN], *more]))
     return len(sample.ids)
 
@@ -38,18 +39,19 @@ def breaches(path: str | Path, sample: Sample, submission: Submission, classes: 
     lines = read_rows(path)
     header, wanted = next(lines, []), [sample.id_column, *sample.columns]
     if header != wanted:
-        yield f"{path}: the header is {','.join(header)}, where the sample has {','.join(wanted)}"
+        yield f"the header is {','.join(header)}, where the sample has {','.join(wanted)}"
         return
     value_of = _checker(submission, classes, task)
     rows = list(lines)
     seen: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
-        where = f"{path}: row {number}"
-        if len(row) != len(wanted):
-            yield f"{where}: has {len(row)} columns, where the sample has {len(wanted)}"
-            continue
+        where = f"row {number}"
         id_ = row[0]
         where += f", id {id_!r}"
+        if len(row) != len(wanted):
+            column = wanted[len(row)] if len(row) < len(wanted) else f"number {len(wanted) + 1}"
+            yield f"{where}, column {column!r}: the row has {len(row)} columns, where the sample has {len(wanted)}"
+            continue
         if id_ in seen:
             yield f"{where}, column {wanted[0]!r}: is already in row {seen[id_]}"
         elif number > len(sample.ids):
@@ -61,12 +63,9 @@ def breaches(path: str | Path, sample: Sample, submission: Submission, classes: 
             if said := value_of(value):
                 yield f"{where}, column {column!r}: {value!r} {said}"
         if submission.values == "columns" and task != "multilabel":
-            yield from _check_sum(where, row[1:], submission.digits)
-    for number in islice(range(len(rows), len(sample.ids)), 1):
-        yield (
-            f"{path}: row {number + 1}, id {sample.ids[number]!r}: missing, with the sample's last "
-            f"{len(sample.ids) - len(rows)} rows"
-        )
+            yield from _check_sum(f"{where}, columns {wanted[1]!r} to {wanted[-1]!r}", row[1:], submission.digits)
+    for number in range(len(rows), len(sample.ids)):
+        yield f"row {number + 1}, id {sample.ids[number]!r}, column {wanted[0]!r}: the sample's row is missing"
 
 
 def _checker(submission: Submission, classes: Sequence[str], task: str) -> Callable[[str], str | None]:
@@ -90,7 +89,7 @@ def _checker(submission: Submission, classes: Sequence[str], task: str) -> Calla
 
 
 def _not_a_probability(value: str) -> str | None:
-    if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", value):
+    if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", value, re.ASCII):
         return "is no finite number"
     return None if 0 <= float(value) <= 1 else "is not in 0 to 1"
 

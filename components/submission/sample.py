@@ -30,7 +30,7 @@ def read(path: str | Path) -> Sample:
     return Sample(header[0], header[1:], [row[0] for row in rows], [row[1:] for row in rows])
 
 
-def check_form(sample: Sample, submission: Submission, classes: Sequence[str]) -> None:
+def check_form(sample: Sample, submission: Submission, classes: Sequence[str], task: str) -> None:
     """The sample has the columns that `submission.values` writes, and does not show values of another kind.
 
     Raises:
@@ -48,7 +48,8 @@ def check_form(sample: Sample, submission: Submission, classes: Sequence[str]) -
         raise DataError(
             f"{where} is one column, and the sample has {len(sample.columns)} besides the ids: use values = 'columns'"
         )
-    shown = {part for (value,) in sample.values for part in value.split(submission.separator or None) if part}
+    several = task == "multilabel"
+    shown = {part for (value,) in sample.values for part in (value.split(submission.separator) if several else [value]) if part}
     known, number = set(classes), [re.fullmatch(r"\d+", part) is not None for part in shown]
     if submission.values == "class" and shown and all(number) and not shown & known:
         raise DataError(

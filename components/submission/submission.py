@@ -47,10 +47,10 @@ def write_submission(
     check_digest([near(submission.sample)], sample_digest)
     predictions = pd.read_parquet(Path(blended) / tables.TEST)
     sample = read(submission.sample)
-    check_form(sample, submission, classes)
+    check_form(sample, submission, classes, task)
     check_ids(sample, submission.sample, predictions["id"], "the test images")
     probabilities = predictions.set_index("id").loc[sample.ids][list(classes)].to_numpy()
-    check_probabilities(probabilities, sample, exclusive=task != "multilabel")
+    check_probabilities(probabilities, sample, classes, exclusive=task != "multilabel")
     if submission.values in ("probability", "columns"):
         order = [1] if submission.values == "probability" else [list(classes).index(name) for name in sample.columns]
         cells = [[f"{value:.{submission.digits}g}" for value in row] for row in probabilities[:, order].tolist()]
@@ -59,7 +59,7 @@ def write_submission(
         cells = [[text] for text in _decisions(probabilities, limits, submission, classes, several=task == "multilabel")]
     with whole_file(out) as partial:
         _write(partial, [sample.id_column, *sample.columns], sample.ids, cells, packed=submission.gzip)
-        check_file(partial, sample, submission, classes, task=task)
+        check_file(partial, sample, submission, classes, task=task, name=file_name(submission))
     tell("note", "submission", f"{len(cells)} rows as in {Path(submission.sample).name}")
 
 
@@ -86,22 +86,25 @@ def _write(path: Path, header: list[str], ids: list[str], cells: list[list[str]]
             writer.writerows([id_, *row] for id_, row in zip(ids, cells, strict=True))
 
 
-def check_probabilities(probabilities: np.ndarray, sample: Sample, *, exclusive: bool = True) -> None:
+def check_probabilities(probabilities: np.ndarray, sample: Sample, classes: Sequence[str], *, exclusive: bool = True) -> None:
     """(n, classes) values, row for row the sample's ids: finite, in 0 to 1, and where `exclusive` summing to 1 within float32.
 
     Raises:
-        DataError: names the row and id of the first that is not.
+        DataError: a line for each of the first 20 that are not, with row, id and class.
     """
-    sums = probabilities.sum(axis=1)
-    legal = np.isfinite(probabilities).all(axis=1) & (probabilities >= 0).all(axis=1) & (probabilities <= 1).all(axis=1)
-    if exclusive:
-        legal &= np.abs(sums - 1) < 1e-4
-    if not legal.all():
-        row = int(np.flatnonzero(~legal)[0])
-        raise DataError(
-            f"submission row {row + 1}, id {sample.ids[row]!r}: the predictions {probabilities[row].tolist()} are no "
-            "probabilities: a model diverged, lower its learning_rate"
-        )
+    legal = (probabilities >= 0) & (probabilities <= 1)
+    off = legal.all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) >= 1e-4) & exclusive
+    found = [
+        f"row {row + 1}, id {sample.ids[row]!r}, class {classes[column]!r}: {probabilities[row, column]:g} is no probability"
+        for row, column in zip(*np.nonzero(~legal), strict=True)
+    ]
+    found += [
+        f"row {row + 1}, id {sample.ids[row]!r}: the probabilities sum to {probabilities[row].sum():.6g}, where 1 is meant"
+        for row in np.flatnonzero(off)
+    ]
+    if found:
+        last = f"{len(found)} such: a model diverged, lower its learning_rate"
+        raise DataError("\n".join([*(f"submission {line}" for line in found[:20]), last]))
 
 
 def score_answers(

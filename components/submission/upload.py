@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,31 +30,40 @@ class Entry(NamedTuple):
 def credentials(environment: Mapping[str, str], home: Path) -> dict[str, str]:
     """Who asks: `api_token`, or `username` and `password`.
 
-    In this order: KAGGLE_API_TOKEN; KAGGLE_USERNAME with KAGGLE_KEY; `access_token` and `kaggle.json`, in KAGGLE_CONFIG_DIR,
-    `~/.kaggle` or `~/.config/kaggle`.
+    In this order: KAGGLE_API_TOKEN, or the file that it names; KAGGLE_USERNAME with KAGGLE_KEY; `access_token`,
+    `access_token.txt` and `kaggle.json`, in KAGGLE_CONFIG_DIR, `~/.kaggle` or `~/.config/kaggle`.
 
     Raises:
         LeaderboardError: there are none, or a file does not hold any.
     """
-    if environment.get("KAGGLE_API_TOKEN"):
-        return {"api_token": environment["KAGGLE_API_TOKEN"]}
+    if told := environment.get("KAGGLE_API_TOKEN", "").strip():
+        # The variable may name a file that holds it.
+        return {"api_token": _text(Path(told)) if os.path.isfile(told) else told}
     if environment.get("KAGGLE_USERNAME") and environment.get("KAGGLE_KEY"):
         return {"username": environment["KAGGLE_USERNAME"], "password": environment["KAGGLE_KEY"]}
     named = environment.get("KAGGLE_CONFIG_DIR")
     for folder in [Path(named)] if named else [home / ".kaggle", home / ".config" / "kaggle"]:
-        token, key = folder / "access_token", folder / "kaggle.json"
-        if token.is_file() and (text := token.read_text(encoding="utf-8").strip()):
-            return {"api_token": text}
+        for token in (folder / "access_token", folder / "access_token.txt"):
+            if token.is_file() and (text := _text(token)):
+                return {"api_token": text}
+        key = folder / "kaggle.json"
         if key.is_file():
             try:
-                told = json.loads(key.read_text(encoding="utf-8"))
-                return {"username": str(told["username"]), "password": str(told["key"])}
+                held = json.loads(_text(key))
+                return {"username": str(held["username"]), "password": str(held["key"])}
             except (ValueError, KeyError, TypeError):
                 raise LeaderboardError(f"{key}: holds no username and key: download it anew from kaggle.com/settings") from None
     raise LeaderboardError(
         "no credentials for kaggle.com: make a token at kaggle.com/settings, and set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and "
         "KAGGLE_KEY, or put its file into ~/.kaggle"
     )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LeaderboardError(f"{path}: cannot be read as a credential ({type(error).__name__})") from None
 
 
 class Board:
@@ -142,7 +152,8 @@ class Board:
             raise LeaderboardError(f"kaggle.com cannot be reached ({type(error).__name__}); {then}") from None
         except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
             # The client takes an answer apart without looking: a page of a proxy, a status it does not know.
-            raise LeaderboardError(f"kaggle.com gave an answer that is not understood ({error!r}); {then}") from None
+            kind = type(error).__name__
+            raise LeaderboardError(f"kaggle.com gave an answer that is not understood ({kind}); {then}") from None
 
 
 @contextlib.contextmanager
@@ -175,9 +186,10 @@ def board(competition: str, timeout: float) -> Iterator[Board]:
 
 def _score(text: Any) -> float | None:
     try:
-        return float(text)
+        value = float(text)
     except (TypeError, ValueError):
         return None
+    return value if math.isfinite(value) else None
 
 
 def _refusal(error: Any, competition: str) -> str:
@@ -188,7 +200,7 @@ def _refusal(error: Any, competition: str) -> str:
     lower = said.lower()
     if status == 401:
         return f"kaggle.com does not accept the credentials: make a new token at kaggle.com/settings{own}"
-    if status == 429 or (own and any(word in lower for word in ("limit", "per day", "daily", "too many"))):
+    if status == 429 or (own and any(word in lower for word in ("per day", "daily", "submission limit", "too many"))):
         return f"kaggle.com takes no more for now: the daily limit of submissions, or too many requests{own}"
     if status == 403 and "rule" in lower:
         return f"the rules are not accepted: do that at kaggle.com/competitions/{competition}/rules{own}"

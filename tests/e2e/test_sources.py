@@ -65,9 +65,9 @@ epochs = 2
     return path
 
 
-def write_sample(folder: Path, ids: list[str]) -> None:
+def write_sample(folder: Path, ids: list[str], label: str = "0") -> None:
     with open(folder / "data" / "sample.csv", "w", newline="") as stream:
-        csv.writer(stream).writerows([("id", "label"), *((id_, "0") for id_ in ids)])
+        csv.writer(stream).writerows([("id", "label"), *((id_, label) for id_ in ids)])
 
 
 def picture(number: int, size: int = 16) -> np.ndarray:
@@ -274,7 +274,7 @@ def test_cifar_batches(tmp_path: Path, kind: str) -> None:
             values = np.concatenate([np.array(labels[rows], np.uint8)[:, None], planes[rows]], axis=1)
             values.tofile(tmp_path / "data" / f"{name}.bin")
     ids = [str(n) for n in range(1, TEST + 1)]
-    write_sample(tmp_path, ids)
+    write_sample(tmp_path, ids, "c0")
     ending = ".bin" if kind == "binary" else ""
     data = f'source = "cifar10"\ntrain = "data_batch_*{ending}"\ntest = "test_batch{ending}"'
     found = run(write_file(tmp_path, data, classes=[f"c{n}" for n in range(10)], sizes=[32]), ids)
@@ -371,7 +371,7 @@ def test_images_of_several_classes(tmp_path: Path) -> None:
         put(tmp_path / "data" / "test" / f"i{number}.jpg", picture(number))
     (tmp_path / "data" / "train.csv").write_text("\n".join(lines) + "\n")
     ids = [f"i{number}" for number in test]
-    write_sample(tmp_path, ids)
+    write_sample(tmp_path, ids, "even")
     data = 'source = "files"\ntrain = "train.csv"\nid = "name"\ntarget = "labels"\nseparator = "|"\n'
     data += 'images = "train/{id}.jpg"\ntest_images = "test/{id}.jpg"'
     file = write_file(tmp_path, data, classes=names, sizes=[16])

@@ -40,8 +40,13 @@ def run(tiny: Tiny, tmp_path: Path) -> Path:
     out = tmp_path / "run"
     out.mkdir()
     (out / "submission.csv").write_bytes(tiny.answers.read_bytes())
-    (out / "metrics.json").write_text(json.dumps({"blend": {"oof": 0.875}}))
+    scores(out, 0.875)
     return out
+
+
+def scores(out: Path, cv: float) -> None:
+    """metrics.json, as a run that wrote the submission leaves it."""
+    (out / "metrics.json").write_text(json.dumps({"blend": {"oof": cv}, "submission": sha256(out / "submission.csv")}))
 
 
 def ask(action: str, tiny: Tiny, run: Path, *more: str) -> int:
@@ -113,6 +118,7 @@ REFUSALS = [
         Fault(400, {"code": 400, "message": "Your team has used its daily Submission allowance"}),
         ["the daily limit", "allowance"],
     ),
+    (Fault(400, {"code": 400, "message": "The file exceeds the size limit"}), ["refused it (status 400)", "size limit"]),
     (Fault(400, b"<html>Bad Request</html>", "text/html"), ["status 400", "gave no reason"]),
     (Fault(401, {"code": 401, "message": "Unauthenticated"}), ["does not accept the credentials", "kaggle.com/settings"]),
     (Fault(403, {"code": 403, "message": RULES}), ["rules are not accepted", "kaggle.com/competitions/tiny-digits/rules"]),
@@ -217,10 +223,10 @@ def test_cross_validation_beside_the_leaderboard(
     kaggle: Kaggle, tiny: Tiny, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number, (cv, public) in enumerate([(0.80, 0.70), (0.90, 0.85), (0.85, 0.75), (0.95, 0.80)]):
-        (run / "metrics.json").write_text(json.dumps({"blend": {"oof": cv}}))
         lines = tiny.answers.read_text().splitlines()
         lines[1] = f"1,{number}"
         (run / "submission.csv").write_text("\n".join(lines) + "\n")
+        scores(run, cv)
         kaggle.outcome = {"status": "COMPLETE", "publicScore": str(public), "privateScore": str(public)}
         assert ask("submit", tiny, run, "--message", "<b>bold</b>") == 0
     capsys.readouterr()
@@ -236,7 +242,7 @@ def test_cross_validation_beside_the_leaderboard(
 
 def test_nothing_was_submitted(tiny: Tiny, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask("list", tiny, run) == 0
-    assert "no submission yet" in capsys.readouterr().out
+    assert "no submission to tiny-digits yet" in capsys.readouterr().out
     (run / "leaderboard.csv").write_text("a,b\n1,2\n")
     assert ask("list", tiny, run) == 2
     assert "the columns are not time, competition" in capsys.readouterr().err
@@ -255,6 +261,12 @@ def test_who_asks(tmp_path: Path) -> None:
     assert credentials({"KAGGLE_CONFIG_DIR": str(key.parent)}, tmp_path) == {"username": "me", "password": "k"}
     assert credentials({"KAGGLE_USERNAME": "a", "KAGGLE_KEY": "b"}, tmp_path) == {"username": "a", "password": "b"}
     assert credentials({"KAGGLE_API_TOKEN": "x", "KAGGLE_USERNAME": "a", "KAGGLE_KEY": "b"}, tmp_path) == {"api_token": "x"}
+    (tmp_path / "token").write_text("KGAT_x\n")
+    assert credentials({"KAGGLE_API_TOKEN": str(tmp_path / "token")}, tmp_path) == {"api_token": "KGAT_x"}
+    assert credentials({"KAGGLE_API_TOKEN": "KGAT_y\n"}, tmp_path) == {"api_token": "KGAT_y"}
+    (tmp_path / "token").write_bytes(b"\xff")
+    with pytest.raises(LeaderboardError, match="token: cannot be read as a credential"):
+        credentials({"KAGGLE_API_TOKEN": str(tmp_path / "token")}, tmp_path)
     key.write_text("[]")
     with pytest.raises(LeaderboardError, match="kaggle.json: holds no username and key"):
         credentials({"KAGGLE_CONFIG_DIR": str(key.parent)}, tmp_path)
@@ -267,3 +279,30 @@ def test_the_rank_correlation_needs_three_that_differ() -> None:
     assert leaderboard.correlation(rows(("1", "2"), ("2", "3"))) is None
     assert leaderboard.correlation(rows(("1", "2"), ("2", "2"), ("3", "2"))) is None
     assert leaderboard.correlation(rows(("1", "2"), ("2", ""), ("3", "4"), ("2", "9"))) == pytest.approx(0.5)
+
+
+def test_a_submission_that_was_changed_has_no_cross_validation(
+    kaggle: Kaggle, tiny: Tiny, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run / "submission.csv"
+    path.write_text(path.read_text().replace("\n3,", "\n3,").rstrip("\n"))
+    assert ask("submit", tiny, run) == 0
+    assert "the submission is not the one that the run wrote" in capsys.readouterr().out
+    assert history(run)[0]["cv"] == ""
+    (run / "metrics.json").unlink()
+    assert ask("submit", tiny, run, "--again") == 2
+    assert "metrics.json: holds no scores of a run (FileNotFoundError)" in capsys.readouterr().err
+
+
+def test_competitions_are_kept_apart(kaggle: Kaggle, tiny: Tiny, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask("submit", tiny, run) == 0
+    tiny.toml.write_text(tiny.toml.read_text().replace("tiny-digits", "other-digits"))
+    assert ask("list", tiny, run) == 0
+    assert "no submission to other-digits yet" in capsys.readouterr().out
+    assert ask("submit", tiny, run) == 0
+    assert [row["competition"] for row in history(run)] == ["tiny-digits", "other-digits"]
+    kaggle.outcome["publicScore"] = "nan"
+    text = (run / "leaderboard.csv").read_text()
+    (run / "leaderboard.csv").write_text(text.replace(",0.875,", ",high,"))
+    assert ask("list", tiny, run) == 2
+    assert "row 1, column 'cv': 'high' is no number" in capsys.readouterr().err

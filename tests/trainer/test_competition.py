@@ -238,3 +238,12 @@ def test_paths_in_a_bucket_stay_there(tiny: Tiny) -> None:
     loaded = load(tiny.toml)
     assert loaded.data.train == "gs://bucket/data/train.csv"
     assert loaded.submission.sample == "gs://bucket/data/sample.csv"
+
+
+def test_a_list_of_classes_can_be_taken_apart(tiny: Tiny) -> None:
+    text = tiny.toml.read_text().replace('task = "multiclass"', 'task = "multilabel"').replace("'9'", "'sea lion'")
+    tiny.toml.write_text(text)
+    with pytest.raises(CompetitionError, match="submission.separator = ' ': stands in 'sea lion'"):
+        load(tiny.toml)
+    tiny.toml.write_text(text.replace('sample = "sample.csv"', 'sample = "sample.csv"\nseparator = ";"'))
+    assert load(tiny.toml).task == "multilabel"

@@ -9,7 +9,7 @@ from members import CLASSES, FOLD, IDS, TARGETS, about, probabilities, write_tas
 
 from components.blending.blend import blend
 from trainer import tables
-from trainer.errors import IntegrityError
+from trainer.errors import DataError, IntegrityError
 from trainer.manifest import read_manifest, write_manifest
 from trainer.outcome import Blend
 
@@ -21,7 +21,7 @@ def log_loss(of_rows: np.ndarray) -> float:
 
 @pytest.fixture
 def folds_table(tmp_path: Path) -> Path:
-    examples = pd.DataFrame({"id": IDS, "split": "train", "group": ["g", "g", *[""] * 28]})
+    examples = pd.DataFrame({"id": IDS, "split": "train", "group": ["g", "g", *[""] * 28], "target": TARGETS})
     tables.write_parquet(tmp_path / "records" / tables.EXAMPLES, examples)
     tables.write_csv(tmp_path / "folds.csv", pd.DataFrame({"id": IDS, "fold": FOLD}))
     return tmp_path / "folds.csv"
@@ -92,7 +92,7 @@ def test_the_mean_weighs_all_alike(tmp_path: Path, folds_table: Path) -> None:
 
 def test_rows_that_are_missing_twice_or_foreign_are_named(tmp_path: Path, folds_table: Path) -> None:
     two = [write_task(tmp_path / f"a{fold}", "a", [fold], seed=1) for fold in (0, 1)]
-    with pytest.raises(IntegrityError, match=r"no member has an out-of-fold row for id 'i02' \(10 ids"):
+    with pytest.raises(DataError, match=r"'a': no out-of-fold row for id 'i02' \(10 ids lack one\): blend.on_missing"):
         blended(two, folds_table, tmp_path / "out")
     again = write_task(tmp_path / "again", "a", [1, 2], seed=1)
     with pytest.raises(IntegrityError, match=r"member 'a': id 'i\d\d' has more than one out-of-fold row"):
@@ -100,6 +100,9 @@ def test_rows_that_are_missing_twice_or_foreign_are_named(tmp_path: Path, folds_
     tables.write_csv(folds_table, pd.DataFrame({"id": IDS, "fold": (FOLD + 1) % 3}))
     whole = write_task(tmp_path / "whole", "b", [0, 1, 2], seed=1)
     with pytest.raises(IntegrityError, match=r"member 'b': id 'i\d\d' was predicted for another fold"):
+        blended([whole], folds_table, tmp_path / "out")
+    tables.write_csv(folds_table, pd.DataFrame({"id": [*IDS, "stranger"], "fold": [*FOLD, 0]}))
+    with pytest.raises(IntegrityError, match="folds table: id 'stranger' is not in the records"):
         blended([whole], folds_table, tmp_path / "out")
     tables.write_csv(folds_table, pd.DataFrame({"id": IDS[:-1], "fold": FOLD[:-1]}))
     with pytest.raises(IntegrityError, match="member 'b': id 'i29' is not in the folds table"):
@@ -171,6 +174,8 @@ def test_everything_a_reader_wants_to_know(tmp_path: Path, folds_table: Path) ->
 
 def test_several_classes_an_image(tmp_path: Path, folds_table: Path) -> None:
     truth = np.random.default_rng(0).random((30, 3)) < 0.4
+    records = tmp_path / "records" / tables.EXAMPLES
+    tables.write_parquet(records, pd.read_parquet(records).assign(target=tables.numbered(truth)))
     tasks = []
     for seed, name in enumerate("ab", 1):
         task = write_task(tmp_path / name, name, [0, 1, 2], seed=seed)

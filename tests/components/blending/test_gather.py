@@ -11,7 +11,7 @@ from trainer.errors import DataError, IntegrityError
 from trainer.manifest import write_manifest
 from trainer.outcome import Blend, Predictions
 
-FOLDS = pd.DataFrame({"id": IDS, "fold": FOLD})
+FOLDS = pd.DataFrame({"id": IDS, "fold": FOLD, "target": TARGETS})
 TEST_IDS = [f"t{number}" for number in range(5)]
 
 
@@ -39,7 +39,8 @@ def test_tables_made_elsewhere_join_by_id(tmp_path: Path, task: Path) -> None:
     np.testing.assert_allclose(found.test[1], probabilities(10, 5), atol=1e-6)
     assert found.ids == IDS
     assert (found.targets == TARGETS).all()
-    assert (found.missing, found.warnings) == ({}, [])
+    assert found.missing == {}
+    assert found.warnings[0].startswith("other has no column 'fold'")
 
 
 def test_missing_rows_stop_the_blend_and_are_named(tmp_path: Path, task: Path) -> None:
@@ -75,8 +76,47 @@ def test_missing_rows_are_filled_by_rank(tmp_path: Path, task: Path) -> None:
 
 def test_a_row_that_no_member_has_cannot_be_filled(tmp_path: Path) -> None:
     two = [write_task(tmp_path / f"b{fold}", "b", [fold], seed=1) for fold in (0, 1)]
-    with pytest.raises(IntegrityError, match="no member has an out-of-fold row for id 'i02'"):
+    with pytest.raises(DataError, match="'b': 10 rows that it lacks are in no other member either"):
         gather(two, FOLDS, Blend(on_missing="impute_rank_mean"), CLASSES)
+    task = write_task(tmp_path / "c", "c", [0, 1, 2], seed=1)
+    tables.write_parquet(task / tables.OOF, pd.read_parquet(task / tables.OOF).iloc[6:])
+    write_manifest(task, about("c", [0, 1, 2]))
+    found = gather([task], FOLDS, Blend(on_missing="drop_rows", external=[external(tmp_path)]), CLASSES)
+    assert (len(found.ids), found.missing) == (24, {"c": {"oof": 6, "test": 0}})
+
+
+def test_ranks_that_say_nothing_fill_evenly(tmp_path: Path, task: Path) -> None:
+    given = external(tmp_path, lacking=6)
+    table = pd.read_csv(given.oof)
+    sure = np.tile([1.0, 0.0, 0.0], (len(table), 1))
+    table.assign(**{name: sure[:, k] for k, name in enumerate(CLASSES)}).assign(cat=1.0).to_csv(given.oof, index=False)
+    found = gather([task], FOLDS, Blend(on_missing="impute_rank_mean", external=[given]), CLASSES)
+    assert np.isfinite(found.oof).all()
+    np.testing.assert_allclose(found.oof[1].sum(axis=1), 1, atol=1e-6)
+
+
+def test_a_member_that_diverged_is_named(task: Path) -> None:
+    table = pd.read_parquet(task / tables.OOF)
+    table.loc[3, "dog"] = np.nan
+    tables.write_parquet(task / tables.OOF, table)
+    write_manifest(task, about("a", [0, 1, 2]))
+    with pytest.raises(IntegrityError, match="member 'a': the predictions of id 'i\\d\\d' are no numbers"):
+        gather([task], FOLDS, Blend(on_missing="impute_rank_mean"), CLASSES)
+
+
+def test_targets_of_a_table_must_be_the_images_own(tmp_path: Path, task: Path) -> None:
+    named = gather([task], FOLDS, Blend(external=[external(tmp_path, target=np.array(CLASSES)[TARGETS])]), CLASSES)
+    numbered = gather([task], FOLDS, Blend(external=[external(tmp_path, target=TARGETS, fold=FOLD)]), CLASSES)
+    assert named.scored == numbered.scored == ["a", "other"]
+    with pytest.raises(DataError, match="id 'i\\d\\d' has target '\\d', the records say '(cat|dog|owl)'"):
+        gather([task], FOLDS, Blend(external=[external(tmp_path, target=(TARGETS + 1) % 3)]), CLASSES)
+
+
+def test_members_of_all_images_leave_the_score_to_the_tables(tmp_path: Path) -> None:
+    final = write_task(tmp_path / "final", "final", [tables.NO_FOLD], seed=2, validation="none")
+    found = gather([final], FOLDS, Blend(method="mean", external=[external(tmp_path)]), CLASSES)
+    assert (found.names, found.scored) == (["final", "other"], ["other"])
+    assert (found.targets == TARGETS).all()
 
 
 def test_other_folds_are_told(tmp_path: Path, task: Path) -> None:
@@ -94,13 +134,14 @@ def test_of_two_classes_one_column_is_enough(tmp_path: Path) -> None:
         if "target" in table:
             table["target"] %= 2
         tables.write_parquet(task / name, table)
+    folds = FOLDS.assign(target=TARGETS % 2)
     write_manifest(task, about("a", [0, 1, 2], task="binary"))
     pd.DataFrame({"id": IDS, "p": np.linspace(0, 1, 30)}).to_csv(tmp_path / "oof.csv", index=False)
     pd.DataFrame({"id": TEST_IDS, "target": np.linspace(0, 1, 5)}).rename(columns={"target": "p"}).to_parquet(
         tmp_path / "test.parquet"
     )
     given = Predictions(name="x", oof=str(tmp_path / "oof.csv"), test=str(tmp_path / "test.parquet"))
-    found = gather([task], FOLDS, Blend(external=[given]), ["cat", "dog"])
+    found = gather([task], folds, Blend(external=[given]), ["cat", "dog"])
     np.testing.assert_allclose(found.oof[1, :, 1], np.linspace(0, 1, 30), atol=1e-6)
     np.testing.assert_allclose(found.oof[1].sum(axis=1), 1, atol=1e-6)
 
@@ -119,6 +160,7 @@ def test_of_two_classes_one_column_is_enough(tmp_path: Path) -> None:
             lambda table: table.assign(owl=["", *table["owl"][1:]]),
             "row 1, .* 'owl': .*nan.* is no probability",
         ),
+        (lambda table: table.assign(owl=table["owl"] * 0.5), "row 1, id 'i\\d\\d': the probabilities sum to 0.* .30 such rows"),
         (lambda table: table.assign(owl="x"), "row 1, id 'i\\d\\d', column 'owl': 'x' is no probability"),
     ],
 )

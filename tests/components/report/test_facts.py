@@ -8,7 +8,8 @@ from components.report.facts import Scored
 TARGETS = np.array([0, 0, 1, 1, 1, 0])
 PREDICTED = np.array([0, 1, 1, 1, 0, 0])
 PROBABILITIES = np.eye(2)[PREDICTED] * 0.8 + 0.1
-SCORED = Scored("accuracy", TARGETS, PROBABILITIES, TARGETS != PREDICTED)
+DECIDED = np.eye(2, dtype=bool)[PREDICTED]
+SCORED = Scored("accuracy", TARGETS, PROBABILITIES, DECIDED)
 
 
 def test_precision_recall_and_f1_of_each_class() -> None:
@@ -42,13 +43,13 @@ def test_a_number_is_cut_into_quarters_and_what_is_missing_stands_alone() -> Non
 
 
 def test_texts_and_what_has_no_score() -> None:
-    ranked = Scored("roc_auc", TARGETS, PROBABILITIES, TARGETS != PREDICTED)
+    ranked = Scored("roc_auc", TARGETS, PROBABILITIES, DECIDED)
     found = facts.by_column(ranked, pd.Series(["x", "x", "x", "", "y", "y"]), numeric=False)
     assert [(line["name"], line["images"]) for line in found] == [("x", 3), ("y", 2), ("missing", 1)]
     assert found[0]["score"] is not None
     assert found[2]["score"] is None
     many = pd.Series([str(number) for number in range(40)])
-    scored = Scored("accuracy", np.zeros(40, int), np.tile([0.9, 0.1], (40, 1)), np.zeros(40, bool))
+    scored = Scored("accuracy", np.zeros(40, int), np.tile([0.9, 0.1], (40, 1)), np.tile([True, False], (40, 1)))
     last = facts.by_column(scored, many, numeric=False)[-1]
     assert (last["name"], last["images"]) == ("28 others", 28)
 
@@ -70,3 +71,9 @@ def test_identical_images_and_hours() -> None:
     found = facts.durations(history, tasks, 3.0)
     assert (found["hours"], found["cost"]) == (2, 6)
     assert found["members"][0]["minutes_a_fold"] == 60
+
+
+def test_what_thresholds_decided_is_what_is_scored() -> None:
+    told = np.array([[0.9, 0.1], [0.7, 0.3]])
+    scored = Scored("f1", np.array([0, 1]), told, np.array([[True, False], [False, True]]))
+    assert scored.of("all", np.array([True, True]))["score"] == 1

@@ -69,21 +69,21 @@ def test_the_sample_shows_what_is_to_be_written(values: str, shown: list[str], w
     submission = Submission(sample="s.csv", values=values)  # type: ignore[arg-type]
     classes = ["0", "1"] if shown == ["0", "1"] else ["rose", "lily"]
     if words is None:
-        check_form(sample, submission, classes)
+        check_form(sample, submission, classes, "multiclass")
     else:
         with pytest.raises(DataError, match=f"s.csv: submission.values = '{values}' {words}"):
-            check_form(sample, submission, classes)
+            check_form(sample, submission, classes, "multiclass")
 
 
 def test_a_wide_sample_has_a_column_a_class() -> None:
     wide = Sample("id", ("lily", "rose"), ["1"], [("0", "0")])
-    check_form(wide, Submission(sample="s.csv", values="columns"), ["rose", "lily"])
+    check_form(wide, Submission(sample="s.csv", values="columns"), ["rose", "lily"], "multiclass")
     with pytest.raises(DataError, match="the sample's header lacks class 'oak'"):
-        check_form(wide, Submission(sample="s.csv", values="columns"), ["rose", "lily", "oak"])
+        check_form(wide, Submission(sample="s.csv", values="columns"), ["rose", "lily", "oak"], "multiclass")
     with pytest.raises(DataError, match="the sample's header has column 'lily', which is no class"):
-        check_form(wide, Submission(sample="s.csv", values="columns"), ["rose"])
+        check_form(wide, Submission(sample="s.csv", values="columns"), ["rose"], "multiclass")
     with pytest.raises(DataError, match="the sample has 2 besides the ids: use values = 'columns'"):
-        check_form(wide, Submission(sample="s.csv"), ["rose", "lily"])
+        check_form(wide, Submission(sample="s.csv"), ["rose", "lily"], "multiclass")
 
 
 def test_answers_of_several_classes_and_of_numbers(tmp_path: Path) -> None:
