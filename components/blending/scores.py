@@ -12,7 +12,7 @@ from components.blending.methods import candidates
 from components.blending.resample import interval, resampled
 from components.blending.stack import Level1, Nested
 from trainer.errors import TrainingError
-from trainer.metrics import BINS, bins, confidence, listed, score
+from trainer.metrics import BINS, HIGHER_IS_BETTER, bins, confidence, listed, score
 from trainer.outcome import Blend
 
 
@@ -52,12 +52,12 @@ def scores(members: Members, level1: Level1, blend: Blend, fitted: stack.Fitted,
             per_member[name] = {"oof": None, "folds": [], "low": None, "high": None}
         else:
             own = _of_folds(metric, targets, level1.rows.predictions[members.scored.index(name)], fold)
-            per_member[name] = own | _beside(own["oof"], drawn[f"member/{name}"], whole["oof"], of_blend)
+            per_member[name] = own | _beside(metric, own["oof"], drawn[f"member/{name}"], whole["oof"], of_blend)
         per_member[name]["validation"] = members.validation[name]
     per_method: dict[str, dict[str, Any]] = {}
     for name, one in each.items():
         own = _of_folds(metric, targets, one.probabilities, fold, one.thresholds)
-        per_method[name] = own | _beside(own["oof"], drawn[f"method/{name}"], whole["oof"], of_blend)
+        per_method[name] = own | _beside(metric, own["oof"], drawn[f"method/{name}"], whole["oof"], of_blend)
         per_method[name]["naive"] = _naive(level1, dataclasses.replace(blend, method=name), seed)
     measures: dict[str, dict[str, Any]] = {}
     for name in usable:
@@ -89,9 +89,10 @@ def scores(members: Members, level1: Level1, blend: Blend, fitted: stack.Fitted,
     }
 
 
-def _beside(own: float, drawn: np.ndarray, whole: float, of_blend: np.ndarray) -> dict[str, Any]:
-    """The interval of a score, and that of what the blend is better by."""
-    return {**interval(drawn, own), "blend_gains": interval(of_blend - drawn, whole - own)}
+def _beside(metric: str, own: float, drawn: np.ndarray, whole: float, of_blend: np.ndarray) -> dict[str, Any]:
+    """The interval of a score, and that of what the blend is better by: above 0 where it is, of any metric."""
+    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    return {**interval(drawn, own), "blend_gains": interval(sign * (of_blend - drawn), sign * (whole - own))}
 
 
 def _few_folds(level1: Level1, blend: Blend) -> list[str]:

@@ -27,14 +27,16 @@ def folds_table(tmp_path: Path) -> Path:
     return tmp_path / "folds.csv"
 
 
-def blended(tasks: list[Path], folds_table: Path, out: Path, method: str = "weights", **others: Any) -> dict[str, Any]:
+def blended(
+    tasks: list[Path], folds_table: Path, out: Path, method: str = "weights", metric: str = "accuracy", **others: Any
+) -> dict[str, Any]:
     return blend(
         tasks,
         folds_table=folds_table,
         records=folds_table.parent / "records",
         blend=Blend(method=method, resamples=100, **others),  # type: ignore[arg-type]
         classes=CLASSES,
-        metric="accuracy",
+        metric=metric,
         seed=1,
         out=out,
     )
@@ -192,3 +194,12 @@ def test_several_classes_an_image(tmp_path: Path, folds_table: Path) -> None:
     assert oof_csv["target"].tolist() == [" ".join(np.array(CLASSES)[row]) for row in truth]
     oof = pd.read_parquet(tmp_path / "out" / tables.OOF)
     assert found["blend"]["oof"] == pytest.approx((oof["prediction"] == oof["target"]).mean())
+
+
+def test_what_the_blend_gains_is_positive_also_of_a_loss(tmp_path: Path, folds_table: Path) -> None:
+    tasks = [write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("ab", 1)]
+    found = blended(tasks, folds_table, tmp_path / "out", "mean", metric="log_loss")
+    for name, member in found["members"].items():
+        gain = member["oof"] - found["blend"]["oof"]
+        assert (gain > 0) is (name == "b")
+        assert member["blend_gains"]["low"] < gain < member["blend_gains"]["high"]
