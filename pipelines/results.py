@@ -13,7 +13,7 @@ from trainer.competition import Competition
 from trainer.manifest import read_manifest, sha256, whole_file, write_json
 
 MODELS = "models"
-_RESULTS = ("oof.csv", "folds.csv", "metrics.json", "report.html", "data_card.html", "kfold.yaml")
+_RESULTS = ("oof.csv", "test.csv", "folds.csv", "metrics.json", "report.html", "data_card.html", "kfold.yaml")
 
 
 def names(competition: Competition) -> list[str]:
@@ -51,6 +51,7 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
     sources = {
         file_name(competition.submission): outputs["submission"],
         tables.OOF_CSV: blended / tables.OOF_CSV,
+        tables.TEST_CSV: blended / tables.TEST_CSV,
         "folds.csv": outputs["folds"],
         "report.html": outputs["report"],
         "data_card.html": outputs["data_card"],

@@ -19,8 +19,8 @@ Folds (`folds.csv`): id, fold: 0 to count - 1, LEFT_OUT (-1), or ALWAYS_TRAINS (
 Predictions: `oof.parquet` has id, target, fold and one probability column a class; `test.parquet` id, fold and the same
 columns, a row for each (image, model): averaging over folds is left to whoever blends.
 The blend's `oof.parquet` has a column `prediction` besides, what was decided, as `target`; `oof.csv` is the same for people:
-id, target and prediction as class names, a column a class, fold; `metrics.json` has the scores of the blend, the methods and
-the members.
+id, target and prediction as class names, a column a class, fold; `test.csv`: id and a column a class. With both, one run's
+blend joins another's as a member. `metrics.json` has the scores of the blend, the methods and the members.
 History (`history.csv`): fold, epoch (from 1), loss, val_loss and val_<metric> of the held-out images, learning_rate of the
 epoch's last step, seconds that the fold has trained. NO_FOLD (-3) is the fold of a model that trains on all images.
 """
@@ -48,6 +48,7 @@ OOF = "oof.parquet"
 TEST = "test.parquet"
 HISTORY = "history.csv"
 OOF_CSV = "oof.csv"
+TEST_CSV = "test.csv"
 METRICS = "metrics.json"
 
 

@@ -43,7 +43,7 @@ def blend(
         tasks: the folders that the training tasks wrote.
         folds_table: `folds.csv`; records: the records folder, for the targets, and the groups that a bootstrap draws whole.
         blend: the method. classes: the class names in order. metric: of the competition. seed: of the bootstrap.
-        out: the folder to write: oof.parquet, oof.csv, test.parquet (id and a column a class), history.csv (with a
+        out: the folder to write: oof.parquet, oof.csv, test.parquet and test.csv (id and a column a class), history.csv (with a
             member column), metrics.json, manifest.json.
         digest: what the launcher found the external tables' bytes to be ("": nothing).
 
@@ -122,7 +122,9 @@ def _write_rest(
 ) -> None:
     """The test predictions, the histories, the scores, and the manifest."""
     predictions = pd.DataFrame(final.astype(np.float32), columns=list(classes))
-    tables.write_parquet(out / tables.TEST, pd.concat([pd.DataFrame({"id": members.test_ids}), predictions], axis=1))
+    predictions = pd.concat([pd.DataFrame({"id": members.test_ids}), predictions], axis=1)
+    tables.write_parquet(out / tables.TEST, predictions)
+    tables.write_csv(out / tables.TEST_CSV, predictions)
     tables.write_csv(out / tables.HISTORY, members.history)
     write_json(out / tables.METRICS, found)
     about = {

@@ -17,7 +17,7 @@ from conftest import Tiny, as_files, write_competition
 from kaggle_server import TOKEN, Kaggle
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = {"submission.csv", "oof.csv", "folds.csv", "metrics.json", "report.html", "data_card.html", "kfold.yaml"}
+RESULTS = {"submission.csv", "oof.csv", "test.csv", "folds.csv", "metrics.json", "report.html", "data_card.html", "kfold.yaml"}
 STEPS = {"plan", "cut", "records", "join", "folds", "statistics", "train", "blend", "submission", "report"}
 CONVERTING = {"cut", "records", "join"}
 
@@ -130,6 +130,23 @@ def test_a_changed_parameter_runs_what_depends_on_it(again: tuple[Tiny, Path]) -
     tiny.toml.write_text(tiny.toml.read_text().replace('method = "weights"', 'method = "mean"'))
     assert started(run(tiny, out)) == {"blend", "submission", "report"}
     assert json.loads((out / "metrics.json").read_text())["blend"]["weights"] == {"m0": 0.5, "m1": 0.5}
+
+
+def test_another_run_s_blend_joins_as_a_member(again: tuple[Tiny, Path]) -> None:
+    tiny, out = again
+    for name in ("oof.csv", "test.csv"):
+        shutil.copy(out / name, tiny.folder / f"before-{name}")
+    before = json.loads((out / "metrics.json").read_text())["blend"]
+    table = '[[blend.external]]\nname = "before"\noof = "before-oof.csv"\ntest = "before-test.csv"\n\n[submission]'
+    tiny.toml.write_text(tiny.toml.read_text().replace("[submission]", table))
+    assert started(run(tiny, out)) == {"blend", "submission", "report"}
+    found = json.loads((out / "metrics.json").read_text())
+    assert found["members"]["before"]["oof"] == before["oof"]
+    assert found["warnings"] == []
+    # Other bytes of the table are seen.
+    path = tiny.folder / "before-test.csv"
+    path.write_text(path.read_text().replace("\n", "\r\n"))
+    assert "blend" in started(run(tiny, out))
 
 
 def test_a_run_submits_where_its_file_says_so(again: tuple[Tiny, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +272,7 @@ def test_a_step_that_cannot_start_is_named(again: tuple[Tiny, Path], tmp_path: P
     done = run(tiny, out, status=1, code=code)
     assert "step blend failed: ModuleNotFoundError: No module named 'a_library_that_is_not_there'" in done.stderr
     assert "kfp/" not in done.stderr.split("the whole log")[0]
-    left = "submission.csv, oof.csv, folds.csv, metrics.json, report.html, data_card.html, kfold.yaml"
+    left = "submission.csv, oof.csv, test.csv, folds.csv, metrics.json, report.html, data_card.html, kfold.yaml"
     assert f"{left} in {out} are of an earlier run" in done.stderr
 
 

@@ -50,7 +50,7 @@ def test_the_cut_into_tasks_does_not_matter(tmp_path: Path, folds_table: Path) -
         for seed, name in enumerate("ab", 1)
     ]
     assert blended(whole, folds_table, tmp_path / "x") == blended(cut, folds_table, tmp_path / "y")
-    for name in (tables.OOF, tables.TEST, tables.OOF_CSV, tables.METRICS):
+    for name in (tables.OOF, tables.TEST, tables.OOF_CSV, tables.TEST_CSV, tables.METRICS):
         assert (tmp_path / "x" / name).read_bytes() == (tmp_path / "y" / name).read_bytes()
 
 
