@@ -184,7 +184,7 @@ def _partial_auc(is_one: np.ndarray, values: np.ndarray, least: float) -> float:
     width = 1 - least
     scaled = float(roc_auc_score(~is_one, -values, max_fpr=width))
     smallest = width * width / 2
-    return (2 * scaled - 1) * (width - smallest) + smallest
+    return max(0.0, (2 * scaled - 1) * (width - smallest) + smallest)
 
 
 def _log_loss(targets: np.ndarray, probabilities: np.ndarray) -> float:
