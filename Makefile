@@ -49,7 +49,7 @@ lock: install ## Resolve the dependencies anew (needs uv)
 
 picture: ## The README's picture of the demo's report (needs Chromium)
 	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --force-device-scale-factor=1 \
-		--window-size=1100,2350 --screenshot=docs/report.png file://$(CURDIR)/runs/digits/report.html
+		--window-size=1100,3350 --screenshot=docs/report.png file://$(CURDIR)/runs/digits/report.html
 
 clean: ## Remove .venv, build/ and caches; data/ and runs/ stay
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -74,7 +74,7 @@ def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequen
     with canvas(1, 1, width=side, height=side) as (figure, axes):
         shown = np.ma.masked_equal(errors, 0)
         # By the root, so that one large error does not pale all others.
-        axes.imshow(shown, cmap="Oranges", norm=PowerNorm(0.5, vmin=0, vmax=max(0.01, float(errors.max()) * 1.6)))
+        axes.imshow(shown, cmap="Oranges", norm=PowerNorm(0.5, vmin=0, vmax=max(0.01, float(errors.max()) * 3)))
         small = {"fontsize": 7} if many else {}
         axes.set_xticks(range(size), _plain(classes), rotation=90 if max(map(len, classes)) > 2 else 0, **small)
         axes.set_yticks(range(size), _plain(classes), **small)
