@@ -68,7 +68,9 @@ def gather(tasks: Sequence[str | Path], labelled: pd.DataFrame, blend: Blend, cl
         IntegrityError: a task's rows are there twice, of unknown ids, of another fold or target than their own, or no numbers.
             DataError: a member lacks rows and `on_missing` is error; an external table is not as it should be.
     """
-    own, about = _of_tasks(tasks)
+    # Read once: reading checks the digest of every model.
+    told = [read_manifest(folder) for folder in tasks]
+    own, about = _of_tasks(tasks, told)
     task = next(iter(about.values()))["task"]
     given = {one.name: _external(one, labelled, classes, task) for one in blend.external}
     validation = {**{name: one["validation"] for name, one in about.items()}, **dict.fromkeys(given, "external")}
@@ -94,7 +96,9 @@ def gather(tasks: Sequence[str | Path], labelled: pd.DataFrame, blend: Blend, cl
     if missing:
         kept = _settled(oof, test, missing, blend, ids, test_ids, exclusive=task != "multilabel")
         _check_folds(labelled["fold"].to_numpy(), kept)
-    histories = [pd.read_csv(Path(folder) / tables.HISTORY).assign(member=read_manifest(folder)["member"]) for folder in tasks]
+    histories = [
+        pd.read_csv(Path(folder) / tables.HISTORY).assign(member=one["member"]) for folder, one in zip(tasks, told, strict=True)
+    ]
     return Members(
         names=list(members),
         scored=scored,
@@ -108,20 +112,21 @@ def gather(tasks: Sequence[str | Path], labelled: pd.DataFrame, blend: Blend, cl
         validation=validation,
         history=pd.concat(histories, ignore_index=True),
         models={name: dict(one["models"]) for name, one in about.items()},
-        tasks=[{key: told[key] for key in _TOLD} for told in map(read_manifest, tasks)],
+        tasks=[{key: one[key] for key in _TOLD} for one in told],
         missing=missing,
         dropped=int((~kept).sum()),
         warnings=_other_folds(given, labelled),
     )
 
 
-def _of_tasks(tasks: Sequence[str | Path]) -> tuple[dict[str, _Tables], dict[str, dict[str, Any]]]:
+def _of_tasks(
+    tasks: Sequence[str | Path], manifests: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, _Tables], dict[str, dict[str, Any]]]:
     """Each member's rows from all its tasks, and what its manifests say."""
     oof: dict[str, list[pd.DataFrame]] = {}
     test: dict[str, list[pd.DataFrame]] = {}
     about: dict[str, dict[str, Any]] = {}
-    for folder in map(Path, tasks):
-        told = read_manifest(folder)
+    for folder, told in zip(map(Path, tasks), manifests, strict=True):
         member = told["member"]
         one = about.setdefault(member, {"validation": told["validation"], "task": told["task"], "models": {}})
         one["models"].update({name: str(folder / name) for name in map(tables.model_file, told["folds"])})
