@@ -63,6 +63,17 @@ def exists(uri: str) -> bool:
         return bool(_blob(uri).exists(retry=_retry(), timeout=PATIENCE))
 
 
+def place_of_bucket(uri: str) -> str:
+    """Where the bucket of a URI lies: a region, as "us-central1", or "us", "eu", "asia".
+
+    Raises:
+        StorageError: it is not there, or may not be looked at.
+    """
+    with _explained(uri):
+        bucket = _client().get_bucket(_split(uri)[0], retry=_retry(), timeout=PATIENCE)
+    return str(bucket.location or "").lower()
+
+
 def read(uri: str) -> bytes:
     """An object's bytes, whole in memory.
 

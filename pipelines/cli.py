@@ -1,4 +1,4 @@
-"""`foldline`: check a competition file, compile the pipelines, run one on this machine, verify its records, submit its results.
+"""`foldline`: check a competition file, compile the pipelines, run one here or elsewhere, verify records, submit results.
 
 Exit status: 0, done; 1, a step failed or records are damaged; 2, something the user wrote is wrong; 130, interrupted.
 """
@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from pipelines import commands as remote
 from trainer.errors import CompetitionError, DataError, FoldlineError, RunError
 
 
@@ -19,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     run = commands.add_parser("run", help="run a competition on this machine")
     run.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
     run.add_argument("--out", type=_folder, metavar="DIR", help="where the results go (default: runs/<name>)")
+    run.add_argument("--docker", action="store_true", help="every step in a container of its own (make images)")
     run.set_defaults(command=_run)
     check = commands.add_parser("check", help="say what is wrong in a competition file")
     check.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
@@ -27,8 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
     verify.add_argument("folder", metavar="DIR", help="a records folder, or gs://bucket/prefix of a published one")
     verify.set_defaults(command=_verify)
     compile_ = commands.add_parser("compile", help="write the pipelines as YAML")
-    compile_.add_argument("folder", type=_folder, nargs="?", default=Path("build"), metavar="DIR", help="default: build")
+    compile_.add_argument("file", type=Path, nargs="?", metavar="FILE", help="a competition file, for the parameters' defaults")
+    compile_.add_argument("--out", type=_folder, default=Path("build"), metavar="DIR", help="default: build")
+    remote.add_machine(compile_)
+    remote.add_images(compile_)
     compile_.set_defaults(command=_compile)
+    remote.add(commands)
     board = commands.add_parser("leaderboard", help="submit a run's results to kaggle.com, and show what they scored")
     actions = board.add_subparsers(required=True, metavar="ACTION")
     submit = actions.add_parser("submit", help="upload the submission and wait for its score")
@@ -62,10 +68,12 @@ def _folder(text: str) -> Path:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from pipelines.preflight import check_files
+    from components.check.files import check_files
+    from pipelines.machines import check as check_machine
     from trainer.competition import load
 
     competition = load(options.file)
+    check_machine(competition.machine)
     found = check_files(competition, options.file)
     members = ", ".join(member.name for member in competition.members)
     labelled = "some" if found.train is None else found.train
@@ -86,12 +94,17 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _compile(options: argparse.Namespace) -> int:
-    from pipelines.compile import main as compile_all
+    from pipelines.compile import DEFAULT, compile_all
+    from pipelines.targets import Images
+    from trainer.competition import read
 
+    competition = remote.with_machine(read(options.file or DEFAULT), options)
+    given = {"light": options.image_light, "training": options.image_training}
     try:
-        compile_all([str(options.folder)])
+        for path in compile_all(options.out, competition, Images(**{name: image for name, image in given.items() if image})):
+            print(path)
     except OSError as error:
-        raise CompetitionError(f"{options.folder}: cannot be made or written to: {error.strerror}") from None
+        raise CompetitionError(f"{options.out}: cannot be made or written to: {error.strerror}") from None
     return 0
 
 
@@ -118,9 +131,9 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from components.check.files import check_files
     from pipelines import local
     from pipelines.console import Console
-    from pipelines.preflight import check_files
     from pipelines.results import gather, names, score_table
     from trainer.competition import load
     from trainer.progress import clock
@@ -133,7 +146,8 @@ def _run(options: argparse.Namespace) -> int:
     with local.hold(out):
         console.line("run", f"{competition.name} in {out}, log in {out / local.PIPELINE_ROOT / local.LOG}")
         try:
-            metrics = gather(competition, local.run(competition, out, console.event), out)
+            outputs = local.run(competition, out, console.event, in_containers=options.docker)
+            metrics = gather(competition, outputs, out)
         except (RunError, KeyboardInterrupt) as error:
             console.close()
             _explain(

@@ -1,27 +1,74 @@
-"""`python pipelines/compile.py [FOLDER]`: every pipeline as YAML, into build/ or the folder named."""
+"""`python pipelines/compile.py [FOLDER]`: every pipeline as YAML, one file a target, into build/ or the folder named.
 
+The values that a competition file has are the defaults of the parameters, so that a console's form comes filled in: all that is
+missing there is where the data is.
+"""
+
+import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from trainer.competition import Competition, read
+from trainer.machine import Machine
 from trainer.manifest import whole_file
 
+if TYPE_CHECKING:
+    from pipelines.targets import Images, Target
 
-def compile_kfold(path: str | Path, environment: Mapping[str, Mapping[str, str]] | None = None) -> Path:
-    """Compile the k-fold pipeline to `path`, byte for byte the same every time. `environment` as in `pipelines.kfold`."""
+KFOLD = {"local": "kfold.yaml", "vertex": "kfold.vertex.yaml", "gke": "kfold.gke.yaml"}
+DEFAULT = Path(__file__).resolve().parent / "competitions" / "digits.toml"
+Defaults: TypeAlias = Mapping[str, Any]
+
+
+def compile_kfold(path: str | Path, defaults: Defaults, target: "Target") -> Path:
+    """Compile the k-fold pipeline to `path`, byte for byte the same every time. Arguments as in `pipelines.kfold`."""
     from kfp.compiler import Compiler
 
     from pipelines.kfold import kfold
 
     path = Path(path)
     with whole_file(path) as partial:
-        Compiler().compile(kfold(environment), str(partial))
+        Compiler().compile(kfold(defaults, target), str(partial))
     return path
 
 
+def parameters(competition: Competition) -> dict[str, Any]:
+    """The pipeline's parameters of a competition, as `read` or `load` gives it: with the paths as they are there."""
+    values = competition.pipeline_arguments()
+    root = values["data"]["root"]
+    # A folder of this machine is nowhere else; what the file says of it is no default for a console.
+    values["root"] = root if root.startswith("gs://") else ""
+    return values
+
+
+def target(kind: str, machine: Machine, images: "Images | None" = None) -> "Target":
+    """`local`, `vertex` or `gke`.
+
+    Raises:
+        CompetitionError: there is no such accelerator there.
+    """
+    from pipelines import targets
+
+    made = {"local": targets.Target, "vertex": targets.Vertex, "gke": targets.Cluster}[kind]
+    return made(machine=machine, images=images or targets.Images())
+
+
+def compile_all(folder: Path, competition: Competition, images: "Images | None" = None) -> list[Path]:
+    """Every pipeline for every target, with the values of a competition, as `read` gives it, for defaults."""
+    values = parameters(competition)
+    return [compile_kfold(folder / name, values, target(kind, competition.machine, images)) for kind, name in KFOLD.items()]
+
+
 def main(arguments: list[str]) -> None:
-    """Compile everything and say where it went."""
-    print(compile_kfold(Path(arguments[0] if arguments else "build") / "kfold.yaml"))
+    """Compile everything and say where it went; `--tpu NAME` after the folder for training on one."""
+    folder, *more = arguments or ["build"]
+    competition = read(DEFAULT)
+    if more[:1] == ["--tpu"]:
+        competition = dataclasses.replace(competition, machine=Machine(tpu=more[1]))
+    for path in compile_all(Path(folder), competition):
+        print(path)
 
 
 if __name__ == "__main__":

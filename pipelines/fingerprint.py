@@ -5,13 +5,15 @@ import hashlib
 import importlib.metadata
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from trainer.manifest import sha256
 
 _PROJECT = ("components", "pipelines", "trainer")
+# What images carry.
+IN_IMAGES = ("components", "trainer")
 
 
 def code(steps: Mapping[str, Any]) -> dict[str, str]:
@@ -88,9 +90,10 @@ def _libraries() -> str:
     return "\n".join(versions)
 
 
-def version() -> str:
-    """The project's version and the first digits of a digest of its code: `0.1.0+1f2e3d4c`."""
+def version(folders: Sequence[str] = _PROJECT) -> str:
+    """The project's version and the first digits of a digest of its code: `0.1.0-1f2e3d4c`."""
     root = Path(__file__).resolve().parent.parent
-    files = sorted(path for folder in _PROJECT for path in (root / folder).rglob("*.py"))
+    kinds = ("*.py", "*.html", "*.css")
+    files = sorted(path for folder in folders for kind in kinds for path in (root / folder).rglob(kind))
     digest = hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
-    return f"{importlib.metadata.version('foldline')}+{digest[:8]}"
+    return f"{importlib.metadata.version('foldline')}-{digest[:8]}"

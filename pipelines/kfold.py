@@ -1,11 +1,13 @@
 """The k-fold pipeline: wiring only."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kfp import dsl
 
 from components.blending.component import blend as blend_step
+from components.check.component import check as check_step
 from components.folds.component import folds as folds_step
 from components.records.component import cut as cut_step
 from components.records.component import join as join_step
@@ -15,9 +17,11 @@ from components.statistics.component import statistics as statistics_step
 from components.submission.component import submission as submission_step
 from components.training.component import plan as plan_step
 from components.training.component import train as train_step
+from pipelines.targets import Target
 
 # The component functions by the name of their task: what a launcher fingerprints.
 STEPS = {
+    "check": check_step,
     "plan": plan_step,
     "cut": cut_step,
     "records": records_step,
@@ -39,21 +43,19 @@ class Outputs(NamedTuple):
     data_card: dsl.HTML
 
 
-def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
+def kfold(defaults: Mapping[str, Any], target: Target) -> Any:
     """The pipeline, ready to compile.
 
     Args:
-        environment: variables for the task of each step, by its name. A launcher sets them whose cache would otherwise
-            not see that the code behind a step has changed (kfp's local one).
+        defaults: a value for every parameter, as `Competition.pipeline_arguments` gives them and `root`: what a console's form
+            begins with.
+        target: says what each task runs on.
     """
+    placed = target.placed
+    train_on_target = target.training(train_step)
 
-    def placed(name: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
-        for variable, value in (environment or {}).get(name, {}).items():
-            task.set_env_variable(variable, value)
-        return task
-
-    @dsl.pipeline(name="kfold", description="Labelled images to out-of-fold predictions, a submission and a report.")
     def kfold_pipeline(
+        root: str,
         name: str,
         task: str,
         metric: str,
@@ -66,53 +68,83 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
         members: list,
         blend: dict,
         submission: dict,
-        source_digest: str = "",
-        sample_digest: str = "",
-        folds_digest: str = "",
-        weights_digest: str = "",
-        blend_digest: str = "",
     ) -> Outputs:
         """Labelled images to out-of-fold predictions, a submission and a report.
 
         Args:
+            root: where the data is, gs://bucket/prefix; empty for what data.root says. Relative paths are below it.
             name: of the competition.
             task: multiclass, binary or multilabel.
             metric: accuracy, macro_f1, roc_auc, log_loss or another of trainer/metrics.py.
             classes: the class names, in order.
             seed: decides the folds, the initial weights and the augmentation.
-            data: the [data] section of a competition file.
-            records: its [records] section.
-            folds: its [folds] section.
-            train: its [train] section.
-            members: its [[members]] sections.
-            blend: its [blend] section.
-            submission: its [submission] section.
-            source_digest: of the bytes of the data files, so that a cache sees them change.
-            sample_digest: of the bytes of the sample submission, likewise.
-            folds_digest: of the bytes of the files that the [folds] section names, likewise.
-            weights_digest: of the files of weights and of code that members name, likewise.
-            blend_digest: of the tables of predictions that the [blend] section names, likewise.
+            data: the [data] section of a competition file, what the images are.
+            records: its [records] section, how they are stored.
+            folds: its [folds] section, how they are dealt.
+            train: its [train] section, how training is cut into tasks.
+            members: its [[members]] sections, a model recipe each.
+            blend: its [blend] section, how their predictions become one.
+            submission: its [submission] section, what is written.
         """
-        parts = placed("cut", cut_step(records=records))
+        checked = placed(
+            "check",
+            check_step(
+                root=root,
+                name=name,
+                task=task,
+                metric=metric,
+                classes=classes,
+                seed=seed,
+                data=data,
+                records=records,
+                folds=folds,
+                train=train,
+                members=members,
+                blend=blend,
+                submission=submission,
+            ),
+        )
+        # It looks at what a cache does not know: the files.
+        checked.set_caching_options(False)
+        found = checked.outputs
+        parts = placed("cut", cut_step(data=found["data"], records=found["records"], source_digest=found["source_digest"]))
         with dsl.ParallelFor(items=parts.output, name="records") as part:
             converted = placed(
                 "records",
-                records_step(part=part, data=data, records=records, classes=classes, task=task, source_digest=source_digest),
+                records_step(part=part, classes=classes, task=task),
             )
         stored = placed(
             "join",
-            join_step(parts=dsl.Collected(converted.outputs["images"]), data=data, records=records, classes=classes, task=task),
+            join_step(
+                parts=dsl.Collected(converted.outputs["images"]),
+                data=found["data"],
+                records=found["records"],
+                classes=classes,
+                task=task,
+            ),
         ).outputs["images"]
-        dealt = placed("folds", folds_step(images=stored, folds=folds, classes=classes, seed=seed, file_digest=folds_digest))
+        dealt = placed(
+            "folds",
+            folds_step(images=stored, folds=found["folds"], classes=classes, seed=seed, file_digest=found["folds_digest"]),
+        )
         described = placed(
             "statistics",
             statistics_step(images=stored, folds=dealt.outputs["table"], audit=dealt.outputs["audit"], classes=classes),
         )
-        tasks = placed("plan", plan_step(members=members, folds=folds, train=train, records=records))
+        tasks = placed(
+            "plan",
+            plan_step(
+                members=found["members"],
+                folds=found["folds"],
+                train=found["train"],
+                records=found["records"],
+                weights_digest=found["weights_digest"],
+            ),
+        )
         with dsl.ParallelFor(items=tasks.output, name="training") as item:
             trained = placed(
                 "train",
-                train_step(
+                train_on_target(
                     task=item,
                     images=stored,
                     folds=dealt.outputs["table"],
@@ -121,7 +153,6 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
                     classes=classes,
                     metric=metric,
                     seed=seed,
-                    weights_digest=weights_digest,
                 ),
             )
         blended = placed(
@@ -130,16 +161,21 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
                 predictions=dsl.Collected(trained.outputs["predictions"]),
                 folds=dealt.outputs["table"],
                 images=stored,
-                blend=blend,
+                blend=found["blend"],
                 classes=classes,
                 metric=metric,
                 seed=seed,
-                blend_digest=blend_digest,
+                blend_digest=found["blend_digest"],
             ),
         ).outputs["blended"]
         written = placed(
             "submission",
-            submission_step(blended=blended, submission=submission, classes=classes, sample_digest=sample_digest),
+            submission_step(
+                blended=blended,
+                submission=found["submission"],
+                classes=classes,
+                sample_digest=found["sample_digest"],
+            ),
         )
         page = placed(
             "report",
@@ -152,8 +188,8 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
                 submission=written.outputs["csv"],
                 classes=classes,
                 metric=metric,
-                members=members,
-                train=train,
+                members=found["members"],
+                train=found["train"],
                 seed=seed,
             ),
         )
@@ -165,4 +201,7 @@ def kfold(environment: Mapping[str, Mapping[str, str]] | None = None) -> Any:
             data_card=described.outputs["card"],
         )
 
-    return kfold_pipeline
+    # kfp reads the defaults off the function.
+    kfold_pipeline.__defaults__ = tuple(defaults[parameter] for parameter in inspect.signature(kfold_pipeline).parameters)
+    made = dsl.pipeline(name="kfold", description="Labelled images to out-of-fold predictions, a submission and a report.")
+    return made(kfold_pipeline)

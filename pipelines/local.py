@@ -19,16 +19,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from components.records import source
 from components.records.convert import WORK_VARIABLE
-from components.storage import near
 from components.training.train import COMPILED_VARIABLE
-from pipelines import fingerprint
-from pipelines.preflight import backbone_files, weights_files
+from pipelines import containers, fingerprint
 from trainer.accelerator import THREADS_VARIABLE
 from trainer.competition import Competition
 from trainer.errors import CompetitionError, RunError
-from trainer.manifest import files_digest, write_json
+from trainer.manifest import write_json
 from trainer.progress import EVENTS_VARIABLE, LAUNCHER_VARIABLE, follow_launcher, tell
 
 PIPELINE_ROOT = "pipeline_root"
@@ -73,20 +70,23 @@ def hold(out: Path) -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def run(competition: Competition, out: Path, on_event: Callable[[Event], None]) -> dict[str, Path]:
+def run(
+    competition: Competition, out: Path, on_event: Callable[[Event], None], *, in_containers: bool = False
+) -> dict[str, Path]:
     """Run the pipeline, or what of it has not been run before, with its root under `out`; inside `hold(out)`.
 
     Args:
         competition: checked.
         out: the run's folder; the pipeline root, the log and the cache live in a folder of it.
         on_event: called with each event as it comes, in this thread.
+        in_containers: every task in a container of its own, of the images that `make images` builds.
 
     Returns:
         where each output of the pipeline is, and the `yaml` that was run.
 
     Raises:
         CompetitionError: FOLDLINE_THREADS is no number.
-        RunError: a step failed.
+        RunError: there is no Docker engine, or no image of this code; or a step failed.
         KeyboardInterrupt: after every process of the run has been ended.
     """
     root = (out / PIPELINE_ROOT).resolve()
@@ -97,26 +97,22 @@ def run(competition: Competition, out: Path, on_event: Callable[[Event], None]) 
     request = {
         "arguments": {
             **competition.pipeline_arguments(),
-            "source_digest": source.digest(competition.data),
-            "sample_digest": files_digest([near(competition.submission.sample)]),
-            "folds_digest": _digest_of([competition.folds.file, competition.folds.exclude_file]),
-            "weights_digest": _digest_of([*weights_files(competition), *backbone_files(competition)]),
-            "blend_digest": _digest_of(
-                [path for external in competition.blend.external for path in (external.oof, external.test)]
-            ),
+            "root": "",
         },
         "root": str(root),
         "threads": _threads(),
     }
-    write_json(root / "request.json", request)
-    environment = {
-        **os.environ,
+    ours = {
         EVENTS_VARIABLE: str(events),
         WORK_VARIABLE: str(root / "work"),
         COMPILED_VARIABLE: str(root / "compiled"),
         LAUNCHER_VARIABLE: str(root / _LOCK),
-        "PYTHONUNBUFFERED": "1",
     }
+    if in_containers:
+        containers.check_images()
+        request["docker"] = containers.request(competition, root, ours)
+    write_json(root / "request.json", request)
+    environment = {**os.environ, **ours, "PYTHONUNBUFFERED": "1"}
     with open(root / LOG, "wb") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "pipelines.local", str(root / "request.json")],
@@ -132,12 +128,6 @@ def run(competition: Competition, out: Path, on_event: Callable[[Event], None]) 
     # Work that was begun and never gone on with, as after a change of the data.
     shutil.rmtree(root / "work", ignore_errors=True)
     return {name: Path(path) for name, path in json.loads(outputs.read_text(encoding="utf-8")).items()}
-
-
-def _digest_of(paths: list[str]) -> str:
-    """A digest of the files that are named; "" for none."""
-    named = [near(path) for path in paths if path]
-    return files_digest(named) if named else ""
 
 
 def _threads() -> int:
@@ -227,10 +217,14 @@ def child_main(request_path: str) -> None:
 
     from pipelines.compile import compile_kfold
     from pipelines.kfold import STEPS
+    from pipelines.targets import Target
 
     environment = {step: {CODE_VARIABLE: digest} for step, digest in fingerprint.code(STEPS).items()}
     environment["train"][THREADS_VARIABLE] = str(request["threads"])
-    yaml = compile_kfold(root / YAML, environment)
+    if "docker" in request:
+        for variables in environment.values():
+            variables.update(request["docker"]["environment"])
+    yaml = compile_kfold(root / YAML, request["arguments"], Target(environment=environment))
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger().addFilter(_tell_reuse)
     # kfp replaces the text "python3" in whatever a task is given, paths of the user's included, by the interpreter's path.
@@ -238,7 +232,7 @@ def child_main(request_path: str) -> None:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     sys.executable = "python3"
     local.init(
-        runner=local.SubprocessRunner(use_venv=False),
+        runner=containers.runner(request["docker"]) if "docker" in request else local.SubprocessRunner(use_venv=False),
         pipeline_root=str(root),
         enable_caching=True,
     )

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,16 @@ def names(competition: Competition) -> list[str]:
     return [file_name(competition.submission), *_RESULTS]
 
 
-def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+def gather(
+    competition: Competition, outputs: Mapping[str, Path], out: Path, *, near: Callable[[str], str] = str
+) -> dict[str, Any]:
     """Copy the results of a run into `out`, and score the submission where there are answers.
 
     Args:
         competition: as loaded.
         outputs: where the pipeline's outputs are: yaml, folds, blended, submission, report, data_card.
         out: gets the files that `names` lists.
+        near: gives a local path for one that the blend's manifest has of a model.
 
     Returns:
         what metrics.json holds: that of blending, the submission's sha256, and `leaderboard` where there are answers.
@@ -64,11 +67,11 @@ def gather(competition: Competition, outputs: Mapping[str, Path], out: Path) -> 
     write_json(out / tables.METRICS, metrics)
     for stale in {"submission.csv", "submission.csv.gz"} - set(sources):
         (out / stale).unlink(missing_ok=True)
-    _gather_models(about["models"], out / MODELS)
+    _gather_models(about["models"], out / MODELS, near)
     return metrics
 
 
-def _gather_models(models: Mapping[str, Mapping[str, str]], folder: Path) -> None:
+def _gather_models(models: Mapping[str, Mapping[str, str]], folder: Path, near: Callable[[str], str]) -> None:
     """Each member's models as `<member>/fold<k>.keras`, and what they have seen beside them: the same files, by another name
     where the disk can; those of an earlier run go."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -76,10 +79,11 @@ def _gather_models(models: Mapping[str, Mapping[str, str]], folder: Path) -> Non
         (folder / member).mkdir(parents=True)
         saved = [Path(path) for path in files.values()]
         for path in (*saved, *(model.with_suffix(tables.SEEN) for model in saved)):
+            source = near(str(path))
             try:
-                os.link(path, folder / member / path.name)
+                os.link(source, folder / member / path.name)
             except OSError:
-                shutil.copyfile(path, folder / member / path.name)
+                shutil.copyfile(source, folder / member / path.name)
 
 
 def score_table(metrics: Mapping[str, Any]) -> str:

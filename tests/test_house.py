@@ -51,7 +51,7 @@ def test_imports_point_one_way(path: Path) -> None:
     "module",
     [
         "pipelines.cli",
-        "pipelines.preflight",
+        "components.check.files",
         "components.records.convert",
         "components.statistics.summary",
         "components.folds.deal",

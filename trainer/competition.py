@@ -17,6 +17,7 @@ from typing import Any, Literal
 from trainer import zoo
 from trainer.data import BUCKET, Data, Folds, Records
 from trainer.errors import CompetitionError
+from trainer.machine import Machine
 from trainer.metrics import OF_CLASSES
 from trainer.metrics import problem as metric_problem
 from trainer.outcome import Blend, Leaderboard, Submission
@@ -68,6 +69,7 @@ class Competition:
     train: Train = field(default_factory=Train)
     blend: Blend = field(default_factory=Blend)
     leaderboard: Leaderboard = field(default_factory=Leaderboard)
+    machine: Machine = field(default_factory=Machine)
 
     def problems(self) -> Iterator[Problem]:
         """What no single section shows."""
@@ -170,9 +172,10 @@ class Competition:
             yield Problem("loss.weights", f"has {len(member.loss.weights)} values for {len(self.classes)} classes")
 
     def pipeline_arguments(self) -> dict[str, Any]:
-        """What the pipeline takes, as plain JSON values: all but the answers, which it must not see."""
+        """What the pipeline takes, as plain JSON values: all but the answers, which it must not see, and the machines, which
+        are chosen when it is compiled."""
         values = dataclasses.asdict(self)
-        del values["leaderboard"]
+        del values["leaderboard"], values["machine"]
         return values
 
 
@@ -182,6 +185,11 @@ def load(path: str | Path) -> Competition:
     Raises:
         CompetitionError: every problem found, a line each, with file, key, value and what is allowed.
     """
+    return whole_paths(read(path), os.path.abspath(Path(path).parent))
+
+
+def read(path: str | Path) -> Competition:
+    """As `load`, with the paths as they stand in the file."""
     path = Path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -194,24 +202,38 @@ def load(path: str | Path) -> Competition:
         raise CompetitionError(f"{path}: no such competition file") from None
     except OSError as error:
         raise CompetitionError(f"{path}: cannot be read: {error.strerror}") from None
-    competition = parse(Competition, table, str(path))
-    return _absolute(competition, path.parent)
+    return parse(Competition, table, str(path))
 
 
-def _absolute(competition: Competition, folder: Path) -> Competition:
-    """The competition with every path made whole: by its root, and that by the folder of the file."""
+def whole_paths(competition: Competition, folder: str) -> Competition:
+    """The competition with every path made whole: by its root, and that by `folder`, an absolute one or `gs://bucket/prefix`.
+
+    Raises:
+        CompetitionError: a path in Cloud Storage is none, or leads up: an object may be called `..`, and a copy of it on a disk
+            would lie elsewhere.
+    """
     data = competition.data
-    root = data.root.rstrip("/") if data.root.startswith("gs://") else os.path.abspath(folder / data.root)
+    problems: list[str] = []
+
+    def join(above: str, path: str) -> str:
+        if path.startswith("/") or not (path.startswith("gs://") or above.startswith("gs://")):
+            return os.path.abspath(Path(above) / path)
+        # Not os.path.join alone: a gs:// path is whole already, and the system does not know.
+        whole = (path if path.startswith("gs://") else f"{above}/{path}").rstrip("/")
+        if not re.fullmatch(BUCKET + r"(/[^/]+)*", whole) or {".", ".."} & set(whole.split("/")):
+            problems.append(f"{path!r}: must be gs://bucket/path without . and .., or relative to {folder}")
+        return whole
+
+    root = join(folder, data.root)
 
     def below(path: str) -> str:
-        # Not os.path.join alone: a gs:// path is whole already, and the system does not know.
-        return path if not path or path.startswith("gs://") else f"{root}/{path}" if not path.startswith("/") else path
+        return join(root, path) if path else path
 
     def beside(path: str) -> str:
         # Beside the file, not among the data: what was made, as another run's oof.csv, is kept apart from what was given.
-        return path if path.startswith("gs://") else os.path.abspath(folder / path)
+        return join(folder, path)
 
-    return dataclasses.replace(
+    competition = dataclasses.replace(
         competition,
         data=dataclasses.replace(
             data,
@@ -240,3 +262,6 @@ def _absolute(competition: Competition, folder: Path) -> Competition:
             for member in competition.members
         ],
     )
+    if problems:
+        raise CompetitionError("\n".join(problems))
+    return competition

@@ -6,6 +6,7 @@ FoldlineError
 ├── IntegrityError     an artifact of an earlier step is missing, damaged or half-written
 ├── StorageError       Cloud Storage did not give or take an object
 ├── LeaderboardError   the leaderboard did not take a submission, with its reason
+├── RemoteError        Vertex AI or a Kubeflow Pipelines server refused something, with its reason
 ├── TrainingError      a model cannot be trained as its recipe says
 ├── Preempted          the machine is taken away: start again, and it goes on
 └── RunError           a step of a pipeline run failed
@@ -34,6 +35,10 @@ class StorageError(FoldlineError):
 
 class LeaderboardError(FoldlineError):
     """The leaderboard did not take a submission, or could not be asked: its reason is in the text."""
+
+
+class RemoteError(FoldlineError):
+    """Vertex AI or a Kubeflow Pipelines server did not do what was asked: its reason, and who may help, are in the text."""
 
 
 class TrainingError(FoldlineError):

@@ -6,21 +6,21 @@ from components import LIGHT_IMAGE
 
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
-def cut(records: dict) -> list:
-    """The numbers of the parts, which the loop runs over."""
+def cut(data: dict, records: dict, source_digest: str) -> list:
+    """The parts, which the loop runs over, each with all that it needs."""
     from trainer.progress import step
 
     with step("cut"):
         from trainer.data import Records
         from trainer.schema import parse
 
-        return list(range(parse(Records, records, "records").parts))
+        parts = parse(Records, records, "records").parts
+        # kfp's local runner gives a loop's tasks no outputs of other tasks, only the item.
+        return [{"part": part, "data": data, "records": records, "source_digest": source_digest} for part in range(parts)]
 
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
-def records(
-    part: int, data: dict, records: dict, classes: list, task: str, source_digest: str, images: dsl.Output[dsl.Dataset]
-) -> None:
+def records(part: dict, classes: list, task: str, images: dsl.Output[dsl.Dataset]) -> None:
     """A part of the images as TFRecord shards with their examples table; of ready shards, the table alone."""
     from trainer.progress import step
 
@@ -29,8 +29,15 @@ def records(
         from trainer.data import Data, Records
         from trainer.schema import parse
 
-        parsed = parse(Data, data, "data"), parse(Records, records, "records")
-        convert(*parsed, classes=classes, task=task, source_digest=source_digest, part=part, out=images.path)
+        parsed = parse(Data, part["data"], "data"), parse(Records, part["records"], "records")
+        convert(
+            *parsed,
+            classes=classes,
+            task=task,
+            source_digest=part["source_digest"],
+            part=int(part["part"]),
+            out=images.path,
+        )
 
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)

@@ -6,9 +6,9 @@ from components import LIGHT_IMAGE, TRAINING_IMAGE
 
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
-def plan(members: list, folds: dict, train: dict, records: dict) -> list:
+def plan(members: list, folds: dict, train: dict, records: dict, weights_digest: str) -> list:
     """The list of training tasks that the loop runs over."""
-    from trainer.progress import step
+    from trainer.progress import step, tell
 
     with step("plan"):
         from components.training.plan import plan as plan_tasks
@@ -19,7 +19,10 @@ def plan(members: list, folds: dict, train: dict, records: dict) -> list:
 
         recipes = [parse(Member, member, f"members[{index}]") for index, member in enumerate(members)]
         stored = parse(Records, records, "records")
-        return plan_tasks(recipes, parse(Folds, folds, "folds"), parse(Train, train, "train"), stored)
+        dealt = parse(Folds, folds, "folds")
+        tasks = plan_tasks(recipes, dealt, parse(Train, train, "train"), stored, weights_digest=weights_digest)
+        tell("note", "plan", f"{len(recipes)} members × {dealt.count} folds in {len(tasks)} training tasks")
+        return tasks
 
 
 @dsl.component(base_image=TRAINING_IMAGE, packages_to_install=[], install_kfp_package=False)
@@ -32,7 +35,6 @@ def train(
     classes: list,
     metric: str,
     seed: int,
-    weights_digest: str,
     predictions: dsl.Output[dsl.Model],
 ) -> None:
     """Models of one member for some folds, with their out-of-fold and test predictions."""
@@ -50,6 +52,6 @@ def train(
             classes=classes,
             metric=metric,
             seed=seed,
-            weights_digest=weights_digest,
+            weights_digest=task["weights_digest"],
             out=predictions.path,
         )

@@ -8,17 +8,18 @@ from trainer.competition import Train
 from trainer.data import Folds, Records
 from trainer.errors import CompetitionError
 from trainer.goal import NO_FOLD
-from trainer.progress import tell
 from trainer.recipe import Member
 
 
-def plan(members: Sequence[Member], folds: Folds, train: Train, records: Records) -> list[dict[str, Any]]:
+def plan(
+    members: Sequence[Member], folds: Folds, train: Train, records: Records, *, weights_digest: str = ""
+) -> list[dict[str, Any]]:
     """A task for every `folds_per_task` folds of every member, members in the order of the file.
 
     Returns:
         for each task `member`, all keys of the recipe, its size filled in; `folds`, a list of fold numbers, NO_FOLD alone for
-        a member that trains on all images; `settings`, the section `train`. Plain JSON values: it is what the pipeline's loop
-        runs over.
+        a member that trains on all images; `settings`, the section `train`; and `weights_digest`. Plain JSON values: it is what
+        the pipeline's loop runs over.
     """
     names = [member.name for member in members]
     for name in names:
@@ -26,14 +27,13 @@ def plan(members: Sequence[Member], folds: Folds, train: Train, records: Records
             raise CompetitionError(f"members: more than one is named {name!r}")
     step = train.folds_per_task
     chunks = [list(range(first, min(first + step, folds.count))) for first in range(0, folds.count, step)]
-    tasks = [
+    return [
         {
             "member": asdict(replace(member, size=member.size or records.sizes[0])),
             "folds": chunk,
             "settings": asdict(train),
+            "weights_digest": weights_digest,
         }
         for member in members
         for chunk in ([[NO_FOLD]] if member.validation == "none" else chunks)
     ]
-    tell("note", "plan", f"{len(members)} members × {folds.count} folds in {len(tasks)} training tasks")
-    return tasks

@@ -74,7 +74,7 @@ def test_a_submission_and_its_score(kaggle: Kaggle, tiny: Tiny, run: Path, capsy
     (row,) = history(run)
     assert row["sha256"] == sha256(run / "submission.csv")
     assert (row["cv"], row["public"], row["private"], row["status"]) == ("0.875", "0.75", "", "complete")
-    assert row["code"].startswith("0.1.0+")
+    assert row["code"].startswith("0.1.0-")
     assert row["time"].endswith("+00:00")
     assert kaggle.requests[2][1]["submissionDescription"] == row["message"]
     shown = capsys.readouterr()

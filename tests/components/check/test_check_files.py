@@ -1,7 +1,7 @@
 import pytest
 from conftest import Tiny
 
-from pipelines.preflight import check_files
+from components.check.files import check_files
 from trainer.competition import load
 from trainer.errors import CompetitionError, DataError
 

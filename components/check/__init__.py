@@ -1,0 +1,1 @@
+"""The first step: are the parameters a competition, are its files there, and which bytes are they?"""

@@ -1,0 +1,50 @@
+"""The kfp face of the check step."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+from components import LIGHT_IMAGE
+
+
+@dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
+def check(
+    root: str,
+    name: str,
+    task: str,
+    metric: str,
+    classes: list,
+    seed: int,
+    data: dict,
+    records: dict,
+    folds: dict,
+    train: dict,
+    members: list,
+    blend: dict,
+    submission: dict,
+) -> NamedTuple(  # type: ignore[valid-type]  # kfp reads it so
+    "Checked",
+    [
+        ("data", dict),
+        ("records", dict),
+        ("folds", dict),
+        ("train", dict),
+        ("members", list),
+        ("blend", dict),
+        ("submission", dict),
+        ("source_digest", str),
+        ("sample_digest", str),
+        ("folds_digest", str),
+        ("weights_digest", str),
+        ("blend_digest", str),
+    ],
+):
+    """All parameters as one checked competition, every path in it whole, with digests of the files it names."""
+    from trainer.progress import step
+
+    with step("check"):
+        from components.check.settle import settle
+
+        sections = {"data": data, "records": records, "folds": folds, "train": train, "blend": blend, "submission": submission}
+        scalars = {"name": name, "task": task, "metric": metric, "classes": classes, "seed": seed}
+        return settle({**scalars, **sections, "members": members}, root)

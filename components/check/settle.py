@@ -1,0 +1,68 @@
+"""The pipeline's parameters as one competition, and digests of its files for the caches of the steps behind.
+
+A run may begin from a console's form, so nobody may have looked at the parameters before. No cache keeps this step: it is what
+tells the others that a file has changed.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from components.check.files import backbone_files, check_files, weights_files
+from components.records import source
+from components.storage import near
+from trainer.competition import Competition, whole_paths
+from trainer.errors import CompetitionError
+from trainer.manifest import files_digest
+from trainer.progress import tell
+from trainer.schema import parse
+
+ORIGIN = "parameters"
+_SECTIONS = ("data", "records", "folds", "train", "members", "blend", "submission")
+
+
+def settle(table: Mapping[str, Any], root: str) -> tuple[Any, ...]:
+    """Check the parameters and the files they name.
+
+    Args:
+        table: the keys of a competition file.
+        root: where the data is, `gs://bucket/prefix` or a folder; "" for what `data.root` says. Other relative paths are below
+            it.
+
+    Returns:
+        the sections data, records, folds, train, members, blend and submission, defaults filled in and paths whole; and the
+        digests of the source, the sample, the files of folds, weights and the tables of other predictions ("" for none).
+
+    Raises:
+        CompetitionError, DataError: as `check_files`, or no place is given where the data is.
+    """
+    if root:
+        table = {**table, "data": {**table["data"], "root": root}}
+    competition = parse(Competition, table, ORIGIN)
+    place = competition.data.root
+    if not place.startswith(("gs://", "/")):
+        raise CompetitionError(f"{ORIGIN}: root = {root!r}: must say where the data is, as gs://bucket/prefix")
+    competition = whole_paths(competition, place)
+    found = check_files(competition, ORIGIN)
+    tell(
+        "note", "check", f"{'some' if found.train is None else found.train} labelled images, {len(competition.members)} members"
+    )
+    values = dataclasses.asdict(competition)
+    return tuple(values[section] for section in _SECTIONS) + digests(competition)
+
+
+def digests(competition: Competition) -> tuple[str, str, str, str, str]:
+    """Of the source, the sample, the files of folds, the weights and backbones, and the tables of other predictions."""
+    external = [path for one in competition.blend.external for path in (one.oof, one.test)]
+    return (
+        source.digest(competition.data),
+        _digest_of([competition.submission.sample]),
+        _digest_of([competition.folds.file, competition.folds.exclude_file]),
+        _digest_of([*weights_files(competition), *backbone_files(competition)]),
+        _digest_of(external),
+    )
+
+
+def _digest_of(paths: list[str]) -> str:
+    named = [near(path) for path in paths if path]
+    return files_digest(named) if named else ""

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Builds one image and looks whether it holds what its tasks need:
+#
+#   infra/images/build.sh light|cpu|gpu|tpu [NAME]     (default: as the compiled pipeline names it)
+#
+# BASE_IMAGE, DOCKER and DOCKER_BUILD_OPTIONS are taken from the environment. Prints the image's name and size.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+lock=$1
+python=${PYTHON:-.venv/bin/python}
+docker=${DOCKER:-docker}
+digest=$("$python" -c 'from pipelines import fingerprint; print(fingerprint.version(fingerprint.IN_IMAGES))')
+case $lock in
+    light) default=$("$python" -c 'import components; print(components.LIGHT_IMAGE)') ;;
+    *) default=$("$python" -c 'import components; print(components.TRAINING_IMAGE)') ;;
+esac
+name=${2:-$default}
+# shellcheck disable=SC2086  # options are several words
+DOCKER_BUILDKIT=1 "$docker" build ${DOCKER_BUILD_OPTIONS:-} --file infra/images/Dockerfile --build-arg "LOCK=$lock" \
+    --build-arg "SOURCE_DIGEST=$digest" ${BASE_IMAGE:+--build-arg "BASE_IMAGE=$BASE_IMAGE"} --tag "$name" .
+"$docker" run --rm "$name" python3 /opt/foldline/smoke.py
+echo "$name: $("$docker" image inspect --format '{{.Size}}' "$name" | awk '{ printf "%.0f MB", $1 / 1e6 }')"

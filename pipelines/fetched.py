@@ -1,0 +1,69 @@
+"""A finished remote run's results, as a local run leaves them."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components import storage
+from pipelines import local
+from pipelines.remote import Run, competition_of
+from pipelines.results import gather
+from trainer.competition import Competition
+from trainer.errors import RemoteError
+
+# A task sees the objects of Cloud Storage here, on Vertex AI and on a cluster; manifests name models by such paths.
+MOUNT = "/gcs/"
+# (task, output) of what results are made of, by the name that `gather` knows; what is a folder ends with /.
+_WANTED = {
+    "folds": ("folds", "table"),
+    "blended/": ("blend", "blended"),
+    "submission": ("submission", "csv"),
+    "report": ("report", "page"),
+    "data_card": ("statistics", "card"),
+}
+
+
+def fetch(run: Run, competition: Competition | None, out: Path | None, runs: Path) -> tuple[Competition, Path, dict[str, Any]]:
+    """Download a run's results, check them by their manifests, and put them where a local run does.
+
+    Args:
+        run: succeeded.
+        competition: as loaded; None for what the run itself was given, which has no answers.
+        out: the folder; None for one of `runs` named as the competition.
+
+    Returns:
+        the competition, the folder, and what metrics.json holds.
+
+    Raises:
+        RemoteError: the run left no such output. StorageError, IntegrityError: an object is not there or not whole.
+    """
+    competition = competition or competition_of(run)
+    out = out or runs / competition.name
+    with local.hold(out), tempfile.TemporaryDirectory(prefix="foldline-") as scratch:
+        outputs = {"yaml": Path(scratch) / "kfold.yaml"}
+        outputs["yaml"].write_text(yaml.safe_dump(dict(run.spec), sort_keys=True), encoding="utf-8")
+        for name, key in _WANTED.items():
+            uri = _only(run, key)
+            target = Path(scratch) / name.rstrip("/")
+            if name.endswith("/"):
+                storage.fetch_folder(uri, target)
+            else:
+                target.write_bytes(storage.read(uri))
+            outputs[name.rstrip("/")] = target
+        return competition, out, gather(competition, outputs, out, near=_near)
+
+
+def _only(run: Run, key: tuple[str, str]) -> str:
+    """The URI of an output; of several tries the service lists the one that ended well, or all, the last of them last."""
+    uris = run.outputs.get(key, [])
+    if not uris:
+        raise RemoteError(f"run {run.name}: its task {key[0]} left no {key[1]}: was it taken from another run's cache?")
+    if not uris[-1].startswith("gs://"):
+        raise RemoteError(f"run {run.name}: {uris[-1]}: lies where only its cluster can read")
+    return uris[-1]
+
+
+def _near(path: str) -> str:
+    return storage.near("gs://" + path.removeprefix(MOUNT)) if path.startswith(MOUNT) else path

@@ -1,0 +1,266 @@
+"""What all remote runs have in common: what is checked before anything is sent, what a launcher can do, what a run is."""
+
+import dataclasses
+import datetime
+import json
+import math
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from components.check.files import check_files
+from components.records.source import Found
+from pipelines.compile import KFOLD, compile_kfold, parameters, target
+from pipelines.place import Place
+from pipelines.targets import Images
+from trainer.competition import Competition
+from trainer.errors import CompetitionError
+
+KINDS = {"vertex": "vertex", "kfp": "gke"}
+FINISHED = {"succeeded", "failed", "cancelled"}
+_DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
+_LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "STRING": (str,),
+    "NUMBER_INTEGER": (int,),
+    "NUMBER_DOUBLE": (int, float),
+    "BOOLEAN": (bool,),
+    "LIST": (list,),
+    "STRUCT": (dict,),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run that has been checked and not been sent.
+
+    name: of the run. spec, platforms: the two documents of the compiled pipeline, the second empty where there is none.
+    arguments: of its parameters. found: what was seen of the data.
+    """
+
+    name: str
+    competition: Competition
+    spec: dict[str, Any]
+    platforms: dict[str, Any]
+    arguments: dict[str, Any]
+    labels: dict[str, str]
+    experiment: str
+    file: Path
+    found: Found
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of a run. jobs: names by which its log is found."""
+
+    name: str
+    state: str
+    error: str = ""
+    seconds: float = 0.0
+    jobs: tuple[str, ...] = ()
+    started: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as its service tells it; state: waiting, running, succeeded, failed or cancelled."""
+
+    name: str
+    state: str
+    created: str
+    console: str
+    error: str = ""
+    tasks: tuple[Task, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    # URIs of the artifacts, by task and output; several for a loop's task.
+    outputs: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+
+
+class Launcher(Protocol):
+    """A service that runs pipelines. All of it raises RemoteError where the service refuses."""
+
+    def check(self) -> list[str]:
+        """Is the place there? Returns warnings."""
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """What would be sent."""
+
+    def submit(self, request: Request) -> Run:
+        """Start a run."""
+
+    def get(self, name: str) -> Run:
+        """A run with its tasks."""
+
+    def latest(self, *, limit: int) -> list[Run]:
+        """The latest runs of the k-fold pipeline, without their tasks."""
+
+    def cancel(self, name: str) -> None:
+        """Ask a run to end."""
+
+    def logs(self, run: Run, task: Task, *, lines: int) -> Iterator[str]:
+        """The last lines of a task's log, oldest first."""
+
+    def schedule(self, request: Request, cron: str) -> str:
+        """Start a run again and again; returns the schedule's name."""
+
+
+def prepare(
+    competition: Competition,
+    file: Path,
+    where: Place,
+    out: Path,
+    *,
+    images: Images,
+    labels: Mapping[str, str],
+    experiment: str = "",
+    cache: bool = True,
+) -> Request:
+    """Check all that can be checked here, and compile.
+
+    Args:
+        competition: as loaded from `file`, with the machine that is wanted.
+        where: the run goes there.
+        out: the competition's folder of results; the compiled pipeline is kept in it.
+        images: by digest.
+        labels: of the run.
+        cache: whether finished tasks of other runs may be reused.
+
+    Raises:
+        CompetitionError: a line for each thing that is wrong. DataError: the data is not what the file says.
+    """
+    problems = [*_local_paths(competition, file), *_image_problems(images), *_label_problems(labels)]
+    if problems:
+        raise CompetitionError("\n".join(problems))
+    found = check_files(competition, file)
+    path = out / KFOLD[KINDS[where.target]]
+    compile_kfold(path, parameters(competition), target(KINDS[where.target], competition.machine, images))
+    spec, *more = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    if not cache:
+        without_cache(spec)
+    arguments = _arguments(competition, where)
+    check_arguments(arguments, spec)
+    moment = datetime.datetime.now(datetime.UTC)
+    return Request(
+        name=f"{competition.name.replace('_', '-')}-{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        competition=competition,
+        spec=spec,
+        platforms=more[0] if more else {},
+        arguments=arguments,
+        labels=dict(labels),
+        experiment=experiment,
+        file=path,
+        found=found,
+    )
+
+
+def _arguments(competition: Competition, where: Place) -> dict[str, Any]:
+    values = parameters(competition)
+    if not values["train"]["checkpoints"]:
+        # Where the next run of the same training finds them; beside the runs, so that one lifecycle rule clears both.
+        values["train"] = {**values["train"], "checkpoints": f"{where.root}/checkpoints"}
+    return values
+
+
+def _local_paths(competition: Competition, file: Path) -> Iterator[str]:
+    """Paths that a task elsewhere cannot read."""
+    external = [path for one in competition.blend.external for path in (one.oof, one.test)]
+    named = {
+        "data.root": [competition.data.root],
+        "data.train": [competition.data.train],
+        "data.test": [competition.data.test],
+        "data.external": [one.train for one in competition.data.external],
+        "submission.sample": [competition.submission.sample],
+        "folds.file": [competition.folds.file],
+        "folds.exclude_file": [competition.folds.exclude_file],
+        "blend.external": external,
+        "members.weights": [member.weights for member in competition.members if "/" in member.weights],
+    }
+    for key, paths in named.items():
+        for path in paths:
+            if path and not path.startswith("gs://"):
+                yield f"{file}: {key} = {path!r}: is on this machine only: copy it to a bucket, and name gs://… there"
+
+
+def _image_problems(images: Images) -> Iterator[str]:
+    for flag, name in (("light", images.light), ("training", images.training)):
+        if not _DIGEST.fullmatch(name):
+            yield (
+                f"--image-{flag} {name} (or FOLDLINE_IMAGE_{flag.upper()}): must name an image by digest, "
+                "as REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME@sha256:…: a tag may be another image tomorrow"
+            )
+
+
+def _label_problems(labels: Mapping[str, str]) -> Iterator[str]:
+    for key, value in labels.items():
+        if not _LABEL.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
+            yield f"--label {key}={value}: use lower-case letters, digits, _ and -, a letter first, at most 63 each"
+
+
+def without_cache(spec: dict[str, Any]) -> None:
+    """Let no task of a compiled pipeline be taken from another run, those inside loops included."""
+    for component in (spec["root"], *spec["components"].values()):
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            task["cachingOptions"] = {}
+
+
+def check_arguments(arguments: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+    """Do the arguments fit the parameters of a compiled pipeline? The services take what does not, and fail later.
+
+    Raises:
+        CompetitionError: a line for each that is missing, unknown or of another type.
+    """
+    wanted = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    problems = [f"parameter {name}: is no parameter of the pipeline" for name in arguments if name not in wanted]
+    for name, definition in wanted.items():
+        if name not in arguments:
+            if not definition.get("isOptional") and "defaultValue" not in definition:
+                problems.append(f"parameter {name}: is missing: the pipeline has no default for it")
+            continue
+        kind, value = definition["parameterType"], arguments[name]
+        # A bool is an int to Python, and no number to the services.
+        fits = isinstance(value, _TYPES[kind]) and (kind == "BOOLEAN" or not isinstance(value, bool))
+        if not fits:
+            problems.append(f"parameter {name} = {value!r}: must be {kind}")
+        elif not _is_json(value):
+            problems.append(f"parameter {name}: holds a value that JSON has not, as NaN")
+    if problems:
+        raise CompetitionError("\n".join(problems))
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_json(entry) for key, entry in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def competition_of(run: Run) -> Competition:
+    """The competition that a run was given, rebuilt from its arguments and the defaults of its pipeline.
+
+    Raises:
+        CompetitionError: it is a run of another pipeline.
+    """
+    from trainer.competition import whole_paths
+    from trainer.schema import parse
+
+    definitions = run.spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
+    values = {name: one.get("defaultValue") for name, one in definitions.items()} | dict(run.arguments)
+    known = {one.name for one in dataclasses.fields(Competition)}
+    root = values.pop("root", "")
+    if root and isinstance(values.get("data"), Mapping):
+        values["data"] = {**values["data"], "root": root}
+    parsed = parse(Competition, {name: value for name, value in values.items() if name in known}, run.name)
+    return whole_paths(parsed, parsed.data.root)
+
+
+def shown(body: Mapping[str, Any], file: Path) -> str:
+    """A request as text, with the compiled pipeline by its file."""
+    return json.dumps({**body, **{key: str(file) for key in ("pipelineSpec", "pipeline_spec") if key in body}}, indent=2)
