@@ -4,8 +4,9 @@ PYTHON ?= $(shell for name in python3 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$name && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+TRAINING ?= cpu
 
-.PHONY: help install demo test bench lint format compile lock picture clean
+.PHONY: help install demo test bench lint format compile images container-test lock picture clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,10 +32,14 @@ bench: install ## Measure against named baselines, into benchmarks/results.md
 	@{ for part in folds near records scanning pooled augmenting training memory stacking reporting; do $(BIN)/python -W ignore benchmarks/$$part.py || exit 1; done; } \
 		| grep -v '^\[' | tee benchmarks/results.md
 
-lint: install ## Check style and types
+lint: install ## Check style, types, shell scripts, Dockerfile, YAML and Terraform
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/shellcheck .ci/run infra/images/*.sh
+	@$(BIN)/hadolint --config infra/images/hadolint.yaml infra/images/Dockerfile
+	@$(BIN)/yamllint --strict --config-file infra/yamllint.yaml infra
+	@infra/terraform/check.sh
 
 format: install ## Put the code in order
 	@$(BIN)/ruff check --fix .
@@ -43,9 +48,19 @@ format: install ## Put the code in order
 compile: install ## Write the pipelines as YAML into build/
 	@$(BIN)/python pipelines/compile.py
 
+images: install ## Build the container images (TRAINING=cpu, gpu or tpu)
+	@infra/images/build.sh light
+	@infra/images/build.sh $(TRAINING)
+
+container-test: install ## Run a whole pipeline in containers, by a Docker engine
+	@infra/images/container_test.sh
+
 lock: install ## Resolve the dependencies anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links --upgrade --output-file requirements.lock pyproject.toml
+	infra/images/lock.sh
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--no-emit-find-links --upgrade --output-file infra/terraform/checkov.lock infra/terraform/checkov.in
 
 picture: ## The README's picture of the demo's report (needs Chromium)
 	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --force-device-scale-factor=1 \

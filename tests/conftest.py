@@ -4,6 +4,7 @@ import csv
 import hashlib
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -189,6 +190,17 @@ def upload(folder: Path, uri: str) -> None:
             storage._blob(f"{uri}/{path.relative_to(folder).as_posix()}").upload_from_filename(path)
 
 
+def in_bucket(tiny: Tiny, bucket: str) -> Tiny:
+    """The same competition with its data at `{bucket}/data`; the answers stay here."""
+    from components import storage
+
+    for path in (tiny.train, tiny.test, tiny.sample):
+        storage._blob(f"{bucket}/data/{path.name}").upload_from_filename(path)
+    text = tiny.toml.read_text().replace('source = "pixels"', f'source = "pixels"\nroot = "{bucket}/data"')
+    tiny.toml.write_text(text.replace('answers = "answers.csv"', f"answers = {str(tiny.answers)!r}"))
+    return tiny
+
+
 class Links(HTMLParser):
     """What the page would load, and the tags it opens."""
 
@@ -200,6 +212,21 @@ class Links(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.loads += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "action")]
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished local run of the small competition: read it, do not write to it."""
+    folder = tmp_path_factory.mktemp("finished")
+    tiny = write_competition(folder / "competition", epochs=2)
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", "run", str(tiny.toml), "--out", str(folder / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "out"
 
 
 @pytest.fixture

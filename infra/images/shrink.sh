@@ -12,11 +12,14 @@ find . -type f \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.py
 # pyarrow for networks, and fonts for PDF and PostScript: tables are local files, and plots are SVG. Matplotlib imports fontTools.agl.
 find fontTools -mindepth 1 -maxdepth 1 -not -name '__init__.py' -not -name agl.py -not -name misc -exec rm -r {} +
 rm -rf fontTools/misc/*.so pyarrow/_flight* pyarrow/libarrow_flight* pyarrow/libarrow_python_flight* pyarrow/_s3fs* pyarrow/libarrow_s3*
+# One file by three names.
+ln -sf "$(basename pyarrow/libarrow_python.so.*.*.*)" pyarrow/libarrow_python.so
+find pyarrow -name 'libarrow_python.so.*' -not -name 'libarrow_python.so.*.*' -exec ln -sf "$(basename pyarrow/libarrow_python.so.*.*.*)" {} \;
 # Symbols; not of libraries that were moved into their wheels by patchelf, which strip would spoil.
 strip --strip-unneeded pyarrow/*.so* kiwisolver/*.so cryptography/hazmat/bindings/*.so
-strip --strip-unneeded /usr/local/lib/libpython3.11.so.1.0 /usr/local/lib/python3.11/lib-dynload/*.so
+find /usr/local/lib -name 'libpython3.11.so.*' -exec strip --strip-unneeded {} +
 # All fonts but the one that plots use.
-find matplotlib/mpl-data/fonts -type f -not -name 'DejaVuSans*.ttf' -not -name 'LastResort*' -delete
+find matplotlib/mpl-data/fonts -type f -not -name 'DejaVuSans.ttf' -not -name 'DejaVuSans-Bold.ttf' -not -name 'LastResort*' -delete
 # Compiled modules without docstrings in place of sources, under the names that Python takes without a source: a task starts in
 # half the time that compiling takes. Tracebacks into libraries have line numbers and no lines. OpenCV reads its own sources.
 "$1"/bin/python3 -m compileall -q -b -o 2 -j 0 .

@@ -41,7 +41,7 @@ def test_what_the_user_wrote_wrong_is_status_2_and_leaves_nothing(
 def test_a_place_where_no_folder_can_be(tiny: Tiny, capsys: pytest.CaptureFixture[str], out: str) -> None:
     assert main(["run", str(tiny.toml), "--out", str(tiny.folder / out)]) == 2
     assert "cannot be made or written to" in capsys.readouterr().err
-    assert main(["compile", str(tiny.folder / out)]) == 2
+    assert main(["compile", "--out", str(tiny.folder / out)]) == 2
     assert "cannot be made or written to" in capsys.readouterr().err
 
 
@@ -80,9 +80,28 @@ def test_verify(records_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "no manifest.json" in capsys.readouterr().err
 
 
-def test_compile(tmp_path: Path) -> None:
-    assert main(["compile", str(tmp_path / "build")]) == 0
-    assert (tmp_path / "build" / "kfold.yaml").is_file()
+def test_compile(tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "build")
+    assert main(["compile", str(tiny.toml), "--out", out, "--gpu", "L4", "--image-light", "a/b@sha256:1"]) == 0
+    assert [Path(line).name for line in capsys.readouterr().out.splitlines()] == [
+        "kfold.yaml",
+        "kfold.vertex.yaml",
+        "kfold.gke.yaml",
+    ]
+    text = (tmp_path / "build" / "kfold.vertex.yaml").read_text()
+    assert "NVIDIA_L4" in text
+    assert "image: a/b@sha256:1" in text
+    assert "defaultValue: tiny" in text
+    assert main(["compile", "--out", out, "--tpu", "v9"]) == 2
+    assert "machine.tpu = 'v9'" in capsys.readouterr().err
+    assert main(["compile", "--out", out, "--gpus", "2"]) == 2
+    assert "machine.gpus = 2: goes with gpu" in capsys.readouterr().err
+
+
+def test_check_knows_machines(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny.toml.write_text(tiny.toml.read_text() + '\n[machine]\ntpu = "v5e-7"\n')
+    assert main(["check", str(tiny.toml)]) == 2
+    assert "machine.tpu = 'v5e-7': did you mean" in capsys.readouterr().err
 
 
 def test_checking_loads_no_heavy_library(tiny: Tiny) -> None:

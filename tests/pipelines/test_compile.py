@@ -1,17 +1,44 @@
+import dataclasses
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from pipelines.compile import compile_kfold
+import pytest
+import yaml
+
+from pipelines import machines
+from pipelines.compile import DEFAULT, KFOLD, compile_all, compile_kfold, parameters, target
+from pipelines.kfold import STEPS
+from pipelines.targets import NEEDS, Images, Target
+from trainer.competition import read
+from trainer.errors import CompetitionError
+from trainer.machine import Machine
 
 ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = ROOT / "tests" / "golden" / "kfold.yaml"
+GOLDEN = ROOT / "tests" / "golden"
 
 
-def test_the_compiled_pipeline_is_the_golden_one(tmp_path: Path) -> None:
-    """After a meant change: `python pipelines/compile.py tests/golden`, and read the difference before you commit it."""
-    assert compile_kfold(tmp_path / "kfold.yaml").read_text() == GOLDEN.read_text()
+def compiled(tmp_path: Path, kind: str, machine: Machine, images: Images | None = None) -> list[dict[str, Any]]:
+    """The documents of a target's file."""
+    path = compile_kfold(tmp_path / "k.yaml", parameters(read(DEFAULT)), target(kind, machine, images))
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+def container(spec: dict[str, Any], task: str) -> dict[str, Any]:
+    found: dict[str, Any] = spec["deploymentSpec"]["executors"][f"exec-{task}"]["container"]
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(KFOLD.values()))
+def test_the_compiled_pipeline_is_the_golden_one(tmp_path: Path, name: str) -> None:
+    """After a meant change: `python pipelines/compile.py tests/golden --tpu v5e-8`, and read the difference."""
+    competition = dataclasses.replace(read(DEFAULT), machine=Machine(tpu="v5e-8"))
+    made = {path.name: path for path in compile_all(tmp_path, competition)}
+    assert sorted(made) == sorted(path.name for path in GOLDEN.iterdir())
+    assert made[name].read_text() == (GOLDEN / name).read_text()
 
 
 def test_compiling_needs_no_environment_and_is_the_same_elsewhere(tmp_path: Path) -> None:
@@ -20,8 +47,8 @@ def test_compiling_needs_no_environment_and_is_the_same_elsewhere(tmp_path: Path
         folder = tmp_path / name
         folder.mkdir()
         subprocess.run(command, cwd=folder, env={"PYTHONHASHSEED": hash_seed}, check=True, capture_output=True)
-    one, two = ((tmp_path / name / "build" / "kfold.yaml").read_bytes() for name in ("one", "two"))
-    assert one == two == GOLDEN.read_bytes()
+    for name in KFOLD.values():
+        assert (tmp_path / "one" / "build" / name).read_bytes() == (tmp_path / "two" / "build" / name).read_bytes()
 
 
 def test_compiling_imports_no_cloud_client_and_no_framework(tmp_path: Path) -> None:
@@ -31,14 +58,149 @@ def test_compiling_imports_no_cloud_client_and_no_framework(tmp_path: Path) -> N
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True, env=dict(os.environ)
+        [sys.executable, "-c", code, str(tmp_path), "--tpu", "v5e-4"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=dict(os.environ),
     )
     assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_digests_of_the_code_stand_in_every_task(tmp_path: Path) -> None:
-    from pipelines.kfold import STEPS
-
-    yaml = compile_kfold(tmp_path / "kfold.yaml", {name: {"CODE": f"digest-of-{name}"} for name in STEPS}).read_text()
+    values = parameters(read(DEFAULT))
+    marked = Target(environment={name: {"CODE": f"digest-of-{name}"} for name in STEPS})
+    yaml_text = compile_kfold(tmp_path / "kfold.yaml", values, marked).read_text()
     for name in STEPS:
-        assert yaml.count(f"value: digest-of-{name}\n") == 1
+        assert yaml_text.count(f"value: digest-of-{name}\n") == 1
+
+
+@pytest.mark.parametrize("kind", sorted(KFOLD))
+def test_every_parameter_has_a_type_a_default_and_a_description(tmp_path: Path, kind: str) -> None:
+    spec, *_ = compiled(tmp_path, kind, Machine())
+    given = spec["root"]["inputDefinitions"]["parameters"]
+    assert len(given) == 13
+    for name, definition in given.items():
+        assert definition["parameterType"], name
+        assert "defaultValue" in definition, name
+        assert len(definition["description"]) > 10, name
+
+
+def test_the_defaults_are_those_of_the_competition_file_but_for_places_on_this_machine(tmp_path: Path) -> None:
+    spec, *_ = compiled(tmp_path, "vertex", Machine())
+    given = {name: one["defaultValue"] for name, one in spec["root"]["inputDefinitions"]["parameters"].items()}
+    assert given["root"] == ""
+    assert given["name"] == "digits"
+    assert given["data"]["train"] == "train.csv"
+    assert str(ROOT) not in json.dumps(spec)
+
+
+@pytest.mark.parametrize("name", sorted(machines.TPUS))
+def test_a_tpu_on_vertex_is_a_custom_job(tmp_path: Path, name: str) -> None:
+    spec, *_ = compiled(tmp_path, "vertex", Machine(tpu=name, spot=True, hours=2, disk_gb=300), Images("l@x", "t@y"))
+    inputs = spec["components"]["comp-train"]["inputDefinitions"]["parameters"]
+    (pool,) = inputs["worker_pool_specs"]["defaultValue"]
+    wanted = machines.TPUS[name].vertex
+    machine = {"machine_type": wanted.machine_type}
+    if wanted.topology:
+        machine["tpu_topology"] = wanted.topology
+    if wanted.accelerator_type:
+        machine |= {"accelerator_type": wanted.accelerator_type, "accelerator_count": wanted.accelerator_count}  # type: ignore[dict-item]
+    assert pool["machine_spec"] == machine
+    assert pool["container_spec"]["image_uri"] == "t@y"
+    assert pool["disk_spec"]["boot_disk_size_gb"] == 300
+    assert inputs["strategy"]["defaultValue"] == "SPOT"
+    assert inputs["restart_job_on_worker_restart"]["defaultValue"] is True
+    assert inputs["timeout"]["defaultValue"] == "7200s"
+    assert inputs["service_account"]["defaultValue"] == "{{$.pipeline_service_account}}"
+    assert container(spec, "records")["image"] == "l@x"
+    # What Vertex takes is one document.
+    assert len(compiled(tmp_path, "vertex", Machine(tpu=name))) == 1
+
+
+@pytest.mark.parametrize(("kind", "number"), [(k, n) for k, gpu in machines.GPUS.items() for n in gpu.machines])
+def test_gpus(tmp_path: Path, kind: str, number: int) -> None:
+    spec, *_ = compiled(tmp_path, "vertex", Machine(gpu=kind, gpus=number))
+    (pool,) = spec["components"]["comp-train"]["inputDefinitions"]["parameters"]["worker_pool_specs"]["defaultValue"]
+    assert pool["machine_spec"] == {
+        "machine_type": machines.GPUS[kind].machines[number][0],
+        "accelerator_type": machines.GPUS[kind].vertex_type,
+        "accelerator_count": number,
+    }
+    spec, platform = compiled(tmp_path, "gke", Machine(gpu=kind, gpus=number))
+    accelerator = container(spec, "train")["resources"]["accelerator"]
+    assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("nvidia.com/gpu", str(number))
+    executor = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
+    assert executor["nodeSelector"]["labels"]["cloud.google.com/gke-accelerator"] == machines.GPUS[kind].gke_accelerator
+
+
+@pytest.mark.parametrize("name", [name for name, one in machines.TPUS.items() if one.gke_accelerator])
+def test_a_tpu_on_gke_is_a_node_with_its_labels_taints_and_chips(tmp_path: Path, name: str) -> None:
+    spec, platform = compiled(tmp_path, "gke", Machine(tpu=name, spot=True, hours=3))
+    wanted = machines.TPUS[name]
+    accelerator = container(spec, "train")["resources"]["accelerator"]
+    assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("google.com/tpu", str(wanted.chips))
+    executor = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
+    assert executor["nodeSelector"]["labels"] == {
+        "cloud.google.com/gke-spot": "true",
+        "cloud.google.com/gke-tpu-accelerator": wanted.gke_accelerator,
+        "cloud.google.com/gke-tpu-topology": wanted.gke_topology,
+    }
+    assert {one["key"] for one in executor["tolerations"]} == {"google.com/tpu", "cloud.google.com/gke-spot"}
+    assert executor["activeDeadlineSeconds"] == "10800"
+
+
+def test_a_tpu_that_gke_has_not(tmp_path: Path) -> None:
+    with pytest.raises(CompetitionError, match="machine.tpu = 'v2-8': is not on GKE; there are v3-8, v5e-1"):
+        compiled(tmp_path, "gke", Machine(tpu="v2-8"))
+
+
+def test_plain_tasks_ask_for_cpu_and_memory_on_a_cloud_and_not_here(tmp_path: Path) -> None:
+    for kind in ("vertex", "gke"):
+        spec, *_ = compiled(tmp_path, kind, Machine(cpus=8, memory_gib=30))
+        for task, (cpus, memory) in {**NEEDS, "check": (1, 4), "train": (8, 30)}.items():
+            resources = container(spec, task)["resources"]
+            assert (resources["resourceCpuLimit"], resources["resourceMemoryLimit"]) == (str(cpus), f"{memory}Gi"), task
+    spec, *rest = compiled(tmp_path, "local", Machine(tpu="v5e-8"))
+    assert rest == []
+    assert not any("resources" in container(spec, task) for task in STEPS)
+
+
+def test_a_spot_cpu_is_a_machine_as_large_as_asked(tmp_path: Path) -> None:
+    for cpus, memory, name in (
+        (4, 16, "n1-standard-4"),
+        (4, 20, "n1-highmem-4"),
+        (6, 30, "n1-standard-8"),
+        (90, 8, "n1-standard-96"),
+    ):
+        assert machines.on_vertex(Machine(spot=True, cpus=cpus, memory_gib=memory)).machine_type == name
+    with pytest.raises(CompetitionError, match="no spot machine has 96 vCPUs and 600 GiB"):
+        machines.on_vertex(Machine(spot=True, cpus=96, memory_gib=600))
+
+
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        (Machine(gpu="L4", gpus=3), "machine.gpus = 3: of L4 a machine has 1, 2, 4, 8"),
+        (Machine(cpus=128), "a task has at most 96 and 624"),
+        (Machine(tpu="v4-8"), "There are v2-8, v3-8"),
+    ],
+)
+def test_machines_that_are_not_there(machine: Machine, words: str) -> None:
+    with pytest.raises(CompetitionError, match=words):
+        machines.check(machine)
+
+
+def test_every_machine_names_its_pages() -> None:
+    for one in (*machines.TPUS.values(), *machines.GPUS.values()):
+        assert one.pages
+        assert all(page.startswith(("cloud.google.com/", "docs.cloud.google.com/", "github.com/")) for page in one.pages)
+
+
+def test_nothing_of_this_machine_stands_in_a_compiled_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("KAGGLE_API_TOKEN", "FOLDLINE_KFP_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "planted-secret")
+    for path in compile_all(tmp_path, read(DEFAULT)):
+        text = path.read_text()
+        assert "planted-secret" not in text
+        assert str(Path.home()) not in text

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Tiny, upload
+from artifacts import upload_artifacts
+from conftest import Tiny, in_bucket
 from loopback import VertexServer, denied, google_error, over_quota
 
 from pipelines import commands, vertex
@@ -54,16 +56,7 @@ def server(monkeypatch: pytest.MonkeyPatch, private_key: str, tmp_path: Path) ->
 @pytest.fixture
 def remote(tiny: Tiny, bucket: str, server: VertexServer) -> Tiny:
     """The small competition with its data in a bucket."""
-    answers = tiny.folder / "away"
-    answers.mkdir()
-    tiny.answers.rename(answers / "answers.csv")
-    tiny.toml.rename(answers / "tiny.toml")
-    upload(tiny.folder, f"{bucket}/data")
-    (answers / "tiny.toml").rename(tiny.toml)
-    (answers / "answers.csv").rename(tiny.answers)
-    text = tiny.toml.read_text().replace('answers = "answers.csv"', f"answers = {str(tiny.answers)!r}")
-    tiny.toml.write_text(text.replace('source = "pixels"', f'source = "pixels"\nroot = "{bucket}/data"'))
-    return tiny
+    return in_bucket(tiny, bucket)
 
 
 def flags(bucket: str) -> list[str]:
@@ -207,8 +200,6 @@ def test_all_that_is_missing_is_named_at_once(remote: Tiny, server: VertexServer
 def test_what_is_wrong_is_said_before_anything_is_sent(
     remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str], flag: str, words: str
 ) -> None:
-    import re
-
     assert submit(remote, bucket, flag) == 2
     assert re.search(words, capsys.readouterr().err)
     assert server.calls == []
@@ -263,8 +254,6 @@ def test_a_refusal_is_explained(
     body: Any,
     words: str,
 ) -> None:
-    import re
-
     server.fail("POST", "pipelineJobs$", status, body)
     assert submit(remote, bucket) == 1
     err = capsys.readouterr().err
@@ -421,3 +410,33 @@ def test_without_an_account(
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/no/such/key.json")
     assert submit(remote, bucket) == 2
     assert "gcloud auth application-default login" in capsys.readouterr().err
+
+
+def test_fetch_leaves_what_a_local_run_leaves(
+    remote: Tiny, bucket: str, server: VertexServer, finished_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submit(remote, bucket) == 0
+    job = only(server)
+    uris = upload_artifacts(
+        finished_run, bucket, lambda task, output, number: f"runs/1/{name_of(job)}/{task}_{number}/{output}"
+    )
+    job["state"] = "PIPELINE_STATE_SUCCEEDED"
+    tasks = [{"taskId": "1", "taskName": "for-loop-1", "state": "SUCCEEDED"}]
+    for number, ((task, output), found) in enumerate(uris.items()):
+        artifacts = {"artifacts": [{"uri": uri} for uri in found]}
+        about = {"taskName": task, "state": "SKIPPED", "parentTaskId": "1", "outputs": {output: artifacts}}
+        tasks.append({"taskId": str(number + 2), **about})
+    job["jobDetail"]["taskDetails"] = tasks
+    assert main(["fetch", name_of(job)]) == 0
+    for name in ("submission.csv", "oof.csv", "folds.csv", "report.html", "data_card.html"):
+        assert Path("runs/tiny", name).read_bytes() == (finished_run / name).read_bytes(), name
+    assert len(list(Path("runs/tiny/models").rglob("*.keras"))) == 6
+    # An artifact that is not whole is no result.
+    from components import storage
+
+    storage.delete(f"{uris[('blend', 'blended')][0]}/oof.csv")
+    assert main(["fetch", name_of(job)]) == 1
+    assert "oof.csv" in capsys.readouterr().err
+    del job["jobDetail"]["taskDetails"]
+    assert main(["fetch", name_of(job)]) == 1
+    assert "its task folds left no table" in capsys.readouterr().err

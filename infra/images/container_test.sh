@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Builds the light and the CPU image, and runs a whole pipeline in them, every step in a container of its own: `make container-test`.
+#
+# It takes the Docker engine that answers, or starts one of its own (root, Debian's docker.io) with all its data in a temporary
+# folder. Status 3: no engine can be started here.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# Debian's client, which builds by BuildKit; others may come without.
+docker=$(command -v /usr/bin/docker docker | head -n 1 || true)
+if [ -z "$docker" ]; then
+    echo "container-test: no docker command: apt-get install docker.io" >&2
+    exit 3
+fi
+export DOCKER=$docker
+
+if ! "$docker" info >/dev/null 2>&1; then
+    folder=$(mktemp -d)
+    dockerd --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/pid" --host "unix://$folder/socket" \
+        --storage-driver overlay2 --exec-opt native.cgroupdriver=cgroupfs >"$folder/log" 2>&1 &
+    engine=$!
+    trap 'kill "$engine" 2>/dev/null; wait "$engine" 2>/dev/null; rm -rf "$folder"' EXIT
+    export DOCKER_HOST="unix://$folder/socket"
+    for _ in $(seq 100); do
+        if "$docker" info >/dev/null 2>&1; then break; fi
+        if ! kill -0 "$engine" 2>/dev/null; then break; fi
+        sleep 0.2
+    done
+    if ! "$docker" info >/dev/null 2>&1; then
+        echo "container-test: no Docker engine answers, and none can be started here:" >&2
+        tail -n 5 "$folder/log" >&2
+        exit 3
+    fi
+fi
+
+if [ -z "${BASE_IMAGE:-}" ] && ! timeout 60 "$docker" pull --quiet python:3.11-slim >/dev/null 2>&1; then
+    export BASE_IMAGE=foldline-stand-in:3.11
+    echo "no image can be pulled here: a stand-in for python:3.11-slim is made of Debian's packages"
+    infra/images/base.sh "$BASE_IMAGE"
+fi
+
+# The packages come over the network that this machine has.
+export DOCKER_BUILD_OPTIONS="--network=host --quiet ${DOCKER_BUILD_OPTIONS:-}"
+# What must not get into an image.
+export FOLDLINE_KFP_TOKEN=planted-secret KAGGLE_API_TOKEN=planted-secret
+infra/images/build.sh light
+infra/images/build.sh cpu
+unset FOLDLINE_KFP_TOKEN KAGGLE_API_TOKEN
+FOLDLINE_CONTAINER_TEST=1 "${PYTHON:-.venv/bin/python}" -m pytest tests/e2e/test_containers.py

@@ -1,0 +1,93 @@
+locals {
+  # Pipeline roots lie below this prefix; only what lies there grows old.
+  runs_prefix   = "runs/"
+  pipeline_root = "gs://${google_storage_bucket.this["runs"].name}/${trimsuffix(local.runs_prefix, "/")}"
+
+  buckets = {
+    # Images and records: nobody but their owner says when they go.
+    data = { expire_after = null, prefixes = null, soft_delete_days = var.soft_delete_days }
+    # A run's artifacts. Vertex AI's cache does not know that files were deleted: switch it off for a run that would reuse
+    # steps older than this.
+    runs = { expire_after = var.run_days, prefixes = [local.runs_prefix], soft_delete_days = var.soft_delete_days }
+    # Sources that Cloud Build is sent; git has them, so nothing is kept for long.
+    build = { expire_after = 7, prefixes = null, soft_delete_days = 0 }
+  }
+}
+
+# No force_destroy: `terraform destroy` stops at a bucket that holds something.
+resource "google_storage_bucket" "this" {
+  #checkov:skip=CKV_GCP_62: usage logs need a further bucket that logs to none; audit logs say who read what, where switched on
+  for_each = local.buckets
+
+  name                        = "${var.project}-${var.name}-${each.key}" # bucket names are one space for all of Google
+  location                    = var.region                               # beside the machines: no egress between them
+  storage_class               = "STANDARD"
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+
+  versioning {
+    enabled = true # a published records folder that is overwritten can be had back
+  }
+
+  soft_delete_policy {
+    retention_duration_seconds = each.value.soft_delete_days * 86400
+  }
+
+  dynamic "lifecycle_rule" {
+    for_each = each.value.expire_after == null ? [] : [each.value.expire_after]
+
+    content {
+      action {
+        type = "Delete"
+      }
+      condition {
+        age            = lifecycle_rule.value
+        matches_prefix = each.value.prefixes
+        with_state     = "LIVE"
+      }
+    }
+  }
+
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      days_since_noncurrent_time = var.noncurrent_days
+      with_state                 = "ARCHIVED"
+    }
+  }
+
+  # Parts of an upload that died are billed, and shown nowhere.
+  lifecycle_rule {
+    action {
+      type = "AbortIncompleteMultipartUpload"
+    }
+    condition {
+      age = 7
+    }
+  }
+
+  dynamic "encryption" {
+    for_each = var.kms_key == null ? [] : [var.kms_key]
+
+    content {
+      default_kms_key_name = encryption.value
+    }
+  }
+
+  depends_on = [google_project_service.this, google_kms_crypto_key_iam_member.storage]
+}
+
+# Storage encrypts by its own account, which has to be let at the key before a bucket names it.
+data "google_storage_project_service_account" "this" {
+  count = var.kms_key == null ? 0 : 1
+}
+
+resource "google_kms_crypto_key_iam_member" "storage" {
+  count = var.kms_key == null ? 0 : 1
+
+  crypto_key_id = var.kms_key
+  role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
+  member        = data.google_storage_project_service_account.this[0].member
+}

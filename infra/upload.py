@@ -1,0 +1,20 @@
+"""Upload a compiled pipeline to Artifact Registry, where Vertex AI's console lists it: `upload.py REPOSITORY FILE`.
+
+REPOSITORY is `https://REGION-kfp.pkg.dev/PROJECT/NAME`. The version is named by the code's digest, and `latest` moves to it.
+"""
+
+import sys
+
+
+def main(repository: str, file: str) -> None:
+    """Upload, and print what the console's URL ends with."""
+    from kfp.registry import RegistryClient
+
+    from pipelines import fingerprint
+
+    tags = [fingerprint.version().replace(".", "-"), "latest"]
+    print(*RegistryClient(host=repository).upload_pipeline(file_name=file, tags=tags))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
