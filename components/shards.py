@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.storage import is_remote, local_root
+from components.storage import is_remote, is_slow, local_root, uri_of
 from trainer import tables
 from trainer.manifest import read_manifest
 
@@ -22,6 +22,9 @@ def local_shards(records: str | Path, size: int = 0) -> Iterator[Path]:
     """
     about = read_manifest(records, only=(tables.EXAMPLES,))
     root = about["root"] or str(records)
+    if is_slow(root):
+        # Read many times over: once through the network is enough.
+        root = uri_of(root)
     names: set[str] = set()
     if is_remote(root):
         examples = tables.read_examples(records)

@@ -21,6 +21,9 @@ from trainer.errors import DataError, IntegrityError, StorageError
 from trainer.manifest import MANIFEST, read_manifest
 
 _SCHEME = "gs://"
+# Where a task on Vertex AI, and on a cluster, sees the objects of buckets, and where Linux tells what is mounted.
+MOUNT = "/gcs/"
+_MOUNTS = Path("/proc/self/mounts")
 # Transfers at once; each has at most a chunk of its object in memory.
 TRANSFERS = 8
 PAGE = 1000
@@ -39,6 +42,20 @@ class Object(NamedTuple):
 def is_remote(path: str | Path) -> bool:
     """Whether a path is one of Cloud Storage."""
     return str(path).startswith(_SCHEME)
+
+
+def uri_of(path: str | Path) -> str:
+    """The `gs://` URI of what a task sees below `MOUNT`; any other path is returned as it is."""
+    text = str(path)
+    return _SCHEME + text.removeprefix(MOUNT) if text.startswith(MOUNT) else text
+
+
+def is_slow(path: str | Path) -> bool:
+    """Whether a path is a bucket that is mounted as a folder (gcsfuse): each read is a request then."""
+    if not str(path).startswith(MOUNT) or not _MOUNTS.exists():
+        return False
+    mounts = [line.split() for line in _MOUNTS.read_text(encoding="utf-8").splitlines()]
+    return any(f"{place}/".startswith(MOUNT) and kind.startswith("fuse") for _, place, kind, *_ in mounts)
 
 
 def listing(prefix: str) -> list[Object]:

@@ -13,8 +13,6 @@ from pipelines.results import gather
 from trainer.competition import Competition
 from trainer.errors import RemoteError
 
-# A task sees the objects of Cloud Storage here, on Vertex AI and on a cluster; manifests name models by such paths.
-MOUNT = "/gcs/"
 # (task, output) of what results are made of, by the name that `gather` knows; what is a folder ends with /.
 _WANTED = {
     "folds": ("folds", "table"),
@@ -66,4 +64,5 @@ def _only(run: Run, key: tuple[str, str]) -> str:
 
 
 def _near(path: str) -> str:
-    return storage.near("gs://" + path.removeprefix(MOUNT)) if path.startswith(MOUNT) else path
+    """A model's file: its manifest names it as the task saw it."""
+    return storage.near(storage.uri_of(path))

@@ -49,7 +49,8 @@ def train(
     compiled = os.environ.get(COMPILED_VARIABLE)
     with local_shards(images, member.size) as root:
         inputs = Inputs(records=images, root=root, folds_table=folds, statistics=statistics)
-        with _kept(settings.checkpoints, key(member, numbers, inputs, goal, weights_digest)) as (work, mirror):
+        uri = settings.checkpoints or _beside(out)
+        with _kept(uri, key(member, numbers, inputs, goal, weights_digest)) as (work, mirror):
             train_folds(
                 member,
                 numbers,
@@ -62,6 +63,15 @@ def train(
                 near=storage.near,
                 mirror=mirror,
             )
+
+
+def _beside(out: str) -> str:
+    """A place for checkpoints in the bucket that the outputs of this run go to; "" where they go to no bucket.
+
+    It is the same when the task is tried again, and when its machine is replaced.
+    """
+    folder = Path(out).parent.parent / "checkpoints"
+    return storage.uri_of(folder) if str(folder).startswith(storage.MOUNT) else ""
 
 
 @contextlib.contextmanager

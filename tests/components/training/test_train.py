@@ -81,3 +81,8 @@ def test_weights_of_a_bucket_are_brought_near(
     assert (tmp_path / "second" / "manifest.json").is_file()
     # Nothing is left of work that is done.
     assert list((tmp_path / "work").rglob("*.finished")) == []
+
+
+def test_checkpoints_of_a_remote_run_lie_beside_its_outputs() -> None:
+    assert train._beside("/gcs/b/root/123/run/train_7/predictions") == "gs://b/root/123/run/checkpoints"
+    assert train._beside("/home/me/run/train/predictions") == ""
