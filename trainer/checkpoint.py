@@ -139,7 +139,7 @@ def _read(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]] | No
     if not _whole(path):
         return None
     arrays: dict[str, list[np.ndarray]] = {}
-    with np.load(path) as held:
+    with np.load(path, allow_pickle=False) as held:
         for key in held.files:
             if key != "state":
                 arrays.setdefault(key.rpartition("/")[0], []).append(held[key])

@@ -106,7 +106,13 @@ class Networks:
             if "no such bucket or object" not in str(error):
                 raise
             return None  # a model in a bucket that has none beside it
-        return np.load(beside) if os.path.isfile(beside) else None
+        if not os.path.isfile(beside):
+            return None
+        try:
+            found: np.ndarray = np.load(beside, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise TrainingError(f"member {self.member.name!r}: {beside}: is no list of images ({error})") from None
+        return found
 
     def _weights(self, fold: int) -> str:
         """The file of weights that a fold begins with, "" for none; it may still be far."""

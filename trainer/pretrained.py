@@ -28,7 +28,7 @@ def load(model: keras.Model, member: Member, path: str) -> None:
     before = [np.array(variable) for variable in backbone.variables]
     try:
         if path.endswith(".keras"):
-            _by_layer(keras.models.load_model(path, compile=False), model)
+            _by_layer(keras.models.load_model(path, compile=False, safe_mode=True), model)
         elif path.endswith(".weights.h5"):
             backbone.load_weights(path, skip_mismatch=True)
         else:

@@ -153,3 +153,31 @@ def test_a_file_that_brings_a_normalisation_changes_no_pixels(tmp_path: Path) ->
     norm = next(layer for layer in inner.layers if isinstance(layer, keras.layers.Normalization))
     pixels = np.random.default_rng(0).uniform(0, 1, (1, 32, 32, 3)).astype(np.float32)
     np.testing.assert_allclose(np.asarray(norm(pixels)), pixels, atol=1e-6)
+
+
+def test_a_model_that_carries_code_is_refused(tmp_path: Path) -> None:
+    """A Lambda layer is Python code inside the file: loading it would run it."""
+    import keras
+
+    inputs = keras.Input((8,))
+    keras.Model(inputs, keras.layers.Lambda(lambda x: x * 2)(inputs)).save(tmp_path / "evil.keras")
+    with pytest.raises(TrainingError, match="evil.keras'.*[Ll]ambda"):
+        build(CNN, str(tmp_path / "evil.keras"))
+
+
+def test_a_list_of_images_that_carries_objects_is_refused(tmp_path: Path) -> None:
+    from trainer.goal import Goal
+    from trainer.networks import Networks
+
+    class Runs:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return (Path.touch, (tmp_path / "ran",))  # type: ignore[return-value]
+
+    (tmp_path / "fold0.keras").write_bytes(b"")
+    np.save(tmp_path / "fold0.seen.npy", np.array([Runs()], dtype=object), allow_pickle=True)
+    member = Member(name="m", epochs=1, weights=str(tmp_path / "fold0.keras"))
+    goal = Goal(task="multiclass", classes=["a", "b"], metric="accuracy", seed=1)
+    networks = Networks(member, goal, None, {}, 3, str)  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match="fold0.seen.npy: is no list of images"):
+        networks.seen(0)
+    assert not (tmp_path / "ran").exists()
