@@ -1,0 +1,127 @@
+"""What the images are made of; `make container-test` builds and runs them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = ROOT / "infra" / "images"
+LOCKS = ["light", "cpu", "gpu", "tpu"]
+
+
+def pinned(path: Path) -> dict[str, set[str]]:
+    """The versions of a lock file by name; several where they depend on the version of Python."""
+    found: dict[str, set[str]] = {}
+    for name, version in re.findall(r"^([a-z0-9._-]+)==([^\s;\\]+)", path.read_text(), re.MULTILINE):
+        found.setdefault(name, set()).add(version)
+    return found
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_holds_the_versions_that_are_tested(name: str) -> None:
+    text = (IMAGES / f"{name}.lock").read_text()
+    mine, tested = pinned(IMAGES / f"{name}.lock"), pinned(ROOT / "requirements.lock")
+    assert len(mine) > 30
+    different = {
+        key: (versions, tested[key]) for key, versions in mine.items() if key in tested and not versions <= tested[key]
+    }
+    assert different == {}
+    # Every one by hash, and no address of where it is from.
+    assert len(re.findall(r"^[a-z0-9._-]+==", text, re.MULTILINE)) == len(re.findall(r"==[^\n]*\\\n    --hash=sha256:", text))
+    assert "://" not in text
+    assert "--index" not in text
+
+
+def test_each_image_has_what_it_needs_and_no_more() -> None:
+    libraries = {name: set(pinned(IMAGES / f"{name}.lock")) for name in LOCKS}
+    heavy = {"tensorflow", "tensorflow-cpu", "keras", "jax", "libtpu"}
+    assert {name: sorted(heavy & found) for name, found in libraries.items()} == {
+        "light": [],
+        "cpu": ["jax", "keras", "tensorflow-cpu"],
+        "gpu": ["jax", "keras", "tensorflow"],
+        "tpu": ["jax", "keras", "libtpu"],
+    }
+    for found in libraries.values():
+        assert "kfp" in found
+        # What kfp needs to talk to a cluster, and what launchers need.
+        assert not found & {"kubernetes", "kfp-server-api", "pyyaml", "google-cloud-aiplatform", "kagglesdk", "docker", "pip"}
+
+
+def test_the_dockerfile_installs_by_hash_and_starts_nothing() -> None:
+    text = (IMAGES / "Dockerfile").read_text()
+    assert "--require-hashes" in text
+    assert "--no-deps" in text
+    assert "--only-binary :all:" in text
+    assert not re.search(r"^(ENTRYPOINT|HEALTHCHECK|ADD)\b", text, re.MULTILINE)
+    assert re.findall(r"^USER (.*)$", text, re.MULTILINE)[-1] == "1000"
+    assert "org.opencontainers.image.version" in text
+
+
+def test_what_goes_to_the_builder_is_listed() -> None:
+    first, *more = (ROOT / ".dockerignore").read_text().split()
+    assert first == "*"
+    allowed = {line.removeprefix("!") for line in more if line.startswith("!")}
+    copied = {
+        word
+        for line in re.findall(r"^COPY (?!--from)(\S+)", (IMAGES / "Dockerfile").read_text(), re.MULTILINE)
+        for word in [line]
+    }
+    assert {name.replace("${LOCK}", "*") for name in copied} == allowed
+
+
+def test_training_on_jax_needs_no_tensorflow(tmp_path: Path, records_folder: Path) -> None:
+    """The TPU's image has none."""
+    from conftest import dealt
+
+    inputs = dealt(records_folder, tmp_path, classes=[str(digit) for digit in range(10)])
+    code = f"""
+import importlib.abc, sys
+
+class Without(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Without())
+from dataclasses import asdict
+from components.training.train import train
+from trainer.competition import Train
+from trainer.recipe import Cnn, Member
+
+member = Member(name="m", size=8, cnn=Cnn(filters=[4], strides=[2]), epochs=1, batch_size=16)
+train(
+    {{"member": asdict(member), "folds": [0], "settings": asdict(Train(backend="jax"))}},
+    images={str(inputs.records)!r}, folds={str(inputs.folds_table)!r}, statistics={str(inputs.statistics)!r},
+    kind="multiclass", classes=list("0123456789"), metric="accuracy", seed=1, weights_digest="", out={str(tmp_path / "out")!r},
+)
+assert "tensorflow" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "fold0.keras").is_file()
+
+
+def test_cloud_build_declares_what_it_uses() -> None:
+    import yaml
+
+    text = (ROOT / "infra" / "cloudbuild.yaml").read_text()
+    build = yaml.safe_load(text)
+    # $$ is a dollar for the shell.
+    used = set(re.findall(r"(?<!\$)\$\{?(_[A-Z]+)", "".join(str(step) for step in build["steps"])))
+    assert used == set(build["substitutions"])
+    unescaped = re.findall(r"(?<!\$)\$(?!\$|\{?_[A-Z])\{?\w+", "".join("".join(step["args"]) for step in build["steps"]))
+    assert unescaped == []
+    ids = [step["id"] for step in build["steps"]]
+    assert ids == ["test", "build", "compile", "upload"]
+    for step in build["steps"]:
+        assert set(step.get("waitFor", [])) <= set(ids)
+        done = subprocess.run(
+            ["bash", "-n", "-c", re.sub(r"\$\{?(_[A-Z]+)\}?", "x", step["args"][-1]).replace("$$", "$")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (step["id"], done.stderr)
