@@ -132,8 +132,10 @@ def with_machine(competition: Competition, options: argparse.Namespace) -> Compe
 
 def _launcher(where: Place) -> Any:
     if where.target == "vertex":
+        from pipelines.targets import needs
         from pipelines.vertex import Vertex
 
+        needs("google.cloud.aiplatform_v1", "vertex")
         return Vertex(where)
     from pipelines.kfp_cluster import TOKEN_VARIABLE, Cluster
 

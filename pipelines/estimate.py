@@ -1,9 +1,9 @@
 """What a run would take and cost: tasks, machines, hours, money, before anything is sent.
 
 An estimate good to a factor of three. Hours of training are counted operations over what a machine was seen to do with such
-networks. Public logs of three trainings on a TPU v3-8 (melanoma.toml and flowers104.toml in pipelines/competitions name them) are
-3, 5 and 6 % of its peak; this project's own demo does 28 GFLOP/s on a CPU core. Multiply-adds of the networks are those of their
-papers, at the side that stands beside them, and grow with the square of the side.
+networks. Public logs of three trainings on a TPU v3-8 (melanoma.toml and flowers104.toml in pipelines/competitions name them)
+are 3, 5 and 6 % of its peak; this project's own demo does 28 GFLOP/s on a CPU core. Multiply-adds of the networks are those of
+their papers, at the side that stands beside them, and grow with the square of the side.
 """
 
 import math

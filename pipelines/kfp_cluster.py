@@ -6,14 +6,13 @@ outputs: logs are asked for by the name a pod must have, and artifacts are found
 
 import contextlib
 import json
-import re
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from components import storage
 from components.storage import place_of_bucket
+from pipelines.kfp_run import STATES, UUID, artifacts, documents, tasks
 from pipelines.place import Place
 from pipelines.remote import Request, Run, Task
 from trainer.errors import CompetitionError, RemoteError
@@ -22,12 +21,7 @@ TIMEOUT = (5, 60)
 PATIENCE = 60.0
 FIRST_PAUSE = 1.0
 TOKEN_VARIABLE = "FOLDLINE_KFP_TOKEN"
-PIPELINE = "kfold"
 _FALTERING = {429, 500, 502, 503, 504}
-_STATES = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELED": "cancelled", "PENDING": "waiting", "SKIPPED": "succeeded"}
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# The template of a task's pod: with and without retries, and with labels of its own.
-_TEMPLATES = ("retry-system-container-impl", "system-container-impl")
 
 
 class Cluster:
@@ -85,7 +79,7 @@ class Cluster:
         """A run by its name or id, with its tasks, and the URIs of its artifacts once it has ended."""
         with self._explained(f"run {name}"):
             by_id = self.client._run_api.run_service_get_run
-            run = self._again(by_id, name) if _UUID.fullmatch(name) else self._named(name)
+            run = self._again(by_id, name) if UUID.fullmatch(name) else self._named(name)
         if run is None:
             raise RemoteError(f"run {name}: not found on {self.where.host}")
         return self._run(_whole(run, "run_id", self.where.host))
@@ -131,6 +125,8 @@ class Cluster:
                     raise
                 yield from text.splitlines()[-lines:]
                 return
+        namespace = self.where.namespace or "kubeflow"
+        yield f"(its pod is not found: kubectl -n {namespace} logs -l pipeline/runid={id_} -c main --prefix --tail={lines})"
 
     def schedule(self, request: Request, cron: str) -> str:
         """A recurring run, one at a time. The server's cron begins with seconds."""
@@ -154,7 +150,7 @@ class Cluster:
         return str(_whole(made, "recurring_run_id", self.where.host).recurring_run_id)
 
     def _id(self, name: str) -> str:
-        if _UUID.fullmatch(name):
+        if UUID.fullmatch(name):
             return name
         with self._explained(f"run {name}"):
             run = self._named(name)
@@ -198,20 +194,20 @@ class Cluster:
 
     def _run(self, run: Any, *, outputs: bool = True) -> Run:
         details = run.run_details.task_details or [] if run.run_details else []
-        spec, given = _documents(run.pipeline_spec)
+        spec, given = documents(run.pipeline_spec)
         config = run.runtime_config
         found = Run(
             name=run.display_name or run.run_id,
-            state=_STATES.get(run.state or "", "running"),
+            state=STATES.get(run.state or "", "running"),
             created=run.created_at.isoformat() if run.created_at else "",
             console=f"{self.where.host}/#/runs/details/{run.run_id}",
             error=run.error.message if run.error and run.error.message else "",
-            tasks=tuple(_tasks(details, given)),
+            tasks=tuple(tasks(details, given)),
             arguments=(config.parameters or {}) if config else {},
             spec=spec,
         )
         if outputs and found.state == "succeeded" and config and (config.pipeline_root or "").startswith("gs://"):
-            found = Run(**{**vars(found), "outputs": _artifacts(config.pipeline_root, run.run_id)})
+            found = Run(**{**vars(found), "outputs": artifacts(config.pipeline_root, run.run_id)})
         return found
 
     def _text(self, path: str) -> str:
@@ -305,47 +301,3 @@ def _said(error: Any) -> str:
         return str(told.get("message") or told.get("error") or told.get("error_message") or body)[:500]
     except (ValueError, AttributeError):
         return (body or str(error.reason))[:500]
-
-
-def _documents(spec: Any) -> tuple[dict[str, Any], set[str]]:
-    """The pipeline of a run, {} where it is not ours, and the names of its tasks."""
-    spec = dict(spec or {})
-    spec = dict(spec.get("pipeline_spec", spec))
-    info = spec.get("pipelineInfo", spec.get("pipeline_info", {}))
-    if info.get("name") != PIPELINE:
-        return {}, set()
-    dags = [spec["root"], *spec.get("components", {}).values()]
-    return spec, {name for one in dags for name, task in one.get("dag", {}).get("tasks", {}).items() if _is_leaf(task, spec)}
-
-
-def _is_leaf(task: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
-    component = task.get("componentRef", task.get("component_ref", {})).get("name", "")
-    return "dag" not in spec.get("components", {}).get(component, {})
-
-
-def _tasks(details: list[Any], names: set[str]) -> Iterator[Task]:
-    for one in details:
-        if one.display_name not in names:
-            continue
-        # The server names the node of a task's pod: the pod has the same number at its end, and its template before.
-        nodes = [child.pod_name for child in one.child_tasks or [] if child.pod_name]
-        parts = [node.rpartition("-") for node in nodes]
-        pods = nodes + [f"{head}-{template}-{number}" for head, _, number in parts for template in _TEMPLATES]
-        yield Task(
-            name=one.display_name,
-            state=_STATES.get(one.state or "", (one.state or "running").lower()),
-            error=one.error.message if one.error and one.error.message else "",
-            jobs=tuple(pods),
-            started=one.start_time.isoformat() if one.start_time else "",
-        )
-
-
-def _artifacts(root: str, run_id: str) -> dict[tuple[str, str], list[str]]:
-    """URIs of what a run left below its root: `{root}/{pipeline}/{run}/{task}/{uuid}/{output}`, as the driver names them."""
-    base = f"{root}/{PIPELINE}/{run_id}/"
-    found: dict[tuple[str, str], set[str]] = {}
-    for entry in storage.listing(base):
-        task, salt, *rest = entry.uri.removeprefix(base).split("/")
-        if rest and _UUID.fullmatch(salt):
-            found.setdefault((task, rest[0]), set()).add(f"{base}{task}/{salt}/{rest[0]}")
-    return {key: sorted(uris) for key, uris in found.items()}

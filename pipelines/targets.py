@@ -3,6 +3,7 @@
 `Target` is this machine, or any Kubeflow Pipelines; `Vertex` and `Cluster` add machines.
 """
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from kfp import dsl
 
 from components import LIGHT_IMAGE, TRAINING_IMAGE
 from pipelines import machines
+from trainer.errors import CompetitionError
 from trainer.machine import Machine
 
 # vCPUs and GiB of the steps that need more than the rest: decoding, near-duplicates, the report's pictures.
@@ -19,6 +21,20 @@ REST = (1, 4)
 # Tasks that are not training are tried again so often: nodes and networks fail.
 RETRIES = 2
 TRAINING = "train"
+
+
+def needs(module: str, extra: str) -> None:
+    """Is a library there that only some targets need?
+
+    Raises:
+        CompetitionError: no, with how to install it.
+    """
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise CompetitionError(f"{module} is not installed: pip install '.[{extra}]'")
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,7 @@ class Vertex(Target):
     def training(self, step: Any) -> Any:
         if not self._custom():
             return step
+        needs("google_cloud_pipeline_components", "vertex")
         from google_cloud_pipeline_components import _placeholders
         from google_cloud_pipeline_components.v1.custom_job import create_custom_training_job_from_component
 
@@ -110,6 +127,7 @@ class Cluster(Target):
     """Kubeflow Pipelines on Google Kubernetes Engine: node selectors, topology and tolerations for accelerators."""
 
     def placed(self, name: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
+        needs("kfp.kubernetes", "cluster")
         from kfp import kubernetes
 
         super().placed(name, task)

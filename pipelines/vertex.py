@@ -5,16 +5,15 @@ makes a bucket that is missing, and prints.
 """
 
 import contextlib
-import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from components.storage import place_of_bucket
 from pipelines.place import Place
 from pipelines.remote import Request, Run, Task
+from pipelines.vertex_job import run_of, text_of
 from trainer.errors import CompetitionError, RemoteError
 
 # Seconds that one call may take, and that a faltering service is asked again.
@@ -22,14 +21,6 @@ TIMEOUT, PATIENCE = 60.0, 60.0
 FIRST_PAUSE = 1.0
 LABEL = "foldline"
 _CONSOLE = "https://console.cloud.google.com"
-_STATES = {
-    "PIPELINE_STATE_QUEUED": "waiting",
-    "PIPELINE_STATE_PENDING": "waiting",
-    "PIPELINE_STATE_SUCCEEDED": "succeeded",
-    "PIPELINE_STATE_FAILED": "failed",
-    "PIPELINE_STATE_CANCELLED": "cancelled",
-}
-_TASK_STATES = {"PENDING": "waiting", "SKIPPED": "reused", "CANCEL_PENDING": "cancelling", "NOT_TRIGGERED": "not started"}
 # What an account lacks who may not: the smallest role that has it. docs/security.md says who needs which.
 _ROLES = {
     "aiplatform.": "roles/aiplatform.user",
@@ -96,13 +87,13 @@ class Vertex:
                 made = self._found(request.name)
         if request.experiment:
             self._join_experiment(made.name, request.experiment)
-        return _run(made, self._console(made))
+        return run_of(made, self._console(made))
 
     def get(self, name: str) -> Run:
         """A run with its tasks and the URIs of its artifacts."""
         with self._explained(f"run {name}"):
             job = self._found(name)
-        return _run(job, self._console(job))
+        return run_of(job, self._console(job))
 
     def latest(self, *, limit: int) -> list[Run]:
         """The latest runs that bear our label, also those of schedules."""
@@ -120,7 +111,7 @@ class Vertex:
         with self._explained("runs"):
             found = []
             for job in _patiently(lambda **options: self._pipelines().list_pipeline_jobs(request=wanted, **options)):
-                found.append(_run(job, self._console(job)))
+                found.append(run_of(job, self._console(job)))
                 if len(found) == limit:
                     break
             return found
@@ -146,7 +137,7 @@ class Vertex:
         with self._explained(f"log of {task.name}"):
             while len(newest) < lines:
                 page = _patiently(lambda **options: self._entries(wanted, **options))
-                newest += [text for entry in page.get("entries", []) if (text := _text(entry))]
+                newest += [text for entry in page.get("entries", []) if (text := text_of(entry))]
                 if not page.get("nextPageToken"):
                     break
                 wanted["pageToken"] = page["nextPageToken"]
@@ -325,71 +316,3 @@ def _quota(error: Any) -> str:
     told = "; ".join(f"{one.get('subject', '')} {one.get('description', '')}".strip() for one in violations)
     ask = "ask for more at console.cloud.google.com/iam-admin/quotas, take another region, or a smaller machine"
     return f" ({told}): {ask}" if told else ""
-
-
-def _run(job: Any, console: str) -> Run:
-    """A PipelineJob as ours."""
-    from google.protobuf import json_format
-
-    detail = json_format.MessageToDict(type(job).pb(job), use_integers_for_enums=False)
-    tasks = detail.get("jobDetail", {}).get("taskDetails", [])
-    # A loop's own entry, and the whole, are made of others.
-    above = {task.get("parentTaskId") for task in tasks}
-    leaves = [task for task in tasks if task.get("taskId") not in above]
-    outputs: dict[tuple[str, str], list[str]] = {}
-    for task in leaves:
-        for name, artifacts in task.get("outputs", {}).items():
-            outputs.setdefault((_task_name(task), name), []).extend(one["uri"] for one in artifacts.get("artifacts", []))
-    return Run(
-        name=job.name.rpartition("/")[2],
-        state=_STATES.get(detail.get("state", ""), "running"),
-        created=detail.get("createTime", ""),
-        console=console,
-        error=detail.get("error", {}).get("message", ""),
-        tasks=tuple(_task(task) for task in leaves),
-        arguments=detail.get("runtimeConfig", {}).get("parameterValues", {}),
-        spec=detail.get("pipelineSpec", {}),
-        outputs=outputs,
-    )
-
-
-def _task_name(task: Mapping[str, Any]) -> str:
-    return str(task.get("taskName", ""))
-
-
-def _task(task: Mapping[str, Any]) -> Task:
-    state = task.get("state", "")
-    return Task(
-        name=_task_name(task),
-        state=_TASK_STATES.get(state, state.lower()),
-        error=task.get("error", {}).get("message", ""),
-        jobs=_jobs(task),
-        started=task.get("startTime", task.get("createTime", "")),
-    )
-
-
-def _jobs(task: Mapping[str, Any]) -> tuple[str, ...]:
-    """The numbers of the custom jobs that did a task: its own, those tried before, and those it launched."""
-    names: list[str] = []
-    executor = task.get("executorDetail", {})
-    container, custom = executor.get("containerDetail", {}), executor.get("customJobDetail", {})
-    names += [container.get("mainJob", ""), *container.get("failedMainJobs", [])]
-    names += [custom.get("job", ""), *custom.get("failedJobs", [])]
-    launched = task.get("execution", {}).get("metadata", {}).get("output:gcp_resources", "")
-    if isinstance(launched, str) and launched:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            names += [one["resourceUri"] for one in json.loads(launched)["resources"]]
-    names += re.findall(r"job_id(?:%2F|%3D%22|/|=)(\d+)", task.get("error", {}).get("message", ""))
-    return tuple(dict.fromkeys(name.rpartition("/")[2] for name in names if name))
-
-
-def _text(entry: Mapping[str, Any]) -> str:
-    payload = entry.get("jsonPayload", {})
-    return str(payload.get("message") or entry.get("textPayload") or "").rstrip()
-
-
-def log_address(where: Place, task: Task) -> str:
-    """The console's page of a task's log."""
-    ids = " OR ".join(f'"{job}"' for job in task.jobs)
-    wanted = f'resource.type="ml_job" AND resource.labels.job_id=({ids})'
-    return f"{_CONSOLE}/logs/query;query={quote(wanted)}?project={where.project}"

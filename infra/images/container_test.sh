@@ -18,7 +18,14 @@ if ! "$docker" info >/dev/null 2>&1; then
     dockerd --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/pid" --host "unix://$folder/socket" \
         --storage-driver overlay2 --exec-opt native.cgroupdriver=cgroupfs >"$folder/log" 2>&1 &
     engine=$!
-    trap 'kill "$engine" 2>/dev/null; wait "$engine" 2>/dev/null; rm -rf "$folder"' EXIT
+    finish() {
+        kill "$engine" 2>/dev/null || true
+        wait "$engine" 2>/dev/null || true
+        # It leaves the network of its last container mounted.
+        umount "$folder"/exec/netns/* 2>/dev/null || true
+        rm -rf "$folder" || true
+    }
+    trap finish EXIT
     export DOCKER_HOST="unix://$folder/socket"
     for _ in $(seq 100); do
         if "$docker" info >/dev/null 2>&1; then break; fi

@@ -107,10 +107,11 @@ def test_what_an_image_is(image: str) -> None:
 
 def test_no_secret_is_in_an_image() -> None:
     """The build's environment held one."""
-    saved = subprocess.Popen([DOCKER, "save", components.LIGHT_IMAGE], stdout=subprocess.PIPE)
-    assert saved.stdout is not None
-    assert not any(b"planted-secret" in block for block in overlapping(iter(lambda: saved.stdout.read(1 << 20), b"")))  # type: ignore[union-attr]
-    assert saved.wait() == 0
+    with subprocess.Popen([DOCKER, "save", components.LIGHT_IMAGE], stdout=subprocess.PIPE) as saved:
+        stream = saved.stdout
+        assert stream is not None
+        assert not any(b"planted-secret" in block for block in overlapping(iter(lambda: stream.read(1 << 20), b"")))
+    assert saved.returncode == 0
     history = docker("history", "--no-trunc", components.LIGHT_IMAGE)
     assert "planted-secret" not in history
 

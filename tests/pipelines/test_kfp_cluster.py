@@ -195,7 +195,9 @@ def test_a_run_that_fails_in_one_task(remote: Tiny, bucket: str, server: KfpServ
     name = only(server)["display_name"]
     server.logs.clear()
     assert main(["logs", name]) == 0
-    assert "line" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "line 1" not in out
+    assert f"kubectl -n kubeflow logs -l pipeline/runid={only(server)['run_id']} -c main" in out
 
 
 def test_status_cancel_and_list(remote: Tiny, bucket: str, server: KfpServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,3 +255,13 @@ def test_fetch_leaves_what_a_local_run_leaves(
     assert main(["fetch", run["run_id"], "--target=kfp"]) == 0
     assert (out / "submission.csv").read_bytes() == (finished_run / "submission.csv").read_bytes()
     assert "leaderboard" not in json.loads((out / "metrics.json").read_text())
+
+
+def test_pods_of_tasks_that_may_be_tried_again() -> None:
+    from pipelines.kfp_run import _pods, fnv1a
+
+    # A node and its number that a user showed: github.com/kubeflow/pipelines/issues/10365.
+    assert fnv1a("hello-pipeline-fs8jj.root-driver") == 3921009115
+    pods = _pods("kfold-abc12-77", "check")
+    assert f"kfold-abc12-retry-system-container-impl-{fnv1a('kfold-abc12.root.check.executor(2)')}" in pods
+    assert "kfold-abc12-system-container-impl-77" in pods
