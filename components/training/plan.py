@@ -27,11 +27,13 @@ def plan(
             raise CompetitionError(f"members: more than one is named {name!r}")
     step = train.folds_per_task
     chunks = [list(range(first, min(first + step, folds.count))) for first in range(0, folds.count, step)]
+    # What an hour costs changes no model: a new price must find the training done.
+    settings = asdict(replace(train, hourly_price=0.0))
     return [
         {
             "member": asdict(replace(member, size=member.size or records.sizes[0])),
             "folds": chunk,
-            "settings": asdict(train),
+            "settings": settings,
             "weights_digest": weights_digest,
         }
         for member in members

@@ -125,8 +125,13 @@ def test_what_is_sent(remote: Tiny, bucket: str, server: VertexServer, capsys: p
     assert "train m0" in said.out
     assert "together" in said.out
     assert json.loads(Path(f"runs/tiny/remote/{run}.json").read_text())["root"] == f"{bucket}/runs"
-    token = server.called("POST", "pipelineJobs")[0].headers["authorization"]
-    assert token.startswith("Bearer ")
+    token = server.called("POST", "pipelineJobs")[0].headers["authorization"].removeprefix("Bearer ")
+    # Neither the token nor what it was made of is anywhere else.
+    secrets = [token, json.loads(Path("key.json").read_text())["private_key"][100:160]]
+    assert all(len(secret) > 10 for secret in secrets)
+    written = [path.read_text() for path in Path("runs").rglob("*") if path.is_file()]
+    bodies = [json.dumps(call.body) for call in server.called("POST", "/v1/")]
+    assert not any(secret in text for secret in secrets for text in (said.out, said.err, *written, *bodies))
 
 
 def test_no_cache_reaches_the_tasks_inside_loops(remote: Tiny, bucket: str, server: VertexServer) -> None:
