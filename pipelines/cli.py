@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run a competition on this machine")
     run.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
-    run.add_argument("--out", type=_folder, metavar="DIR", help="where the results go (default: runs/<name>)")
+    run.add_argument("--out", type=remote.folder, metavar="DIR", help="where the results go (default: runs/<name>)")
     run.add_argument("--docker", action="store_true", help="every step in a container of its own (make images)")
     run.set_defaults(command=_run)
     check = commands.add_parser("check", help="say what is wrong in a competition file")
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     verify.set_defaults(command=_verify)
     compile_ = commands.add_parser("compile", help="write the pipelines as YAML")
     compile_.add_argument("file", type=Path, nargs="?", metavar="FILE", help="a competition file, for the parameters' defaults")
-    compile_.add_argument("--out", type=_folder, default=Path("build"), metavar="DIR", help="default: build")
+    compile_.add_argument("--out", type=remote.folder, default=Path("build"), metavar="DIR", help="default: build")
     remote.add_machine(compile_)
     remote.add_images(compile_)
     compile_.set_defaults(command=_compile)
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     listing.set_defaults(command=_list)
     for action in (submit, listing):
         action.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
-        action.add_argument("--out", type=_folder, metavar="DIR", help="the run's folder (default: runs/<name>)")
+        action.add_argument("--out", type=remote.folder, metavar="DIR", help="the run's folder (default: runs/<name>)")
     options = parser.parse_args(arguments)
     try:
         return int(options.command(options))
@@ -59,12 +59,6 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-
-
-def _folder(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("an empty name; write . for the folder you are in")
-    return Path(text)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -19,7 +19,18 @@ RUNS = Path("runs")
 POLL = 15.0
 # Lines of its log that a failed task is shown with.
 TAIL = 15
+# Of each field of a cron: the bounds of its numbers, and its names.
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_CRON = ((0, 59, ()), (0, 23, ()), (1, 31, ()), (1, 12, _MONTHS), (0, 7, _DAYS))
 _PLACE = ("project", "region", "root", "service_account", "host", "namespace")
+
+
+def folder(text: str) -> Path:
+    """A folder that a flag names."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name; write . for the folder you are in")
+    return Path(text)
 
 
 def add(commands: Any) -> None:
@@ -61,7 +72,7 @@ def add(commands: Any) -> None:
             parser.add_argument("--task", default="", metavar="NAME", help="of this task only")
             parser.add_argument("--lines", type=int, default=50, metavar="N", help="of each task (default: 50)")
         if name == "fetch":
-            parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/<name>")
+            parser.add_argument("--out", type=folder, metavar="DIR", help="default: runs/<name>")
             parser.add_argument(
                 "--file", type=Path, metavar="FILE", help="the competition file, if its answers are to be scored"
             )
@@ -116,7 +127,8 @@ def with_machine(competition: Competition, options: argparse.Namespace) -> Compe
     chosen: dict[str, Any] = {}
     if options.tpu or options.gpu or options.cpu:
         chosen = {"tpu": options.tpu or "", "gpu": options.gpu or "", "gpus": 1}
-        if options.tpu:
+        if (options.tpu or "", options.gpu or "") != (competition.machine.tpu, competition.machine.gpu):
+            # They were meant for another machine.
             chosen |= {"cpus": 0, "memory_gib": 0}
     if options.gpus is not None:
         chosen["gpus"] = options.gpus
@@ -192,6 +204,8 @@ def _labels(given: list[str]) -> dict[str, str]:
     for key, equals, _ in pairs:
         if not equals:
             raise CompetitionError(f"--label {key}: must be KEY=VALUE")
+        if [other for other, *_ in pairs].count(key) > 1:
+            raise CompetitionError(f"--label {key}: is given more than once")
     return {key: value for key, _, value in pairs}
 
 
@@ -204,6 +218,8 @@ def _submit(options: argparse.Namespace) -> int:
     remember(where, request.name, RUNS / request.competition.name)
     run = launcher.submit(request)
     print(f"\n{run.name} is submitted\n{run.console}")
+    if run.warning:
+        print(f"warning: {run.warning}", file=sys.stderr)
     return _watch(launcher, run.name) if options.wait else 0
 
 
@@ -221,14 +237,17 @@ def _watch(launcher: Any, name: str) -> int:
             if run.state in FINISHED:
                 break
             time.sleep(POLL)
+    except RemoteError:
+        print(f"the run goes on: `foldline status {name}`", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         print(f"\nthe run goes on: `foldline status {name}`, `foldline cancel {name}`", file=sys.stderr)
         return 130
-    print(f"{run.name}: {run.state}\n{run.console}")
+    print(f"{run.name}: {run.state}")
     if run.state != "succeeded":
         _explain(launcher, run)
         return 1
-    print(f"its results: foldline fetch {run.name}")
+    print(f"{run.console}\nits results: foldline fetch {run.name}")
     return 0
 
 
@@ -249,15 +268,33 @@ def _explain(launcher: Any, run: Any) -> None:
 
 
 def _schedule(options: argparse.Namespace) -> int:
-    bare = re.sub(r"^(CRON_)?TZ=\S+\s+", "", options.cron)
-    if len(bare.split()) != 5 or not re.fullmatch(r"[0-9A-Za-z*/,\-? ]+", bare):
-        raise CompetitionError(f"--cron {options.cron!r}: must be five fields: minute hour day month weekday")
+    _check_cron(options.cron)
     _, launcher, request = _prepared(options)
     if options.dry_run:
         print("\nnothing was sent")
         return 0
     print(f"\n{launcher.schedule(request, options.cron)} is scheduled: {options.cron}")
     return 0
+
+
+def _check_cron(cron: str) -> None:
+    """Five fields of numbers, ranges, lists and steps, or names of months and days.
+
+    Raises:
+        CompetitionError: they are none.
+    """
+    fields = re.sub(r"^(CRON_)?TZ=\S+\s+", "", cron).split()
+    problem = CompetitionError(f"--cron {cron!r}: must be five fields: minute hour day month weekday, as '0 5 * * 1'")
+    if len(fields) != len(_CRON):
+        raise problem
+    for text, (least, most, names) in zip(fields, _CRON, strict=True):
+        for part in text.split(","):
+            found = re.fullmatch(r"(\*|\w+(?:-\w+)?)(?:/([1-9]\d?))?", part)
+            if found is None:
+                raise problem
+            for end in found[1].split("-"):
+                if end != "*" and end.lower() not in names and not (end.isdecimal() and least <= int(end) <= most):
+                    raise problem
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -272,11 +309,16 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _logs(options: argparse.Namespace) -> int:
+    if options.lines < 1:
+        raise CompetitionError(f"--lines {options.lines}: must be at least 1")
     _, launcher = _known(options)
     run = launcher.get(options.run)
+    if not run.tasks:
+        print(f"{run.name}: {run.state}, and has no task yet")
+        return 0
     tasks = [task for task in run.tasks if not options.task or task.name == options.task]
     if not tasks:
-        there = ", ".join(sorted({task.name for task in run.tasks})) or "none yet"
+        there = ", ".join(sorted({task.name for task in run.tasks}))
         raise CompetitionError(f"--task {options.task}: no such task in {run.name}; there are: {there}")
     for number, task in enumerate(tasks):
         print(f"{'' if number == 0 else chr(10)}{task.name} ({task.state})")

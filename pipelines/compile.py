@@ -4,6 +4,7 @@ The values that a competition file has are the defaults of the parameters, so th
 missing there is where the data is.
 """
 
+import argparse
 import dataclasses
 import re
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trainer.competition import Competition, read
+from trainer.errors import CompetitionError
 from trainer.machine import Machine
 from trainer.manifest import whole_file
 
@@ -66,13 +68,17 @@ def compile_all(folder: Path, competition: Competition, images: "Images | None" 
 
 
 def main(arguments: list[str]) -> None:
-    """Compile everything and say where it went; `--tpu NAME` after the folder for training on one."""
-    folder, *more = arguments or ["build"]
-    competition = read(DEFAULT)
-    if more[:1] == ["--tpu"]:
-        competition = dataclasses.replace(competition, machine=Machine(tpu=more[1]))
-    for path in compile_all(Path(folder), competition):
-        print(path)
+    """Compile everything and say where it went. `foldline compile` takes a competition file and more flags."""
+    parser = argparse.ArgumentParser(prog="compile.py", description="The pipelines as YAML, one file a target.")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("build"), metavar="FOLDER", help="default: build")
+    parser.add_argument("--tpu", default="", metavar="SLICE", help="train on a TPU slice, as v5e-8, where there are machines")
+    options = parser.parse_args(arguments)
+    competition = dataclasses.replace(read(DEFAULT), machine=Machine(tpu=options.tpu))
+    try:
+        for path in compile_all(options.folder, competition):
+            print(path)
+    except CompetitionError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

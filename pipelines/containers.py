@@ -63,10 +63,12 @@ def request(competition: Competition, root: Path, environment: Mapping[str, str]
 def _folders(competition: Competition) -> list[str]:
     """The local folders in which the files lie that tasks read."""
     folders = set()
-    if not competition.data.root.startswith("gs://"):
-        folders.add(competition.data.root)
+    data = competition.data
+    if not data.root.startswith("gs://"):
+        folders.add(data.root)
     external = [path for one in competition.blend.external for path in (one.oof, one.test)]
     named = [competition.submission.sample, competition.folds.file, competition.folds.exclude_file]
+    named += [data.train, data.test, *(one.train for one in data.external)]
     for path in (*named, *external, *weights_files(competition)):
         if path and not path.startswith("gs://"):
             folders.add(str(Path(path).parent))

@@ -90,8 +90,7 @@ class Prices:
     def _of(self, kind: str, name: str) -> Mapping[str, Any]:
         try:
             found: Mapping[str, Any] = self.table[kind][name] if name else self.table[kind]
-            float(found["spot"]), float(found["on_demand"])
-        except (KeyError, TypeError, ValueError):
+        except KeyError:
             raise CompetitionError(f"prices: [{kind}] {name}: needs on_demand and spot") from None
         return found
 
@@ -106,11 +105,19 @@ def prices(file: Path | None) -> Prices:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         for key in ("run", "light", "surcharge"):
-            float(table[key])
+            _amount(table[key])
+        for entry in [table["cpu"], *table["tpu"].values(), *table["gpu"].values()]:
+            _amount(entry["on_demand"]), _amount(entry["spot"])
         str(table["date"]), str(table["currency"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CompetitionError(f"--prices {path}: cannot be read as a table like pipelines/prices.toml: {error!r}") from None
     return Prices(table)
+
+
+def _amount(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{value!r} is no amount")
+    return float(value)
 
 
 def lines(competition: Competition, found: Found, target: str, costs: Prices) -> list[Line]:
@@ -210,9 +217,12 @@ def table(competition: Competition, found: Found, target: str, costs: Prices) ->
     notes = [
         f"Estimated from counted operations at {SHARE:.0%} of an accelerator's peak, good to a factor of three; prices of "
         f"{costs.table['date']}.",
-        f"At the very most {currency} {most:.0f} of training: machine.hours = {machine.hours:g} a task, tried "
-        f"{1 + machine.retries} times.",
     ]
+    if target != "vertex" or machine.tpu or machine.gpu or machine.spot:
+        notes.append(
+            f"At the very most {currency} {most:.0f} of training: machine.hours = {machine.hours:g} a task, tried "
+            f"{1 + machine.retries} times."
+        )
     if unlisted:
         notes.append(f"Operations of {', '.join(unlisted)} are not known: taken for {OTHER}'s.")
     return "\n".join([*rows, "", *notes])

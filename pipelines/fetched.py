@@ -11,7 +11,7 @@ from pipelines import local
 from pipelines.remote import Run, competition_of
 from pipelines.results import gather
 from trainer.competition import Competition
-from trainer.errors import RemoteError
+from trainer.errors import CompetitionError, RemoteError
 
 # (task, output) of what results are made of, by the name that `gather` knows; what is a folder ends with /.
 _WANTED = {
@@ -37,7 +37,10 @@ def fetch(run: Run, competition: Competition | None, out: Path | None, runs: Pat
     Raises:
         RemoteError: the run left no such output. StorageError, IntegrityError: an object is not there or not whole.
     """
-    competition = competition or competition_of(run)
+    given = competition_of(run)
+    if competition is not None and (competition.name, competition.classes) != (given.name, given.classes):
+        raise CompetitionError(f"--file: is of the competition {competition.name!r}, and run {run.name} of {given.name!r}")
+    competition = competition or given
     out = out or runs / competition.name
     with local.hold(out), tempfile.TemporaryDirectory(prefix="foldline-") as scratch:
         outputs = {"yaml": Path(scratch) / "kfold.yaml"}
@@ -54,10 +57,13 @@ def fetch(run: Run, competition: Competition | None, out: Path | None, runs: Pat
 
 
 def _only(run: Run, key: tuple[str, str]) -> str:
-    """The URI of an output; of several tries the service lists the one that ended well, or all, the last of them last."""
+    """The URI of an output. Tries that failed left none."""
     uris = run.outputs.get(key, [])
     if not uris:
-        raise RemoteError(f"run {run.name}: its task {key[0]} left no {key[1]}: was it taken from another run's cache?")
+        raise RemoteError(
+            f"run {run.name}: its task {key[0]} left no {key[1]}: it was taken from another run's cache, which a Kubeflow "
+            "Pipelines server does not tell of: submit with --no-cache, and training goes on from its checkpoints"
+        )
     if not uris[-1].startswith("gs://"):
         raise RemoteError(f"run {run.name}: {uris[-1]}: lies where only its cluster can read")
     return uris[-1]

@@ -6,6 +6,7 @@ outputs: logs are asked for by the name a pod must have, and artifacts are found
 
 import contextlib
 import json
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -130,7 +131,8 @@ class Cluster:
 
     def schedule(self, request: Request, cron: str) -> str:
         """A recurring run, one at a time. The server's cron begins with seconds."""
-        fields = cron.split()
+        zone = "".join(re.findall(r"^(?:CRON_)?TZ=\S+\s+", cron))
+        fields = cron.removeprefix(zone)
         with self._explained("schedule"):
             body = self.body(request)
             made = self.client._recurring_run_api.recurring_run_service_create_recurring_run(
@@ -143,7 +145,7 @@ class Cluster:
                     "max_concurrency": 1,
                     "no_catchup": True,
                     "mode": "ENABLE",
-                    "trigger": {"cron_schedule": {"cron": f"0 {cron}" if len(fields) == 5 else cron}},
+                    "trigger": {"cron_schedule": {"cron": f"{zone}0 {fields}"}},
                 },
                 _request_timeout=TIMEOUT,
             )

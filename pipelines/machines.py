@@ -146,6 +146,11 @@ def check(machine: Machine) -> None:
         kind = GPUS[_known("gpu", machine.gpu, GPUS)]
         if machine.gpus not in kind.machines:
             raise CompetitionError(f"machine.gpus = {machine.gpus}: of {machine.gpu} a machine has {_listed(kind.machines)}")
+        name, cpus, memory = kind.machines[machine.gpus]
+        if machine.cpus > cpus or machine.memory_gib > memory:
+            raise CompetitionError(
+                f"machine.cpus = {machine.cpus}, memory_gib = {machine.memory_gib}: {name} has {cpus} and {memory}"
+            )
     elif machine.cpus > MOST_CPUS or machine.memory_gib > MOST_MEMORY_GIB:
         raise CompetitionError(
             f"machine.cpus = {machine.cpus}, memory_gib = {machine.memory_gib}: "

@@ -44,6 +44,7 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
     "project": ("GOOGLE_CLOUD_PROJECT", "CLOUDSDK_CORE_PROJECT", "core/project"),
     "region": ("GOOGLE_CLOUD_REGION", "CLOUDSDK_AI_REGION", "CLOUDSDK_COMPUTE_REGION", "ai/region", "compute/region"),
     "root": ("FOLDLINE_BUCKET",),
+    # A Google account on Vertex AI, an account of Kubernetes on a cluster.
     "service_account": ("FOLDLINE_SERVICE_ACCOUNT",),
     "host": ("KF_PIPELINES_ENDPOINT",),
     "namespace": ("FOLDLINE_NAMESPACE",),
@@ -68,6 +69,8 @@ def place(target: str, flags: Mapping[str, str | None], *, needs: tuple[str, ...
     configuration = gcloud()
     values = {"target": target}
     for name, sources in _SOURCES.items():
+        if target == "kfp" and name == "service_account":
+            sources = ("FOLDLINE_KUBERNETES_ACCOUNT",)
         given = [flags.get(name), *(configuration.get(s, "") if "/" in s else os.environ.get(s, "") for s in sources)]
         values[name] = next((value for value in given if value), "").rstrip("/")
     if values["root"] and not values["root"].startswith("gs://"):
@@ -84,6 +87,10 @@ def place(target: str, flags: Mapping[str, str | None], *, needs: tuple[str, ...
     account = values["service_account"]
     if target == "vertex" and account and not re.fullmatch(r"[^@\s]+@[^@\s]+\.gserviceaccount\.com", account):
         raise CompetitionError(f"--service-account {account}: must be NAME@PROJECT.iam.gserviceaccount.com")
+    if target == "kfp" and account and not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", account):
+        raise CompetitionError(f"--service-account {account}: must be the name of a Kubernetes account, as pipeline-runner")
+    if values["host"] and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", values["host"]):
+        raise CompetitionError(f"--host {values['host']}: must begin with http:// or https://")
     return Place(**values)
 
 
@@ -123,11 +130,17 @@ def recalled(run: str, runs: Path) -> dict[str, Any]:
     """What was remembered of a run in any folder below `runs`; empty where nothing was.
 
     Raises:
-        CompetitionError: the run's name is none.
+        CompetitionError: the file is not one that `remember` wrote.
     """
+    # Ours are named so; a console's users name theirs as they like.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}", run):
-        raise CompetitionError(f"{run}: is no name of a run: letters, digits and -")
+        return {}
     for path in sorted(runs.glob(f"*/{RECORDS}/{run}.json")):
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            found: dict[str, Any] = dataclasses.asdict(Place(**json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError):
+            found = {}
+        if found.get("target") not in TARGETS:
+            raise CompetitionError(f"{path}: does not say where a run is: delete it, and name the place by flags")
         return found
     return {}

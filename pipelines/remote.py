@@ -81,6 +81,8 @@ class Run:
     spec: Mapping[str, Any] = field(default_factory=dict)
     # URIs of the artifacts, by task and output; several for a loop's task.
     outputs: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+    # What did not go as asked, though the run did.
+    warning: str = ""
 
 
 class Launcher(Protocol):
@@ -136,11 +138,16 @@ def prepare(
         CompetitionError: a line for each thing that is wrong. DataError: the data is not what the file says.
     """
     problems = [*_local_paths(competition, file), *_image_problems(images), *_label_problems(labels)]
+    if experiment and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,127}", experiment):
+        problems.append(f"--experiment {experiment}: use lower-case letters, digits and -, at most 128")
     if problems:
         raise CompetitionError("\n".join(problems))
     found = check_files(competition, file)
     path = out / KFOLD[KINDS[where.target]]
-    compile_kfold(path, parameters(competition), target(KINDS[where.target], competition.machine, images))
+    try:
+        compile_kfold(path, parameters(competition), target(KINDS[where.target], competition.machine, images))
+    except OSError as error:
+        raise CompetitionError(f"{path}: cannot be made or written to: {error.strerror}") from None
     spec, *more = yaml.safe_load_all(path.read_text(encoding="utf-8"))
     if not cache:
         without_cache(spec)
@@ -198,8 +205,12 @@ def _image_problems(images: Images) -> Iterator[str]:
 
 
 def _label_problems(labels: Mapping[str, str]) -> Iterator[str]:
+    if len(labels) > 63:
+        yield f"--label: {len(labels)} labels, and at most 63 are allowed"
     for key, value in labels.items():
-        if not _LABEL.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
+        if key.startswith("goog-") or key == "foldline":
+            yield f"--label {key}={value}: this key is not yours: goog-… is Google's, foldline names the competition"
+        elif not _LABEL.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
             yield f"--label {key}={value}: use lower-case letters, digits, _ and -, a letter first, at most 63 each"
 
 

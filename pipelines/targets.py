@@ -70,6 +70,12 @@ class Target:
             task.set_container_image(image)
         return task
 
+    def _retried(self, name: str, task: dsl.PipelineTask) -> None:
+        # What the first step refuses, it refuses again.
+        tries = {TRAINING: self.machine.retries, "check": 0}.get(name, RETRIES)
+        if tries:
+            task.set_retry(tries, backoff_duration="60s", backoff_factor=2.0)
+
     def _resources(self, task: dsl.PipelineTask, cpus: int, memory_gib: int) -> None:
         task.set_cpu_request(str(cpus)).set_cpu_limit(str(cpus))
         task.set_memory_request(f"{memory_gib}Gi").set_memory_limit(f"{memory_gib}Gi")
@@ -112,7 +118,7 @@ class Vertex(Target):
 
     def placed(self, name: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
         training = name == TRAINING
-        task.set_retry(self.machine.retries if training else RETRIES, backoff_duration="60s", backoff_factor=2.0)
+        self._retried(name, task)
         if training and self._custom():
             return task
         super().placed(name, task)
@@ -131,9 +137,8 @@ class Cluster(Target):
         from kfp import kubernetes
 
         super().placed(name, task)
-        training = name == TRAINING
-        task.set_retry(self.machine.retries if training else RETRIES, backoff_duration="60s", backoff_factor=2.0)
-        if not training:
+        self._retried(name, task)
+        if name != TRAINING:
             self._resources(task, *NEEDS.get(name, REST))
             return task
         node = machines.on_gke(self.machine)

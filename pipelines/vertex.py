@@ -5,6 +5,7 @@ makes a bucket that is missing, and prints.
 """
 
 import contextlib
+import dataclasses
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -69,6 +70,9 @@ class Vertex:
         from google.api_core.exceptions import Conflict
 
         job = self._job(request)
+        if request.experiment:
+            # Before the run: what is refused here costs nothing.
+            self._make_experiment(request.experiment)
         calls = 0
 
         def create(**options: Any) -> Any:
@@ -85,9 +89,13 @@ class Vertex:
                 if calls == 1:
                     raise
                 made = self._found(request.name)
+        warning = ""
         if request.experiment:
-            self._join_experiment(made.name, request.experiment)
-        return run_of(made, self._console(made))
+            try:
+                self._join_experiment(made.name, request.experiment)
+            except RemoteError as error:
+                warning = f"the run goes on, and is in no experiment: {error}"
+        return dataclasses.replace(run_of(made, self._console(made)), warning=warning)
 
     def get(self, name: str) -> Run:
         """A run with its tasks and the URIs of its artifacts."""
@@ -148,6 +156,8 @@ class Vertex:
         from google.cloud.aiplatform_v1.services.schedule_service import ScheduleServiceClient
         from google.cloud.aiplatform_v1.types import CreatePipelineJobRequest, Schedule
 
+        if request.experiment:
+            raise CompetitionError("--experiment goes with submit: Vertex AI puts no run of a schedule into an experiment")
         client = ScheduleServiceClient(**self._options())
         made = Schedule(
             display_name=f"foldline {request.competition.name}",
@@ -172,6 +182,8 @@ class Vertex:
         return _patiently(lambda **options: self._pipelines().get_pipeline_job(name=self._name(name), **options))
 
     def _name(self, run: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][-a-z0-9]{0,127}", run):
+            raise CompetitionError(f"{run}: is no name of a run on Vertex AI: lower-case letters, digits and -")
         return f"{self.parent}/pipelineJobs/{run}"
 
     def _pipelines(self) -> Any:
@@ -200,30 +212,46 @@ class Vertex:
         page: dict[str, Any] = answer.json()
         return page
 
-    def _join_experiment(self, job: str, experiment: str) -> None:
-        """Put a run into an experiment, as the console's tables of comparison want it; made where it is not there."""
+    def _make_experiment(self, experiment: str) -> None:
+        """An experiment, as the console's tables of comparison want it, where there is none of its name."""
         from google.api_core.exceptions import Conflict
-        from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
         from google.cloud.aiplatform_v1.types import Context
 
-        client = MetadataServiceClient(**self._options())
-        store = f"{self.parent}/metadataStores/default"
         made = Context(
             display_name=experiment,
             schema_title="system.Experiment",
             schema_version="0.0.1",
             metadata={"experiment_deleted": False},
         )
+        with self._explained(f"experiment {experiment}"), contextlib.suppress(Conflict):
+            _patiently(
+                lambda **options: self._metadata().create_context(
+                    parent=self._store(), context_id=experiment, context=made, **options
+                )
+            )
+
+    def _join_experiment(self, job: str, experiment: str) -> None:
+        """Put a run into an experiment."""
         with self._explained(f"experiment {experiment}"):
-            with contextlib.suppress(Conflict):
-                client.create_context(parent=store, context_id=experiment, context=made, timeout=TIMEOUT)
             until = time.monotonic() + PATIENCE
             # The service makes the run's context a moment after the run.
             while not (context := self._found(job.rpartition("/")[2]).job_detail.pipeline_run_context.name):
                 if time.monotonic() > until:
-                    raise RemoteError(f"experiment {experiment}: the run goes on, and is in no experiment: it got no context")
+                    raise RemoteError(f"experiment {experiment}: the run got no context")
                 time.sleep(FIRST_PAUSE)
-            client.add_context_children(context=f"{store}/contexts/{experiment}", child_contexts=[context], timeout=TIMEOUT)
+            _patiently(
+                lambda **options: self._metadata().add_context_children(
+                    context=f"{self._store()}/contexts/{experiment}", child_contexts=[context], **options
+                )
+            )
+
+    def _metadata(self) -> Any:
+        from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
+
+        return MetadataServiceClient(**self._options())
+
+    def _store(self) -> str:
+        return f"{self.parent}/metadataStores/default"
 
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:
@@ -261,8 +289,8 @@ def _credentials() -> Any:
 
     try:
         found, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-    except DefaultCredentialsError:
-        raise CompetitionError("no Google account: run `gcloud auth application-default login`") from None
+    except DefaultCredentialsError as error:
+        raise CompetitionError(f"no Google account ({error}): run `gcloud auth application-default login`") from None
     return found
 
 

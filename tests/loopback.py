@@ -212,6 +212,8 @@ class VertexServer(Server):
 
     def context(self, match: re.Match[str], call: Call) -> Answer:
         name = call.query["contextId"][0]
+        if not re.fullmatch("[a-z0-9][a-z0-9-]{0,127}", name):
+            return 400, google_error(400, f"invalid context id {name}")
         if name in self.contexts:
             return 409, google_error(409, f"{name} already exists")
         self.contexts[name] = []

@@ -13,7 +13,8 @@ class Machine:
     tpu: a slice, as "v5e-8"; or gpu: a kind, as "L4", and gpus: how many; neither is a CPU. `pipelines/machines.py` has them
     all. cpus, memory_gib: of a CPU task, or of a pod with GPUs on a cluster; 0 is what `pipelines/machines.py` says.
     disk_gb: of a machine's boot disk. spot: cheaper machines that may be taken away at any time; a task then goes on from its
-    last checkpoint. hours: after so many a training task is ended. retries: how often a task that failed is tried again.
+    last checkpoint. hours: after so many a training task is ended; a plain CPU task on Vertex AI has no such limit.
+    retries: how often a task that failed is tried again.
     """
 
     tpu: str = optional_text()

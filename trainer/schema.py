@@ -130,7 +130,7 @@ def _wanted(kind: Any, bounds: Mapping[str, Any]) -> str:
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(repr(choice) for choice in typing.get_args(kind))
     words: Mapping[Any, str] = types.MappingProxyType(
-        {int: "a whole number", float: "a number", str: "a text of printable characters"}
+        {int: "a whole number", float: "a number", str: "a text of printable characters", bool: "true or false"}
     )
     limits = f" from {bounds['low']} to {bounds['high']}" if "low" in bounds else ""
     return words[kind] + limits

@@ -36,7 +36,7 @@ def settle(table: Mapping[str, Any], root: str) -> tuple[Any, ...]:
     Raises:
         CompetitionError, DataError: as `check_files`, or no place is given where the data is.
     """
-    if root:
+    if root and isinstance(table["data"], Mapping):
         table = {**table, "data": {**table["data"], "root": root}}
     competition = parse(Competition, table, ORIGIN)
     place = competition.data.root

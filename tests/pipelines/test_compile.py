@@ -182,6 +182,7 @@ def test_a_spot_cpu_is_a_machine_as_large_as_asked(tmp_path: Path) -> None:
     ("machine", "words"),
     [
         (Machine(gpu="L4", gpus=3), "machine.gpus = 3: of L4 a machine has 1, 2, 4, 8"),
+        (Machine(gpu="L4", cpus=200), "machine.cpus = 200, memory_gib = 0: g2-standard-8 has 8 and 32"),
         (Machine(cpus=128), "a task has at most 96 and 624"),
         (Machine(tpu="v4-8"), "There are v2-8, v3-8"),
     ],

@@ -86,6 +86,9 @@ def test_the_user_s_own_prices(tmp_path: Path) -> None:
         ("surcharge = 0.15", "", "surcharge"),
         ("light = 0.154", 'light = "much"', "much"),
         ("[cpu]", "[cpu", "prices.toml"),
+        ("light = 0.154", "light = -1", "-1 is no amount"),
+        ("light = 0.154", "light = nan", "nan is no amount"),
+        ("spot = 0.341", "spot = inf", "inf is no amount"),
     ):
         own.write_text(text.replace(old, new))
         with pytest.raises(CompetitionError, match=words):

@@ -224,6 +224,8 @@ def test_a_schedule(remote: Tiny, bucket: str, server: KfpServer, capsys: pytest
     (made,) = server.recurring
     assert made["trigger"] == {"cron_schedule": {"cron": "0 0 5 * * 1"}}
     assert made["max_concurrency"] == 1
+    assert main([*command[:-1], "--cron=TZ=Europe/Rome 0 5 * * 1"]) == 0
+    assert server.recurring[-1]["trigger"] == {"cron_schedule": {"cron": "TZ=Europe/Rome 0 0 5 * * 1"}}
     assert made["runtime_config"]["parameters"]["root"] == f"{bucket}/data"
 
 
@@ -265,3 +267,28 @@ def test_pods_of_tasks_that_may_be_tried_again() -> None:
     pods = _pods("kfold-abc12-77", "check")
     assert f"kfold-abc12-retry-system-container-impl-{fnv1a('kfold-abc12.root.check.executor(2)')}" in pods
     assert "kfold-abc12-system-container-impl-77" in pods
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--service-account=run@p.iam.gserviceaccount.com", "must be the name of a Kubernetes account"),
+        ("--host=ftp://x", "--host ftp://x: must begin with http"),
+        ("--host=127.0.0.1:1", "must begin with http"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_sent(
+    remote: Tiny, bucket: str, server: KfpServer, capsys: pytest.CaptureFixture[str], flag: str, words: str
+) -> None:
+    assert submit(remote, bucket, flag) == 2
+    assert words in capsys.readouterr().err
+    assert server.calls == []
+
+
+def test_a_google_account_in_the_environment_is_none_of_a_cluster(
+    remote: Tiny, bucket: str, server: KfpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOLDLINE_SERVICE_ACCOUNT", "run@p.iam.gserviceaccount.com")
+    monkeypatch.setenv("FOLDLINE_KUBERNETES_ACCOUNT", "pipeline-runner")
+    assert submit(remote, bucket) == 0
+    assert only(server)["service_account"] == "pipeline-runner"

@@ -197,6 +197,9 @@ def test_all_that_is_missing_is_named_at_once(remote: Tiny, server: VertexServer
         ("--bucket=gs://b/../other", "must be a bucket, or gs://bucket/prefix"),
         ("--bucket=gs://UPPER", "must be a bucket, or gs://bucket/prefix"),
         ("--service-account=me", "--service-account me: must be"),
+        ("--label=goog-x=1", "--label goog-x=1: this key is not yours"),
+        ("--label=foldline=x", "--label foldline=x: this key is not yours"),
+        ("--experiment=My Exp_1", "--experiment My Exp_1: use lower-case letters"),
         ("--tpu=v5e-9", "machine.tpu = 'v5e-9': did you mean 'v5e-8'. There are v2-8"),
         ("--gpu=L5", "machine.gpu = 'L5': There are T4, V100, L4"),
         ("--prices=none.toml", "--prices none.toml: cannot be read"),
@@ -445,3 +448,70 @@ def test_fetch_leaves_what_a_local_run_leaves(
     del job["jobDetail"]["taskDetails"]
     assert main(["fetch", name_of(job)]) == 1
     assert "its task folds left no table" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_an_experiment_that_is_refused_starts_no_run(
+    remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    server.fail("POST", "/contexts$", status, google_error(status, "no"))
+    assert submit(remote, bucket, "--experiment=first") == 1
+    assert "experiment first" in capsys.readouterr().err
+    assert server.jobs == {}
+
+
+def test_a_run_that_gets_into_no_experiment_is_told_of_all_the_same(
+    remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.fail("POST", ":addContextChildren", 403, denied("aiplatform.contexts.addContextArtifactsAndExecutions"))
+    assert submit(remote, bucket, "--experiment=first") == 0
+    said = capsys.readouterr()
+    assert name_of(only(server)) in said.out
+    assert "warning: the run goes on, and is in no experiment" in said.err
+
+
+def test_a_service_that_fails_while_a_run_is_waited_for(
+    remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.fail("GET", "/pipelineJobs/", 500, google_error(500, "broken"))
+    assert submit(remote, bucket, "--wait") == 1
+    err = capsys.readouterr().err
+    assert f"the run goes on: `foldline status {name_of(only(server))}`" in err
+    assert "Vertex AI failed for" in err
+
+
+@pytest.mark.parametrize(
+    "cron", ["99 5 * * *", "* 24 * * *", "* * 0 * *", "* * * x *", "* * * * 8", "*/0 * * * *", "a b c d e", "1-99 * * * *"]
+)
+def test_crons_that_are_none(
+    remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str], cron: str
+) -> None:
+    assert main(["schedule", str(remote.toml), *flags(bucket), f"--cron={cron}"]) == 2
+    assert "must be five fields" in capsys.readouterr().err
+    assert server.calls == []
+
+
+@pytest.mark.parametrize("cron", ["*/15 0-6 1,15 jan-mar MON", "TZ=America/New_York 0 5 * * 1-5", "0 0 31 12 7"])
+def test_crons(cron: str) -> None:
+    commands._check_cron(cron)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"target": "mars"}', '{"target": "vertex", "planet": "mars"}'])
+def test_a_remembered_place_that_is_none(server: VertexServer, capsys: pytest.CaptureFixture[str], content: str) -> None:
+    path = Path("runs/tiny/remote/tiny-1.json")
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    assert main(["status", "tiny-1"]) == 2
+    assert "tiny-1.json: does not say where a run is" in capsys.readouterr().err
+
+
+def test_results_of_another_competition_are_not_mixed(
+    remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submit(remote, bucket) == 0
+    only(server)["state"] = "PIPELINE_STATE_SUCCEEDED"
+    other = remote.folder / "other.toml"
+    other.write_text(remote.toml.read_text().replace('name = "tiny"', 'name = "other"'))
+    assert main(["fetch", name_of(only(server)), f"--file={other}"]) == 2
+    assert "is of the competition 'other', and run tiny-" in capsys.readouterr().err
+    assert not Path("runs/other").exists()

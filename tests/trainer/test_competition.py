@@ -247,3 +247,20 @@ def test_a_list_of_classes_can_be_taken_apart(tiny: Tiny) -> None:
         load(tiny.toml)
     tiny.toml.write_text(text.replace('sample = "sample.csv"', 'sample = "sample.csv"\nseparator = ";"'))
     assert load(tiny.toml).task == "multilabel"
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "words"),
+    [
+        ("machine", 'spot = "yes"', "machine.spot = 'yes': must be true or false"),
+        ("machine", 'tpu = "v5e-8"\ngpu = "L4"', "machine.gpu = 'L4': goes without tpu"),
+        ("machine", "gpus = 2", "machine.gpus = 2: goes with gpu"),
+        ("machine", 'tpu = "v5e-8"\ncpus = 4', "machine.cpus and memory_gib go without tpu"),
+        ("machine", "hours = 0", "machine.hours = 0.0: must be a number from 0.1 to 168"),
+    ],
+)
+def test_machines_that_cannot_be(tiny: Tiny, section: str, key: str, words: str) -> None:
+    tiny.toml.write_text(f"{tiny.toml.read_text()}\n[{section}]\n{key}\n")
+    with pytest.raises(CompetitionError) as caught:
+        load(tiny.toml)
+    assert words in str(caught.value)

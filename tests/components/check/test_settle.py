@@ -81,6 +81,9 @@ def test_what_a_console_s_user_mistyped_is_named(tiny: Tiny) -> None:
     with pytest.raises(CompetitionError) as caught:
         settle(values, str(tiny.folder))
     assert "parameters: folds.cuont is no known key: did you mean 'count'?" in str(caught.value)
+    for value in (None, [], "x"):
+        with pytest.raises(CompetitionError, match="parameters: data = .*: must be a table of keys"):
+            settle({**table(tiny), "data": value}, str(tiny.folder))
     values = table(tiny)
     values["submission"]["sample"] = "none.csv"
     with pytest.raises(CompetitionError, match="parameters: submission.sample = .*none.csv': no such file"):
