@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {"trainer": 0, "components": 1, "pipelines": 2}
 # The one module that talks to Cloud Storage.
 STORAGE = Path("components/storage.py")
-CLOUD = {"google.cloud", "googleapiclient", "kubernetes"}
+CLOUD = {"google.cloud", "google.auth", "google.api_core", "googleapiclient", "kubernetes"}
 # The one that talks to Vertex AI, and the one to a Kubeflow Pipelines server.
 VERTEX, CLUSTER = Path("pipelines/vertex.py"), Path("pipelines/kfp_cluster.py")
 # The one that talks to the leaderboard.
