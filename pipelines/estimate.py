@@ -194,7 +194,7 @@ def _operations(machine: Machine) -> float:
 def table(competition: Competition, found: Found, target: str, costs: Prices) -> str:
     """The estimate as text, with how it was made."""
     made = lines(competition, found, target, costs)
-    currency, digits = str(costs.table["currency"]), 2
+    currency = str(costs.table["currency"])
     cells = [["", "tasks", "machine", "hours each", f"{currency} an hour", currency]]
     total = float(costs.table["run"]) if target == "vertex" else 0.0
     unknown = False
@@ -203,9 +203,9 @@ def table(competition: Competition, found: Found, target: str, costs: Prices) ->
         unknown |= cost is None
         total += cost or 0.0
         hours = "?" if line.hours is None else f"{line.hours:.2f}"
-        price = "?" if cost is None else f"{cost:.{digits}f}"
+        price = "?" if cost is None else f"{cost:.2f}"
         cells.append([line.what, str(line.count), line.machine, hours, f"{line.hourly:.3f}", price])
-    cells.append(["together", "", "", "", "", "?" if unknown else f"{total:.{digits}f}"])
+    cells.append(["together", "", "", "", "", "?" if unknown else f"{total:.2f}"])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rows = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     machine = competition.machine

@@ -62,7 +62,6 @@ class Task:
     name: str
     state: str
     error: str = ""
-    seconds: float = 0.0
     jobs: tuple[str, ...] = ()
     started: str = ""
 
