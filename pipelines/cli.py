@@ -62,19 +62,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from components.check.files import check_files
+    from pipelines import kinds
     from pipelines.machines import check as check_machine
-    from trainer.competition import load
+    from trainer.generative import load
 
     competition = load(options.file)
     check_machine(competition.machine)
-    found = check_files(competition, options.file)
-    members = ", ".join(member.name for member in competition.members)
+    found = kinds.check_files(competition, options.file)
+    members = ", ".join(member.name for member in kinds.members(competition))
+    named = "members" if kinds.of(competition) == kinds.KFOLD else "judge"
     labelled = "some" if found.train is None else found.train
     tests = "some" if found.test_ids is None else len(found.test_ids)
     print(
         f"{options.file}: good. {labelled} labelled and {tests} test images, "
-        f"{len(competition.classes)} classes, {competition.folds.count} folds, members {members}"
+        f"{len(competition.classes)} classes, {competition.folds.count} folds, {named} {members}"
     )
     return 0
 
@@ -88,14 +89,14 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _compile(options: argparse.Namespace) -> int:
-    from pipelines.compile import DEFAULT, compile_all
+    from pipelines.compile import DEFAULTS, compile_all
     from pipelines.targets import Images
-    from trainer.competition import read
+    from trainer.generative import read
 
-    competition = remote.with_machine(read(options.file or DEFAULT), options)
+    files = [remote.with_machine(read(path), options) for path in ([options.file] if options.file else DEFAULTS)]
     given = {"light": options.image_light, "training": options.image_training}
     try:
-        for path in compile_all(options.out, competition, Images(**{name: image for name, image in given.items() if image})):
+        for path in compile_all(options.out, files, Images(**{name: image for name, image in given.items() if image})):
             print(path)
     except OSError as error:
         raise CompetitionError(f"{options.out}: cannot be made or written to: {error.strerror}") from None
@@ -125,36 +126,36 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from components.check.files import check_files
-    from pipelines import local
+    from pipelines import kinds, local
     from pipelines.console import Console
-    from pipelines.results import gather, names, score_table
-    from trainer.competition import load
+    from trainer.competition import Competition
+    from trainer.generative import load
     from trainer.progress import clock
 
     started = time.monotonic()
     competition = load(options.file)
-    check_files(competition, options.file)
+    kinds.check_files(competition, options.file)
+    results = kinds.results(kinds.of(competition))
     out = options.out or Path("runs") / competition.name
     console = Console()
     with local.hold(out):
         console.line("run", f"{competition.name} in {out}, log in {out / local.PIPELINE_ROOT / local.LOG}")
         try:
             outputs = local.run(competition, out, console.event, in_containers=options.docker)
-            metrics = gather(competition, outputs, out)
+            metrics = results.gather(competition, outputs, out)
         except (RunError, KeyboardInterrupt) as error:
             console.close()
             _explain(
                 error,
                 out,
                 out / local.PIPELINE_ROOT / local.LOG,
-                [name for name in names(competition) if (out / name).exists()],
+                [name for name in results.names(competition) if (out / name).exists()],
             )
             return 1 if isinstance(error, RunError) else 130
-    print(f"\n{score_table(metrics)}\n")
-    for name in names(competition):
+    print(f"\n{results.score_table(metrics)}\n")
+    for name in results.names(competition):
         print(f"{out / name}")
-    if competition.leaderboard.submit:
+    if isinstance(competition, Competition) and competition.leaderboard.submit:
         from pipelines import leaderboard
 
         print()

@@ -12,8 +12,9 @@ from typing import Any
 
 from pipelines import machines
 from pipelines.place import TARGETS, Place, place, recalled, remember
-from trainer.competition import Competition, load
+from trainer.competition import Competition
 from trainer.errors import CompetitionError, RemoteError
+from trainer.generative import Generative, load
 
 RUNS = Path("runs")
 POLL = 15.0
@@ -118,8 +119,8 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def with_machine(competition: Competition, options: argparse.Namespace) -> Competition:
-    """The competition with what flags say of the machine, checked.
+def with_machine(competition: Competition | Generative, options: argparse.Namespace) -> Competition | Generative:
+    """The file with what flags say of the machine, checked.
 
     Raises:
         CompetitionError: there is no such accelerator.
@@ -344,15 +345,16 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
+    from pipelines import kinds
     from pipelines.fetched import fetch
-    from pipelines.results import names, score_table
 
     _, launcher = _known(options)
     run = launcher.get(options.run)
     if run.state != "succeeded":
         raise RemoteError(f"run {run.name}: is {run.state}: its results are there when it has succeeded")
     competition, out, metrics = fetch(run, load(options.file) if options.file else None, options.out, RUNS)
-    print(f"{score_table(metrics)}\n")
-    for name in names(competition):
+    results = kinds.results(kinds.of(competition))
+    print(f"{results.score_table(metrics)}\n")
+    for name in results.names(competition):
         print(out / name)
     return 0

@@ -8,41 +8,48 @@ import argparse
 import dataclasses
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from trainer.competition import Competition, read
+from pipelines import kinds
+from trainer.competition import Competition
 from trainer.errors import CompetitionError
+from trainer.generative import Generative, read
 from trainer.machine import Machine
 from trainer.manifest import whole_file
 
 if TYPE_CHECKING:
     from pipelines.targets import Images, Target
 
-KFOLD = {"local": "kfold.yaml", "vertex": "kfold.vertex.yaml", "gke": "kfold.gke.yaml"}
-DEFAULT = Path(__file__).resolve().parent / "competitions" / "digits.toml"
+# What a target's files end with.
+TARGETS = {"local": ".yaml", "vertex": ".vertex.yaml", "gke": ".gke.yaml"}
+_COMPETITIONS = Path(__file__).resolve().parent / "competitions"
+# Whose values are the defaults where no file is named: one of each pipeline.
+DEFAULTS = (_COMPETITIONS / "digits.toml", _COMPETITIONS / "digits_gan.toml")
 Defaults: TypeAlias = Mapping[str, Any]
 
 
-def compile_kfold(path: str | Path, defaults: Defaults, target: "Target") -> Path:
-    """Compile the k-fold pipeline to `path`, byte for byte the same every time. Arguments as in `pipelines.kfold`."""
-    from kfp.compiler import Compiler
+def compile_pipeline(path: str | Path, kind: str, defaults: Defaults, target: "Target") -> Path:
+    """Compile a pipeline to `path`, byte for byte the same every time.
 
-    from pipelines.kfold import kfold
+    Args:
+        kind: its name, as `pipelines.kinds` has it. defaults, target: as `build` of its module takes them.
+    """
+    from kfp.compiler import Compiler
 
     path = Path(path)
     with whole_file(path) as partial:
-        Compiler().compile(kfold(defaults, target), str(partial))
+        Compiler().compile(kinds.wiring(kind).build(defaults, target), str(partial))
         # kfp's comment at the top shows tables in an order that changes from process to process.
         text = partial.read_text(encoding="utf-8")
         partial.write_text(re.sub(r"(?m)^(#    \w+: (?:dict|list)) \[Default: .*\]$", r"\1", text), encoding="utf-8")
     return path
 
 
-def parameters(competition: Competition) -> dict[str, Any]:
-    """The pipeline's parameters of a competition, as `read` or `load` gives it: with the paths as they are there."""
-    values = competition.pipeline_arguments()
+def parameters(file: Competition | Generative) -> dict[str, Any]:
+    """The pipeline's parameters of a file, as `read` or `load` gives it: with the paths as they are there."""
+    values = file.pipeline_arguments()
     root = values["data"]["root"]
     # A folder of this machine is nowhere else; what the file says of it is no default for a console.
     values["root"] = root if root.startswith("gs://") else ""
@@ -61,10 +68,13 @@ def target(kind: str, machine: Machine, images: "Images | None" = None) -> "Targ
     return made(machine=machine, images=images or targets.Images())
 
 
-def compile_all(folder: Path, competition: Competition, images: "Images | None" = None) -> list[Path]:
-    """Every pipeline for every target, with the values of a competition, as `read` gives it, for defaults."""
-    values = parameters(competition)
-    return [compile_kfold(folder / name, values, target(kind, competition.machine, images)) for kind, name in KFOLD.items()]
+def compile_all(folder: Path, files: Sequence[Competition | Generative], images: "Images | None" = None) -> list[Path]:
+    """The pipeline of each file for every target, with the values of the file, as `read` gives it, for defaults."""
+    return [
+        compile_pipeline(folder / f"{name}{ending}", name, parameters(file), target(kind, file.machine, images))
+        for file, name in ((file, kinds.of(file)) for file in files)
+        for kind, ending in TARGETS.items()
+    ]
 
 
 def main(arguments: list[str]) -> None:
@@ -73,9 +83,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("build"), metavar="FOLDER", help="default: build")
     parser.add_argument("--tpu", default="", metavar="SLICE", help="train on a TPU slice, as v5e-8, where there are machines")
     options = parser.parse_args(arguments)
-    competition = dataclasses.replace(read(DEFAULT), machine=Machine(tpu=options.tpu))
+    files = [dataclasses.replace(read(path), machine=Machine(tpu=options.tpu)) for path in DEFAULTS]
     try:
-        for path in compile_all(options.folder, competition):
+        for path in compile_all(options.folder, files):
             print(path)
     except CompetitionError as error:
         sys.exit(str(error))

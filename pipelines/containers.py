@@ -8,9 +8,10 @@ from typing import Any
 
 from components import LIGHT_IMAGE, TRAINING_IMAGE
 from components.check.files import weights_files
-from pipelines import fingerprint
+from pipelines import fingerprint, kinds
 from trainer.competition import Competition
 from trainer.errors import RunError
+from trainer.generative import Generative
 
 # Of the launcher's environment, what a task needs as well.
 _HANDED_ON = ("STORAGE_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT")
@@ -44,7 +45,7 @@ def check_images() -> None:
                 raise RunError("start", f"image {name} is of the code {built}, and this is {code}: {_BUILD}")
 
 
-def request(competition: Competition, root: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+def request(competition: Competition | Generative, root: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     """What the child needs to start containers.
 
     Args:
@@ -60,16 +61,13 @@ def request(competition: Competition, root: Path, environment: Mapping[str, str]
     return {"environment": {**environment, **handed_on}, "mounts": _folders(competition)}
 
 
-def _folders(competition: Competition) -> list[str]:
+def _folders(competition: Competition | Generative) -> list[str]:
     """The local folders in which the files lie that tasks read."""
-    folders = set()
-    data = competition.data
-    if not data.root.startswith("gs://"):
-        folders.add(data.root)
-    external = [path for one in competition.blend.external for path in (one.oof, one.test)]
-    named = [competition.submission.sample, competition.folds.file, competition.folds.exclude_file]
-    named += [data.train, data.test, *(one.train for one in data.external)]
-    for path in (*named, *external, *weights_files(competition)):
+    named = kinds.files(competition)
+    folders = {path for path in named.pop("data.root") if not path.startswith("gs://")}
+    # Of weights by fold the name says no file yet.
+    named["weights"] += weights_files(kinds.members(competition), competition.folds.count)
+    for path in (path for paths in named.values() for path in paths):
         if path and not path.startswith("gs://"):
             folders.add(str(Path(path).parent))
     return sorted(folders)

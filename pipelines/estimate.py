@@ -15,9 +15,10 @@ from typing import Any
 
 from components.records.source import Found
 from components.training.plan import plan
-from pipelines import machines
+from pipelines import kinds, machines
 from trainer.competition import Competition
 from trainer.errors import CompetitionError
+from trainer.generative import HELD_OUT, Generative
 from trainer.goal import NO_FOLD
 from trainer.machine import Machine
 from trainer.recipe import Member
@@ -120,23 +121,30 @@ def _amount(value: Any) -> float:
     return float(value)
 
 
-def lines(competition: Competition, found: Found, target: str, costs: Prices) -> list[Line]:
+def lines(competition: Competition | Generative, found: Found, target: str, costs: Prices) -> list[Line]:
     """What would run, as tasks that are alike."""
     machine = competition.machine
     name = _machine(machine, target)
     hourly = costs.training(machine, target)
-    tasks = plan(competition.members, competition.folds, competition.train, competition.records)
+    members = kinds.members(competition)
+    tasks = plan(members, competition.folds, competition.train, competition.records)
     made = []
-    for member in competition.members:
+    for member in members:
         own = [task["folds"] for task in tasks if task["member"]["name"] == member.name]
+        if not isinstance(competition, Competition):
+            own = [[HELD_OUT]]
         hours = None
         if found.train is not None and found.test_ids is not None:
             seconds = _seconds(member, own[0], competition, found.train, len(found.test_ids))
             hours = START + seconds / 3600
         made.append(Line(f"train {member.name}", len(own), name, hours, hourly))
+    if not isinstance(competition, Competition):
+        operations = competition.gan.operations(competition.records.sizes[0], channels=3)
+        hours = START + competition.gan.steps * operations / _operations(machine) / 3600
+        made.append(Line("train gan", 1, name, hours, hourly))
     images = (found.train or 0) + len(found.test_ids or [])
     light = START + images * 0.02 * len(competition.records.sizes) / 3600
-    steps = 9 + competition.records.parts
+    steps = (9 if isinstance(competition, Competition) else 6) + competition.records.parts
     plain = "e2-standard-4" if target == "vertex" else "a node"
     return [*made, Line("other steps", steps, plain, light, float(costs.table["light"]))]
 
@@ -155,7 +163,7 @@ def _machine(machine: Machine, target: str) -> str:
     return name + (", spot" if machine.spot else "")
 
 
-def _seconds(member: Member, folds: list[int], competition: Competition, images: int, tests: int) -> float:
+def _seconds(member: Member, folds: list[int], competition: Competition | Generative, images: int, tests: int) -> float:
     """Of one task: its folds' training, three passes forward an image, and their predictions."""
     size = member.augment.crop or member.size or competition.records.sizes[0]
     forward = 2e9 * _multiply_adds(member, size)
@@ -191,7 +199,7 @@ def _operations(machine: Machine) -> float:
     return CPU_TERA * machines.cpu_needs(machine)[0] * 1e12
 
 
-def table(competition: Competition, found: Found, target: str, costs: Prices) -> str:
+def table(competition: Competition | Generative, found: Found, target: str, costs: Prices) -> str:
     """The estimate as text, with how it was made."""
     made = lines(competition, found, target, costs)
     currency = str(costs.table["currency"])
@@ -212,7 +220,7 @@ def table(competition: Competition, found: Found, target: str, costs: Prices) ->
     training = [line for line in made if line.what.startswith("train ")]
     most = sum(line.count * line.hourly for line in training) * machine.hours * (1 + machine.retries)
     unlisted = [
-        m.backbone for m in competition.members if m.backbone != "cnn" and m.backbone.rpartition("/")[2] not in NETWORKS
+        m.backbone for m in kinds.members(competition) if m.backbone != "cnn" and m.backbone.rpartition("/")[2] not in NETWORKS
     ]
     notes = [
         f"Estimated from counted operations at {SHARE:.0%} of an accelerator's peak, good to a factor of three; prices of "

@@ -2,28 +2,21 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
 from components import storage
-from pipelines import local
+from pipelines import kinds, local
 from pipelines.remote import Run, competition_of
-from pipelines.results import gather
 from trainer.competition import Competition
 from trainer.errors import CompetitionError, RemoteError
+from trainer.generative import Generative
 
-# (task, output) of what results are made of, by the name that `gather` knows; what is a folder ends with /.
-_WANTED = {
-    "folds": ("folds", "table"),
-    "blended/": ("blend", "blended"),
-    "submission": ("submission", "csv"),
-    "report": ("report", "page"),
-    "data_card": ("statistics", "card"),
-}
+File: TypeAlias = Competition | Generative
 
 
-def fetch(run: Run, competition: Competition | None, out: Path | None, runs: Path) -> tuple[Competition, Path, dict[str, Any]]:
+def fetch(run: Run, competition: File | None, out: Path | None, runs: Path) -> tuple[File, Path, dict[str, Any]]:
     """Download a run's results, check them by their manifests, and put them where a local run does.
 
     Args:
@@ -43,9 +36,10 @@ def fetch(run: Run, competition: Competition | None, out: Path | None, runs: Pat
     competition = competition or given
     out = out or runs / competition.name
     with local.hold(out), tempfile.TemporaryDirectory(prefix="foldline-") as scratch:
-        outputs = {"yaml": Path(scratch) / "kfold.yaml"}
+        results = kinds.results(kinds.of(competition))
+        outputs = {"yaml": Path(scratch) / "pipeline.yaml"}
         outputs["yaml"].write_text(yaml.safe_dump(dict(run.spec), sort_keys=True), encoding="utf-8")
-        for name, key in _WANTED.items():
+        for name, key in results.FETCHED.items():
             uri = _only(run, key)
             target = Path(scratch) / name.rstrip("/")
             if name.endswith("/"):
@@ -53,7 +47,7 @@ def fetch(run: Run, competition: Competition | None, out: Path | None, runs: Pat
             else:
                 target.write_bytes(storage.read(uri))
             outputs[name.rstrip("/")] = target
-        return competition, out, gather(competition, outputs, out, near=_near)
+        return competition, out, results.gather(competition, outputs, out, near=_near)
 
 
 def _only(run: Run, key: tuple[str, str]) -> str:

@@ -43,7 +43,7 @@ class Outputs(NamedTuple):
     data_card: dsl.HTML
 
 
-def kfold(defaults: Mapping[str, Any], target: Target) -> Any:
+def build(defaults: Mapping[str, Any], target: Target) -> Any:
     """The pipeline, ready to compile.
 
     Args:
@@ -52,7 +52,7 @@ def kfold(defaults: Mapping[str, Any], target: Target) -> Any:
         target: says what each task runs on.
     """
     placed = target.placed
-    train_on_target = target.training(train_step)
+    train_on_target = target.training("train", train_step)
 
     def kfold_pipeline(
         root: str,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from components.storage import place_of_bucket
-from pipelines.kfp_run import STATES, UUID, artifacts, documents, tasks
+from pipelines.kfp_run import STATES, UUID, artifacts, documents, name_of, tasks
 from pipelines.place import Place
 from pipelines.remote import Request, Run, Task
 from trainer.errors import CompetitionError, RemoteError
@@ -86,7 +86,7 @@ class Cluster:
         return self._run(_whole(run, "run_id", self.where.host))
 
     def latest(self, *, limit: int) -> list[Run]:
-        """The latest runs of the k-fold pipeline."""
+        """The latest runs of our pipelines."""
         found: list[Run] = []
         token = ""
         with self._explained("runs"):
@@ -209,7 +209,7 @@ class Cluster:
             spec=spec,
         )
         if outputs and found.state == "succeeded" and config and (config.pipeline_root or "").startswith("gs://"):
-            found = Run(**{**vars(found), "outputs": artifacts(config.pipeline_root, run.run_id)})
+            found = Run(**{**vars(found), "outputs": artifacts(config.pipeline_root, name_of(spec), run.run_id)})
         return found
 
     def _text(self, path: str) -> str:

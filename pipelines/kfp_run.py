@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components import storage
+from pipelines import kinds
 from pipelines.remote import Task
 
-PIPELINE = "kfold"
+PIPELINES = (kinds.KFOLD, kinds.GAN)
 STATES = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELED": "cancelled", "PENDING": "waiting", "SKIPPED": "succeeded"}
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # As many as a task is tried at most.
@@ -20,11 +21,15 @@ def documents(spec: Any) -> tuple[dict[str, Any], set[str]]:
     """The pipeline of a run, {} where it is not ours, and the names of its tasks."""
     spec = dict(spec or {})
     spec = dict(spec.get("pipeline_spec", spec))
-    info = spec.get("pipelineInfo", spec.get("pipeline_info", {}))
-    if info.get("name") != PIPELINE:
+    if name_of(spec) not in PIPELINES:
         return {}, set()
     dags = [spec["root"], *spec.get("components", {}).values()]
     return spec, {name for one in dags for name, task in one.get("dag", {}).get("tasks", {}).items() if _is_leaf(task, spec)}
+
+
+def name_of(spec: Mapping[str, Any]) -> str:
+    """The name of a pipeline."""
+    return str(spec.get("pipelineInfo", spec.get("pipeline_info", {})).get("name", ""))
 
 
 def _is_leaf(task: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
@@ -68,9 +73,9 @@ def fnv1a(text: str) -> int:
     return value
 
 
-def artifacts(root: str, run_id: str) -> dict[tuple[str, str], list[str]]:
+def artifacts(root: str, pipeline: str, run_id: str) -> dict[tuple[str, str], list[str]]:
     """URIs of what a run left below its root: `{root}/{pipeline}/{run}/{task}/{uuid}/{output}`, as the driver names them."""
-    base = f"{root}/{PIPELINE}/{run_id}/"
+    base = f"{root}/{pipeline}/{run_id}/"
     found: dict[tuple[str, str], set[str]] = {}
     for entry in storage.listing(base):
         task, salt, *rest = entry.uri.removeprefix(base).split("/")

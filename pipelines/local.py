@@ -21,16 +21,16 @@ from typing import Any
 
 from components.records.convert import WORK_VARIABLE
 from components.training.train import COMPILED_VARIABLE
-from pipelines import containers, fingerprint
+from pipelines import containers, fingerprint, kinds
 from trainer.accelerator import THREADS_VARIABLE
 from trainer.competition import Competition
 from trainer.errors import CompetitionError, RunError
+from trainer.generative import Generative
 from trainer.manifest import write_json
 from trainer.progress import EVENTS_VARIABLE, LAUNCHER_VARIABLE, follow_launcher, tell
 
 PIPELINE_ROOT = "pipeline_root"
 LOG = "run.log"
-YAML = "kfold.yaml"
 CODE_VARIABLE = "FOLDLINE_CODE"
 _LOCK = ".lock"
 _FAILED_TASK = re.compile(r"Inner task failed: '([^']+)'")
@@ -71,7 +71,7 @@ def hold(out: Path) -> Iterator[None]:
 
 
 def run(
-    competition: Competition, out: Path, on_event: Callable[[Event], None], *, in_containers: bool = False
+    competition: Competition | Generative, out: Path, on_event: Callable[[Event], None], *, in_containers: bool = False
 ) -> dict[str, Path]:
     """Run the pipeline, or what of it has not been run before, with its root under `out`; inside `hold(out)`.
 
@@ -94,13 +94,15 @@ def run(
     for stale in (events, outputs):
         stale.unlink(missing_ok=True)
     events.touch()
-    request = {
+    request: dict[str, Any] = {
+        "kind": kinds.of(competition),
         "arguments": {
             **competition.pipeline_arguments(),
             "root": "",
         },
         "root": str(root),
-        "threads": _threads(),
+        # A GAN's trainings come one after the other.
+        "threads": _threads(side_by_side=2 if isinstance(competition, Competition) else 1),
     }
     ours = {
         EVENTS_VARIABLE: str(events),
@@ -130,15 +132,15 @@ def run(
     return {name: Path(path) for name, path in json.loads(outputs.read_text(encoding="utf-8")).items()}
 
 
-def _threads() -> int:
-    """The threads of a training task: half the cores, for kfp runs two tasks side by side.
+def _threads(*, side_by_side: int) -> int:
+    """The threads of a training task: half the cores where kfp runs two tasks side by side.
 
     The same for any number of tasks: it decides the last bits of the results, which must not depend on how the folds are
     cut into tasks. FOLDLINE_THREADS overrides it.
     """
     wanted = os.environ.get(THREADS_VARIABLE)
     if wanted is None:
-        return max(1, (os.cpu_count() or 1) // 2)
+        return max(1, (os.cpu_count() or 1) // side_by_side)
     if not wanted.isdecimal() or not 1 <= int(wanted) <= 1024:
         raise CompetitionError(f"{THREADS_VARIABLE} = {wanted!r}: must be a whole number from 1 to 1024")
     return int(wanted)
@@ -215,16 +217,17 @@ def child_main(request_path: str) -> None:
     from kfp import local
     from kfp.components import load_component_from_file
 
-    from pipelines.compile import compile_kfold
-    from pipelines.kfold import STEPS
-    from pipelines.targets import Target
+    from pipelines.compile import TARGETS, compile_pipeline
+    from pipelines.targets import TRAINING, Target
 
-    environment = {step: {CODE_VARIABLE: digest} for step, digest in fingerprint.code(STEPS).items()}
-    environment["train"][THREADS_VARIABLE] = str(request["threads"])
+    kind = request["kind"]
+    environment = {step: {CODE_VARIABLE: digest} for step, digest in fingerprint.code(kinds.wiring(kind).STEPS).items()}
+    for step in environment.keys() & set(TRAINING):
+        environment[step][THREADS_VARIABLE] = str(request["threads"])
     if "docker" in request:
         for variables in environment.values():
             variables.update(request["docker"]["environment"])
-    yaml = compile_kfold(root / YAML, request["arguments"], Target(environment=environment))
+    yaml = compile_pipeline(root / f"{kind}{TARGETS['local']}", kind, request["arguments"], Target(environment=environment))
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger().addFilter(_tell_reuse)
     # kfp replaces the text "python3" in whatever a task is given, paths of the user's included, by the interpreter's path.

@@ -13,15 +13,16 @@ from typing import Any, Protocol
 
 import yaml
 
-from components.check.files import check_files
 from components.records.source import Found
-from pipelines.compile import KFOLD, compile_kfold, parameters, target
+from pipelines import kinds
+from pipelines.compile import TARGETS, compile_pipeline, parameters, target
 from pipelines.place import Place
 from pipelines.targets import Images
 from trainer.competition import Competition
 from trainer.errors import CompetitionError
+from trainer.generative import Generative
 
-KINDS = {"vertex": "vertex", "kfp": "gke"}
+COMPILED = {"vertex": "vertex", "kfp": "gke"}
 FINISHED = {"succeeded", "failed", "cancelled"}
 _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -45,7 +46,7 @@ class Request:
     """
 
     name: str
-    competition: Competition
+    competition: Competition | Generative
     spec: dict[str, Any]
     platforms: dict[str, Any]
     arguments: dict[str, Any]
@@ -100,7 +101,7 @@ class Launcher(Protocol):
         """A run with its tasks."""
 
     def latest(self, *, limit: int) -> list[Run]:
-        """The latest runs of the k-fold pipeline, without their tasks."""
+        """The latest runs of our pipelines, without their tasks."""
 
     def cancel(self, name: str) -> None:
         """Ask a run to end."""
@@ -113,7 +114,7 @@ class Launcher(Protocol):
 
 
 def prepare(
-    competition: Competition,
+    competition: Competition | Generative,
     file: Path,
     where: Place,
     out: Path,
@@ -141,10 +142,11 @@ def prepare(
         problems.append(f"--experiment {experiment}: use lower-case letters, digits and -, at most 128")
     if problems:
         raise CompetitionError("\n".join(problems))
-    found = check_files(competition, file)
-    path = out / KFOLD[KINDS[where.target]]
+    found = kinds.check_files(competition, file)
+    kind, compiled = kinds.of(competition), COMPILED[where.target]
+    path = out / f"{kind}{TARGETS[compiled]}"
     try:
-        compile_kfold(path, parameters(competition), target(KINDS[where.target], competition.machine, images))
+        compile_pipeline(path, kind, parameters(competition), target(compiled, competition.machine, images))
     except OSError as error:
         raise CompetitionError(f"{path}: cannot be made or written to: {error.strerror}") from None
     spec, *more = yaml.safe_load_all(path.read_text(encoding="utf-8"))
@@ -166,7 +168,7 @@ def prepare(
     )
 
 
-def _arguments(competition: Competition, where: Place) -> dict[str, Any]:
+def _arguments(competition: Competition | Generative, where: Place) -> dict[str, Any]:
     values = parameters(competition)
     if not values["train"]["checkpoints"]:
         # Where the next run of the same training finds them; beside the runs, so that one lifecycle rule clears both.
@@ -174,21 +176,9 @@ def _arguments(competition: Competition, where: Place) -> dict[str, Any]:
     return values
 
 
-def _local_paths(competition: Competition, file: Path) -> Iterator[str]:
+def _local_paths(competition: Competition | Generative, file: Path) -> Iterator[str]:
     """Paths that a task elsewhere cannot read."""
-    external = [path for one in competition.blend.external for path in (one.oof, one.test)]
-    named = {
-        "data.root": [competition.data.root],
-        "data.train": [competition.data.train],
-        "data.test": [competition.data.test],
-        "data.external": [one.train for one in competition.data.external],
-        "submission.sample": [competition.submission.sample],
-        "folds.file": [competition.folds.file],
-        "folds.exclude_file": [competition.folds.exclude_file],
-        "blend.external": external,
-        "members.weights": [member.weights for member in competition.members if "/" in member.weights],
-    }
-    for key, paths in named.items():
+    for key, paths in kinds.files(competition).items():
         for path in paths:
             if path and not path.startswith("gs://"):
                 yield f"{file}: {key} = {path!r}: is on this machine only: copy it to a bucket, and name gs://… there"
@@ -252,23 +242,25 @@ def _is_json(value: Any) -> bool:
     return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
-def competition_of(run: Run) -> Competition:
-    """The competition that a run was given, rebuilt from its arguments and the defaults of its pipeline.
+def competition_of(run: Run) -> Competition | Generative:
+    """The file that a run was given, rebuilt from its arguments and the defaults of its pipeline.
 
     Raises:
         CompetitionError: it is a run of another pipeline.
     """
-    from trainer.competition import whole_paths
+    from trainer import competition, generative
     from trainer.schema import parse
 
     definitions = run.spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
     values = {name: one.get("defaultValue") for name, one in definitions.items()} | dict(run.arguments)
-    known = {one.name for one in dataclasses.fields(Competition)}
+    kind: Any = Competition if kinds.of_parameters(values) == kinds.KFOLD else Generative
+    known = {one.name for one in dataclasses.fields(kind)}
     root = values.pop("root", "")
     if root and isinstance(values.get("data"), Mapping):
         values["data"] = {**values["data"], "root": root}
-    parsed = parse(Competition, {name: value for name, value in values.items() if name in known}, run.name)
-    return whole_paths(parsed, parsed.data.root)
+    parsed: Competition | Generative = parse(kind, {name: value for name, value in values.items() if name in known}, run.name)
+    root = parsed.data.root
+    return competition.whole_paths(parsed, root) if isinstance(parsed, Competition) else generative.whole_paths(parsed, root)
 
 
 def shown(body: Mapping[str, Any], file: Path) -> str:

@@ -13,6 +13,14 @@ from trainer.competition import Competition
 from trainer.manifest import read_manifest, sha256, whole_file, write_json
 
 MODELS = "models"
+# (task, output) of what results are made of, by the name that `gather` knows; what is a folder ends with /.
+FETCHED = {
+    "folds": ("folds", "table"),
+    "blended/": ("blend", "blended"),
+    "submission": ("submission", "csv"),
+    "report": ("report", "page"),
+    "data_card": ("statistics", "card"),
+}
 _RESULTS = ("oof.csv", "test.csv", "folds.csv", "metrics.json", "report.html", "data_card.html", "kfold.yaml")
 
 

@@ -16,11 +16,20 @@ from trainer.errors import CompetitionError
 from trainer.machine import Machine
 
 # vCPUs and GiB of the steps that need more than the rest: decoding, near-duplicates, the report's pictures.
-NEEDS = {"records": (4, 16), "join": (2, 8), "folds": (4, 16), "statistics": (4, 16), "blend": (4, 16), "report": (2, 16)}
+NEEDS = {
+    "records": (4, 16),
+    "join": (2, 8),
+    "folds": (4, 16),
+    "statistics": (4, 16),
+    "blend": (4, 16),
+    "report": (2, 16),
+    "gallery": (2, 8),
+}
 REST = (1, 4)
 # Tasks that are not training are tried again so often: nodes and networks fail.
 RETRIES = 2
-TRAINING = "train"
+# Tasks on the machine that trains.
+TRAINING = ("train", "gan")
 
 
 def needs(module: str, extra: str) -> None:
@@ -57,22 +66,22 @@ class Target:
     images: Images = field(default_factory=Images)
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def training(self, step: Any) -> Any:
-        """The component that trains, as this target runs it."""
+    def training(self, name: str, step: Any) -> Any:
+        """A component that trains, as this target runs it; name: of its task."""
         return step
 
     def placed(self, name: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
         """The task of a step with all that it asks for."""
         for variable, value in self.environment.get(name, {}).items():
             task.set_env_variable(variable, value)
-        image = self.images.training if name == TRAINING else self.images.light
+        image = self.images.training if name in TRAINING else self.images.light
         if image not in (LIGHT_IMAGE, TRAINING_IMAGE):
             task.set_container_image(image)
         return task
 
     def _retried(self, name: str, task: dsl.PipelineTask) -> None:
         # What the first step refuses, it refuses again.
-        tries = {TRAINING: self.machine.retries, "check": 0}.get(name, RETRIES)
+        tries = self.machine.retries if name in TRAINING else 0 if name == "check" else RETRIES
         if tries:
             task.set_retry(tries, backoff_duration="60s", backoff_factor=2.0)
 
@@ -88,7 +97,7 @@ class Vertex(Target):
     A custom job is one machine. It runs as the pipeline's own service account.
     """
 
-    def training(self, step: Any) -> Any:
+    def training(self, name: str, step: Any) -> Any:
         if not self._custom():
             return step
         needs("google_cloud_pipeline_components", "vertex")
@@ -98,7 +107,7 @@ class Vertex(Target):
         host = machines.on_vertex(self.machine)
         job = create_custom_training_job_from_component(
             step,
-            display_name="foldline-train",
+            display_name=f"foldline-{name}",
             machine_type=host.machine_type,
             accelerator_type=host.accelerator_type,
             accelerator_count=host.accelerator_count or 1,
@@ -108,7 +117,7 @@ class Vertex(Target):
             restart_job_on_worker_restart=self.machine.spot,
             strategy="SPOT" if self.machine.spot else "STANDARD",
             service_account=_placeholders.SERVICE_ACCOUNT_PLACEHOLDER,
-            env=[{"name": name, "value": value} for name, value in self.environment.get(TRAINING, {}).items()],
+            env=[{"name": name, "value": value} for name, value in self.environment.get(name, {}).items()],
         )
         (pool,) = job.component_spec.inputs["worker_pool_specs"].default
         pool["container_spec"]["image_uri"] = self.images.training
@@ -117,7 +126,7 @@ class Vertex(Target):
         return job
 
     def placed(self, name: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
-        training = name == TRAINING
+        training = name in TRAINING
         self._retried(name, task)
         if training and self._custom():
             return task
@@ -138,7 +147,7 @@ class Cluster(Target):
 
         super().placed(name, task)
         self._retried(name, task)
-        if name != TRAINING:
+        if name not in TRAINING:
             self._resources(task, *NEEDS.get(name, REST))
             return task
         node = machines.on_gke(self.machine)

@@ -105,6 +105,46 @@ answers = "answers.csv"
     return tiny
 
 
+def write_gan(folder: Path, *, train: int = 200, steps: int = 16) -> Path:
+    """The file of a GAN of small digits, enlarged to 32 pixels, and its data."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_pixels(folder / "train.csv", *digits(train))
+    path = folder / "tiny_gan.toml"
+    path.write_text(
+        f"""name = "tiny_gan"
+classes = {[str(digit) for digit in range(10)]}
+seed = 7
+
+[data]
+source = "pixels"
+train = "train.csv"
+target = "label"
+
+[records]
+sizes = [32]
+
+[folds]
+count = 3
+
+[judge]
+name = "judge"
+epochs = 6
+batch_size = 16
+cnn = {{ filters = [8, 16], strides = [2, 2] }}
+head = {{ pooling = "flatten", hidden = [16] }}
+
+[gan]
+steps = {steps}
+batch_size = 16
+latent = 8
+width = 4
+evaluate_every = 8
+samples = 40
+"""
+    )
+    return path
+
+
 def as_files(tiny: Tiny) -> Tiny:
     """The same competition with its images as PNG files, named by two CSVs."""
     from PIL import Image
@@ -226,6 +266,21 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "out"
+
+
+@pytest.fixture(scope="session")
+def finished_gan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished local run of the small GAN: read it, do not write to it."""
+    folder = tmp_path_factory.mktemp("gan")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", "run", str(write_gan(folder / "data")), "--out", str(folder / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "said.txt").write_text(done.stdout)
     return folder / "out"
 
 

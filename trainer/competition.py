@@ -21,6 +21,7 @@ from trainer.machine import Machine
 from trainer.metrics import OF_CLASSES
 from trainer.metrics import problem as metric_problem
 from trainer.outcome import Blend, Leaderboard, Submission
+from trainer.paths import Whole
 from trainer.recipe import Member
 from trainer.schema import NAME, Problem, number, optional_text, parse
 
@@ -77,6 +78,9 @@ class Competition:
             yield Problem("name", f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at most 63")
         if found := metric_problem(self.metric, self.task):
             yield Problem("metric", found)
+        key, named = self.data.tests()
+        if not named:
+            yield Problem(f"data.{key}", f"is missing: source = {self.data.source!r} needs it")
         if len(self.classes) < 2:
             yield Problem("classes", f"= {self.classes!r}: name at least two classes")
         if self.task == "binary" and len(self.classes) != 2:
@@ -190,9 +194,23 @@ def load(path: str | Path) -> Competition:
 
 def read(path: str | Path) -> Competition:
     """As `load`, with the paths as they stand in the file."""
+    table = toml(path)
+    if "gan" in table:
+        raise CompetitionError(
+            f"{path}: is the file of a GAN, which has no submission and no leaderboard: name a competition's"
+        )
+    return parse(Competition, table, str(path))
+
+
+def toml(path: str | Path) -> dict[str, Any]:
+    """The keys of a file.
+
+    Raises:
+        CompetitionError: it is not there, or no TOML.
+    """
     path = Path(path)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise CompetitionError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except (ValueError, RecursionError) as error:
@@ -202,66 +220,28 @@ def read(path: str | Path) -> Competition:
         raise CompetitionError(f"{path}: no such competition file") from None
     except OSError as error:
         raise CompetitionError(f"{path}: cannot be read: {error.strerror}") from None
-    return parse(Competition, table, str(path))
 
 
 def whole_paths(competition: Competition, folder: str) -> Competition:
     """The competition with every path made whole: by its root, and that by `folder`, an absolute one or `gs://bucket/prefix`.
 
     Raises:
-        CompetitionError: a path in Cloud Storage is none, or leads up: an object may be called `..`, and a copy of it on a disk
-            would lie elsewhere.
+        CompetitionError: a path in Cloud Storage is none, or leads up.
     """
-    data = competition.data
-    problems: list[str] = []
-
-    def join(above: str, path: str) -> str:
-        if path.startswith("/") or not (path.startswith("gs://") or above.startswith("gs://")):
-            return os.path.abspath(Path(above) / path)
-        # Not os.path.join alone: a gs:// path is whole already, and the system does not know.
-        whole = (path if path.startswith("gs://") else f"{above}/{path}").rstrip("/")
-        if not re.fullmatch(BUCKET + r"(/[^/]+)*", whole) or {".", ".."} & set(whole.split("/")):
-            problems.append(f"{path!r}: must be gs://bucket/path without . and .., or relative to {folder}")
-        return whole
-
-    root = join(folder, data.root)
-
-    def below(path: str) -> str:
-        return join(root, path) if path else path
-
-    def beside(path: str) -> str:
-        # Beside the file, not among the data: what was made, as another run's oof.csv, is kept apart from what was given.
-        return join(folder, path)
-
-    competition = dataclasses.replace(
-        competition,
-        data=dataclasses.replace(
-            data,
-            root=root,
-            train=below(data.train),
-            test=below(data.test),
-            external=[dataclasses.replace(external, train=below(external.train)) for external in data.external],
-        ),
-        submission=dataclasses.replace(competition.submission, sample=below(competition.submission.sample)),
-        folds=dataclasses.replace(
-            competition.folds, file=below(competition.folds.file), exclude_file=below(competition.folds.exclude_file)
-        ),
-        blend=dataclasses.replace(
-            competition.blend,
-            external=[
-                dataclasses.replace(external, oof=beside(external.oof), test=beside(external.test))
-                for external in competition.blend.external
-            ],
-        ),
-        leaderboard=dataclasses.replace(competition.leaderboard, answers=below(competition.leaderboard.answers)),
-        members=[
-            # Another run's models are "../../runs/digits/models/cnn/fold{fold}.keras".
-            member
-            if member.weights in ("", "imagenet", "noisy-student")
-            else dataclasses.replace(member, weights=beside(member.weights))
-            for member in competition.members
-        ],
-    )
-    if problems:
-        raise CompetitionError("\n".join(problems))
-    return competition
+    with Whole(competition.data, folder) as whole:
+        return dataclasses.replace(
+            competition,
+            data=whole.data(),
+            submission=dataclasses.replace(competition.submission, sample=whole.below(competition.submission.sample)),
+            folds=whole.folds(competition.folds),
+            blend=dataclasses.replace(
+                competition.blend,
+                external=[
+                    # Not among the data: what was made, as another run's oof.csv, is kept apart from what was given.
+                    dataclasses.replace(external, oof=whole.beside(external.oof), test=whole.beside(external.test))
+                    for external in competition.blend.external
+                ],
+            ),
+            leaderboard=dataclasses.replace(competition.leaderboard, answers=whole.below(competition.leaderboard.answers)),
+            members=[whole.member(member) for member in competition.members],
+        )

@@ -12,16 +12,16 @@ BUCKET = r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 # What each kind of source must have, and may have besides: any other key of these goes with another kind.
 _NEEDS: dict[str, tuple[set[str], set[str]]] = {
-    "pixels": ({"train", "test", "target"}, {"group", "numeric", "categorical"}),
+    "pixels": ({"train", "target"}, {"test", "group", "numeric", "categorical"}),
     "files": (
-        {"images", "test_images"},
-        {"train", "test", "id", "target", "group", "numeric", "categorical", "target_parts"},
+        {"images"},
+        {"test_images", "train", "test", "id", "target", "group", "numeric", "categorical", "target_parts"},
     ),
     "tfrecords": (
-        {"images", "test_images", "id", "target"},
-        {"validation_images", "image", "group", "numeric", "categorical"},
+        {"images", "id", "target"},
+        {"test_images", "validation_images", "image", "group", "numeric", "categorical"},
     ),
-    "cifar10": ({"train", "test"}, set()),
+    "cifar10": ({"train"}, {"test"}),
 }
 
 
@@ -89,6 +89,8 @@ class Data:
         `test` has in the column `id`, `*` for anything in a name, `**/` for any folders: "train/**/{id}.*". A pattern with
         `{id}/{file}` takes every file of the folder that a row names. Without `train` the pattern says the label,
         "train/{class}/{id}.jpg", and the group where it has `{group}`. Without `test`, every file that fits is a test image.
+    A competition needs images without a label, in `test` or `test_images`; a GAN does without.
+
     tfrecords: ready TFRecords, left where they are; `images`, `validation_images` (they join the training images) and
         `test_images` are patterns in which `{size}` is 192x192 and the like. `id`, `target`, `group`, `image`, `numeric` and
         `categorical` are names of features.
@@ -150,9 +152,7 @@ class Data:
             yield Problem("external", f"has more than one set named {name!r}")
         for index, external in enumerate(self.external):
             for key, message in self.of(external).problems():
-                # It has no test images, and needs none.
-                if not key.startswith("test"):
-                    yield Problem(f"external[{index}].{key}", message)
+                yield Problem(f"external[{index}].{key}", message)
         for name in sorted({*self.numeric, *self.categorical} & {"image", "image_name", "target", self.target}):
             yield Problem("numeric", f"or categorical names {name!r}, which is a feature of every record")
 
@@ -172,7 +172,14 @@ class Data:
             yield from _unknown_placeholders("images", self.images, {"class", "group", "id"}, needed={"class", "id"})
         if self.test and not self.id:
             yield Problem("id", "is missing: the table needs it")
+        if self.test and not self.test_images:
+            yield Problem("test_images", "is missing: data.test names images")
         yield from _unknown_placeholders("test_images", self.test_images, {"id"}, needed={"id"})
+
+    def tests(self) -> tuple[str, str]:
+        """The key that says where the images without a label are, and its value: "" where there are none."""
+        key = "test_images" if self.source in ("files", "tfrecords") else "test"
+        return key, getattr(self, key)
 
     def columns(self) -> dict[str, str]:
         """The columns of the labelled file, by what they are for."""

@@ -1,4 +1,4 @@
-"""Train one member on some of its folds, and predict what each model has not seen."""
+"""The ways into training: a member on some of its folds, or a GAN; and the name of the folder where a task keeps its place."""
 
 import dataclasses
 import hashlib
@@ -10,9 +10,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from trainer import accelerator, tables
 from trainer.competition import Train
+from trainer.generative import HELD_OUT, Gan
 from trainer.goal import Goal, Inputs
 from trainer.manifest import sha256
 from trainer.recipe import Member
@@ -84,16 +86,92 @@ def train_folds(
     checkpoints.remove()
 
 
+def train_gan(
+    gan: Gan,
+    *,
+    records: str | Path,
+    root: str | Path,
+    folds_table: str | Path,
+    judge: str | Path,
+    classes: Sequence[str],
+    seed: int,
+    out: str | Path,
+    settings: Train | None = None,
+    work: str | Path | None = None,
+    compiled: Path | None = None,
+    near: Callable[[str], str] = str,
+    mirror: Callable[[Path], None] | None = None,
+) -> None:
+    """Train a GAN on the images of all folds but the first, and leave samples, pictures and figures.
+
+    A process that was killed goes on from its last checkpoint, with the same results to the last bit on a CPU.
+
+    Args:
+        gan: the recipe.
+        records: a records folder; root: the local folder that its shards lie below. folds_table: `folds.csv`.
+        judge: the predictions folder of a training of the first fold, whose classifier judges samples.
+        out: the folder to write, of which trainer/adversarial.py names the files.
+        settings, work, compiled, near, mirror: as in `train_folds`.
+
+    Raises:
+        IntegrityError: an input is damaged. Preempted: the process got SIGTERM; its checkpoint is written.
+        TrainingError: a loss is not finite, weights do not fit, or there are too few images.
+    """
+    settings = settings or Train()
+    out = Path(out)
+    work = Path(work) if work is not None else out.with_name(f".{out.name}.work")
+    device = accelerator.prepare(settings.backend, compiled=compiled)
+    from trainer.adversarial import Training
+    from trainer.checkpoint import Checkpoints
+
+    with _until_asked_to_end() as stopping:
+        training = Training(
+            gan,
+            records=records,
+            root=root,
+            folds_table=folds_table,
+            judge=judge,
+            classes=classes,
+            seed=seed,
+            device=device,
+            checkpoints=Checkpoints(work, mirror),
+            checkpoint_seconds=settings.checkpoint_seconds,
+            stopping=stopping,
+            near=near,
+            out=out,
+        )
+        try:
+            training.run()
+        finally:
+            training.close()
+
+
+def gan_key(
+    gan: Gan,
+    *,
+    records: str | Path,
+    folds_table: str | Path,
+    judge: str | Path,
+    classes: Sequence[str],
+    seed: int,
+    weights_digest: str = "",
+) -> str:
+    """As `key`, of the training of a GAN."""
+    files = [Path(records) / tables.EXAMPLES, Path(folds_table), Path(judge) / tables.model_file(HELD_OUT)]
+    return _key([dataclasses.asdict(gan), list(classes), seed, weights_digest], files)
+
+
 def key(member: Member, folds: Sequence[int], inputs: Inputs, goal: Goal, weights_digest: str = "") -> str:
     """A digest of what decides a task's results, to name the folder of its checkpoints: those of another recipe, other data,
     other code, or libraries of other versions are never taken. The devices are not known yet: a checkpoint says them."""
-    code = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
     files = [Path(inputs.records) / tables.EXAMPLES, Path(inputs.folds_table), Path(inputs.statistics)]
+    return _key([dataclasses.asdict(member), list(folds), dataclasses.asdict(goal), weights_digest], files)
+
+
+def _key(recipe: list[Any], files: Sequence[Path]) -> str:
+    code = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
     parts = [
-        dataclasses.asdict(member),
-        list(folds),
-        dataclasses.asdict(goal),
-        weights_digest,
+        *recipe,
         code,
         libraries(),
         os.environ.get(accelerator.THREADS_VARIABLE, ""),

@@ -36,6 +36,11 @@ def write_json(path: str | Path, value: Any) -> None:
         partial.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def read_json(path: str | Path) -> Any:
+    """The value that `write_json` wrote."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
 def sha256(path: str | Path) -> str:
     """The file's digest, in hex."""
     with open(path, "rb") as stream:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from components import storage
@@ -14,6 +15,7 @@ from trainer import zoo
 from trainer.competition import Competition
 from trainer.errors import CompetitionError
 from trainer.goal import NO_FOLD
+from trainer.recipe import Member
 
 
 def check_files(competition: Competition, file: str | Path) -> Found:
@@ -47,13 +49,7 @@ def check_files(competition: Competition, file: str | Path) -> Found:
         **{f"blend.external {one.name!r} oof": one.oof for one in competition.blend.external},
         **{f"blend.external {one.name!r} test": one.test for one in competition.blend.external},
     }
-    missing = [
-        f"{file}: {key} = {path!r}: {'a folder, not a file' if os.path.isdir(path) else 'no such file'}"
-        for key, path in named.items()
-        if path and not _is_file(path)
-    ]
-    if missing:
-        raise CompetitionError("\n".join(missing))
+    stop_at_missing(named, file)
     found = source.look(competition.data, competition.records)
     wanted = sample.read(competition.submission.sample)
     sample.check_form(wanted, competition.submission, competition.classes, competition.task)
@@ -79,23 +75,45 @@ def check_files(competition: Competition, file: str | Path) -> Found:
         if competition.folds.exclude_file or competition.folds.file or competition.folds.duplicates == "drop":
             ids["oof"] = ()
         external.check(one, competition.classes, ids, complete=competition.blend.on_missing == "error")
-    _check_weights(competition, file)
+    check_weights(competition.members, competition.folds.count, file)
     if found.train is not None:
         _check_amounts(competition, file, found.train)
     return found
 
 
-def _check_weights(competition: Competition, file: str | Path) -> None:
-    """Are the files of weights there that members begin with?"""
-    for path in weights_files(competition):
+def stop_at_missing(named: Mapping[str, str], file: str | Path) -> None:
+    """Are the files there that keys name?
+
+    Args:
+        named: path by key, "" for none.
+
+    Raises:
+        CompetitionError: a line for each that is not.
+    """
+    gone = [
+        f"{file}: {key} = {path!r}: {'a folder, not a file' if os.path.isdir(path) else 'no such file'}"
+        for key, path in named.items()
+        if path and not _is_file(path)
+    ]
+    if gone:
+        raise CompetitionError("\n".join(gone))
+
+
+def check_weights(members: Sequence[Member], folds: int, file: str | Path) -> None:
+    """Are the files of weights there that members begin with?
+
+    Raises:
+        CompetitionError: one is not.
+    """
+    for path in weights_files(members, folds):
         if not _is_file(path):
             raise CompetitionError(f"{file}: members: weights: no such file: {path}")
 
 
-def backbone_files(competition: Competition) -> list[str]:
+def backbone_files(members: Sequence[Member]) -> list[str]:
     """The files of the user's own code that backbones name, as far as they are found here."""
     found = []
-    for member in competition.members:
+    for member in members:
         if zoo.is_function(member.backbone):
             try:
                 spec = importlib.util.find_spec(member.backbone.partition(":")[0])
@@ -106,15 +124,14 @@ def backbone_files(competition: Competition) -> list[str]:
     return sorted(set(found))
 
 
-def weights_files(competition: Competition) -> list[str]:
-    """The files of weights that members begin with, one a fold where their name says so."""
-    count = competition.folds.count
+def weights_files(members: Sequence[Member], folds: int) -> list[str]:
+    """The files of weights that members begin with, one for each of `folds` where their name says so."""
     return sorted(
         {
             member.weights.replace("{fold}", str(fold))
-            for member in competition.members
+            for member in members
             if member.weights not in ("", "imagenet", "noisy-student")
-            for fold in ([NO_FOLD] if member.validation == "none" else range(count))
+            for fold in ([NO_FOLD] if member.validation == "none" else range(folds))
         }
     )
 

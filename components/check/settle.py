@@ -6,18 +6,20 @@ tells the others that a file has changed.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from components.check.files import backbone_files, check_files, weights_files
 from components.records import source
 from components.storage import near
 from trainer.competition import Competition, whole_paths
 from trainer.errors import CompetitionError
+from trainer.generative import Generative
 from trainer.manifest import files_digest
 from trainer.progress import tell
 from trainer.schema import parse
 
 ORIGIN = "parameters"
+Settled = TypeVar("Settled", Competition, Generative)
 _SECTIONS = ("data", "records", "folds", "train", "members", "blend", "submission")
 
 
@@ -36,13 +38,8 @@ def settle(table: Mapping[str, Any], root: str) -> tuple[Any, ...]:
     Raises:
         CompetitionError, DataError: as `check_files`, or no place is given where the data is.
     """
-    if root and isinstance(table["data"], Mapping):
-        table = {**table, "data": {**table["data"], "root": root}}
-    competition = parse(Competition, table, ORIGIN)
-    place = competition.data.root
-    if not place.startswith(("gs://", "/")):
-        raise CompetitionError(f"{ORIGIN}: root = {root!r}: must say where the data is, as gs://bucket/prefix")
-    competition = whole_paths(competition, place)
+    competition = rooted(Competition, table, root)
+    competition = whole_paths(competition, competition.data.root)
     found = check_files(competition, ORIGIN)
     tell(
         "note", "check", f"{'some' if found.train is None else found.train} labelled images, {len(competition.members)} members"
@@ -51,18 +48,34 @@ def settle(table: Mapping[str, Any], root: str) -> tuple[Any, ...]:
     return tuple(values[section] for section in _SECTIONS) + digests(competition)
 
 
+def rooted(kind: type[Settled], table: Mapping[str, Any], root: str) -> Settled:
+    """The parameters as a file of a kind, with `root` in it.
+
+    Raises:
+        CompetitionError: what is wrong with them, or no place is given where the data is.
+    """
+    if root and isinstance(table["data"], Mapping):
+        table = {**table, "data": {**table["data"], "root": root}}
+    parsed = parse(kind, table, ORIGIN)
+    if not parsed.data.root.startswith(("gs://", "/")):
+        raise CompetitionError(f"{ORIGIN}: root = {root!r}: must say where the data is, as gs://bucket/prefix")
+    return parsed
+
+
 def digests(competition: Competition) -> tuple[str, str, str, str, str]:
     """Of the source, the sample, the files of folds, the weights and backbones, and the tables of other predictions."""
     external = [path for one in competition.blend.external for path in (one.oof, one.test)]
     return (
         source.digest(competition.data),
-        _digest_of([competition.submission.sample]),
-        _digest_of([competition.folds.file, competition.folds.exclude_file]),
-        _digest_of([*weights_files(competition), *backbone_files(competition)]),
-        _digest_of(external),
+        digest_of([competition.submission.sample]),
+        digest_of([competition.folds.file, competition.folds.exclude_file]),
+        digest_of([*weights_files(competition.members, competition.folds.count), *backbone_files(competition.members)]),
+        digest_of(external),
     )
 
 
-def _digest_of(paths: list[str]) -> str:
+def digest_of(paths: list[str]) -> str:
+    """One digest of some files' bytes, wherever they lie; "" of none."""
+    """One digest of some files' bytes, wherever they lie; "" of none."""
     named = [near(path) for path in paths if path]
     return files_digest(named) if named else ""

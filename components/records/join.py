@@ -198,7 +198,7 @@ def _check(
             raise DataError(
                 f"{data.train or data.root}: no image of class {name!r}: take it out of `classes`, or add images of it"
             )
-    if not (examples["split"] == "test").any():
+    if data.tests()[1] and not (examples["split"] == "test").any():
         raise DataError(f"{data.root}: no test image")
 
 

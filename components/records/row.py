@@ -63,10 +63,10 @@ class Reader(NamedTuple):
 
 
 def subsets(data: Data) -> list[Subset]:
-    """The training images, the external sets, the test images."""
+    """The training images, the external sets, the test images if there are any."""
     externals = []
     for external in data.external:
         name = f"{external.name}/"
         group = name if external.groups == "own" else ""
         externals.append(Subset(data.of(external), "train", external.use, name, group))
-    return [Subset(data, "train"), *externals, Subset(data, "test")]
+    return [Subset(data, "train"), *externals, *([Subset(data, "test")] if data.tests()[1] else [])]

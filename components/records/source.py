@@ -40,9 +40,10 @@ def look(data: Data, records: Records) -> Found:
     if data.source == "tfrecords":
         count, test_ids = tfrecords.look(data, records)
         return Found(count, None, test_ids)
-    *labelled, test = subsets(data)
-    train_ids = [id_ for subset in labelled for id_ in _ids(subset, reader(subset, records))]
-    return Found(len(train_ids), train_ids, _ids(test, reader(test, records)))
+    ids: dict[str, list[str]] = {"train": [], "test": []}
+    for subset in subsets(data):
+        ids[subset.split] += _ids(subset, reader(subset, records))
+    return Found(len(ids["train"]), ids["train"], ids["test"])
 
 
 def _ids(subset: Subset, opened: Reader) -> list[str]:

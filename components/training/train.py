@@ -49,8 +49,8 @@ def train(
     compiled = os.environ.get(COMPILED_VARIABLE)
     with local_shards(images, member.size) as root:
         inputs = Inputs(records=images, root=root, folds_table=folds, statistics=statistics)
-        uri = settings.checkpoints or _beside(out)
-        with _kept(uri, key(member, numbers, inputs, goal, weights_digest)) as (work, mirror):
+        uri = settings.checkpoints or beside(out)
+        with kept(uri, key(member, numbers, inputs, goal, weights_digest)) as (work, mirror):
             train_folds(
                 member,
                 numbers,
@@ -65,7 +65,7 @@ def train(
             )
 
 
-def _beside(out: str) -> str:
+def beside(out: str) -> str:
     """A place for checkpoints in the bucket that the outputs of this run go to; "" where they go to no bucket.
 
     It is the same when the task is tried again, and when its machine is replaced.
@@ -75,7 +75,7 @@ def _beside(out: str) -> str:
 
 
 @contextlib.contextmanager
-def _kept(uri: str, name: str) -> Iterator[tuple[Path, Callable[[Path], None] | None]]:
+def kept(uri: str, name: str) -> Iterator[tuple[Path, Callable[[Path], None] | None]]:
     """The folder of a task's checkpoints, and what copies each of them away.
 
     It lies below the launcher's folder for work under way, where there is one; without one, copies in Cloud Storage are all

@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Tiny
+from conftest import Tiny, write_gan
 
 from pipelines.cli import main
 
@@ -96,6 +96,37 @@ def test_compile(tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "machine.tpu = 'v9'" in capsys.readouterr().err
     assert main(["compile", "--out", out, "--gpus", "2"]) == 2
     assert "machine.gpus = 2: goes with gpu" in capsys.readouterr().err
+
+
+def test_compile_without_a_file_writes_both_pipelines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", "--out", str(tmp_path)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 6
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{name}{ending}.yaml" for name in ("gan", "kfold") for ending in (".gke", ".vertex", "")
+    ]
+
+
+def test_check_a_gan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_gan(tmp_path)
+    assert main(["check", str(path)]) == 0
+    assert "good. 200 labelled and 0 test images, 10 classes, 3 folds, judge judge" in capsys.readouterr().out
+    for before, after, said in (
+        ("count = 3", "count = 20", "folds.count = 20: of 200 images it keeps 10 to judge 10 classes by: lower it"),
+        ("latent = 8", "latent = 8\nbatch = 3", "gan.batch is no known key"),
+        ("steps = 16\nbatch_size = 16", "steps = 16\nbatch_size = 160", "gan.batch_size = 160: only 134 images are left"),
+        ('train = "train.csv"', 'train = "gone.csv"', "gone.csv': no such file"),
+        ("samples = 40", 'samples = 40\nfeatures = { weights = "gone.keras" }', "gone.keras': no such file"),
+    ):
+        changed = tmp_path / "changed.toml"
+        assert before in path.read_text()
+        changed.write_text(path.read_text().replace(before, after))
+        assert main(["check", str(changed)]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_gan_has_no_leaderboard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["leaderboard", "list", str(write_gan(tmp_path))]) == 2
+    assert "is the file of a GAN" in capsys.readouterr().err
 
 
 def test_check_knows_machines(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,21 +9,27 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines import machines
-from pipelines.compile import DEFAULT, KFOLD, compile_all, compile_kfold, parameters, target
-from pipelines.kfold import STEPS
+from pipelines import kinds, machines
+from pipelines.compile import DEFAULTS, TARGETS, compile_all, compile_pipeline, parameters, target
 from pipelines.targets import NEEDS, Images, Target
-from trainer.competition import read
 from trainer.errors import CompetitionError
+from trainer.generative import read
 from trainer.machine import Machine
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
+FILES = {kinds.of(file): file for file in map(read, DEFAULTS)}
+COMPILED = [f"{name}{ending}" for name in FILES for ending in TARGETS.values()]
 
 
 def compiled(tmp_path: Path, kind: str, machine: Machine, images: Images | None = None) -> list[dict[str, Any]]:
-    """The documents of a target's file."""
-    path = compile_kfold(tmp_path / "k.yaml", parameters(read(DEFAULT)), target(kind, machine, images))
+    """The documents of a target's file of the k-fold pipeline."""
+    return compiled_of(kinds.KFOLD, tmp_path, kind, machine, images)
+
+
+def compiled_of(name: str, tmp_path: Path, kind: str, machine: Machine, images: Images | None = None) -> list[dict[str, Any]]:
+    """The same of either pipeline."""
+    path = compile_pipeline(tmp_path / "k.yaml", name, parameters(FILES[name]), target(kind, machine, images))
     return list(yaml.safe_load_all(path.read_text()))
 
 
@@ -32,11 +38,11 @@ def container(spec: dict[str, Any], task: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", sorted(KFOLD.values()))
+@pytest.mark.parametrize("name", COMPILED)
 def test_the_compiled_pipeline_is_the_golden_one(tmp_path: Path, name: str) -> None:
     """After a meant change: `python pipelines/compile.py tests/golden --tpu v5e-8`, and read the difference."""
-    competition = dataclasses.replace(read(DEFAULT), machine=Machine(tpu="v5e-8"))
-    made = {path.name: path for path in compile_all(tmp_path, competition)}
+    files = [dataclasses.replace(file, machine=Machine(tpu="v5e-8")) for file in FILES.values()]
+    made = {path.name: path for path in compile_all(tmp_path, files)}
     assert sorted(made) == sorted(path.name for path in GOLDEN.iterdir())
     assert made[name].read_text() == (GOLDEN / name).read_text()
 
@@ -47,7 +53,7 @@ def test_compiling_needs_no_environment_and_is_the_same_elsewhere(tmp_path: Path
         folder = tmp_path / name
         folder.mkdir()
         subprocess.run(command, cwd=folder, env={"PYTHONHASHSEED": hash_seed}, check=True, capture_output=True)
-    for name in KFOLD.values():
+    for name in COMPILED:
         assert (tmp_path / "one" / "build" / name).read_bytes() == (tmp_path / "two" / "build" / name).read_bytes()
 
 
@@ -67,19 +73,21 @@ def test_compiling_imports_no_cloud_client_and_no_framework(tmp_path: Path) -> N
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_digests_of_the_code_stand_in_every_task(tmp_path: Path) -> None:
-    values = parameters(read(DEFAULT))
-    marked = Target(environment={name: {"CODE": f"digest-of-{name}"} for name in STEPS})
-    yaml_text = compile_kfold(tmp_path / "kfold.yaml", values, marked).read_text()
-    for name in STEPS:
+@pytest.mark.parametrize("kind", FILES)
+def test_digests_of_the_code_stand_in_every_task(tmp_path: Path, kind: str) -> None:
+    steps = kinds.wiring(kind).STEPS
+    marked = Target(environment={name: {"CODE": f"digest-of-{name}"} for name in steps})
+    yaml_text = compile_pipeline(tmp_path / "k.yaml", kind, parameters(FILES[kind]), marked).read_text()
+    for name in steps:
         assert yaml_text.count(f"value: digest-of-{name}\n") == 1
 
 
-@pytest.mark.parametrize("kind", sorted(KFOLD))
-def test_every_parameter_has_a_type_a_default_and_a_description(tmp_path: Path, kind: str) -> None:
-    spec, *_ = compiled(tmp_path, kind, Machine())
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize(("name", "count"), [("kfold", 13), ("gan", 10)])
+def test_every_parameter_has_a_type_a_default_and_a_description(tmp_path: Path, kind: str, name: str, count: int) -> None:
+    spec, *_ = compiled_of(name, tmp_path, kind, Machine())
     given = spec["root"]["inputDefinitions"]["parameters"]
-    assert len(given) == 13
+    assert len(given) == count
     for name, definition in given.items():
         assert definition["parameterType"], name
         assert "defaultValue" in definition, name
@@ -93,6 +101,22 @@ def test_the_defaults_are_those_of_the_competition_file_but_for_places_on_this_m
     assert given["name"] == "digits"
     assert given["data"]["train"] == "train.csv"
     assert str(ROOT) not in json.dumps(spec)
+
+
+def test_a_gan_and_its_judge_train_on_the_accelerator(tmp_path: Path) -> None:
+    spec, *_ = compiled_of("gan", tmp_path, "vertex", Machine(tpu="v5e-8"), Images("l@x", "t@y"))
+    for task in ("train", "gan"):
+        inputs = spec["components"][f"comp-{task}"]["inputDefinitions"]["parameters"]
+        (pool,) = inputs["worker_pool_specs"]["defaultValue"]
+        assert pool["machine_spec"]["machine_type"] == machines.TPUS["v5e-8"].vertex.machine_type
+        assert pool["container_spec"]["image_uri"] == "t@y"
+        assert inputs["display_name"]["defaultValue"] == f"foldline-{task}"
+    assert container(spec, "gallery")["image"] == "l@x"
+    spec, platform = compiled_of("gan", tmp_path, "gke", Machine(tpu="v5e-8"))
+    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert {name for name, one in placed.items() if "nodeSelector" in one} == {"exec-train", "exec-gan"}
+    for task in ("train", "gan"):
+        assert container(spec, task)["resources"]["accelerator"]["resourceType"] == "google.com/tpu"
 
 
 @pytest.mark.parametrize("name", sorted(machines.TPUS))
@@ -201,7 +225,7 @@ def test_every_machine_names_its_pages() -> None:
 def test_nothing_of_this_machine_stands_in_a_compiled_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("KAGGLE_API_TOKEN", "FOLDLINE_KFP_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "planted-secret")
-    for path in compile_all(tmp_path, read(DEFAULT)):
+    for path in compile_all(tmp_path, list(FILES.values())):
         text = path.read_text()
         assert "planted-secret" not in text
         assert str(Path.home()) not in text

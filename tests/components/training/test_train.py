@@ -14,10 +14,10 @@ def names(uri: str) -> list[str]:
 
 def test_checkpoints_lie_below_the_launchers_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(WORK_VARIABLE, str(tmp_path))
-    with train._kept("", "task") as (work, mirror):
+    with train.kept("", "task") as (work, mirror):
         assert (work, mirror) == (tmp_path / "task", None)
     monkeypatch.delenv(WORK_VARIABLE)
-    with train._kept("", "task") as (work, _):
+    with train.kept("", "task") as (work, _):
         assert work.is_dir()
     assert not work.exists()
 
@@ -31,7 +31,7 @@ def test_copies_come_back_to_another_machine_and_go_when_all_is_done(
     class Gone(Exception):
         pass
 
-    with pytest.raises(Gone), train._kept(kept, "task") as (work, mirror):
+    with pytest.raises(Gone), train.kept(kept, "task") as (work, mirror):
         assert mirror is not None
         for number in range(3):
             path = work / "process0" / f"{number}.checkpoint"
@@ -46,7 +46,7 @@ def test_copies_come_back_to_another_machine_and_go_when_all_is_done(
     # What this process dropped is gone, what another one keeps is not.
     assert names(f"{kept}/task") == ["process0/1.checkpoint", "process0/2.checkpoint", "process1/9.checkpoint"]
     monkeypatch.setenv(WORK_VARIABLE, str(tmp_path / "second"))
-    with train._kept(kept, "task") as (work, _):
+    with train.kept(kept, "task") as (work, _):
         assert (work / "process0" / "2.checkpoint").read_bytes() == b"\x02"
     assert names(kept) == []
 

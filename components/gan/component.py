@@ -1,0 +1,92 @@
+"""The kfp faces of the GAN's steps: the check, the training, the page."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+from components import LIGHT_IMAGE, TRAINING_IMAGE
+
+
+@dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
+def check_gan(
+    root: str,
+    name: str,
+    classes: list,
+    seed: int,
+    data: dict,
+    records: dict,
+    folds: dict,
+    judge: dict,
+    gan: dict,
+    train: dict,
+) -> NamedTuple(  # type: ignore[valid-type]  # kfp reads it so
+    "Checked",
+    [
+        ("data", dict),
+        ("records", dict),
+        ("folds", dict),
+        ("gan", dict),
+        ("train", dict),
+        ("judging", dict),
+        ("source_digest", str),
+        ("folds_digest", str),
+        ("weights_digest", str),
+    ],
+):
+    """All parameters as one checked file, every path in it whole, with digests of the files it names."""
+    from trainer.progress import step
+
+    with step("check"):
+        from components.gan.settle import settle
+
+        sections = {"data": data, "records": records, "folds": folds, "judge": judge, "gan": gan, "train": train}
+        return settle({"name": name, "classes": classes, "seed": seed, **sections}, root)
+
+
+@dsl.component(base_image=TRAINING_IMAGE, packages_to_install=[], install_kfp_package=False)
+def gan(
+    recipe: dict,
+    settings: dict,
+    images: dsl.Input[dsl.Dataset],
+    folds: dsl.Input[dsl.Dataset],
+    judge: dsl.Input[dsl.Model],
+    classes: list,
+    seed: int,
+    weights_digest: str,
+    trained: dsl.Output[dsl.Model],
+) -> None:
+    """A generator of images like the real ones, with samples, pictures and figures of how close they come."""
+    from trainer.progress import step
+
+    with step("gan"):
+        from components.gan.train import train
+
+        train(
+            recipe,
+            settings,
+            images=images.path,
+            folds=folds.path,
+            judge=judge.path,
+            classes=classes,
+            seed=seed,
+            weights_digest=weights_digest,
+            out=trained.path,
+        )
+
+
+@dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
+def gallery(
+    name: str,
+    trained: dsl.Input[dsl.Model],
+    recipe: dict,
+    seed: int,
+    page: dsl.Output[dsl.HTML],
+    metrics: dsl.Output[dsl.Metrics],
+) -> None:
+    """One HTML page about the training, and its figures for the console."""
+    from trainer.progress import step
+
+    with step("gallery"):
+        from components.gan.page import fill
+
+        fill(page=page, metrics=metrics, name=name, trained=trained.path, recipe=recipe, seed=seed)

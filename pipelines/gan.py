@@ -1,0 +1,148 @@
+"""The GAN's pipeline: wiring only."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from kfp import dsl
+
+from components.folds.component import folds as folds_step
+from components.gan.component import check_gan as check_step
+from components.gan.component import gallery as gallery_step
+from components.gan.component import gan as gan_step
+from components.records.component import cut as cut_step
+from components.records.component import join as join_step
+from components.records.component import records as records_step
+from components.statistics.component import statistics as statistics_step
+from components.training.component import train as train_step
+from pipelines.targets import Target
+
+# The component functions by the name of their task: what a launcher fingerprints.
+STEPS = {
+    "check": check_step,
+    "cut": cut_step,
+    "records": records_step,
+    "join": join_step,
+    "folds": folds_step,
+    "statistics": statistics_step,
+    "train": train_step,
+    "gan": gan_step,
+    "gallery": gallery_step,
+}
+TASK, METRIC = "multiclass", "accuracy"
+
+
+class Outputs(NamedTuple):
+    trained: dsl.Model
+    judge: dsl.Model
+    page: dsl.HTML
+    data_card: dsl.HTML
+
+
+def build(defaults: Mapping[str, Any], target: Target) -> Any:
+    """The pipeline, ready to compile.
+
+    Args:
+        defaults: a value for every parameter, as `Generative.pipeline_arguments` gives them and `root`.
+        target: says what each task runs on.
+    """
+    placed = target.placed
+
+    def gan_pipeline(
+        root: str,
+        name: str,
+        classes: list,
+        seed: int,
+        data: dict,
+        records: dict,
+        folds: dict,
+        judge: dict,
+        gan: dict,
+        train: dict,
+    ) -> Outputs:
+        """Labelled images to a generator of more of them, judged by a classifier of the same images.
+
+        Args:
+            root: where the data is, gs://bucket/prefix; empty for what data.root says. Relative paths are below it.
+            name: of the run's subject.
+            classes: the class names, in order.
+            seed: decides the folds, the initial weights and all that is drawn.
+            data: the [data] section of a GAN's file, what the images are.
+            records: its [records] section, how they are stored.
+            folds: its [folds] section; the first fold is kept from the GAN and from its judge.
+            judge: its [judge] section, the classifier that judges samples.
+            gan: its [gan] section, both networks and their training.
+            train: its [train] section, how training goes on after it was stopped.
+        """
+        checked = placed(
+            "check",
+            check_step(
+                root=root,
+                name=name,
+                classes=classes,
+                seed=seed,
+                data=data,
+                records=records,
+                folds=folds,
+                judge=judge,
+                gan=gan,
+                train=train,
+            ),
+        )
+        # It looks at what a cache does not know: the files.
+        checked.set_caching_options(False)
+        found = checked.outputs
+        parts = placed("cut", cut_step(data=found["data"], records=found["records"], source_digest=found["source_digest"]))
+        with dsl.ParallelFor(items=parts.output, name="records") as part:
+            converted = placed("records", records_step(part=part, classes=classes, task=TASK))
+        stored = placed(
+            "join",
+            join_step(
+                parts=dsl.Collected(converted.outputs["images"]),
+                data=found["data"],
+                records=found["records"],
+                classes=classes,
+                task=TASK,
+            ),
+        ).outputs["images"]
+        dealt = placed(
+            "folds",
+            folds_step(images=stored, folds=found["folds"], classes=classes, seed=seed, file_digest=found["folds_digest"]),
+        )
+        described = placed(
+            "statistics",
+            statistics_step(images=stored, folds=dealt.outputs["table"], audit=dealt.outputs["audit"], classes=classes),
+        )
+        judging = placed(
+            "train",
+            target.training("train", train_step)(
+                task=found["judging"],
+                images=stored,
+                folds=dealt.outputs["table"],
+                statistics=described.outputs["statistics"],
+                kind=TASK,
+                classes=classes,
+                metric=METRIC,
+                seed=seed,
+            ),
+        ).outputs["predictions"]
+        trained = placed(
+            "gan",
+            target.training("gan", gan_step)(
+                recipe=found["gan"],
+                settings=found["train"],
+                images=stored,
+                folds=dealt.outputs["table"],
+                judge=judging,
+                classes=classes,
+                seed=seed,
+                weights_digest=found["weights_digest"],
+            ),
+        ).outputs["trained"]
+        shown = placed("gallery", gallery_step(name=name, trained=trained, recipe=found["gan"], seed=seed))
+        return Outputs(trained=trained, judge=judging, page=shown.outputs["page"], data_card=described.outputs["card"])
+
+    # kfp reads the defaults off the function.
+    gan_pipeline.__defaults__ = tuple(defaults[parameter] for parameter in inspect.signature(gan_pipeline).parameters)
+    made = dsl.pipeline(name="gan", description="Labelled images to a generator of more of them, with samples and a page.")
+    return made(gan_pipeline)

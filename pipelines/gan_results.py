@@ -1,0 +1,64 @@
+"""What a finished run of the GAN's pipeline leaves for a person: a folder of files, each whole, and its figures."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainer import tables
+from trainer.generative import Generative
+from trainer.manifest import read_json, read_manifest, whole_file, write_json
+
+# As pipelines/results.py has it.
+FETCHED = {"trained/": ("gan", "trained"), "page": ("gallery", "page"), "data_card": ("statistics", "card")}
+_FOLDERS = ("grids", "samples")
+_FILES = ("grid.png", "interpolation.png", "nearest.png", "training.gif", "generator.keras", tables.HISTORY)
+_OTHERS = (tables.METRICS, "gan.html", "data_card.html", "gan.yaml")
+
+
+def names(file: Generative) -> list[str]:
+    """The files that a run leaves, the first to look at first."""
+    return ["gan.html", *_FILES, *(name for name in _OTHERS if name != "gan.html"), *_FOLDERS]
+
+
+def gather(file: Generative, outputs: Mapping[str, Path], out: Path, *, near: Callable[[str], str] = str) -> dict[str, Any]:
+    """Copy the results of a run into `out`.
+
+    Args:
+        file: as loaded. outputs: where the pipeline's outputs are: yaml, trained, page, data_card. near: not needed here.
+
+    Returns:
+        what metrics.json holds: the evaluation of the samples.
+
+    Raises:
+        IntegrityError: an output is not whole.
+    """
+    trained = outputs["trained"]
+    read_manifest(trained)
+    found: dict[str, Any] = read_json(trained / "evaluation.json")
+    sources = {name: trained / name for name in _FILES}
+    sources |= {"gan.html": outputs["page"], "data_card.html": outputs["data_card"], "gan.yaml": outputs["yaml"]}
+    for folder in _FOLDERS:
+        # What an earlier run left there goes.
+        shutil.rmtree(out / folder, ignore_errors=True)
+        sources |= {f"{folder}/{path.name}": path for path in sorted((trained / folder).iterdir())}
+    for name, source in sources.items():
+        with whole_file(out / name) as partial:
+            shutil.copyfile(source, partial)
+    write_json(out / tables.METRICS, found)
+    return found
+
+
+def score_table(found: Mapping[str, Any]) -> str:
+    """The figures as text: samples beside real images, and what is wrong."""
+    columns = [("", "samples", "real images")]
+    named = {"frechet": found["measure"], "precision": "precision", "recall": "recall", "diversity": "diversity"}
+    for key, name in named.items():
+        columns.append((name, f"{found['samples'][key]:.4g}", f"{found['real'][key]:.4g}"))
+    if found["class_accuracy"] is not None:
+        columns.append(("of their class", f"{found['samples']['class_accuracy']:.1%}", f"{found['judge_accuracy']:.1%}"))
+    widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
+    lines = [f"{name:<{widths[0]}}  {samples:>{widths[1]}}  {real:>{widths[2]}}" for name, samples, real in columns]
+    lines += ["", f"{found['samples']['images']} of each kind compared in features of {found['features']}"]
+    last = found["verdicts"].get(str(found["steps"]), [])
+    return "\n".join([*lines, *(f"warning: {verdict}" for verdict in last)])

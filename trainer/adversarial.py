@@ -1,0 +1,379 @@
+"""The training of a GAN: the loop, from wherever it was left, and what it leaves."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import simplejpeg
+
+from trainer import dataset, fidelity, gallery, pair, tables
+from trainer.accelerator import Device
+from trainer.checkpoint import Checkpoints
+from trainer.dataset import Labels, Workers
+from trainer.errors import Preempted, TrainingError
+from trainer.features import named, of_model
+from trainer.generative import HELD_OUT, Gan
+from trainer.goal import fold_seed
+from trainer.manifest import read_manifest, whole_file, write_json, write_manifest
+from trainer.predict import squashing
+from trainer.progress import clock, tell
+from trainer.recipe import Augment
+from trainer.records import open_shard
+
+# What a finished training leaves in its folder.
+GENERATOR = "generator.keras"
+EVALUATION = "evaluation.json"
+GRID, STRIP, GIF, FRAMES, COPIES = "grid.png", "interpolation.png", "training.gif", "grids", "nearest.png"
+SAMPLES = "samples"
+_ROWS, _STRIPS, _STEPS_BETWEEN, _NEAREST = 8, 5, 10, 16
+_JPEG_QUALITY = 95
+_SECONDS_BETWEEN_LINES = 1.0
+
+
+@dataclass
+class Place:
+    """Where a training is: with the arrays of the pair, all that a checkpoint holds.
+
+    step: the next one. told: of the steps since the last evaluation, (n, 4) as pair.TOLD. history: a row an evaluation.
+    """
+
+    step: int = 0
+    told: list[list[float]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    made_by: str = ""
+
+
+@dataclass(frozen=True)
+class Real:
+    """Real images by which samples are judged: n that the GAN is trained on, and as many that it is not.
+
+    trained, held: (n, d) features. labels: (n,) class indices. pixels: (n, side, side, channels) uint8 of the trained ones.
+    right: the share of the held-out ones that the judge knows the class of.
+    """
+
+    trained: np.ndarray
+    trained_labels: np.ndarray
+    held: np.ndarray
+    held_labels: np.ndarray
+    pixels: np.ndarray
+    right: float
+
+
+class Training:
+    """The images, the pair, the judges, and the loop over the steps."""
+
+    def __init__(
+        self,
+        gan: Gan,
+        *,
+        records: str | Path,
+        root: str | Path,
+        folds_table: str | Path,
+        judge: str | Path,
+        classes: Sequence[str],
+        seed: int,
+        device: Device,
+        checkpoints: Checkpoints,
+        checkpoint_seconds: float,
+        stopping: Callable[[], bool],
+        near: Callable[[str], str],
+        out: Path,
+    ) -> None:
+        """Arguments as `trainer.fit.train_gan` takes them."""
+        if device.processes > 1:
+            raise TrainingError("a GAN is trained by one process, on any number of devices: start one only")
+        if gan.batch_size % device.devices:
+            raise TrainingError(f"gan.batch_size = {gan.batch_size}: must be a multiple of the {device.devices} devices")
+        self.gan, self.classes, self.device, self.out = gan, list(classes), device, out
+        self.checkpoints, self.checkpoint_seconds, self.stopping = checkpoints, checkpoint_seconds, stopping
+        about = read_manifest(records, only=(tables.EXAMPLES,))
+        (size,) = about["sizes"]
+        examples = tables.read_examples(records)
+        examples = examples[examples["split"] == "train"].reset_index(drop=True)
+        fold = tables.fold_of(examples, tables.read_folds(folds_table))
+        self.rows, held = np.flatnonzero(tables.training_rows(fold, HELD_OUT)), np.flatnonzero(fold == HELD_OUT)
+        self.images = dataset.load(root, examples, about, size=size)
+        self.targets = examples["target"].to_numpy(dtype=np.int32)
+        self.seed = fold_seed(seed, "gan", HELD_OUT)
+        self.workers = Workers(device.threads)
+        self.judge = of_model(Path(judge) / tables.model_file(HELD_OUT), classes=len(classes))
+        self.features = named(gan.features, side=size, channels=self.images.channels, judge=self.judge, near=near)
+        self.real = self._real(held)
+        networks = pair.Networks(gan, side=size, channels=self.images.channels, classes=len(classes), seed=self.seed)
+        self.pair = pair.make(device, networks)
+        self.per_epoch = dataset.steps_per_epoch(len(self.rows), gan.batch_size)
+
+    def _real(self, held: np.ndarray) -> Real:
+        chosen = np.random.default_rng([self.seed, 1])
+        count = min(self.gan.samples, len(held), len(self.rows))
+        if count < 2 * len(self.classes):
+            raise TrainingError(
+                f"{len(held)} images are held out and {len(self.rows)} train: too few to judge {len(self.classes)} classes by; "
+                "lower folds.count, or bring more images"
+            )
+        held, trained = (np.sort(chosen.permutation(rows)[:count]) for rows in (held, self.rows))
+        pixels = {name: self.workers.decoded(self.images, rows) for name, rows in (("held", held), ("trained", trained))}
+        found = {name: self.features.look(images)[0] for name, images in pixels.items()}
+        taken = self._classes_of(pixels["held"]).argmax(axis=1)
+        return Real(
+            trained=found["trained"],
+            trained_labels=self.targets[trained],
+            held=found["held"],
+            held_labels=self.targets[held],
+            pixels=pixels["trained"],
+            right=float((taken == self.targets[held]).mean()),
+        )
+
+    def _classes_of(self, images: np.ndarray) -> np.ndarray:
+        """(n, classes) probabilities by the judge."""
+        _, logits = self.judge.look(images)
+        assert logits is not None
+        return squashing("multiclass")(logits)
+
+    def run(self) -> None:
+        """Train to the end, from the last checkpoint if there is one, and write the results.
+
+        Raises:
+            TrainingError: a loss is not finite, or memory ran out. Preempted: asked to end; a checkpoint is written.
+        """
+        kept = self.checkpoints.latest()
+        place = Place(made_by=str(self.device))
+        if kept is not None and kept[1]["made_by"] == place.made_by:
+            pair.restore(self.pair, kept[0])
+            place = Place(**kept[1])
+            tell("note", "gan", f"going on from step {place.step} of {self.gan.steps}")
+        elif kept is not None:
+            tell("note", "gan", f"the checkpoint found was made by other devices ({kept[1]['made_by']}): beginning anew")
+        real = self._baseline()
+        tell(
+            "note",
+            "gan",
+            f"the judge knows {self.real.right:.1%} of {real.images} held-out images; {self._told_of(real)} of real ones",
+        )
+        self._train(place)
+        self._leave(place, real)
+        self.checkpoints.remove()
+
+    def close(self) -> None:
+        """End the threads."""
+        self.workers.close()
+
+    def _baseline(self) -> fidelity.Fidelity:
+        """Real images that trained beside real ones that did not: the best that a GAN can hope for."""
+        return self._compare(self.real.trained, self.real.trained_labels)
+
+    def _compare(self, features: np.ndarray, labels: np.ndarray) -> fidelity.Fidelity:
+        return fidelity.compare(
+            self.real.held,
+            self.real.held_labels,
+            features,
+            labels,
+            classes=len(self.classes),
+            neighbours=self.gan.neighbours,
+        )
+
+    def _train(self, place: Place) -> None:
+        gan = self.gan
+        together = gan.steps_per_execution
+        pending: list[Any] = []
+        saved = resumed = told = time.monotonic()
+        begun, before = place.step, place.seconds
+
+        def settle() -> None:
+            """Wait for the steps so far, and stop where a loss is no number."""
+            place.told += [[float(value) for value in row] for block in pending for row in np.asarray(block)]
+            pending.clear()
+            place.seconds = before + time.monotonic() - resumed
+            bad = [row for row in place.told if not all(map(math.isfinite, row))]
+            if bad:
+                raise TrainingError(
+                    f"divergence: by step {place.step} a loss is no number (discriminator {bad[0][0]}, generator {bad[0][1]}): "
+                    "lower gan.discriminator_rate and gan.generator_rate, or set gan.spectral_norm"
+                )
+
+        def save() -> None:
+            settle()
+            self.checkpoints.save(pair.state(self.pair), dataclasses.asdict(place))
+
+        batches = dataset.ahead(self._blocks(place.step))
+        try:
+            for arrays in batches:
+                pending.append(self.pair.steps(arrays))
+                place.step += together
+                if place.step % gan.evaluate_every < together or place.step == gan.steps:
+                    settle()
+                    self._evaluate(place)
+                if len(pending) * together >= 200:
+                    settle()  # so that no device runs ahead for long
+                now = time.monotonic()
+                if now - told > _SECONDS_BETWEEN_LINES:
+                    told = now
+                    left = clock((now - resumed) / (place.step - begun) * (gan.steps - place.step))
+                    tell("epoch", "gan", f"step {place.step}/{gan.steps}  {left} left", log=False)
+                if self.stopping():
+                    save()
+                    raise Preempted(f"step {place.step}: asked to end; a checkpoint is written: start it again")
+                if now - saved >= self.checkpoint_seconds:
+                    save()
+                    saved = now
+        finally:
+            batches.close()  # type: ignore[attr-defined]  # a generator
+
+    def _blocks(self, start: int) -> Iterator[dict[str, np.ndarray]]:
+        """What each call of the pair takes, from a step on."""
+        gan = self.gan
+        labels = Labels(
+            targets=self.targets.astype(np.float32)[:, None],
+            weights=np.ones(len(self.targets), np.float32),
+            tabular=np.zeros((len(self.targets), 0), np.float32),
+        )
+        batches = dataset.training_batches(
+            self.images,
+            labels,
+            self.rows,
+            augment=Augment(flip_horizontal=0.5 if gan.flip else 0.0),
+            batch_size=gan.batch_size,
+            seed=self.seed,
+            workers=self.workers,
+            start=divmod(start, self.per_epoch),
+            epochs=-(-gan.steps // self.per_epoch),
+        )
+        block: list[dict[str, np.ndarray]] = []
+        for step, (_, _, batch) in zip(range(start, gan.steps), batches, strict=False):
+            drawn = pair.draw(gan, seed=self.seed, step=step, side=self.images.size, classes=len(self.classes))
+            block.append({"pixels": batch.pixels, "labels": batch.targets[:, 0].astype(np.int32), **drawn})
+            if len(block) == gan.steps_per_execution:
+                yield pair.stacked(block)
+                block = []
+
+    def _samples(self, stream: int) -> tuple[np.ndarray, np.ndarray]:
+        """Samples of all classes alike, and their classes; of the same latent vectors for the same stream."""
+        latent = np.random.default_rng([self.seed, 2, stream]).standard_normal((self.gan.samples, self.gan.latent), np.float32)
+        labels = np.arange(self.gan.samples, dtype=np.int32) % len(self.classes)
+        return self._generated(latent, labels), labels
+
+    def _generated(self, latent: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Samples, some at a time, always as many: compiled once."""
+        size = self.gan.batch_size
+        parts = []
+        for first in range(0, len(latent), size):
+            places = np.minimum(np.arange(first, first + size), len(latent) - 1)
+            parts.append(self.pair.sample(latent[places], labels[places])[: len(latent) - first])
+        return np.concatenate(parts)
+
+    def _judged(
+        self, images: np.ndarray, labels: np.ndarray
+    ) -> tuple[dict[str, Any], np.ndarray, list[float] | None, np.ndarray]:
+        """A row of figures of samples; the diversity and the share taken for it of each class; and the samples' features."""
+        features, _ = self.features.look(images)
+        # As many as there are real ones, of all classes alike.
+        count = len(self.real.held)
+        probabilities = self._classes_of(images)
+        # What an unconditional sample is of, only the judge can say.
+        of = labels if self.gan.conditional else probabilities.argmax(axis=1).astype(np.int32)
+        figures = fidelity.as_row(self._compare(features[:count], of[:count]))
+        right = fidelity.right_of_class(probabilities, labels, len(self.classes)) if self.gan.conditional else None
+        if right is not None:
+            figures["class_accuracy"] = float((probabilities.argmax(axis=1) == labels).mean())
+        of_classes = fidelity.diversities(
+            self.real.held, self.real.held_labels, features[:count], of[:count], classes=len(self.classes)
+        )
+        return figures, of_classes, right, features
+
+    def _evaluate(self, place: Place) -> None:
+        images, labels = self._samples(0)
+        figures, of_classes, right, _ = self._judged(images, labels)
+        means = np.mean(place.told, axis=0)
+        place.told = []
+        row: dict[str, Any] = {"step": place.step, **{name: float(value) for name, value in zip(pair.TOLD, means, strict=True)}}
+        row |= {**figures, "seconds": round(place.seconds, 3)}
+        place.history.append(row)
+        row["verdicts"] = fidelity.verdicts(place.history, self.classes, of_classes, right)
+        # By rows of all classes, so that a column shows what one of them has become.
+        shown = images[: _ROWS * len(self.classes)]
+        path = self.checkpoints.folder / FRAMES / f"step{place.step:08d}.png"
+        gallery.write_png(path, gallery.grid(shown, columns=len(self.classes)), side=self.images.size)
+        self.checkpoints.mirror(path)
+        accuracy = f", {figures['class_accuracy']:.1%} of their class" if right is not None else ""
+        tell("epoch", "gan", f"step {place.step}/{self.gan.steps}: {self._told_of(figures)}{accuracy}")
+        for verdict in row["verdicts"]:
+            tell("note", "gan", f"warning: {verdict}")
+
+    def _told_of(self, figures: fidelity.Fidelity | dict[str, Any]) -> str:
+        values = fidelity.as_row(figures) if isinstance(figures, fidelity.Fidelity) else figures
+        return (
+            f"{self.gan.features.measure()} {values['frechet']:.3g}, precision {values['precision']:.2f}, recall "
+            f"{values['recall']:.2f}, diversity {values['diversity']:.2f}"
+        )
+
+    def _leave(self, place: Place, real: fidelity.Fidelity) -> None:
+        """Write all results; the samples are of latent vectors that no evaluation has seen."""
+        out, classes = self.out, len(self.classes)
+        images, labels = self._samples(1)
+        figures, of_classes, right, features = self._judged(images, labels)
+        self.pair.pull()
+        with whole_file(out / GENERATOR) as partial:
+            self.pair.networks.averaged.save(partial)
+        frames = []
+        for row in place.history:
+            name = f"step{row['step']:08d}.png"
+            with whole_file(out / FRAMES / name) as partial:
+                partial.write_bytes((self.checkpoints.folder / FRAMES / name).read_bytes())
+            frames.append(out / FRAMES / name)
+        gallery.write_gif(out / GIF, frames)
+        side = self.images.size
+        gallery.write_png(out / GRID, gallery.grid(images[: _ROWS * classes], columns=classes), side=side)
+        gallery.write_png(out / STRIP, gallery.grid(self._interpolated(), columns=_STEPS_BETWEEN), side=side)
+        gallery.write_png(out / COPIES, self._beside_nearest(images, features), side=side)
+        self._write_samples(images, labels)
+        history = pd.DataFrame([{key: value for key, value in row.items() if key != "verdicts"} for row in place.history])
+        tables.write_csv(out / tables.HISTORY, history)
+        write_json(
+            out / EVALUATION,
+            {
+                "steps": self.gan.steps,
+                "measure": self.gan.features.measure(),
+                "features": self.gan.features.name(),
+                "samples": figures,
+                "real": fidelity.as_row(real),
+                "judge_accuracy": self.real.right,
+                "class_accuracy": right,
+                "classes": self.classes,
+                "class_diversity": [None if math.isnan(value) else float(value) for value in of_classes],
+                "verdicts": {str(row["step"]): row["verdicts"] for row in place.history if row["verdicts"]},
+                "compilations": self.pair.compilations,
+                "trained_on": len(self.rows),
+                "device": str(self.device),
+            },
+        )
+        write_manifest(out, {"gan": dataclasses.asdict(self.gan), "classes": self.classes})
+
+    def _interpolated(self) -> np.ndarray:
+        """From one sample to another, a row for each of some classes."""
+        random = np.random.default_rng([self.seed, 3])
+        rows = []
+        for index in range(min(_STRIPS, len(self.classes))):
+            ends = random.standard_normal((2, self.gan.latent), np.float32)
+            labels = np.full(_STEPS_BETWEEN, index * len(self.classes) // min(_STRIPS, len(self.classes)), np.int32)
+            rows.append(self._generated(gallery.between(ends[0], ends[1], steps=_STEPS_BETWEEN), labels))
+        return np.concatenate(rows)
+
+    def _beside_nearest(self, images: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """Samples, and below each the image that is closest in the features, of those trained on: was it learnt by heart?"""
+        places = fidelity.nearest(self.real.trained, features[:_NEAREST])
+        return gallery.grid(np.concatenate([images[:_NEAREST], self.real.pixels[places]]), columns=len(places))
+
+    def _write_samples(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """As records of the form that the records step writes."""
+        with open_shard(self.out / SAMPLES, "samples", 0) as add:
+            for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+                space = "GRAY" if image.shape[2] == 1 else "RGB"
+                jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(image), _JPEG_QUALITY, space, "444")
+                add({"image": jpeg, "image_name": f"sample{number:06d}".encode(), "target": int(label)})
