@@ -29,7 +29,7 @@ test: install ## Run all tests
 	@$(BIN)/python -m pytest
 
 bench: install ## Measure against named baselines, into benchmarks/results.md
-	@{ for part in folds near records scanning pooled augmenting training memory stacking reporting; do $(BIN)/python -W ignore benchmarks/$$part.py || exit 1; done; } \
+	@{ for part in folds near records scanning pooled augmenting training memory stacking reporting adversarial; do $(BIN)/python -W ignore benchmarks/$$part.py || exit 1; done; } \
 		| grep -v '^\[' | tee benchmarks/results.md
 
 lint: install ## Check style, types, shell scripts, Dockerfile, YAML and Terraform

@@ -9,7 +9,7 @@ from kfp import dsl
 from components.folds.component import folds as folds_step
 from components.gan.component import check_gan as check_step
 from components.gan.component import gallery as gallery_step
-from components.gan.component import gan as gan_step
+from components.gan.component import train_gan as train_gan_step
 from components.records.component import cut as cut_step
 from components.records.component import join as join_step
 from components.records.component import records as records_step
@@ -26,7 +26,7 @@ STEPS = {
     "folds": folds_step,
     "statistics": statistics_step,
     "train": train_step,
-    "gan": gan_step,
+    "train-gan": train_gan_step,
     "gallery": gallery_step,
 }
 TASK, METRIC = "multiclass", "accuracy"
@@ -127,8 +127,8 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
             ),
         ).outputs["predictions"]
         trained = placed(
-            "gan",
-            target.training("gan", gan_step)(
+            "train-gan",
+            target.training("train-gan", train_gan_step)(
                 recipe=found["gan"],
                 settings=found["train"],
                 images=stored,

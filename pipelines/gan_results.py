@@ -10,7 +10,7 @@ from trainer.generative import Generative
 from trainer.manifest import read_json, read_manifest, whole_file, write_json
 
 # As pipelines/results.py has it.
-FETCHED = {"trained/": ("gan", "trained"), "page": ("gallery", "page"), "data_card": ("statistics", "card")}
+FETCHED = {"trained/": ("train-gan", "trained"), "page": ("gallery", "page"), "data_card": ("statistics", "card")}
 _FOLDERS = ("grids", "samples")
 _FILES = ("grid.png", "interpolation.png", "nearest.png", "training.gif", "generator.keras", tables.HISTORY)
 _OTHERS = (tables.METRICS, "gan.html", "data_card.html", "gan.yaml")

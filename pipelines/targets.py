@@ -29,7 +29,7 @@ REST = (1, 4)
 # Tasks that are not training are tried again so often: nodes and networks fail.
 RETRIES = 2
 # Tasks on the machine that trains.
-TRAINING = ("train", "gan")
+TRAINING = ("train", "train-gan")
 
 
 def needs(module: str, extra: str) -> None:

@@ -26,6 +26,8 @@ from trainer.progress import clock, tell
 from trainer.recipe import Augment
 from trainer.records import open_shard
 
+# The step that this is, for what it tells.
+STEP = "train-gan"
 # What a finished training leaves in its folder.
 GENERATOR = "generator.keras"
 EVALUATION = "evaluation.json"
@@ -148,13 +150,13 @@ class Training:
         if kept is not None and kept[1]["made_by"] == place.made_by:
             pair.restore(self.pair, kept[0])
             place = Place(**kept[1])
-            tell("note", "gan", f"going on from step {place.step} of {self.gan.steps}")
+            tell("note", STEP, f"going on from step {place.step} of {self.gan.steps}")
         elif kept is not None:
-            tell("note", "gan", f"the checkpoint found was made by other devices ({kept[1]['made_by']}): beginning anew")
+            tell("note", STEP, f"the checkpoint found was made by other devices ({kept[1]['made_by']}): beginning anew")
         real = self._baseline()
         tell(
             "note",
-            "gan",
+            STEP,
             f"the judge knows {self.real.right:.1%} of {real.images} held-out images; {self._told_of(real)} of real ones",
         )
         self._train(place)
@@ -184,7 +186,8 @@ class Training:
         together = gan.steps_per_execution
         pending: list[Any] = []
         saved = resumed = told = time.monotonic()
-        begun, before = place.step, place.seconds
+        warm: tuple[float, int] | None = None
+        before = place.seconds
 
         def settle() -> None:
             """Wait for the steps so far, and stop where a loss is no number."""
@@ -207,16 +210,20 @@ class Training:
             for arrays in batches:
                 pending.append(self.pair.steps(arrays))
                 place.step += together
-                if place.step % gan.evaluate_every < together or place.step == gan.steps:
+                if place.step % gan.evaluate_every == 0 or place.step == gan.steps:
                     settle()
                     self._evaluate(place)
                 if len(pending) * together >= 200:
                     settle()  # so that no device runs ahead for long
                 now = time.monotonic()
-                if now - told > _SECONDS_BETWEEN_LINES:
+                if warm is None:
+                    # The first call compiles, which says nothing of the others.
+                    settle()
+                    warm = time.monotonic(), place.step
+                elif now - told > _SECONDS_BETWEEN_LINES:
                     told = now
-                    left = clock((now - resumed) / (place.step - begun) * (gan.steps - place.step))
-                    tell("epoch", "gan", f"step {place.step}/{gan.steps}  {left} left", log=False)
+                    left = clock((now - warm[0]) / (place.step - warm[1]) * (gan.steps - place.step))
+                    tell("epoch", STEP, f"step {place.step}/{gan.steps}  {left} left", log=False)
                 if self.stopping():
                     save()
                     raise Preempted(f"step {place.step}: asked to end; a checkpoint is written: start it again")
@@ -302,9 +309,11 @@ class Training:
         gallery.write_png(path, gallery.grid(shown, columns=len(self.classes)), side=self.images.size)
         self.checkpoints.mirror(path)
         accuracy = f", {figures['class_accuracy']:.1%} of their class" if right is not None else ""
-        tell("epoch", "gan", f"step {place.step}/{self.gan.steps}: {self._told_of(figures)}{accuracy}")
+        tell("epoch", STEP, f"step {place.step}/{self.gan.steps}: {self._told_of(figures)}{accuracy}")
         for verdict in row["verdicts"]:
-            tell("note", "gan", f"warning: {verdict}")
+            # Once, not at each evaluation that it lasts for.
+            if len(place.history) < 2 or not any(_kind(verdict) == _kind(said) for said in place.history[-2]["verdicts"]):
+                tell("note", STEP, f"warning: {verdict}")
 
     def _told_of(self, figures: fidelity.Fidelity | dict[str, Any]) -> str:
         values = fidelity.as_row(figures) if isinstance(figures, fidelity.Fidelity) else figures
@@ -377,3 +386,7 @@ class Training:
                 space = "GRAY" if image.shape[2] == 1 else "RGB"
                 jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(image), _JPEG_QUALITY, space, "444")
                 add({"image": jpeg, "image_name": f"sample{number:06d}".encode(), "target": int(label)})
+
+
+def _kind(verdict: str) -> str:
+    return verdict.partition(":")[0]

@@ -128,11 +128,12 @@ def verdicts(
     flat = [f"{name!r} ({value:.2f})" for name, value in zip(classes, of_classes, strict=True) if value < COLLAPSED]
     if flat:
         found.append(
-            f"mode collapse: samples of {', '.join(flat)} differ from each other by less than {COLLAPSED} of what real ones do"
+            f"mode collapse: samples of {_listed(flat, classes)} differ from each other by less than {COLLAPSED} of what real "
+            "ones do"
         )
     gone = [f"{name!r} ({value:.0%})" for name, value in zip(classes, right or [], strict=bool(right)) if value < MISSING]
     if gone:
-        found.append(f"classes missing: so few samples are of the class that was asked for: {', '.join(gone)}")
+        found.append(f"classes missing: so few samples are of the class that was asked for: {_listed(gone, classes)}")
     best = min(row["frechet"] for row in history)
     if latest["frechet"] > DIVERGED * best:
         step = next(row["step"] for row in history if row["frechet"] == best)
@@ -143,6 +144,10 @@ def verdicts(
             "nothing; lower gan.discriminator_rate, or name gan.diffaugment"
         )
     return found
+
+
+def _listed(named: Sequence[str], classes: Sequence[str]) -> str:
+    return ", ".join(named) if len(named) < len(classes) else "every class"
 
 
 def as_row(fidelity: Fidelity) -> dict[str, float]:

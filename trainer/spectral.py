@@ -1,4 +1,4 @@
-"""Spectral normalisation as a layer: the same on both backends, where Keras's own writes over the weights on one of them only."""
+"""Spectral normalisation as a layer. Keras's own writes over the weights on one backend, and not on the other."""
 
 from typing import Any
 

@@ -44,7 +44,7 @@ def check_gan(
 
 
 @dsl.component(base_image=TRAINING_IMAGE, packages_to_install=[], install_kfp_package=False)
-def gan(
+def train_gan(
     recipe: dict,
     settings: dict,
     images: dsl.Input[dsl.Dataset],
@@ -58,7 +58,7 @@ def gan(
     """A generator of images like the real ones, with samples, pictures and figures of how close they come."""
     from trainer.progress import step
 
-    with step("gan"):
+    with step("train-gan"):
         from components.gan.train import train
 
         train(

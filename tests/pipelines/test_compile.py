@@ -105,7 +105,7 @@ def test_the_defaults_are_those_of_the_competition_file_but_for_places_on_this_m
 
 def test_a_gan_and_its_judge_train_on_the_accelerator(tmp_path: Path) -> None:
     spec, *_ = compiled_of("gan", tmp_path, "vertex", Machine(tpu="v5e-8"), Images("l@x", "t@y"))
-    for task in ("train", "gan"):
+    for task in ("train", "train-gan"):
         inputs = spec["components"][f"comp-{task}"]["inputDefinitions"]["parameters"]
         (pool,) = inputs["worker_pool_specs"]["defaultValue"]
         assert pool["machine_spec"]["machine_type"] == machines.TPUS["v5e-8"].vertex.machine_type
@@ -114,8 +114,8 @@ def test_a_gan_and_its_judge_train_on_the_accelerator(tmp_path: Path) -> None:
     assert container(spec, "gallery")["image"] == "l@x"
     spec, platform = compiled_of("gan", tmp_path, "gke", Machine(tpu="v5e-8"))
     placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert {name for name, one in placed.items() if "nodeSelector" in one} == {"exec-train", "exec-gan"}
-    for task in ("train", "gan"):
+    assert {name for name, one in placed.items() if "nodeSelector" in one} == {"exec-train", "exec-train-gan"}
+    for task in ("train", "train-gan"):
         assert container(spec, task)["resources"]["accelerator"]["resourceType"] == "google.com/tpu"
 
 
@@ -187,7 +187,7 @@ def test_plain_tasks_ask_for_cpu_and_memory_on_a_cloud_and_not_here(tmp_path: Pa
             assert (resources["resourceCpuLimit"], resources["resourceMemoryLimit"]) == (str(cpus), f"{memory}Gi"), task
     spec, *rest = compiled(tmp_path, "local", Machine(tpu="v5e-8"))
     assert rest == []
-    assert not any("resources" in container(spec, task) for task in STEPS)
+    assert not any("resources" in container(spec, task) for task in kinds.wiring(kinds.KFOLD).STEPS)
 
 
 def test_a_spot_cpu_is_a_machine_as_large_as_asked(tmp_path: Path) -> None:

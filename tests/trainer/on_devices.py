@@ -1,4 +1,4 @@
-"""Trains a small pair on the devices that the environment says, for test_pair.py: `python on_devices.py RECIPE TOGETHER OUT`."""
+"""Trains a small pair on the devices that the environment says, for test_pair.py."""
 
 import json
 import sys
@@ -17,7 +17,9 @@ def main(recipe: str, together: str, first: str, out: str) -> None:
     gan = parse(Gan, json.loads(recipe), "gan")
     made = pair.make(device, gans.networks(gan))
     with np.load(first) as held:
-        groups = {name: [held[f"{name}/{index}"] for index in range(len(group))] for name, group in made.networks.groups().items()}
+        groups = {
+            name: [held[f"{name}/{index}"] for index in range(len(group))] for name, group in made.networks.groups().items()
+        }
     pair.restore(made, groups)
     told = gans.trained(made, gan, together=int(together))
     latent = np.random.default_rng(1).standard_normal((16, gan.latent), np.float32)

@@ -1,6 +1,7 @@
 """The training of a GAN on small digits: what it leaves, that it goes on after it was stopped, and what it says is wrong."""
 
 import dataclasses
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +73,13 @@ def recipe(**changed: Any) -> Gan:
     return parse(Gan, {**RECIPE, **changed}, "gan")
 
 
-def training(given: tuple[Inputs, Path], out: Path, gan: Gan, *, stopping: Callable[[], bool], seconds: float = 300) -> Training:
+def never() -> bool:
+    return False
+
+
+def training(
+    given: tuple[Inputs, Path], out: Path, gan: Gan, *, stopping: Callable[[], bool] = never, seconds: float = 300
+) -> Training:
     return Training(
         gan,
         **arguments(given),
@@ -89,7 +96,7 @@ def training(given: tuple[Inputs, Path], out: Path, gan: Gan, *, stopping: Calla
 def finished(given: tuple[Inputs, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that an uninterrupted training leaves."""
     out = tmp_path_factory.mktemp("finished") / "out"
-    training(given, out, recipe(), stopping=lambda: False).run()
+    training(given, out, recipe()).run()
     return out
 
 
@@ -107,14 +114,12 @@ def test_what_a_training_leaves(finished: Path) -> None:
     history = pd.read_csv(finished / tables.HISTORY)
     assert history["step"].tolist() == [8, 16, 20]
     assert {"discriminator_loss", "generator_loss", "frechet", "precision", "recall", "diversity"} <= set(history.columns)
-    for name, size in (("grid.png", (640, 512)), ("interpolation.png", (640, 320)), ("nearest.png", (1024, 128))):
+    for name, size in (("grid.png", (640, 256)), ("interpolation.png", (640, 320)), ("nearest.png", (1024, 128))):
         with Image.open(finished / name) as image:
             assert image.size == size, name
     with Image.open(finished / "training.gif") as image:
         assert image.n_frames == 3
-    assert sorted(path.name for path in (finished / "grids").iterdir()) == [
-        f"step{step:08d}.png" for step in (8, 16, 20)
-    ]
+    assert sorted(path.name for path in (finished / "grids").iterdir()) == [f"step{step:08d}.png" for step in (8, 16, 20)]
 
 
 def test_samples_are_records_of_all_classes(finished: Path) -> None:
@@ -123,7 +128,7 @@ def test_samples_are_records_of_all_classes(finished: Path) -> None:
     features = [records.decode_example(payload) for payload in records.read_shard(shard)]
     assert np.bincount([int(one["target"]) for one in features]).tolist() == [4] * 10
     assert len({one["image_name"] for one in features}) == 40
-    with Image.open(__import__("io").BytesIO(features[0]["image"])) as image:  # type: ignore[arg-type]
+    with Image.open(io.BytesIO(features[0]["image"])) as image:  # type: ignore[arg-type]
         assert (image.size, image.mode) == ((32, 32), "L")
 
 
@@ -148,7 +153,7 @@ def assert_equal(first: Path, second: Path) -> None:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("stops", [[0], [3, 8, 13]], ids=str)
+@pytest.mark.parametrize("stops", [[0], [3, 5, 4]], ids=str)
 def test_a_training_that_was_stopped_ends_with_the_same_bits(
     given: tuple[Inputs, Path], finished: Path, tmp_path: Path, stops: list[int]
 ) -> None:
@@ -158,7 +163,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(
         with pytest.raises(Preempted, match="a checkpoint is written"):
             training(given, out, recipe(), stopping=lambda asked=asked, stop=stop: next(asked) >= stop).run()  # type: ignore[misc]
         assert not (out / "manifest.json").exists()
-    training(given, out, recipe(), stopping=lambda: False).run()
+    training(given, out, recipe()).run()
     assert_equal(finished, out)
 
 
@@ -184,14 +189,14 @@ def test_a_training_that_died_goes_on_from_its_last_checkpoint(
     older, newest = sorted((tmp_path / "work").glob("*.checkpoint"))
     newest.write_bytes(newest.read_bytes()[:-100])
     assert older.exists()
-    training(given, out, recipe(), stopping=lambda: False).run()
+    training(given, out, recipe()).run()
     assert_equal(finished, out)
 
 
 def test_a_loss_that_is_no_number_stops_it_by_name(given: tuple[Inputs, Path], tmp_path: Path) -> None:
     gan = recipe(discriminator_rate=1.0, generator_rate=1.0, loss="hinge", momentum=0.0, steps=60, evaluate_every=60)
     with pytest.raises(TrainingError, match=r"divergence: by step \d+ a loss is no number .*: lower gan\.discriminator_rate"):
-        broken = training(given, tmp_path / "out", gan, stopping=lambda: False)
+        broken = training(given, tmp_path / "out", gan)
         # What a step gives when it overflows: Adam's own bound keeps small nets finite for long.
         steps = broken.pair.steps
         broken.pair.steps = lambda arrays: np.asarray(steps(arrays)) * np.inf  # type: ignore[method-assign]
@@ -201,18 +206,19 @@ def test_a_loss_that_is_no_number_stops_it_by_name(given: tuple[Inputs, Path], t
 def test_a_generator_that_makes_one_image_is_told_of(
     given: tuple[Inputs, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = training(given, tmp_path / "out", recipe(), stopping=lambda: False)
+    one = training(given, tmp_path / "out", recipe())
     images, _ = gans.enlarged(16)
     one.pair.sample = lambda latent, labels: images[:1].repeat(len(latent), axis=0)  # type: ignore[method-assign]
     one.run()
     said = read_json(tmp_path / "out" / "evaluation.json")["verdicts"]["20"]
-    assert said[0].startswith("mode collapse: samples of '0' (0.00), '1' (0.00)")
+    assert said[0].startswith("mode collapse: samples of every class differ from each other by less than")
     assert said[1].startswith("classes missing")
-    assert "warning: mode collapse" in capsys.readouterr().out
+    # Three evaluations, and it lasts.
+    assert capsys.readouterr().out.count("warning: mode collapse") == 1
 
 
 def test_without_classes_the_judge_says_what_samples_are(given: tuple[Inputs, Path], tmp_path: Path) -> None:
-    training(given, tmp_path / "out", recipe(conditional=False, flip=True), stopping=lambda: False).run()
+    training(given, tmp_path / "out", recipe(conditional=False, flip=True)).run()
     found = read_json(tmp_path / "out" / "evaluation.json")
     assert found["class_accuracy"] is None
     assert "class_accuracy" not in pd.read_csv(tmp_path / "out" / tables.HISTORY).columns
@@ -225,7 +231,7 @@ def test_too_few_images_to_judge_by_are_named(given: tuple[Inputs, Path], tmp_pa
     tables.write_csv(tmp_path / "folds.csv", folds)
     few = dataclasses.replace(inputs, folds_table=tmp_path / "folds.csv")
     with pytest.raises(TrainingError, match="15 images are held out and 200 train: too few"):
-        training((few, judge), tmp_path / "out", recipe(), stopping=lambda: False)
+        training((few, judge), tmp_path / "out", recipe())
 
 
 def test_a_name_of_checkpoints_depends_on_all_that_decides(given: tuple[Inputs, Path]) -> None:

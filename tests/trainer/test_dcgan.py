@@ -47,7 +47,10 @@ def test_the_class_decides_only_where_it_is_told() -> None:
 def test_weights_begin_as_the_paper_says_and_differ() -> None:
     generator, discriminator = made(recipe(width=32), 64, 3)
     kernels = [
-        np.array(variable) for network in (generator, discriminator) for variable in network.variables if variable.name == "kernel"
+        np.array(variable)
+        for network in (generator, discriminator)
+        for variable in network.variables
+        if variable.name == "kernel"
     ]
     assert len(kernels) == 11
     for kernel in kernels:
@@ -118,7 +121,9 @@ def test_operations_are_counted_as_the_layers_do_them(side: int, channels: int) 
         total = 0
         for layer in network.layers:
             if isinstance(layer, keras.layers.Conv2DTranspose):
-                total += layer.kernel.shape[0] * layer.kernel.shape[1] * layer.input.shape[1] ** 2 * np.prod(layer.kernel.shape[2:])
+                total += (
+                    layer.kernel.shape[0] * layer.kernel.shape[1] * layer.input.shape[1] ** 2 * np.prod(layer.kernel.shape[2:])
+                )
             elif isinstance(layer, keras.layers.Conv2D):
                 total += layer.output.shape[1] ** 2 * np.prod(layer.kernel.shape)
             elif isinstance(layer, keras.layers.Dense):

@@ -14,7 +14,11 @@ from trainer.recipe import Cnn, Head, Member
 
 def classifier(path: Path, head: Head | None = None, *, outputs: int = 10) -> keras.Model:
     recipe = Member(
-        name="judge", size=32, epochs=1, cnn=Cnn(filters=[4, 6], strides=[2, 2]), head=head or Head(hidden=[7], pooling="flatten")
+        name="judge",
+        size=32,
+        epochs=1,
+        cnn=Cnn(filters=[4, 6], strides=[2, 2]),
+        head=head or Head(hidden=[7], pooling="flatten"),
     )
     made = model.build(recipe, outputs=outputs, size=32, channels=1, mean=np.array([30.0]), std=np.array([60.0]), seed=1)
     made.save(path)
@@ -102,6 +106,8 @@ def test_a_backbone_with_a_file_of_weights(tmp_path: Path) -> None:
     images, _ = gans.enlarged(3)
     found, logits = chosen(wanted, judge).look(images)
     assert (found.shape, logits) == ((3, 1280), None)
-    pixels = np.asarray(keras.ops.image.resize(np.repeat(images, 3, axis=3).astype(np.float32), (40, 40), interpolation="bilinear"))
+    pixels = np.asarray(
+        keras.ops.image.resize(np.repeat(images, 3, axis=3).astype(np.float32), (40, 40), interpolation="bilinear")
+    )
     expected = np.asarray(whole(pixels / 127.5 - 1)).mean(axis=(1, 2))
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)

@@ -34,7 +34,9 @@ def test_the_distance_of_more_features_than_images_is_that_of_their_span() -> No
     wide = [np.concatenate([features, np.zeros((20, 100))], axis=1) for features in (first, second)]
     assert fidelity.frechet(*wide) == pytest.approx(fidelity.frechet(first, second), rel=1e-9)
     turned = scipy.linalg.qr(normal(2, 106, 106))[0]
-    assert fidelity.frechet(*(features @ turned for features in wide)) == pytest.approx(fidelity.frechet(first, second), rel=1e-6)
+    assert fidelity.frechet(*(features @ turned for features in wide)) == pytest.approx(
+        fidelity.frechet(first, second), rel=1e-6
+    )
 
 
 @settings(deadline=None, max_examples=40)

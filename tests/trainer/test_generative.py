@@ -59,7 +59,10 @@ def test_a_command_of_competitions_says_that_this_is_none(tmp_path: Path) -> Non
         ({"records": {"sizes": [28]}}, "records.sizes = [28]: must be [32] or [64]"),
         ({"records": {"sizes": [32, 64]}}, "records.sizes = [32, 64]: must be [32] or [64]"),
         ({"judge": {"name": "j", "epochs": 2, "size": 64}}, "judge.size = 64: must be that of the records, 32"),
-        ({"judge": {"name": "j", "epochs": 2, "backbone": "InceptionV3"}}, "judge.backbone = 'InceptionV3': takes images of 75"),
+        (
+            {"judge": {"name": "j", "epochs": 2, "backbone": "InceptionV3"}},
+            "'InceptionV3': takes images of 75",
+        ),
         ({"judge": {"name": "j", "epochs": 2, "validation": "none"}}, "judge.validation = 'none'"),
         ({"judge": {"name": "j", "epochs": 2, "augment": {"crop": 16, "shift": 0.1}}}, "judge.augment.crop = 16"),
         ({"gan": {"steps": 0}}, "gan.steps = 0: must be a whole number from 1"),
@@ -67,15 +70,21 @@ def test_a_command_of_competitions_says_that_this_is_none(tmp_path: Path) -> Non
         ({"gan": {"steps": 10, "steps_per_execution": 4, "evaluate_every": 4}}, "gan.steps = 10: must be a multiple of"),
         ({"gan": {"steps": 10, "diffaugment": ["cutout", "cutout"]}}, "gan.diffaugment"),
         ({"gan": {"steps": 10, "diffaugment": ["blur"]}}, "gan.diffaugment[0] = 'blur': must be one of"),
-        ({"gan": {"steps": 10, "samples": 20}, "classes": list("abcdefghijkl")}, "gan.samples = 20: must be at least two a class, 24"),
+        (
+            {"gan": {"steps": 10, "samples": 20}, "classes": list("abcdefghijkl")},
+            "gan.samples = 20: must be at least two",
+        ),
         ({"gan": {"steps": 10, "features": {"backbone": "InceptionV3"}}}, "gan.features.weights is missing"),
         ({"gan": {"steps": 10, "features": {"weights": "a.h5"}}}, "gan.features.backbone is missing"),
         ({"gan": {"steps": 10, "features": {"weights": "a.keras", "size": 64}}}, "gan.features.size = 64"),
-        ({"gan": {"steps": 10, "features": {"weights": "imagenet", "backbone": "InceptionV3", "size": 64}}}, "takes images of 75"),
+        (
+            {"gan": {"steps": 10, "features": {"weights": "imagenet", "backbone": "InceptionV3", "size": 64}}},
+            "takes images of 75",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(changed: dict[str, Any], said: str) -> None:
-    assert f"f: {said}" in problems(**changed) or said in problems(**changed)
+    assert said in problems(**changed)
 
 
 def test_images_without_a_label_are_a_competition_s_need_alone() -> None:

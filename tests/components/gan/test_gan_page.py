@@ -16,7 +16,7 @@ RECIPE = Gan(steps=16, batch_size=16, latent=8, width=4, evaluate_every=8, sampl
 
 
 def trained(finished: Path) -> Path:
-    (found,) = (finished / "pipeline_root").glob("gan-*/gan/trained")
+    (found,) = (finished / "pipeline_root").glob("gan-*/train-gan/trained")
     return found
 
 

@@ -1,0 +1,222 @@
+"""A GAN's step in one graph, against two graphs in turn and against one graph of both losses weighted; and what a TPU would do.
+
+python benchmarks/adversarial.py
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import numpy as np
+
+from pipelines.estimate import PEAKS
+from trainer import accelerator, dcgan, pair
+from trainer.generative import Gan
+
+GAN = Gan(steps=1000, width=32, average=0.0)
+SIDE, CHANNELS, CLASSES = 32, 3, 10
+STEPS, ROUNDS = 10, 7
+# 10⁹ bytes a second of the memory of a chip, of the same pages as its peak.
+BANDWIDTH = {"v2": 700, "v3": 900, "v5e": 819, "v6e": 1600}
+# For a TPU: cifar10_gan.toml's networks and batch.
+LARGE = Gan(
+    steps=50_000,
+    batch_size=256,
+    width=64,
+    loss="hinge",
+    spectral_norm=True,
+    diffaugment=["color", "translation", "cutout"],
+    precision="mixed_bfloat16",
+)
+
+
+def networks() -> pair.Networks:
+    return pair.Networks(GAN, side=SIDE, channels=CHANNELS, classes=CLASSES, seed=1)
+
+
+def arrays(gan: Gan = GAN) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    return {
+        "pixels": random.integers(0, 256, (gan.batch_size, SIDE, SIDE, CHANNELS), dtype=np.uint8),
+        "labels": random.integers(0, CLASSES, gan.batch_size, dtype=np.int32),
+        **pair.draw(gan, seed=1, step=0, side=SIDE, classes=CLASSES),
+    }
+
+
+def parts(made: pair.Networks) -> tuple[Any, Any]:
+    """Functions that give the loss of each phase with its gradients."""
+    import tensorflow as tf
+
+    def generate(latent: Any, labels: Any) -> Any:
+        return made.generator([latent, labels], training=True)
+
+    def discriminate(images: Any, labels: Any) -> Any:
+        return made.discriminator([images, labels], training=True)
+
+    def first(given: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss, _ = dcgan.discriminator_loss(GAN, generate, discriminate, given)
+        return loss, tape.gradient(loss, made.discriminator.trainable_variables)
+
+    def second(given: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = dcgan.generator_loss(GAN, generate, discriminate, given)
+        return loss, tape.gradient(loss, made.generator.trainable_variables)
+
+    return first, second
+
+
+def fused() -> Callable[[], Any]:
+    """This project's: both phases in one graph."""
+    made = pair.make(accelerator.Device("CPU", "tensorflow", 1, 0, 1, 1, False), networks())
+    given = pair.stacked([arrays()])
+    return lambda: np.asarray(made.steps(given))
+
+
+def two_graphs() -> Callable[[], Any]:
+    """The same phases, a compiled function each."""
+    import tensorflow as tf
+
+    made = networks()
+    of_generator, of_discriminator = made.optimizers
+    first, second = parts(made)
+
+    @tf.function(jit_compile=True)
+    def one(given: Any) -> Any:
+        loss, gradients = first(given)
+        of_discriminator.apply(gradients, made.discriminator.trainable_variables)
+        return loss
+
+    @tf.function(jit_compile=True)
+    def other(given: Any) -> Any:
+        loss, gradients = second(given)
+        of_generator.apply(gradients, made.generator.trainable_variables)
+        return loss
+
+    given = arrays()
+
+    def step() -> Any:
+        # As a batch comes from the host: once to each function.
+        return float(one({name: tf.convert_to_tensor(values) for name, values in given.items()})), float(
+            other({name: tf.convert_to_tensor(values) for name, values in given.items()})
+        )
+
+    return step
+
+
+def weighted() -> tuple[Callable[[], Any], Callable[[], float]]:
+    """One graph whose loss is g_w times the generator's and d_w times the discriminator's, called with (0, 1), then (1, 0); and
+    how far a call with (0, 1) moves the generator."""
+    import keras
+    import tensorflow as tf
+
+    made = networks()
+    first, second = parts(made)
+    variables = [*made.discriminator.trainable_variables, *made.generator.trainable_variables]
+    optimizer = keras.optimizers.Adam(GAN.generator_rate, beta_1=GAN.momentum, beta_2=0.999)
+    optimizer.build(variables)
+
+    @tf.function(jit_compile=True)
+    def both(given: Any, g_w: Any, d_w: Any) -> Any:
+        of_first, first_gradients = first(given)
+        of_second, second_gradients = second(given)
+        gradients = [d_w * gradient for gradient in first_gradients] + [g_w * gradient for gradient in second_gradients]
+        optimizer.apply(gradients, variables)
+        return g_w * of_second + d_w * of_first
+
+    given = {name: tf.convert_to_tensor(values) for name, values in arrays().items()}
+    none, whole = tf.constant(0.0), tf.constant(1.0)
+
+    def step() -> Any:
+        return float(both(given, none, whole)), float(both(given, whole, none))
+
+    def moved() -> float:
+        before = [np.array(variable) for variable in made.generator.trainable_variables]
+        both(given, none, whole)
+        after = [np.array(variable) for variable in made.generator.trainable_variables]
+        return float(max(np.abs(one - other).max() for one, other in zip(before, after, strict=True)))
+
+    return step, moved
+
+
+def speed() -> None:
+    trick, moved = weighted()
+    ways = {"fused": fused(), "two graphs in turn": two_graphs(), "both losses weighted": trick}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for step in ways.values():
+        step()
+    for _ in range(ROUNDS):
+        # Side by side in each round: this machine is not always as fast.
+        for name, step in ways.items():
+            started = time.perf_counter()
+            for _ in range(STEPS):
+                step()
+            seconds[name].append((time.perf_counter() - started) / STEPS)
+    print("\n## A GAN's step on a CPU: one graph of both phases\n")
+    print(
+        f"DCGAN of {SIDE} × {SIDE} × {CHANNELS}, width {GAN.width}, batches of {GAN.batch_size}, all compiled by XLA. "
+        f"Medians of {ROUNDS} rounds of {STEPS} steps, each way in every round.\n"
+    )
+    print("| | steps a second | times as long as fused |\n| --- | ---: | ---: |")
+    for name, taken in seconds.items():
+        ratio = statistics.median(own / base for own, base in zip(taken, seconds["fused"], strict=True))
+        print(f"| {name} | {1 / statistics.median(taken):.2f} | {ratio:.2f} |")
+    print(
+        "\nIn a call that is meant for the discriminator alone, the weighted way moves the generator's weights by up to "
+        f"{moved():.1e}: Adam's momentum goes on (the learning rate is {GAN.generator_rate:.0e}). Fused, nothing moves them."
+    )
+
+
+def counted() -> None:
+    """In a process of its own: operations and bytes of the compiled step of LARGE, as XLA counts them."""
+    import jax
+
+    from trainer.pair_on_jax import PairOnJax
+
+    made = PairOnJax(pair.Networks(LARGE, side=SIDE, channels=CHANNELS, classes=CLASSES, seed=1))
+    given = {name: jax.numpy.asarray(values) for name, values in pair.stacked([arrays(LARGE)]).items()}
+    cost = made._steps.lower(made._state, given).compile().cost_analysis()
+    print(cost["flops"], cost["bytes accessed"], jax.__version__)
+
+
+def tpu() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__, "counted"],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    operations, moved, version = done.stdout.split()[-3:]
+    flops, size = float(operations), float(moved)
+    by_hand = LARGE.operations(SIDE, CHANNELS)
+    print("\n## The same on a TPU: an estimate, nothing was measured\n")
+    print(
+        f"DCGAN of pipelines/competitions/cifar10_gan.toml, batches of {LARGE.batch_size}: {by_hand / 1e9:.0f} · 10⁹ "
+        f"operations a step by the layers, {flops / 1e9:.0f} as XLA counts them, and {size / 1e9:.2f} · 10⁹ bytes (JAX "
+        f"{version}, compiled for a CPU, whose compiler joins fewer operations than a TPU's). A step takes as long as its "
+        "operations at the chip's peak of half precision, or as its bytes at the bandwidth of its memory, whichever is longer; networks "
+        "this small reach a tenth to a half of that.\n"
+    )
+    print("| chip | by operations, ms | by bytes, ms | steps a second at most | 50,000 steps, minutes at least |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for chip, bandwidth in BANDWIDTH.items():
+        times = by_hand / (PEAKS[chip] * 1e12), size / (bandwidth * 1e9)
+        longest = max(times)
+        print(f"| {chip} | {times[0] * 1e3:.2f} | {times[1] * 1e3:.2f} | {1 / longest:,.0f} | {50_000 * longest / 60:.1f} |")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["counted"]:
+        counted()
+    else:
+        accelerator.prepare("tensorflow")
+        speed()
+        tpu()
