@@ -103,10 +103,8 @@ def two_graphs() -> Callable[[], Any]:
     given = arrays()
 
     def step() -> Any:
-        # As a batch comes from the host: once to each function.
-        return float(one({name: tf.convert_to_tensor(values) for name, values in given.items()})), float(
-            other({name: tf.convert_to_tensor(values) for name, values in given.items()})
-        )
+        tensors = {name: tf.convert_to_tensor(values) for name, values in given.items()}
+        return float(one(tensors)), float(other(tensors))
 
     return step
 
@@ -131,11 +129,12 @@ def weighted() -> tuple[Callable[[], Any], Callable[[], float]]:
         optimizer.apply(gradients, variables)
         return g_w * of_second + d_w * of_first
 
-    given = {name: tf.convert_to_tensor(values) for name, values in arrays().items()}
+    given = arrays()
     none, whole = tf.constant(0.0), tf.constant(1.0)
 
     def step() -> Any:
-        return float(both(given, none, whole)), float(both(given, whole, none))
+        tensors = {name: tf.convert_to_tensor(values) for name, values in given.items()}
+        return float(both(tensors, none, whole)), float(both(tensors, whole, none))
 
     def moved() -> float:
         before = [np.array(variable) for variable in made.generator.trainable_variables]
@@ -201,9 +200,9 @@ def tpu() -> None:
     print(
         f"DCGAN of pipelines/competitions/cifar10_gan.toml, batches of {LARGE.batch_size}: {by_hand / 1e9:.0f} · 10⁹ "
         f"operations a step by the layers, {flops / 1e9:.0f} as XLA counts them, and {size / 1e9:.2f} · 10⁹ bytes (JAX "
-        f"{version}, compiled for a CPU, whose compiler joins fewer operations than a TPU's). A step takes as long as its "
-        "operations at the chip's peak of half precision, or as its bytes at the bandwidth of its memory, whichever is longer; networks "
-        "this small reach a tenth to a half of that.\n"
+        f"{version}, compiled for a CPU, whose compiler joins fewer operations than a TPU's). A step takes as long as "
+        "its operations at the chip's peak of half precision, or as its bytes at the bandwidth of its memory, whichever "
+        "is longer; networks this small reach a tenth to a half of that.\n"
     )
     print("| chip | by operations, ms | by bytes, ms | steps a second at most | 50,000 steps, minutes at least |")
     print("| --- | ---: | ---: | ---: | ---: |")

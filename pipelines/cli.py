@@ -63,11 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from pipelines import kinds
-    from pipelines.machines import check as check_machine
     from trainer.generative import load
 
     competition = load(options.file)
-    check_machine(competition.machine)
+    kinds.check_machine(competition)
     found = kinds.check_files(competition, options.file)
     members = ", ".join(member.name for member in kinds.members(competition))
     named = "members" if kinds.of(competition) == kinds.KFOLD else "judge"

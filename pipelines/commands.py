@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines import machines
+from pipelines import kinds, machines
 from pipelines.place import TARGETS, Place, place, recalled, remember
 from trainer.competition import Competition
 from trainer.errors import CompetitionError, RemoteError
@@ -139,8 +139,9 @@ def with_machine(competition: Competition | Generative, options: argparse.Namesp
     problem = next(machine.problems(), None)
     if problem is not None:
         raise CompetitionError(f"machine.{problem.key} {problem.message}")
-    machines.check(machine)
-    return dataclasses.replace(competition, machine=machine)
+    chosen_for = dataclasses.replace(competition, machine=machine)
+    kinds.check_machine(chosen_for)
+    return chosen_for
 
 
 def _launcher(where: Place) -> Any:
@@ -345,7 +346,6 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from pipelines import kinds
     from pipelines.fetched import fetch
 
     _, launcher = _known(options)

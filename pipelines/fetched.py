@@ -31,7 +31,8 @@ def fetch(run: Run, competition: File | None, out: Path | None, runs: Path) -> t
         RemoteError: the run left no such output. StorageError, IntegrityError: an object is not there or not whole.
     """
     given = competition_of(run)
-    if competition is not None and (competition.name, competition.classes) != (given.name, given.classes):
+    about = [(kinds.of(file), file.name, file.classes) for file in (competition or given, given)]
+    if competition is not None and about[0] != about[1]:
         raise CompetitionError(f"--file: is of the competition {competition.name!r}, and run {run.name} of {given.name!r}")
     competition = competition or given
     out = out or runs / competition.name

@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer import tables
+from trainer import generative, tables
 from trainer.generative import Generative
 from trainer.manifest import read_json, read_manifest, whole_file, write_json
 
 # As pipelines/results.py has it.
 FETCHED = {"trained/": ("train-gan", "trained"), "page": ("gallery", "page"), "data_card": ("statistics", "card")}
-_FOLDERS = ("grids", "samples")
-_FILES = ("grid.png", "interpolation.png", "nearest.png", "training.gif", "generator.keras", tables.HISTORY)
+_FOLDERS = {generative.FRAMES: "step*.png", generative.SAMPLES: "samples*.tfrec"}
+_FILES = (*generative.PICTURES, generative.GENERATOR, tables.HISTORY)
 _OTHERS = (tables.METRICS, "gan.html", "data_card.html", "gan.yaml")
 
 
@@ -35,16 +35,19 @@ def gather(file: Generative, outputs: Mapping[str, Path], out: Path, *, near: Ca
     """
     trained = outputs["trained"]
     read_manifest(trained)
-    found: dict[str, Any] = read_json(trained / "evaluation.json")
+    found: dict[str, Any] = read_json(trained / generative.EVALUATION)
     sources = {name: trained / name for name in _FILES}
     sources |= {"gan.html": outputs["page"], "data_card.html": outputs["data_card"], "gan.yaml": outputs["yaml"]}
     for folder in _FOLDERS:
-        # What an earlier run left there goes.
-        shutil.rmtree(out / folder, ignore_errors=True)
         sources |= {f"{folder}/{path.name}": path for path in sorted((trained / folder).iterdir())}
     for name, source in sources.items():
         with whole_file(out / name) as partial:
             shutil.copyfile(source, partial)
+    # What an earlier run left there goes, and nothing else that may lie there.
+    for folder, pattern in _FOLDERS.items():
+        for path in (out / folder).glob(pattern):
+            if f"{folder}/{path.name}" not in sources:
+                path.unlink()
     write_json(out / tables.METRICS, found)
     return found
 

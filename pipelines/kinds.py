@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from components.records.source import Found
+from pipelines import machines
 from trainer.competition import Competition
+from trainer.errors import CompetitionError
 from trainer.generative import Generative
 from trainer.recipe import Member
 
@@ -45,6 +47,21 @@ def check_files(file: Competition | Generative, origin: str | Path) -> Found:
     from components.gan.settle import check_files as check_gan
 
     return check_gan(file, origin)
+
+
+def check_machine(file: Competition | Generative) -> None:
+    """Is there such a machine, and can its devices share the batches?
+
+    Raises:
+        CompetitionError: no. A member's batches are checked where it trains, for the size that fits may depend on the devices.
+    """
+    machines.check(file.machine)
+    count = machines.devices(file.machine)
+    if isinstance(file, Generative) and file.gan.batch_size % count:
+        raise CompetitionError(
+            f"gan.batch_size = {file.gan.batch_size}: must be a multiple of the {count} devices of "
+            f"machine.{'tpu' if file.machine.tpu else 'gpu'} = {file.machine.tpu or file.machine.gpu!r}"
+        )
 
 
 def members(file: Competition | Generative) -> list[Member]:

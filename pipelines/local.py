@@ -1,4 +1,4 @@
-"""Run the k-fold pipeline on this machine: compiled to YAML, then run from the YAML by kfp's local runner.
+"""Run a pipeline on this machine: compiled to YAML, then run from the YAML by kfp's local runner.
 
 The runner works in a child process: it patches `print` and the root logger of the process it is in, and it prints for
 machines. Its output goes to a log; what a person sees comes from the steps' own events (trainer/progress.py).

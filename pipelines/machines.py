@@ -170,6 +170,13 @@ def _listed(names: Iterable[object]) -> str:
     return ", ".join(map(str, names))
 
 
+def devices(machine: Machine) -> int:
+    """How many devices share each batch: TensorCores of v2 and v3, chips of later ones, GPUs; 1 of a CPU."""
+    if machine.tpu:
+        return int(machine.tpu.rpartition("-")[2])
+    return machine.gpus if machine.gpu else 1
+
+
 def cpu_needs(machine: Machine) -> tuple[int, int]:
     """vCPUs and GiB of a training task without an accelerator."""
     return machine.cpus or CPU[0], machine.memory_gib or CPU[1]

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from trainer.checkpoint import Checkpoints
 from trainer.dataset import Labels, Workers
 from trainer.errors import Preempted, TrainingError
 from trainer.features import named, of_model
-from trainer.generative import HELD_OUT, Gan
+from trainer.fold import memory_named
+from trainer.generative import COPIES, EVALUATION, FRAMES, GENERATOR, GIF, GRID, HELD_OUT, SAMPLES, STRIP, Gan
 from trainer.goal import fold_seed
 from trainer.manifest import read_manifest, whole_file, write_json, write_manifest
 from trainer.predict import squashing
@@ -28,11 +30,6 @@ from trainer.records import open_shard
 
 # The step that this is, for what it tells.
 STEP = "train-gan"
-# What a finished training leaves in its folder.
-GENERATOR = "generator.keras"
-EVALUATION = "evaluation.json"
-GRID, STRIP, GIF, FRAMES, COPIES = "grid.png", "interpolation.png", "training.gif", "grids", "nearest.png"
-SAMPLES = "samples"
 _ROWS, _STRIPS, _STEPS_BETWEEN, _NEAREST = 8, 5, 10, 16
 _JPEG_QUALITY = 95
 _SECONDS_BETWEEN_LINES = 1.0
@@ -191,7 +188,9 @@ class Training:
 
         def settle() -> None:
             """Wait for the steps so far, and stop where a loss is no number."""
-            place.told += [[float(value) for value in row] for block in pending for row in np.asarray(block)]
+            with self._memory_named():
+                # JAX says it only here, where it is waited for.
+                place.told += [[float(value) for value in row] for block in pending for row in np.asarray(block)]
             pending.clear()
             place.seconds = before + time.monotonic() - resumed
             bad = [row for row in place.told if not all(map(math.isfinite, row))]
@@ -208,7 +207,8 @@ class Training:
         batches = dataset.ahead(self._blocks(place.step))
         try:
             for arrays in batches:
-                pending.append(self.pair.steps(arrays))
+                with self._memory_named():
+                    pending.append(self.pair.steps(arrays))
                 place.step += together
                 if place.step % gan.evaluate_every == 0 or place.step == gan.steps:
                     settle()
@@ -232,6 +232,12 @@ class Training:
                     saved = now
         finally:
             batches.close()  # type: ignore[attr-defined]  # a generator
+
+    def _memory_named(self) -> AbstractContextManager[None]:
+        return memory_named(
+            f"out of memory with {self.gan.batch_size} images of {self.images.size} pixels a step: lower gan.batch_size or "
+            "gan.width"
+        )
 
     def _blocks(self, start: int) -> Iterator[dict[str, np.ndarray]]:
         """What each call of the pair takes, from a step on."""
@@ -275,40 +281,44 @@ class Training:
             parts.append(self.pair.sample(latent[places], labels[places])[: len(latent) - first])
         return np.concatenate(parts)
 
-    def _judged(
-        self, images: np.ndarray, labels: np.ndarray
-    ) -> tuple[dict[str, Any], np.ndarray, list[float] | None, np.ndarray]:
+    def _judged(self, images: np.ndarray, labels: np.ndarray) -> tuple[dict[str, Any], np.ndarray, list[float], np.ndarray]:
         """A row of figures of samples; the diversity and the share taken for it of each class; and the samples' features."""
-        features, _ = self.features.look(images)
+        features, logits = self.judge.look(images)
+        if self.features is not self.judge:
+            features, _ = self.features.look(images)
         # As many as there are real ones, of all classes alike.
         count = len(self.real.held)
-        probabilities = self._classes_of(images)
+        assert logits is not None
+        probabilities = squashing("multiclass")(logits)
+        taken = probabilities.argmax(axis=1)
         # What an unconditional sample is of, only the judge can say.
-        of = labels if self.gan.conditional else probabilities.argmax(axis=1).astype(np.int32)
+        of = labels if self.gan.conditional else taken
         figures = fidelity.as_row(self._compare(features[:count], of[:count]))
-        right = fidelity.right_of_class(probabilities, labels, len(self.classes)) if self.gan.conditional else None
-        if right is not None:
-            figures["class_accuracy"] = float((probabilities.argmax(axis=1) == labels).mean())
+        if self.gan.conditional:
+            there = fidelity.right_of_class(probabilities, labels, len(self.classes))
+            figures["class_accuracy"] = float((taken == labels).mean())
+        else:
+            there = fidelity.shares(taken, self.real.held_labels, len(self.classes))
         of_classes = fidelity.diversities(
             self.real.held, self.real.held_labels, features[:count], of[:count], classes=len(self.classes)
         )
-        return figures, of_classes, right, features
+        return figures, of_classes, there, features
 
     def _evaluate(self, place: Place) -> None:
         images, labels = self._samples(0)
-        figures, of_classes, right, _ = self._judged(images, labels)
+        figures, of_classes, there, _ = self._judged(images, labels)
         means = np.mean(place.told, axis=0)
         place.told = []
         row: dict[str, Any] = {"step": place.step, **{name: float(value) for name, value in zip(pair.TOLD, means, strict=True)}}
         row |= {**figures, "seconds": round(place.seconds, 3)}
         place.history.append(row)
-        row["verdicts"] = fidelity.verdicts(place.history, self.classes, of_classes, right)
+        row["verdicts"] = fidelity.verdicts(place.history, self.classes, of_classes, there)
         # By rows of all classes, so that a column shows what one of them has become.
         shown = images[: _ROWS * len(self.classes)]
         path = self.checkpoints.folder / FRAMES / f"step{place.step:08d}.png"
         gallery.write_png(path, gallery.grid(shown, columns=len(self.classes)), side=self.images.size)
         self.checkpoints.mirror(path)
-        accuracy = f", {figures['class_accuracy']:.1%} of their class" if right is not None else ""
+        accuracy = f", {figures['class_accuracy']:.1%} of their class" if self.gan.conditional else ""
         tell("epoch", STEP, f"step {place.step}/{self.gan.steps}: {self._told_of(figures)}{accuracy}")
         for verdict in row["verdicts"]:
             # Once, not at each evaluation that it lasts for.
@@ -326,7 +336,7 @@ class Training:
         """Write all results; the samples are of latent vectors that no evaluation has seen."""
         out, classes = self.out, len(self.classes)
         images, labels = self._samples(1)
-        figures, of_classes, right, features = self._judged(images, labels)
+        figures, of_classes, there, features = self._judged(images, labels)
         self.pair.pull()
         with whole_file(out / GENERATOR) as partial:
             self.pair.networks.averaged.save(partial)
@@ -353,13 +363,13 @@ class Training:
                 "samples": figures,
                 "real": fidelity.as_row(real),
                 "judge_accuracy": self.real.right,
-                "class_accuracy": right,
+                "class_accuracy": there if self.gan.conditional else None,
                 "classes": self.classes,
                 "class_diversity": [None if math.isnan(value) else float(value) for value in of_classes],
                 "verdicts": {str(row["step"]): row["verdicts"] for row in place.history if row["verdicts"]},
                 "compilations": self.pair.compilations,
                 "trained_on": len(self.rows),
-                "device": str(self.device),
+                "device": f"{self.device.name} ({self.device.backend}, {self.device.threads} threads)",
             },
         )
         write_manifest(out, {"gan": dataclasses.asdict(self.gan), "classes": self.classes})
@@ -380,12 +390,13 @@ class Training:
         return gallery.grid(np.concatenate([images[:_NEAREST], self.real.pixels[places]]), columns=len(places))
 
     def _write_samples(self, images: np.ndarray, labels: np.ndarray) -> None:
-        """As records of the form that the records step writes."""
+        """As records of the form that the records step writes; without a target where no class was asked for."""
         with open_shard(self.out / SAMPLES, "samples", 0) as add:
             for number, (image, label) in enumerate(zip(images, labels, strict=True)):
                 space = "GRAY" if image.shape[2] == 1 else "RGB"
                 jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(image), _JPEG_QUALITY, space, "444")
-                add({"image": jpeg, "image_name": f"sample{number:06d}".encode(), "target": int(label)})
+                target = {"target": int(label)} if self.gan.conditional else {}
+                add({"image": jpeg, "image_name": f"sample{number:06d}".encode(), **target})
 
 
 def _kind(verdict: str) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 
 # A class's samples are of one kind when they differ by less than this share of what its real images do.
 COLLAPSED = 0.35
-# A class is missing when fewer of its samples are taken for it than by chance among so many as are asked for.
+# A class is missing when fewer of its samples are taken for it; where no class was asked for, when samples are
+# taken for it less than this share as often as real images are of it.
 MISSING = 0.1
 # The training has gone astray when the distance is so many times the best it had.
 DIVERGED = 3.0
@@ -47,12 +48,14 @@ def compare(
     """
     precision, recall = precision_recall(real, others, neighbours=neighbours)
     of_classes = diversities(real, real_labels, others, labels, classes=classes)
+    known = of_classes[~np.isnan(of_classes)]
     return Fidelity(
         frechet=frechet(real, others),
         precision=precision,
         recall=recall,
-        diversity=float(np.nanmean(of_classes)),
-        lowest=float(np.nanmin(of_classes)),
+        # Without two real images of any class there is nothing to be as diverse as.
+        diversity=float(known.mean()) if len(known) else 0.0,
+        lowest=float(known.min()) if len(known) else 0.0,
         images=len(others),
     )
 
@@ -88,8 +91,8 @@ def precision_recall(real: np.ndarray, others: np.ndarray, *, neighbours: int) -
 def diversities(
     real: np.ndarray, real_labels: np.ndarray, others: np.ndarray, labels: np.ndarray, *, classes: int
 ) -> np.ndarray:
-    """(classes,) the mean distance between two images of a class, over that between two real ones; NaN where there are not two
-    of each."""
+    """(classes,) the mean distance between two images of a class, over that between two real ones; 0 where there are not two,
+    NaN where there are not two different real ones."""
     found = np.full(classes, np.nan)
     for index in range(classes):
         within = [_mean_distance(features[of == index]) for features, of in ((real, real_labels), (others, labels))]
@@ -114,26 +117,36 @@ def right_of_class(probabilities: np.ndarray, labels: np.ndarray, classes: int) 
     return [float((taken[labels == index] == index).mean()) for index in range(classes)]
 
 
+def shares(taken: np.ndarray, real_labels: np.ndarray, classes: int) -> list[float]:
+    """For each class how many samples are taken for it, as a share of what real images have of it, 1 at most.
+
+    Args:
+        taken: (n,) the classes that a classifier takes samples for. real_labels: (m,) those of real images.
+    """
+    counts = [np.bincount(labels, minlength=classes) / len(labels) for labels in (taken, real_labels)]
+    return [float(min(1.0, own / real)) if real else 1.0 for own, real in zip(*counts, strict=True)]
+
+
 def verdicts(
-    history: Sequence[Mapping[str, Any]], classes: Sequence[str], of_classes: np.ndarray, right: Sequence[float] | None
+    history: Sequence[Mapping[str, Any]], classes: Sequence[str], of_classes: np.ndarray, there: Sequence[float]
 ) -> list[str]:
     """What is wrong with a training by its evaluations so far, each in a sentence that begins with its name.
 
     Args:
         history: the evaluations, the latest last, with `step`, `frechet`, `real_right` and `generated_right`.
-        of_classes: `diversities` of the latest. right: `right_of_class` of the latest; None where samples are of no class.
+        of_classes: `diversities` of the latest. there: its `right_of_class`, or its `shares` where no class was asked for.
     """
     latest = history[-1]
     found = []
+    gone = [f"{name!r} ({value:.0%})" for name, value in zip(classes, there, strict=True) if value < MISSING]
     flat = [f"{name!r} ({value:.2f})" for name, value in zip(classes, of_classes, strict=True) if value < COLLAPSED]
     if flat:
         found.append(
             f"mode collapse: samples of {_listed(flat, classes)} differ from each other by less than {COLLAPSED} of what real "
             "ones do"
         )
-    gone = [f"{name!r} ({value:.0%})" for name, value in zip(classes, right or [], strict=bool(right)) if value < MISSING]
     if gone:
-        found.append(f"classes missing: so few samples are of the class that was asked for: {_listed(gone, classes)}")
+        found.append(f"classes missing: so few samples are of the class: {_listed(gone, classes)}")
     best = min(row["frechet"] for row in history)
     if latest["frechet"] > DIVERGED * best:
         step = next(row["step"] for row in history if row["frechet"] == best)
@@ -177,5 +190,5 @@ def _reach(features: np.ndarray, neighbours: int) -> np.ndarray:
 def _mean_distance(features: np.ndarray) -> float:
     count = len(features)
     if count < 2:
-        return float("nan")
+        return 0.0
     return float(np.sqrt(_distances(features, features), dtype=np.float64).sum() / (count * (count - 1)))

@@ -14,7 +14,7 @@ from typing import Any
 
 from trainer import accelerator, tables
 from trainer.competition import Train
-from trainer.generative import HELD_OUT, Gan
+from trainer.generative import Gan
 from trainer.goal import Goal, Inputs
 from trainer.manifest import sha256
 from trainer.recipe import Member
@@ -157,7 +157,8 @@ def gan_key(
     weights_digest: str = "",
 ) -> str:
     """As `key`, of the training of a GAN."""
-    files = [Path(records) / tables.EXAMPLES, Path(folds_table), Path(judge) / tables.model_file(HELD_OUT)]
+    # Of the judge its predictions: the file of a model has a date in it.
+    files = [Path(records) / tables.EXAMPLES, Path(folds_table), Path(judge) / tables.OOF]
     return _key([dataclasses.asdict(gan), list(classes), seed, weights_digest], files)
 
 

@@ -210,6 +210,16 @@ def out_of_memory_named(member: Member, batch: int) -> Iterator[None]:
     Raises:
         TrainingError: it did.
     """
+    with memory_named(
+        f"member {member.name!r}: out of memory with {batch} images of {member.side()} pixels a "
+        "batch: lower batch_size (and raise optimizer.accumulate by as much), or take a smaller size or backbone"
+    ):
+        yield
+
+
+@contextmanager
+def memory_named(advice: str) -> Iterator[None]:
+    """As `out_of_memory_named`, in other words."""
     try:
         yield
     except Exception as error:
@@ -217,10 +227,7 @@ def out_of_memory_named(member: Member, batch: int) -> Iterator[None]:
         said = f"{type(error).__name__} {error}"
         if not isinstance(error, MemoryError) and not any(word in said for word in ("ResourceExhausted", "RESOURCE_EXHAUSTED")):
             raise
-        raise TrainingError(
-            f"member {member.name!r}: out of memory with {batch} images of {member.side()} pixels a "
-            f"batch: lower batch_size (and raise optimizer.accumulate by as much), or take a smaller size or backbone"
-        ) from None
+        raise TrainingError(advice) from None
 
 
 def _end_epoch(

@@ -21,6 +21,9 @@ from trainer.schema import NAME, Problem, number, optional_text, parse, short
 SIDES = (32, 64)
 # The fold whose images neither the GAN nor the judge is trained on.
 HELD_OUT = 0
+# What a finished training leaves in its folder.
+GENERATOR, EVALUATION, FRAMES, SAMPLES = "generator.keras", "evaluation.json", "grids", "samples"
+GRID, STRIP, COPIES, GIF = PICTURES = ("grid.png", "interpolation.png", "nearest.png", "training.gif")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,10 @@ class Features:
             yield Problem("weights", f"is missing: backbone = {self.backbone!r} has learnt nothing without")
         if self.weights and not self.backbone and not self.weights.endswith(".keras"):
             yield Problem("backbone", f"is missing: weights = {self.weights!r} is no whole model (.keras)")
+        if self.weights == "noisy-student" and "EfficientNetB" not in self.backbone:
+            yield Problem(
+                "weights", f"= 'noisy-student': there are such weights for EfficientNetB0 to B7, not {self.backbone!r}"
+            )
         if self.backbone == "cnn" or ":" in self.backbone:
             yield Problem("backbone", f"= {self.backbone!r}: must be one with published weights, or a whole model as weights")
         elif self.backbone and (found := zoo.problem(self.backbone, self.size)):
@@ -52,7 +59,8 @@ class Features:
     def measure(self) -> str:
         """What the Fréchet distance in these features is called: FID is that of Inception's alone (Heusel et al.,
         arXiv:1706.08500, section 2), and these are not the weights that published figures were made with."""
-        return "FID (Keras's InceptionV3)" if self.backbone == "InceptionV3" else "Fréchet distance"
+        inception = self.backbone == "InceptionV3" and self.weights == "imagenet"
+        return "FID (Keras's InceptionV3)" if inception else "Fréchet distance"
 
     def name(self) -> str:
         """The network, for people."""
@@ -99,7 +107,7 @@ class Gan:
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     steps_per_execution: int = number(1, low=1, high=10_000)
     evaluate_every: int = number(1000, low=1, high=10_000_000)
-    samples: int = number(1000, low=20, high=100_000)
+    samples: int = number(1000, low=20, high=20_000)
     neighbours: int = number(3, low=1, high=100)
     features: Features = field(default_factory=Features)
 
@@ -169,8 +177,18 @@ class Generative:
             yield Problem("judge.backbone", f"= {self.judge.backbone!r}: {found}")
         if self.judge.augment.crop:
             yield Problem("judge.augment.crop", f"= {self.judge.augment.crop}: the judge must see whole images")
-        if self.judge.validation == "none":
-            yield Problem("judge.validation", "= 'none': a judge must be known to be right, by images it has not seen")
+        if self.judge.validation != "last":
+            yield Problem(
+                "judge.validation",
+                f"= {self.judge.validation!r}: must be 'last': what a judge knows is told by images that decided nothing",
+            )
+        if zoo.is_function(self.judge.backbone):
+            yield Problem(
+                "judge.backbone", f"= {self.judge.backbone!r}: must go by a name: samples are judged where it is not known"
+            )
+        features = self.gan.features
+        if features.backbone and not features.size and (found := zoo.problem(features.backbone, side)):
+            yield Problem("gan.features.backbone", f"= {features.backbone!r}: {found}, or gan.features.size")
         if self.judge.tabular.columns:
             yield Problem("judge.tabular", "goes without a GAN: a sample has no columns")
         if self.gan.samples < 2 * len(self.classes):

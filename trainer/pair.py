@@ -11,6 +11,7 @@ import numpy as np
 
 from trainer import dcgan, diffaugment
 from trainer.accelerator import Device
+from trainer.errors import TrainingError
 from trainer.generative import Gan
 
 # What a step tells, in order: both losses, and the shares of real and generated images that the discriminator is right about.
@@ -60,8 +61,10 @@ class Pair(Protocol):
     """Both networks in training."""
 
     networks: Networks
-    # How often the step was compiled.
-    compilations: int
+
+    @property
+    def compilations(self) -> int:
+        """How often the step was compiled."""
 
     def steps(self, arrays: Mapping[str, np.ndarray]) -> Any:
         """Train by some steps: each array has them along its second axis. Gives (steps, 4) of TOLD, which is not waited for."""
@@ -122,5 +125,14 @@ def restore(pair: Pair, arrays: Mapping[str, list[np.ndarray]]) -> None:
 
 
 def pixels(images: Any) -> np.ndarray:
-    """Images of -1 to 1 as uint8."""
-    return np.clip(np.rint((np.asarray(images) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+    """Images of -1 to 1 as uint8.
+
+    Raises:
+        TrainingError: they are no numbers.
+    """
+    found = np.asarray(images)
+    if not np.isfinite(found).all():
+        raise TrainingError(
+            "divergence: the generator's images are no numbers: lower gan.generator_rate and gan.discriminator_rate"
+        )
+    return np.clip(np.rint((found + 1.0) * 127.5), 0, 255).astype(np.uint8)

@@ -17,7 +17,6 @@ class PairOnJax:
 
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
-        self.compilations = 0
         self._state: Any = None
         gan, generator, discriminator = networks.gan, networks.generator, networks.discriminator
         of_generator, of_discriminator = networks.optimizers
@@ -71,7 +70,6 @@ class PairOnJax:
             return state, jnp.stack([first, second, right["real"], right["generated"]])
 
         def steps(state: Any, arrays: Any) -> tuple[Any, Any]:
-            self.compilations += 1
             return jax.lax.scan(one, state, {name: jnp.moveaxis(values, 1, 0) for name, values in arrays.items()})
 
         def sample(weights: Any, latent: Any, labels: Any) -> Any:
@@ -79,8 +77,18 @@ class PairOnJax:
 
         distribution = keras.distribution.distribution()
         self._layout = distribution.get_data_layout if distribution else None
-        self._steps, self._sample = jax.jit(steps, donate_argnums=0), jax.jit(sample)
+        # A copy of the state on every device, before a step as after it: laid out in another way it would be compiled again.
+        self._everywhere = None
+        if distribution is not None:
+            mesh = distribution.get_data_layout((1,)).backend_layout.mesh
+            self._everywhere = jax.sharding.NamedSharding(mesh, jax.P())
+        self._steps, self._sample = jax.jit(steps, donate_argnums=0, out_shardings=self._everywhere), jax.jit(sample)
         self.push()
+
+    @property
+    def compilations(self) -> int:
+        """Of the step, also where it was not traced anew, as for arrays that lie on the devices in another way."""
+        return int(self._steps._cache_size())
 
     def steps(self, arrays: Mapping[str, np.ndarray]) -> Any:
         given = {name: self._placed(values) for name, values in arrays.items()}
@@ -99,10 +107,13 @@ class PairOnJax:
 
     def push(self) -> None:
         held = {
-            name: tuple([variable.value.copy() for variable in variables] for variables in group)
+            name: tuple([self._held(variable.value) for variable in variables] for variables in group)
             for name, group in self._groups().items()
         }
         self._state = {name: lists if len(lists) == 2 else lists[0] for name, lists in held.items()}
+
+    def _held(self, value: Any) -> Any:
+        return value.copy() if self._everywhere is None else jax.device_put(value.copy(), self._everywhere)
 
     def _of(self, name: str) -> tuple[Any, ...]:
         held = self._state[name]

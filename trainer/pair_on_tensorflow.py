@@ -15,7 +15,6 @@ class PairOnTensorFlow:
 
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
-        self.compilations = 0
         gan, generator, discriminator = networks.gan, networks.generator, networks.discriminator
         of_generator, of_discriminator = networks.optimizers
 
@@ -43,7 +42,6 @@ class PairOnTensorFlow:
 
         @tf.function(jit_compile=True)
         def steps(arrays: Any) -> Any:
-            self.compilations += 1
             count = next(iter(arrays.values())).shape[1]
             if count == 1:
                 return one({name: values[:, 0] for name, values in arrays.items()})[None]
@@ -57,6 +55,10 @@ class PairOnTensorFlow:
             return networks.averaged([latent, labels], training=False)
 
         self._steps, self._sample = steps, sample
+
+    @property
+    def compilations(self) -> int:
+        return int(self._steps.experimental_get_tracing_count())
 
     def steps(self, arrays: Mapping[str, np.ndarray]) -> Any:
         return self._steps({name: tf.convert_to_tensor(values) for name, values in arrays.items()})

@@ -75,7 +75,7 @@ def check_files(competition: Competition, file: str | Path) -> Found:
         if competition.folds.exclude_file or competition.folds.file or competition.folds.duplicates == "drop":
             ids["oof"] = ()
         external.check(one, competition.classes, ids, complete=competition.blend.on_missing == "error")
-    check_weights(competition.members, competition.folds.count, file)
+    check_weights(competition.members, competition.folds.count, f"{file}: members")
     if found.train is not None:
         _check_amounts(competition, file, found.train)
     return found
@@ -99,15 +99,18 @@ def stop_at_missing(named: Mapping[str, str], file: str | Path) -> None:
         raise CompetitionError("\n".join(gone))
 
 
-def check_weights(members: Sequence[Member], folds: int, file: str | Path) -> None:
+def check_weights(members: Sequence[Member], folds: int, where: str) -> None:
     """Are the files of weights there that members begin with?
+
+    Args:
+        where: file and section, for the error.
 
     Raises:
         CompetitionError: one is not.
     """
     for path in weights_files(members, folds):
         if not _is_file(path):
-            raise CompetitionError(f"{file}: members: weights: no such file: {path}")
+            raise CompetitionError(f"{where}: weights: no such file: {path}")
 
 
 def backbone_files(members: Sequence[Member]) -> list[str]:

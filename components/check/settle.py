@@ -76,6 +76,5 @@ def digests(competition: Competition) -> tuple[str, str, str, str, str]:
 
 def digest_of(paths: list[str]) -> str:
     """One digest of some files' bytes, wherever they lie; "" of none."""
-    """One digest of some files' bytes, wherever they lie; "" of none."""
     named = [near(path) for path in paths if path]
     return files_digest(named) if named else ""

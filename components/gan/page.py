@@ -9,12 +9,11 @@ from typing import Any
 import pandas as pd
 
 from components.pages import PALETTE, canvas, render, svg
-from trainer import tables
+from trainer import generative, tables
 from trainer.generative import Gan
 from trainer.manifest import read_json, read_manifest, whole_file
 from trainer.schema import parse
 
-_PICTURES = ("grid.png", "interpolation.png", "nearest.png", "training.gif")
 # What is drawn over the steps: a plot each, of columns of the history by their names, and what real images have of it.
 _PLOTS: tuple[tuple[str, dict[str, str], str], ...] = (
     ("loss", {"discriminator_loss": "discriminator", "generator_loss": "generator"}, ""),
@@ -35,7 +34,7 @@ def fill(*, page: Any, metrics: Any, name: str, trained: str, recipe: Mapping[st
     """
     folder = Path(trained)
     read_manifest(folder)
-    found = read_json(folder / "evaluation.json")
+    found = read_json(folder / generative.EVALUATION)
     write_page(folder, parse(Gan, recipe, "gan"), found, name=name, seed=seed, out=page.path)
     figures = {key: found["samples"][key] for key in ("frechet", "precision", "recall", "diversity", "lowest")}
     figures |= {f"real_{key}": found["real"][key] for key in figures}
@@ -59,10 +58,10 @@ def write_page(folder: Path, gan: Gan, found: Mapping[str, Any], *, name: str, s
         found=found,
         seed=seed,
         now=found["verdicts"].get(str(found["steps"]), []),
-        before={step: said for step, said in found["verdicts"].items() if int(step) < found["steps"]},
+        before={step: found["verdicts"][str(step)] for step in sorted(map(int, found["verdicts"])) if step < found["steps"]},
         curves=curves(history, found),
         seconds=float(history["seconds"].iloc[-1]),
-        pictures={file.partition(".")[0]: _embedded(folder / file) for file in _PICTURES},
+        pictures={file.partition(".")[0]: _embedded(folder / file) for file in generative.PICTURES},
         classes=_classes(found),
     )
     with whole_file(out) as partial:

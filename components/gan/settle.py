@@ -35,10 +35,11 @@ def settle(table: Mapping[str, Any], root: str) -> tuple[Any, ...]:
     file = whole_paths(parsed, parsed.data.root)
     found = check_files(file, ORIGIN)
     tell("note", "check", f"{'some' if found.train is None else found.train} labelled images, {file.gan.steps} steps")
-    values = dataclasses.asdict(file)
+    # Neither what an hour costs nor how folds are cut into tasks changes a model: the same training must be found done.
+    settings = dataclasses.replace(file.train, hourly_price=0.0, folds_per_task=1)
+    values = dataclasses.asdict(dataclasses.replace(file, train=settings))
     features = _feature_files(file)
     judged = digest_of([*weights_files([file.judge], 1), *backbone_files([file.judge])])
-    settings = dataclasses.replace(file.train, folds_per_task=1)
     return (
         *(values[section] for section in _SECTIONS),
         plan([file.judge], file.folds, settings, file.records, weights_digest=judged)[HELD_OUT],
@@ -74,7 +75,7 @@ def check_files(file: Generative, origin: str | Path) -> Found:
         if file.folds.file:
             own_folds(file.folds.file, found.train_ids, (), count=file.folds.count)
     # Of its weights for each fold the first is taken.
-    check_weights([file.judge], 1, origin)
+    check_weights([file.judge], 1, f"{origin}: judge")
     if found.train is not None:
         _check_amounts(file, origin, found.train)
     return found
@@ -82,10 +83,11 @@ def check_files(file: Generative, origin: str | Path) -> Found:
 
 def _check_amounts(file: Generative, origin: str | Path, images: int) -> None:
     count = file.folds.count
-    held = images // count
+    held = -(-images // count)
     for key, size in (("gan.batch_size", file.gan.batch_size), ("judge.batch_size", file.judge.batch_size)):
         if size > images - held:
             raise CompetitionError(f"{origin}: {key} = {size}: only {images - held} images are left to train on")
+    held = images // count
     if held < 2 * len(file.classes):
         raise CompetitionError(
             f"{origin}: folds.count = {count}: of {images} images it keeps {held} to judge {len(file.classes)} classes by: "

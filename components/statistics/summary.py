@@ -58,6 +58,8 @@ def statistics(
     mean, std = (", ".join(f"{value:.2f}" for value in pixels[key]) for key in ("mean", "std"))
     drifting = [entry["column"] for entry in result["drift"] if entry["verdict"] == "different"]
     differ = f"; test differs from train in {', '.join(drifting)}" if drifting else "; test is like train in every column"
+    if not (examples["split"] == "test").any():
+        differ = ""
     tell("note", "statistics", f"train pixels: mean {mean}, standard deviation {std}{differ}")
     return result
 

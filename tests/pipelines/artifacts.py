@@ -10,6 +10,19 @@ from components import storage
 from trainer.manifest import MANIFEST, read_manifest, write_manifest
 
 
+def upload_gan(finished: Path, bucket: str, name: Callable[[str, str], str]) -> dict[tuple[str, str], list[str]]:
+    """The same of a run of the GAN's pipeline."""
+    (root,) = (finished / "pipeline_root").glob("gan-*")
+    uris = {}
+    for task, output in (("train-gan", "trained"), ("gallery", "page"), ("statistics", "card")):
+        uris[(task, output)] = [f"{bucket}/{name(task, output)}"]
+        if (root / task / output).is_dir():
+            upload(root / task / output, uris[(task, output)][0])
+        else:
+            storage._blob(uris[(task, output)][0]).upload_from_filename(root / task / output)
+    return uris
+
+
 def upload_artifacts(finished: Path, bucket: str, name: Callable[[str, str, int], str]) -> dict[tuple[str, str], list[str]]:
     """Upload them, models named by the paths that a task would have seen.
 

@@ -6,12 +6,14 @@ import pytest
 
 from components.records.source import Found
 from pipelines import estimate, machines
-from pipelines.compile import DEFAULT
+from pipelines.compile import DEFAULTS
 from trainer.competition import Competition, read
 from trainer.errors import CompetitionError
+from trainer.generative import read as read_any
 from trainer.machine import Machine
 
 ROOT = Path(__file__).resolve().parents[2]
+DEFAULT, GAN = DEFAULTS
 FOUND = Found(10_000, [], [str(number) for number in range(2_000)])
 
 
@@ -100,5 +102,21 @@ def test_the_user_s_own_prices(tmp_path: Path) -> None:
 
 def test_every_competition_of_the_project_has_an_estimate() -> None:
     for path in sorted((ROOT / "pipelines" / "competitions").glob("*.toml")):
-        made = competition(Machine(tpu="v5e-8"), path)
+        made = dataclasses.replace(read_any(path), machine=Machine(tpu="v5e-8"))
         assert "are not known" not in estimate.table(made, FOUND, "vertex", estimate.prices(None))
+
+
+def test_a_gan_and_its_judge_are_a_task_each() -> None:
+    made = dataclasses.replace(read_any(GAN), machine=Machine(gpu="L4"))
+    costs = estimate.prices(None)
+    judge, gan, others = estimate.lines(made, FOUND, "vertex", costs)
+    assert [(line.what, line.count) for line in (judge, gan, others)] == [
+        ("train judge", 1),
+        ("train gan", 1),
+        ("other steps", 7),
+    ]
+    more = dataclasses.replace(made, gan=dataclasses.replace(made.gan, steps=4 * made.gan.steps))
+    longer = estimate.lines(more, FOUND, "vertex", costs)[1]
+    assert gan.hours is not None
+    assert longer.hours is not None
+    assert longer.hours - estimate.START == pytest.approx(4 * (gan.hours - estimate.START))

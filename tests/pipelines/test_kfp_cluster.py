@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from artifacts import upload_artifacts
-from conftest import Tiny, in_bucket
+from artifacts import upload_artifacts, upload_gan
+from conftest import Tiny, in_bucket, upload, write_gan
 from loopback import KfpServer, Server
 
 from pipelines import commands, kfp_cluster
@@ -257,6 +257,25 @@ def test_fetch_leaves_what_a_local_run_leaves(
     assert main(["fetch", run["run_id"], "--target=kfp"]) == 0
     assert (out / "submission.csv").read_bytes() == (finished_run / "submission.csv").read_bytes()
     assert "leaderboard" not in json.loads((out / "metrics.json").read_text())
+
+
+def test_a_gan_is_sent_and_fetched(
+    bucket: str, server: Server, finished_gan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert isinstance(server, KfpServer)
+    file = write_gan(tmp_path / "data")
+    upload(tmp_path / "data", f"{bucket}/data")
+    file.write_text(file.read_text().replace('source = "pixels"', f'source = "pixels"\nroot = "{bucket}/data"'))
+    assert submit(Tiny(file.parent, file, file, file, file, file), bucket) == 0
+    run = only(server)
+    assert run["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "gan"
+    run["state"] = "SUCCEEDED"
+    salt = "00000000-0000-0000-0000-000000000001"
+    upload_gan(finished_gan, bucket, lambda task, output: f"runs/gan/{run['run_id']}/{task}/{salt}/{output}")
+    assert main(["list", "--target=kfp"]) == 0
+    assert run["display_name"] in capsys.readouterr().out
+    assert main(["fetch", run["display_name"]]) == 0
+    assert Path("runs/tiny_gan/grid.png").read_bytes() == (finished_gan / "grid.png").read_bytes()
 
 
 def test_pods_of_tasks_that_may_be_tried_again() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from artifacts import upload_artifacts
-from conftest import Tiny, in_bucket
+from artifacts import upload_artifacts, upload_gan
+from conftest import Tiny, in_bucket, upload, write_gan
 from loopback import VertexServer, denied, google_error, over_quota
 
 from pipelines import commands, vertex
@@ -448,6 +448,34 @@ def test_fetch_leaves_what_a_local_run_leaves(
     del job["jobDetail"]["taskDetails"]
     assert main(["fetch", name_of(job)]) == 1
     assert "its task folds left no table" in capsys.readouterr().err
+
+
+def test_a_gan_is_sent_and_fetched(
+    bucket: str, server: VertexServer, finished_gan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_gan(tmp_path / "data")
+    assert main(["submit", str(file), *flags(bucket), "--tpu=v5e-4"]) == 2
+    assert "data.root" in capsys.readouterr().err
+    upload(tmp_path / "data", f"{bucket}/data")
+    file.write_text(file.read_text().replace('source = "pixels"', f'source = "pixels"\nroot = "{bucket}/data"'))
+    assert main(["submit", str(file), *flags(bucket), "--tpu=v5e-4"]) == 0
+    assert "train gan" in capsys.readouterr().out
+    job = only(server)
+    given = job["runtimeConfig"]["parameterValues"]
+    assert given["gan"]["steps"] == 16
+    assert given["judge"]["name"] == "judge"
+    assert given["train"]["checkpoints"] == f"{bucket}/runs/checkpoints"
+    assert job["pipelineSpec"]["pipelineInfo"]["name"] == "gan"
+    uris = upload_gan(finished_gan, bucket, lambda task, output: f"runs/1/{name_of(job)}/{task}/{output}")
+    job["state"] = "PIPELINE_STATE_SUCCEEDED"
+    job["jobDetail"]["taskDetails"] = [
+        {"taskId": str(number), "taskName": task, "state": "SUCCEEDED", "outputs": {output: {"artifacts": [{"uri": uri}]}}}
+        for number, ((task, output), (uri,)) in enumerate(uris.items(), start=2)
+    ]
+    assert main(["fetch", name_of(job)]) == 0
+    assert "of their class" in capsys.readouterr().out
+    for name in ("gan.html", "grid.png", "training.gif", "generator.keras", "metrics.json", "samples/samples00-40.tfrec"):
+        assert Path("runs/tiny_gan", name).read_bytes() == (finished_gan / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("status", [400, 403])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from trainer import fidelity
 
 CLASSES = ["a", "b", "c"]
+ALL = [1.0, 1.0, 1.0]
 FINE = {"step": 10, "frechet": 1.0, "real_right": 0.7, "generated_right": 0.7}
 
 
@@ -95,19 +96,37 @@ def test_diversity_is_that_within_a_class() -> None:
 
 def test_nothing_is_said_of_a_training_that_is_well() -> None:
     assert fidelity.verdicts([FINE], CLASSES, np.array([0.9, 0.8, np.nan]), [0.9, 0.95, 1.0]) == []
-    assert fidelity.verdicts([FINE, {**FINE, "frechet": 2.5}], CLASSES, np.ones(3), None) == []
+    assert fidelity.verdicts([FINE, {**FINE, "frechet": 2.5}], CLASSES, np.ones(3), ALL) == []
 
 
 def test_what_is_wrong_is_named() -> None:
-    (said,) = fidelity.verdicts([FINE], CLASSES, np.array([0.9, 0.1, 0.9]), None)
+    (said,) = fidelity.verdicts([FINE], CLASSES, np.array([0.9, 0.1, 0.9]), ALL)
     assert said.startswith("mode collapse: samples of 'b' (0.10)")
     (said,) = fidelity.verdicts([FINE], CLASSES, np.ones(3), [0.9, 0.95, 0.02])
     assert said.startswith("classes missing")
     assert "'c' (2%)" in said
-    (said,) = fidelity.verdicts([FINE, {**FINE, "step": 20, "frechet": 3.5}], CLASSES, np.ones(3), None)
+    (said,) = fidelity.verdicts([FINE, {**FINE, "step": 20, "frechet": 3.5}], CLASSES, np.ones(3), ALL)
     assert said.startswith("divergence: the distance is 3.5, and was 1 at step 10")
-    (said,) = fidelity.verdicts([{**FINE, "real_right": 0.995, "generated_right": 1.0}], CLASSES, np.ones(3), None)
+    (said,) = fidelity.verdicts([{**FINE, "real_right": 0.995, "generated_right": 1.0}], CLASSES, np.ones(3), ALL)
     assert said.startswith("the discriminator has won")
+
+
+def test_a_class_that_no_sample_is_taken_for_is_missing() -> None:
+    """Also where no class was asked for, and the judge alone says what a sample is."""
+    labels = np.repeat([0, 1, 2], 40)
+    real, others = (normal(seed, 120, 3) + 50 * labels[:, None] for seed in (0, 1))
+    taken = np.zeros(120, int)
+    spread = fidelity.diversities(real, labels, others, taken, classes=3)
+    assert spread[1:].tolist() == [0, 0]
+    there = fidelity.shares(taken, labels, 3)
+    assert there == [1.0, 0.0, 0.0]
+    said = fidelity.verdicts([FINE], CLASSES, spread, there)
+    assert "'b' (0.00), 'c' (0.00)" in said[0]
+    assert said[1] == "classes missing: so few samples are of the class: 'b' (0%), 'c' (0%)"
+    whole = fidelity.compare(real, labels, others, np.full(120, 1), classes=3, neighbours=3)
+    assert (whole.lowest, np.isfinite(whole.diversity)) == (0.0, True)
+    alone = fidelity.compare(real[:3], np.arange(3), others[:3], np.arange(3), classes=3, neighbours=1)
+    assert (alone.diversity, alone.lowest) == (0.0, 0.0)
 
 
 def test_the_nearest_real_image_and_the_share_of_a_class() -> None:

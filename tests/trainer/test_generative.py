@@ -63,7 +63,11 @@ def test_a_command_of_competitions_says_that_this_is_none(tmp_path: Path) -> Non
             {"judge": {"name": "j", "epochs": 2, "backbone": "InceptionV3"}},
             "'InceptionV3': takes images of 75",
         ),
-        ({"judge": {"name": "j", "epochs": 2, "validation": "none"}}, "judge.validation = 'none'"),
+        ({"judge": {"name": "j", "epochs": 2, "validation": "none"}}, "judge.validation = 'none': must be 'last'"),
+        ({"judge": {"name": "j", "epochs": 2, "validation": "best"}}, "judge.validation = 'best': must be 'last'"),
+        ({"judge": {"name": "j", "epochs": 2, "backbone": "mine:net"}}, "judge.backbone = 'mine:net': must go by a name"),
+        ({"gan": {"steps": 10, "features": {"weights": "imagenet", "backbone": "InceptionV3"}}}, "or gan.features.size"),
+        ({"gan": {"steps": 10, "features": {"weights": "noisy-student", "backbone": "ResNet50"}}}, "for EfficientNetB0 to B7"),
         ({"judge": {"name": "j", "epochs": 2, "augment": {"crop": 16, "shift": 0.1}}}, "judge.augment.crop = 16"),
         ({"gan": {"steps": 0}}, "gan.steps = 0: must be a whole number from 1"),
         ({"gan": {"steps": 10, "stepz": 1}}, "gan.stepz is no known key: did you mean 'steps'?"),
@@ -101,6 +105,7 @@ def test_only_inception_s_features_make_an_fid() -> None:
     assert Features().measure() == "Fréchet distance"
     assert Features(weights="/a/mine.keras").measure() == "Fréchet distance"
     assert Features(backbone="ResNet50", weights="imagenet").measure() == "Fréchet distance"
+    assert Features(backbone="InceptionV3", weights="/a/mine.h5").measure() == "Fréchet distance"
     assert Features(backbone="InceptionV3", weights="imagenet").measure() == "FID (Keras's InceptionV3)"
     assert (Features().name(), Features(weights="/a/mine.keras").name()) == ("the judge", "mine.keras")
 

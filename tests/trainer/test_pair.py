@@ -21,9 +21,9 @@ from trainer.schema import parse
 HERE = Path(__file__).resolve().parent
 # In each a different part of the recipe is tried.
 RECIPES: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "unconditional, two time scales": {"conditional": False, "generator_rate": 1e-3, "decay": 0.1},
-    "hinge, bounded, augmented": {
+    "two time scales": {"generator_rate": 1e-3, "decay": 0.1},
+    "unconditional, hinge, bounded, augmented": {
+        "conditional": False,
         "loss": "hinge",
         "spectral_norm": True,
         "diffaugment": ["color", "translation", "cutout"],
@@ -85,19 +85,32 @@ def in_turn(gan: Gan) -> tuple[pair.Networks, np.ndarray]:
     return networks, np.array(told)
 
 
+def assert_moved_alike(
+    start: dict[str, list[np.ndarray]], found: dict[str, list[np.ndarray]], wanted: dict[str, list[np.ndarray]]
+) -> None:
+    """Every variable has moved from its start as it should, but for a small share of the way: sums are in another order."""
+    for name, arrays in wanted.items():
+        for index, (array, other) in enumerate(zip(arrays, found[name], strict=True)):
+            way = np.abs(array - start[name][index]).mean()
+            assert np.abs(other - array).mean() <= 0.05 * way + 1e-7, f"{name} {index}: {way}"
+    assert all(
+        np.abs(array - before).mean() > 1e-5 for array, before in zip(wanted["generator"], start["generator"], strict=True)
+    )
+
+
 def test_one_graph_does_what_two_calls_in_turn_do(gan: Gan) -> None:
     expected, told = in_turn(gan)
     made = pair.make(gans.device("tensorflow"), gans.networks(gan))
+    start = pair.state(made)
     np.testing.assert_allclose(gans.trained(made, gan), told, rtol=2e-3, atol=2e-4)
     assert made.compilations == 1
-    for name, group in made.networks.groups().items():
-        for variable, other in zip(group, expected.groups()[name], strict=True):
-            np.testing.assert_allclose(np.array(variable), np.array(other), rtol=5e-2, atol=2e-3, err_msg=variable.path)
+    wanted = {name: [np.array(variable) for variable in group] for name, group in expected.groups().items()}
+    assert_moved_alike(start, pair.state(made), wanted)
 
 
 def test_the_generator_steps_before_the_discriminator_as_it_has_become() -> None:
     """Its loss is that of the updated discriminator, which simultaneous steps would not give."""
-    gan = recipe(discriminator_rate=0.05, steps=1)
+    gan = recipe(discriminator_rate=0.05, steps=1, average=0.0)
     networks = gans.networks(gan)
     made = pair.make(gans.device("tensorflow"), networks)
     arrays = gans.arrays(gan, 0)
@@ -116,26 +129,16 @@ def test_the_generator_steps_before_the_discriminator_as_it_has_become() -> None
     (told,) = np.asarray(made.steps(pair.stacked([arrays])))
     assert told[1] == pytest.approx(loss(networks.discriminator), rel=1e-3)
     assert abs(told[1] - simultaneous) > 0.05
+    # And without an average, samples are the generator's own.
+    for average, variable in zip(networks.averaged.variables, networks.generator.variables, strict=True):
+        assert np.array_equal(np.array(average), np.array(variable))
 
 
 def test_several_steps_at_a_call_are_the_same_steps() -> None:
-    gan = recipe(**RECIPES["hinge, bounded, augmented"])
+    gan = recipe(**RECIPES["unconditional, hinge, bounded, augmented"])
     one, some = (pair.make(gans.device("tensorflow"), gans.networks(gan)) for _ in range(2))
     np.testing.assert_allclose(gans.trained(some, gan, together=4), gans.trained(one, gan), rtol=2e-3, atol=2e-4)
     assert some.compilations == 1
-
-
-def test_a_restored_state_goes_on_to_the_same_bits() -> None:
-    gan = recipe(spectral_norm=True, diffaugment=["translation"])
-    first = pair.make(gans.device("tensorflow"), gans.networks(gan))
-    gans.trained(first, gan)
-    kept = pair.state(first)
-    second = pair.make(gans.device("tensorflow"), gans.networks(gan))
-    pair.restore(second, kept)
-    more = pair.stacked([gans.arrays(gan, gan.steps)])
-    assert np.array_equal(np.asarray(first.steps(more)), np.asarray(second.steps(more)))
-    for name, group in pair.state(first).items():
-        assert all(np.array_equal(*both) for both in zip(group, pair.state(second)[name], strict=True)), name
 
 
 def test_what_is_drawn_depends_on_the_seed_and_the_step_alone() -> None:
@@ -148,14 +151,6 @@ def test_what_is_drawn_depends_on_the_seed_and_the_step_alone() -> None:
     # Each phase has its own latent vectors, each showing its own augmentation.
     assert not np.array_equal(one["latent_first"], one["latent_second"])
     assert not np.array_equal(one["cutout_first"], one["cutout_real"])
-
-
-def test_without_an_average_samples_are_the_generator_s_own() -> None:
-    gan = recipe(average=0.0)
-    made = pair.make(gans.device("tensorflow"), gans.networks(gan))
-    gans.trained(made, gan)
-    for average, variable in zip(made.networks.averaged.variables, made.networks.generator.variables, strict=True):
-        assert np.array_equal(np.array(average), np.array(variable))
 
 
 def test_mixed_precision_keeps_its_weights_and_losses_in_single() -> None:
@@ -195,14 +190,14 @@ def on_jax(gan: Gan, folder: Path, *, devices: int, together: int = 1) -> dict[s
 def test_jax_does_the_same_on_one_device_and_on_several(tmp_path: Path) -> None:
     gan = recipe(loss="hinge", spectral_norm=True, diffaugment=["color", "translation"], steps=6)
     made = pair.make(gans.device("tensorflow"), gans.networks(gan))
+    start = pair.state(made)
     told = gans.trained(made, gan)
     one, four = (on_jax(gan, tmp_path, devices=devices, together=together) for devices, together in ((1, 1), (4, 2)))
     assert (int(one["devices"]), int(four["devices"])) == (1, 4)
     assert (int(one["compilations"]), int(four["compilations"])) == (1, 1)
     for found in (one, four):
         np.testing.assert_allclose(found["told"], told, rtol=5e-3, atol=5e-4)
-        for name, group in pair.state(made).items():
-            for index, array in enumerate(group):
-                # Sums in another order grow apart by single numbers, where a hinge bends; not on the whole.
-                assert np.abs(found[f"{name}/{index}"] - array).mean() < 1e-3 * max(1.0, np.abs(array).mean()), name
+        assert_moved_alike(
+            start, {name: [found[f"{name}/{n}"] for n in range(len(group))] for name, group in start.items()}, pair.state(made)
+        )
     assert np.abs(one["samples"].astype(int) - four["samples"].astype(int)).max() <= 2

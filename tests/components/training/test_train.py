@@ -84,5 +84,5 @@ def test_weights_of_a_bucket_are_brought_near(
 
 
 def test_checkpoints_of_a_remote_run_lie_beside_its_outputs() -> None:
-    assert train._beside("/gcs/b/root/123/run/train_7/predictions") == "gs://b/root/123/run/checkpoints"
-    assert train._beside("/home/me/run/train/predictions") == ""
+    assert train.beside("/gcs/b/root/123/run/train_7/predictions") == "gs://b/root/123/run/checkpoints"
+    assert train.beside("/home/me/run/train/predictions") == ""

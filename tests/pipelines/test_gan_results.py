@@ -1,0 +1,66 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import write_gan
+
+from pipelines import gan_results
+from trainer.errors import IntegrityError
+from trainer.generative import Generative, load
+
+FOUND: dict[str, Any] = {
+    "steps": 100,
+    "measure": "Fréchet distance",
+    "features": "the judge",
+    "samples": {"frechet": 12.345, "precision": 0.9, "recall": 0.5, "diversity": 0.8, "images": 40, "class_accuracy": 0.95},
+    "real": {"frechet": 1.0, "precision": 0.99, "recall": 0.98, "diversity": 1.0, "images": 40},
+    "judge_accuracy": 0.985,
+    "class_accuracy": [0.9, 1.0],
+    "verdicts": {"50": ["divergence: then"], "100": ["mode collapse: now"]},
+}
+
+
+def test_the_table_has_samples_beside_real_images() -> None:
+    lines = gan_results.score_table(FOUND).splitlines()
+    assert lines[0].split() == ["samples", "real", "images"]
+    assert lines[1].split() == ["Fréchet", "distance", "12.35", "1"]
+    assert lines[5].split() == ["of", "their", "class", "95.0%", "98.5%"]
+    assert lines[-2:] == ["40 of each kind compared in features of the judge", "warning: mode collapse: now"]
+
+
+def test_without_classes_there_is_no_share_of_them() -> None:
+    assert "of their class" not in gan_results.score_table({**FOUND, "class_accuracy": None})
+
+
+def outputs(finished: Path) -> dict[str, Path]:
+    (root,) = (finished / "pipeline_root").glob("gan-*")
+    return {
+        "trained": root / "train-gan" / "trained",
+        "page": root / "gallery" / "page",
+        "data_card": root / "statistics" / "card",
+        "yaml": finished / "gan.yaml",
+    }
+
+
+def test_what_an_earlier_run_left_goes(finished_gan: Path, tmp_path: Path) -> None:
+    file = load(write_gan(tmp_path / "data"))
+    assert isinstance(file, Generative)
+    out = tmp_path / "out"
+    (out / "grids").mkdir(parents=True)
+    (out / "grids" / "step00099999.png").write_bytes(b"")
+    found = gan_results.gather(file, outputs(finished_gan), out)
+    assert found["steps"] == 16
+    assert sorted(path.name for path in (out / "grids").iterdir()) == ["step00000008.png", "step00000016.png"]
+    assert all((out / name).exists() for name in gan_results.names(file))
+    assert len(set(gan_results.names(file))) == len(gan_results.names(file))
+
+
+def test_an_output_that_is_not_whole_is_no_result(finished_gan: Path, tmp_path: Path) -> None:
+    import shutil
+
+    trained = Path(shutil.copytree(outputs(finished_gan)["trained"], tmp_path / "trained"))
+    (trained / "grid.png").write_bytes(b"")
+    file = load(write_gan(tmp_path / "data"))
+    assert isinstance(file, Generative)
+    with pytest.raises(IntegrityError, match=r"grid\.png"):
+        gan_results.gather(file, {**outputs(finished_gan), "trained": trained}, tmp_path / "out")
