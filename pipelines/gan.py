@@ -6,25 +6,17 @@ from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from components.folds.component import folds as folds_step
 from components.gan.component import check_gan as check_step
 from components.gan.component import gallery as gallery_step
 from components.gan.component import train_gan as train_gan_step
-from components.records.component import cut as cut_step
-from components.records.component import join as join_step
-from components.records.component import records as records_step
-from components.statistics.component import statistics as statistics_step
 from components.training.component import train as train_step
+from pipelines import prepared
 from pipelines.targets import Target
 
 # The component functions by the name of their task: what a launcher fingerprints.
 STEPS = {
     "check": check_step,
-    "cut": cut_step,
-    "records": records_step,
-    "join": join_step,
-    "folds": folds_step,
-    "statistics": statistics_step,
+    **prepared.STEPS,
     "train": train_step,
     "train-gan": train_gan_step,
     "gallery": gallery_step,
@@ -92,27 +84,7 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         # It looks at what a cache does not know: the files.
         checked.set_caching_options(False)
         found = checked.outputs
-        parts = placed("cut", cut_step(data=found["data"], records=found["records"], source_digest=found["source_digest"]))
-        with dsl.ParallelFor(items=parts.output, name="records") as part:
-            converted = placed("records", records_step(part=part, classes=classes, task=TASK))
-        stored = placed(
-            "join",
-            join_step(
-                parts=dsl.Collected(converted.outputs["images"]),
-                data=found["data"],
-                records=found["records"],
-                classes=classes,
-                task=TASK,
-            ),
-        ).outputs["images"]
-        dealt = placed(
-            "folds",
-            folds_step(images=stored, folds=found["folds"], classes=classes, seed=seed, file_digest=found["folds_digest"]),
-        )
-        described = placed(
-            "statistics",
-            statistics_step(images=stored, folds=dealt.outputs["table"], audit=dealt.outputs["audit"], classes=classes),
-        )
+        stored, dealt, described = prepared.prepare(placed, found, classes=classes, task=TASK, seed=seed)
         judging = placed(
             "train",
             target.training("train", train_step)(

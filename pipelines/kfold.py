@@ -8,26 +8,18 @@ from kfp import dsl
 
 from components.blending.component import blend as blend_step
 from components.check.component import check as check_step
-from components.folds.component import folds as folds_step
-from components.records.component import cut as cut_step
-from components.records.component import join as join_step
-from components.records.component import records as records_step
 from components.report.component import report as report_step
-from components.statistics.component import statistics as statistics_step
 from components.submission.component import submission as submission_step
 from components.training.component import plan as plan_step
 from components.training.component import train as train_step
+from pipelines import prepared
 from pipelines.targets import Target
 
 # The component functions by the name of their task: what a launcher fingerprints.
 STEPS = {
     "check": check_step,
+    **prepared.STEPS,
     "plan": plan_step,
-    "cut": cut_step,
-    "records": records_step,
-    "join": join_step,
-    "folds": folds_step,
-    "statistics": statistics_step,
     "train": train_step,
     "blend": blend_step,
     "submission": submission_step,
@@ -107,30 +99,7 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         # It looks at what a cache does not know: the files.
         checked.set_caching_options(False)
         found = checked.outputs
-        parts = placed("cut", cut_step(data=found["data"], records=found["records"], source_digest=found["source_digest"]))
-        with dsl.ParallelFor(items=parts.output, name="records") as part:
-            converted = placed(
-                "records",
-                records_step(part=part, classes=classes, task=task),
-            )
-        stored = placed(
-            "join",
-            join_step(
-                parts=dsl.Collected(converted.outputs["images"]),
-                data=found["data"],
-                records=found["records"],
-                classes=classes,
-                task=task,
-            ),
-        ).outputs["images"]
-        dealt = placed(
-            "folds",
-            folds_step(images=stored, folds=found["folds"], classes=classes, seed=seed, file_digest=found["folds_digest"]),
-        )
-        described = placed(
-            "statistics",
-            statistics_step(images=stored, folds=dealt.outputs["table"], audit=dealt.outputs["audit"], classes=classes),
-        )
+        stored, dealt, described = prepared.prepare(placed, found, classes=classes, task=task, seed=seed)
         tasks = placed(
             "plan",
             plan_step(

@@ -66,7 +66,7 @@ def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
 
 
 def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path: Path, finished_gan: Path) -> None:
-    """The launcher is killed in the middle of the training, which ends with it; the same command goes on, and then once more."""
+    """The launcher is killed in the middle of the training, which ends with it; the same command goes on, and again."""
     file, out = write_gan(tmp_path / "data"), tmp_path / "out"
     # What decides no result: how often it writes down where it is.
     file.write_text(file.read_text() + "\n[train]\ncheckpoint_seconds = 0\n")
