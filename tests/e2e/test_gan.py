@@ -71,7 +71,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path: Path, finished
     # What decides no result: how often it writes down where it is.
     file.write_text(file.read_text() + "\n[train]\ncheckpoint_seconds = 0\n")
     process = start(file, out)
-    wait_for(out / "pipeline_root" / "work", "*/00000003.checkpoint", process)
+    wait_for(out / "pipeline_root" / "work", "*/grids/step00000008.png", process)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
