@@ -91,8 +91,8 @@ def assert_moved_alike(
     wanted: dict[str, list[np.ndarray]],
     share: float = 0.05,
 ) -> None:
-    """Each group of variables has moved as it should, but for a small share of the way: sums are in another order, of which Adam
-    makes much where a gradient is next to nothing."""
+    """Each group of variables has moved as it should, but for a small share of the way: sums are in another order, of which
+    Adam makes much where a gradient is next to nothing."""
     for name, arrays in wanted.items():
         before, should, does = (
             np.concatenate([array.ravel() for array in group]) for group in (start[name], arrays, found[name])
