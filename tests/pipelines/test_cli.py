@@ -113,7 +113,7 @@ def test_check_a_gan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     for before, after, said in (
         ("count = 3", "count = 20", "folds.count = 20: of 200 images it keeps 10 to judge 10 classes by: lower it"),
         ("latent = 8", "latent = 8\nbatch = 3", "gan.batch is no known key"),
-        ("steps = 16\nbatch_size = 16", "steps = 16\nbatch_size = 160", "gan.batch_size = 160: only 134 images are left"),
+        ("steps = 16\nbatch_size = 16", "steps = 16\nbatch_size = 160", "gan.batch_size = 160: only 133 images are left"),
         ('train = "train.csv"', 'train = "gone.csv"', "gone.csv': no such file"),
         ("samples = 40", 'samples = 40\nfeatures = { weights = "gone.keras" }', "gone.keras': no such file"),
     ):
@@ -122,6 +122,25 @@ def test_check_a_gan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         changed.write_text(path.read_text().replace(before, after))
         assert main(["check", str(changed)]) == 2
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("machine", "devices", "named"),
+    [('tpu = "v3-8"', 8, "tpu = 'v3-8'"), ('tpu = "v5e-4"', 4, "tpu = 'v5e-4'"), ('gpu = "L4"\ngpus = 2', 2, "gpu = 'L4'")],
+)
+def test_a_gan_s_batch_is_shared_by_all_devices(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], machine: str, devices: int, named: str
+) -> None:
+    """Said before a judge is trained for hours on them."""
+    path = write_gan(tmp_path)
+    text = path.read_text()
+    path.write_text(f"{text}\n[machine]\n{machine}\n")
+    assert main(["check", str(path)]) == 0
+    capsys.readouterr()
+    path.write_text(text.replace("batch_size = 16\nlatent", "batch_size = 17\nlatent") + f"\n[machine]\n{machine}\n")
+    assert main(["check", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert f"gan.batch_size = 17: must be a multiple of the {devices} devices of machine.{named}" in said
 
 
 def test_a_gan_has_no_leaderboard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,8 @@ def test_parameters_come_out_whole_with_the_judge_s_task(tmp_path: Path) -> None
     given = table(write_gan(tmp_path))
     *sections, judging, source, folds, weights = settle.settle(given, "")
     assert dict(zip(SECTIONS, sections, strict=True)) == {name: given[name] for name in SECTIONS}
+    priced = {**given, "train": {**given["train"], "hourly_price": 9.0, "folds_per_task": 3}}
+    assert settle.settle(priced, "") == settle.settle(given, "")
     assert judging["folds"] == [HELD_OUT]
     assert judging["member"] == {**given["judge"], "size": 32}
     assert len(source) == 64
