@@ -18,19 +18,19 @@ from trainer.accelerator import Device
 from trainer.checkpoint import Checkpoints
 from trainer.dataset import Labels, Workers
 from trainer.errors import Preempted, TrainingError
+from trainer.evaluation import Evaluation
 from trainer.features import named, of_model
 from trainer.fold import memory_named
 from trainer.generative import COPIES, EVALUATION, FRAMES, GENERATOR, GIF, GRID, HELD_OUT, SAMPLES, STRIP, Gan
 from trainer.goal import fold_seed
 from trainer.manifest import read_manifest, whole_file, write_json, write_manifest
-from trainer.predict import squashing
 from trainer.progress import clock, tell
 from trainer.recipe import Augment
 from trainer.records import open_shard
 
 # The step that this is, for what it tells.
 STEP = "train-gan"
-_ROWS, _STRIPS, _STEPS_BETWEEN, _NEAREST = 8, 5, 10, 16
+_ROWS, _STRIPS, _STEPS_BETWEEN = 8, 5, 10
 _JPEG_QUALITY = 95
 _SECONDS_BETWEEN_LINES = 1.0
 
@@ -47,22 +47,6 @@ class Place:
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     made_by: str = ""
-
-
-@dataclass(frozen=True)
-class Real:
-    """Real images by which samples are judged: n that the GAN is trained on, and as many that it is not.
-
-    trained, held: (n, d) features. labels: (n,) class indices. pixels: (n, side, side, channels) uint8 of the trained ones.
-    right: the share of the held-out ones that the judge knows the class of.
-    """
-
-    trained: np.ndarray
-    trained_labels: np.ndarray
-    held: np.ndarray
-    held_labels: np.ndarray
-    pixels: np.ndarray
-    right: float
 
 
 class Training:
@@ -102,39 +86,13 @@ class Training:
         self.targets = examples["target"].to_numpy(dtype=np.int32)
         self.seed = fold_seed(seed, "gan", HELD_OUT)
         self.workers = Workers(device.threads)
-        self.judge = of_model(Path(judge) / tables.model_file(HELD_OUT), classes=len(classes))
-        self.features = named(gan.features, side=size, channels=self.images.channels, judge=self.judge, near=near)
-        self.real = self._real(held)
+        knows = of_model(Path(judge) / tables.model_file(HELD_OUT), classes=len(classes))
+        features = named(gan.features, side=size, channels=self.images.channels, judge=knows, near=near)
+        self.evaluation = Evaluation(gan, classes, knows, features, seed=self.seed)
+        self.evaluation.look_at(self.images, self.targets, self.rows, held, self.workers)
         networks = pair.Networks(gan, side=size, channels=self.images.channels, classes=len(classes), seed=self.seed)
         self.pair = pair.make(device, networks)
         self.per_epoch = dataset.steps_per_epoch(len(self.rows), gan.batch_size)
-
-    def _real(self, held: np.ndarray) -> Real:
-        chosen = np.random.default_rng([self.seed, 1])
-        count = min(self.gan.samples, len(held), len(self.rows))
-        if count < 2 * len(self.classes):
-            raise TrainingError(
-                f"{len(held)} images are held out and {len(self.rows)} train: too few to judge {len(self.classes)} classes by; "
-                "lower folds.count, or bring more images"
-            )
-        held, trained = (np.sort(chosen.permutation(rows)[:count]) for rows in (held, self.rows))
-        pixels = {name: self.workers.decoded(self.images, rows) for name, rows in (("held", held), ("trained", trained))}
-        found = {name: self.features.look(images)[0] for name, images in pixels.items()}
-        taken = self._classes_of(pixels["held"]).argmax(axis=1)
-        return Real(
-            trained=found["trained"],
-            trained_labels=self.targets[trained],
-            held=found["held"],
-            held_labels=self.targets[held],
-            pixels=pixels["trained"],
-            right=float((taken == self.targets[held]).mean()),
-        )
-
-    def _classes_of(self, images: np.ndarray) -> np.ndarray:
-        """(n, classes) probabilities by the judge."""
-        _, logits = self.judge.look(images)
-        assert logits is not None
-        return squashing("multiclass")(logits)
 
     def run(self) -> None:
         """Train to the end, from the last checkpoint if there is one, and write the results.
@@ -150,12 +108,9 @@ class Training:
             tell("note", STEP, f"going on from step {place.step} of {self.gan.steps}")
         elif kept is not None:
             tell("note", STEP, f"the checkpoint found was made by other devices ({kept[1]['made_by']}): beginning anew")
-        real = self._baseline()
-        tell(
-            "note",
-            STEP,
-            f"the judge knows {self.real.right:.1%} of {real.images} held-out images; {self._told_of(real)} of real ones",
-        )
+        real = self.evaluation.baseline()
+        known = f"the judge knows {self.evaluation.real.right:.1%} of {real['images']} held-out images"
+        tell("note", STEP, f"{known}; {self.evaluation.told(real)} of real ones")
         self._train(place)
         self._leave(place, real)
         self.checkpoints.remove()
@@ -163,20 +118,6 @@ class Training:
     def close(self) -> None:
         """End the threads."""
         self.workers.close()
-
-    def _baseline(self) -> fidelity.Fidelity:
-        """Real images that trained beside real ones that did not: the best that a GAN can hope for."""
-        return self._compare(self.real.trained, self.real.trained_labels)
-
-    def _compare(self, features: np.ndarray, labels: np.ndarray) -> fidelity.Fidelity:
-        return fidelity.compare(
-            self.real.held,
-            self.real.held_labels,
-            features,
-            labels,
-            classes=len(self.classes),
-            neighbours=self.gan.neighbours,
-        )
 
     def _train(self, place: Place) -> None:
         gan = self.gan
@@ -266,12 +207,6 @@ class Training:
                 yield pair.stacked(block)
                 block = []
 
-    def _samples(self, stream: int) -> tuple[np.ndarray, np.ndarray]:
-        """Samples of all classes alike, and their classes; of the same latent vectors for the same stream."""
-        latent = np.random.default_rng([self.seed, 2, stream]).standard_normal((self.gan.samples, self.gan.latent), np.float32)
-        labels = np.arange(self.gan.samples, dtype=np.int32) % len(self.classes)
-        return self._generated(latent, labels), labels
-
     def _generated(self, latent: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Samples, some at a time, always as many: compiled once."""
         size = self.gan.batch_size
@@ -281,62 +216,29 @@ class Training:
             parts.append(self.pair.sample(latent[places], labels[places])[: len(latent) - first])
         return np.concatenate(parts)
 
-    def _judged(self, images: np.ndarray, labels: np.ndarray) -> tuple[dict[str, Any], np.ndarray, list[float], np.ndarray]:
-        """A row of figures of samples; the diversity and the share taken for it of each class; and the samples' features."""
-        features, logits = self.judge.look(images)
-        if self.features is not self.judge:
-            features, _ = self.features.look(images)
-        # As many as there are real ones, of all classes alike.
-        count = len(self.real.held)
-        assert logits is not None
-        probabilities = squashing("multiclass")(logits)
-        taken = probabilities.argmax(axis=1)
-        # What an unconditional sample is of, only the judge can say.
-        of = labels if self.gan.conditional else taken
-        figures = fidelity.as_row(self._compare(features[:count], of[:count]))
-        if self.gan.conditional:
-            there = fidelity.right_of_class(probabilities, labels, len(self.classes))
-            figures["class_accuracy"] = float((taken == labels).mean())
-        else:
-            there = fidelity.shares(taken, self.real.held_labels, len(self.classes))
-        of_classes = fidelity.diversities(
-            self.real.held, self.real.held_labels, features[:count], of[:count], classes=len(self.classes)
-        )
-        return figures, of_classes, there, features
-
     def _evaluate(self, place: Place) -> None:
-        images, labels = self._samples(0)
-        figures, of_classes, there, _ = self._judged(images, labels)
+        judged = self.evaluation.judged(self._generated, stream=0)
         means = np.mean(place.told, axis=0)
         place.told = []
         row: dict[str, Any] = {"step": place.step, **{name: float(value) for name, value in zip(pair.TOLD, means, strict=True)}}
-        row |= {**figures, "seconds": round(place.seconds, 3)}
+        row |= {**judged.figures, "seconds": round(place.seconds, 3)}
         place.history.append(row)
-        row["verdicts"] = fidelity.verdicts(place.history, self.classes, of_classes, there)
+        row["verdicts"] = fidelity.verdicts(place.history, self.classes, judged.of_classes, judged.there)
         # By rows of all classes, so that a column shows what one of them has become.
-        shown = images[: _ROWS * len(self.classes)]
+        shown = judged.images[: _ROWS * len(self.classes)]
         path = self.checkpoints.folder / FRAMES / f"step{place.step:08d}.png"
         gallery.write_png(path, gallery.grid(shown, columns=len(self.classes)), side=self.images.size)
         self.checkpoints.mirror(path)
-        accuracy = f", {figures['class_accuracy']:.1%} of their class" if self.gan.conditional else ""
-        tell("epoch", STEP, f"step {place.step}/{self.gan.steps}: {self._told_of(figures)}{accuracy}")
+        tell("epoch", STEP, f"step {place.step}/{self.gan.steps}: {self.evaluation.told(judged.figures)}")
         for verdict in row["verdicts"]:
             # Once, not at each evaluation that it lasts for.
             if len(place.history) < 2 or not any(_kind(verdict) == _kind(said) for said in place.history[-2]["verdicts"]):
                 tell("note", STEP, f"warning: {verdict}")
 
-    def _told_of(self, figures: fidelity.Fidelity | dict[str, Any]) -> str:
-        values = fidelity.as_row(figures) if isinstance(figures, fidelity.Fidelity) else figures
-        return (
-            f"{self.gan.features.measure()} {values['frechet']:.3g}, precision {values['precision']:.2f}, recall "
-            f"{values['recall']:.2f}, diversity {values['diversity']:.2f}"
-        )
-
-    def _leave(self, place: Place, real: fidelity.Fidelity) -> None:
+    def _leave(self, place: Place, real: dict[str, float]) -> None:
         """Write all results; the samples are of latent vectors that no evaluation has seen."""
         out, classes = self.out, len(self.classes)
-        images, labels = self._samples(1)
-        figures, of_classes, there, features = self._judged(images, labels)
+        judged = self.evaluation.judged(self._generated, stream=1)
         self.pair.pull()
         with whole_file(out / GENERATOR) as partial:
             self.pair.networks.averaged.save(partial)
@@ -348,10 +250,11 @@ class Training:
             frames.append(out / FRAMES / name)
         gallery.write_gif(out / GIF, frames)
         side = self.images.size
-        gallery.write_png(out / GRID, gallery.grid(images[: _ROWS * classes], columns=classes), side=side)
+        gallery.write_png(out / GRID, gallery.grid(judged.images[: _ROWS * classes], columns=classes), side=side)
         gallery.write_png(out / STRIP, gallery.grid(self._interpolated(), columns=_STEPS_BETWEEN), side=side)
-        gallery.write_png(out / COPIES, self._beside_nearest(images, features), side=side)
-        self._write_samples(images, labels)
+        samples, nearest = self.evaluation.nearest(judged)
+        gallery.write_png(out / COPIES, gallery.grid(np.concatenate([samples, nearest]), columns=len(samples)), side=side)
+        self._write_samples(judged.images, judged.labels)
         history = pd.DataFrame([{key: value for key, value in row.items() if key != "verdicts"} for row in place.history])
         tables.write_csv(out / tables.HISTORY, history)
         write_json(
@@ -360,12 +263,12 @@ class Training:
                 "steps": self.gan.steps,
                 "measure": self.gan.features.measure(),
                 "features": self.gan.features.name(),
-                "samples": figures,
-                "real": fidelity.as_row(real),
-                "judge_accuracy": self.real.right,
-                "class_accuracy": there if self.gan.conditional else None,
+                "samples": judged.figures,
+                "real": real,
+                "judge_accuracy": self.evaluation.real.right,
+                "class_accuracy": judged.there if self.gan.conditional else None,
                 "classes": self.classes,
-                "class_diversity": [None if math.isnan(value) else float(value) for value in of_classes],
+                "class_diversity": [None if math.isnan(value) else float(value) for value in judged.of_classes],
                 "verdicts": {str(row["step"]): row["verdicts"] for row in place.history if row["verdicts"]},
                 "compilations": self.pair.compilations,
                 "trained_on": len(self.rows),
@@ -383,11 +286,6 @@ class Training:
             labels = np.full(_STEPS_BETWEEN, index * len(self.classes) // min(_STRIPS, len(self.classes)), np.int32)
             rows.append(self._generated(gallery.between(ends[0], ends[1], steps=_STEPS_BETWEEN), labels))
         return np.concatenate(rows)
-
-    def _beside_nearest(self, images: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """Samples, and below each the image that is closest in the features, of those trained on: was it learnt by heart?"""
-        places = fidelity.nearest(self.real.trained, features[:_NEAREST])
-        return gallery.grid(np.concatenate([images[:_NEAREST], self.real.pixels[places]]), columns=len(places))
 
     def _write_samples(self, images: np.ndarray, labels: np.ndarray) -> None:
         """As records of the form that the records step writes; without a target where no class was asked for."""

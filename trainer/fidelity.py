@@ -107,13 +107,12 @@ def nearest(real: np.ndarray, others: np.ndarray) -> np.ndarray:
     return found
 
 
-def right_of_class(probabilities: np.ndarray, labels: np.ndarray, classes: int) -> list[float]:
+def right_of_class(taken: np.ndarray, labels: np.ndarray, classes: int) -> list[float]:
     """For each class the share of its images that a classifier takes for it.
 
     Args:
-        probabilities: (n, classes). labels: (n,) what was asked for; at least one of each class.
+        taken: (n,) what they are taken for. labels: (n,) what was asked for; at least one of each class.
     """
-    taken = probabilities.argmax(axis=1)
     return [float((taken[labels == index] == index).mean()) for index in range(classes)]
 
 

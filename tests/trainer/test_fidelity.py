@@ -132,5 +132,4 @@ def test_a_class_that_no_sample_is_taken_for_is_missing() -> None:
 def test_the_nearest_real_image_and_the_share_of_a_class() -> None:
     real = normal(0, 30, 3)
     assert fidelity.nearest(real, real[[4, 9]] + 1e-4).tolist() == [4, 9]
-    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-    assert fidelity.right_of_class(probabilities, np.array([0, 1, 1]), 2) == [1.0, 0.5]
+    assert fidelity.right_of_class(np.array([0, 1, 0]), np.array([0, 1, 1]), 2) == [1.0, 0.5]

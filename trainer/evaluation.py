@@ -1,0 +1,144 @@
+"""A GAN's samples beside real images: what is compared with what, and the figures of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainer import fidelity
+from trainer.dataset import Images, Workers
+from trainer.errors import TrainingError
+from trainer.features import Judge
+from trainer.generative import Gan
+from trainer.predict import squashing
+
+# Samples that are shown beside their nearest real images.
+_SHOWN = 16
+# (latent, labels) -> (n, side, side, channels) uint8.
+Generate = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Real:
+    """Real images by which samples are judged: n that the GAN is trained on, and as many that it is not.
+
+    trained, held: (n, d) features. labels: (n,) class indices. pixels: (n, side, side, channels) uint8 of the trained ones.
+    right: the share of the held-out ones that the judge knows the class of.
+    """
+
+    trained: np.ndarray
+    trained_labels: np.ndarray
+    held: np.ndarray
+    held_labels: np.ndarray
+    pixels: np.ndarray
+    right: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found of some samples.
+
+    images, labels: `gan.samples` of all classes alike. features: (m, d) of the first ones. figures: a row of a history.
+    of_classes: how diverse each class is. there: how much of each class there is.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    features: np.ndarray
+    figures: dict[str, float]
+    of_classes: np.ndarray
+    there: list[float]
+
+
+class Evaluation:
+    """The judge, the network whose features are compared, and the real images."""
+
+    def __init__(self, gan: Gan, classes: Sequence[str], judge: Judge, features: Judge, *, seed: int) -> None:
+        self.gan, self.classes, self.judge, self.features, self.seed = gan, list(classes), judge, features, seed
+        self.real: Real
+
+    def look_at(self, images: Images, targets: np.ndarray, rows: np.ndarray, held: np.ndarray, workers: Workers) -> None:
+        """Take the real images that samples will be compared with.
+
+        Args:
+            targets: (all,) class indices. rows: that the GAN is trained on. held: that it is not.
+
+        Raises:
+            TrainingError: there are too few.
+        """
+        chosen = np.random.default_rng([self.seed, 1])
+        count = min(self.gan.samples, len(held), len(rows))
+        if count < 2 * len(self.classes):
+            raise TrainingError(
+                f"{len(held)} images are held out and {len(rows)} train: too few to judge {len(self.classes)} classes by; "
+                "lower folds.count, or bring more images"
+            )
+        held, trained = (np.sort(chosen.permutation(some)[:count]) for some in (held, rows))
+        pixels = workers.decoded(images, trained)
+        features, taken = self._look(workers.decoded(images, held))
+        self.real = Real(
+            trained=self._look(pixels)[0],
+            trained_labels=targets[trained],
+            held=features,
+            held_labels=targets[held],
+            pixels=pixels,
+            right=float((taken == targets[held]).mean()),
+        )
+
+    def _look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n, d) features, and (n,) the classes that the judge takes images for."""
+        features, logits = self.judge.look(images)
+        assert logits is not None
+        if self.features is not self.judge:
+            features, _ = self.features.look(images)
+        return features, squashing("multiclass")(logits).argmax(axis=1)
+
+    def baseline(self) -> dict[str, float]:
+        """Real images that trained beside real ones that did not: the best that a GAN can hope for."""
+        return fidelity.as_row(self._compare(self.real.trained, self.real.trained_labels))
+
+    def _compare(self, features: np.ndarray, labels: np.ndarray) -> fidelity.Fidelity:
+        return fidelity.compare(
+            self.real.held,
+            self.real.held_labels,
+            features,
+            labels,
+            classes=len(self.classes),
+            neighbours=self.gan.neighbours,
+        )
+
+    def judged(self, generate: Generate, *, stream: int) -> Judged:
+        """New samples; of the same latent vectors for the same stream."""
+        random = np.random.default_rng([self.seed, 2, stream])
+        labels = np.arange(self.gan.samples, dtype=np.int32) % len(self.classes)
+        # Beside the held-out images stand as many of the same classes: a class that is rare there would count as a difference.
+        same = self.real.held_labels.astype(np.int32)
+        images, alike = (
+            generate(random.standard_normal((len(asked), self.gan.latent), np.float32), asked) for asked in (labels, same)
+        )
+        features, taken = self._look(alike)
+        # What an unconditional sample is of, only the judge can say.
+        of = same if self.gan.conditional else taken
+        figures: dict[str, Any] = fidelity.as_row(self._compare(features, of))
+        if self.gan.conditional:
+            _, taken = self._look(images)
+            there = fidelity.right_of_class(taken, labels, len(self.classes))
+            figures["class_accuracy"] = float((taken == labels).mean())
+        else:
+            there = fidelity.shares(taken, same, len(self.classes))
+        of_classes = fidelity.diversities(self.real.held, same, features, of, classes=len(self.classes))
+        return Judged(images, labels, self._look(images[:_SHOWN])[0], figures, of_classes, there)
+
+    def nearest(self, judged: Judged) -> tuple[np.ndarray, np.ndarray]:
+        """Some samples, and for each the image that is closest in the features, of those trained on."""
+        places = fidelity.nearest(self.real.trained, judged.features)
+        return judged.images[: len(places)], self.real.pixels[places]
+
+    def told(self, figures: dict[str, float]) -> str:
+        """Figures as a line."""
+        accuracy = f", {figures['class_accuracy']:.1%} of their class" if "class_accuracy" in figures else ""
+        return (
+            f"{self.gan.features.measure()} {figures['frechet']:.3g}, precision {figures['precision']:.2f}, recall "
+            f"{figures['recall']:.2f}, diversity {figures['diversity']:.2f}{accuracy}"
+        )
