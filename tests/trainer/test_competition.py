@@ -93,6 +93,7 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         ("seed = 7", f"seed = {'[' * 3000}", ["not valid TOML"]),
         ("rotation = 0", f"rotation = {'9' * 400}", ["members[0].augment.rotation = 9999", "…", "a number from 0 to 180"]),
         ('train = "train.csv"', 'train = ""', ["data.train is missing: source = 'pixels' needs it"]),
+        ('test = "test.csv"', 'test = ""', ["data.test is missing: source = 'pixels' needs it"]),
         ('train = "train.csv"', 'train = "\\u0000"', ["data.train = '\\x00'"]),
         ("classes = ['0',", 'classes = ["\\u0007",', ["classes[0] = '\\x07'"]),
         ('name = "m1"', 'name = "07"', ["members[1].name = '07'", "a letter first"]),

@@ -37,7 +37,7 @@ def test_what_fits_together(table: dict[str, Any]) -> None:
     ("table", "words"),
     [
         ({**PIXELS, "images": "x/{id}"}, r"data: images = 'x/\{id\}': goes with source = 'files' or 'tfrecords' only"),
-        ({"source": "pixels", "train": "a.csv", "target": "y"}, "test is missing: source = 'pixels' needs it"),
+        ({"source": "pixels", "test": "a.csv", "target": "y"}, "train is missing: source = 'pixels' needs it"),
         ({**TABLE, "id": ""}, "id is missing: the table needs it"),
         ({**FILES, "images": "i/{class}/{id}", "test": "t.csv"}, "id is missing: the table needs it"),
         ({**TABLE, "target": ""}, "target or target_parts must be given, and not both"),
