@@ -11,7 +11,6 @@ from trainer.dataset import Images, Workers
 from trainer.errors import TrainingError
 from trainer.features import Judge
 from trainer.generative import Gan
-from trainer.predict import squashing
 
 # Samples that are shown beside their nearest real images.
 _SHOWN = 16
@@ -92,7 +91,7 @@ class Evaluation:
         assert logits is not None
         if self.features is not self.judge:
             features, _ = self.features.look(images)
-        return features, squashing("multiclass")(logits).argmax(axis=1)
+        return features, logits.argmax(axis=1)
 
     def baseline(self) -> dict[str, float]:
         """Real images that trained beside real ones that did not: the best that a GAN can hope for."""
@@ -121,14 +120,14 @@ class Evaluation:
         # What an unconditional sample is of, only the judge can say.
         of = same if self.gan.conditional else taken
         figures: dict[str, Any] = fidelity.as_row(self._compare(features, of))
+        shown, taken = self._look(images)
         if self.gan.conditional:
-            _, taken = self._look(images)
             there = fidelity.right_of_class(taken, labels, len(self.classes))
             figures["class_accuracy"] = float((taken == labels).mean())
         else:
             there = fidelity.shares(taken, same, len(self.classes))
         of_classes = fidelity.diversities(self.real.held, same, features, of, classes=len(self.classes))
-        return Judged(images, labels, self._look(images[:_SHOWN])[0], figures, of_classes, there)
+        return Judged(images, labels, shown[:_SHOWN], figures, of_classes, there)
 
     def nearest(self, judged: Judged) -> tuple[np.ndarray, np.ndarray]:
         """Some samples, and for each the image that is closest in the features, of those trained on."""
