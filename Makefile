@@ -5,11 +5,12 @@ PYTHON ?= $(shell for name in python3 python3.12 python3.11; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 TRAINING ?= cpu
+TESTS ?= 2
 
 .PHONY: help install demo test bench lint format compile images container-test lock picture clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Create .venv and install from the lock file
 
@@ -25,8 +26,8 @@ demo: install ## Real digits to a checked submission, in runs/digits
 	@$(BIN)/python -m pipelines.competitions.digits data/digits
 	@$(BIN)/foldline run pipelines/competitions/digits.toml
 
-test: install ## Run all tests
-	@$(BIN)/python -m pytest
+test: install ## Run all tests, two files at a time (TESTS=4 for four)
+	@$(BIN)/python -m pytest --numprocesses $(TESTS) --dist loadfile --no-loadscope-reorder
 
 bench: install ## Measure against named baselines, into benchmarks/results.md
 	@{ for part in folds near records scanning pooled augmenting training memory stacking reporting adversarial; do $(BIN)/python -W ignore benchmarks/$$part.py || exit 1; done; } \

@@ -100,8 +100,14 @@ class Killed:
         read_manifest(self.folder / out)
         return self.folder / out, said
 
-    def checkpoints(self, out: str) -> list[Path]:
-        return sorted((self.folder / f"{out}-work").glob("*/*.checkpoint"))
+    def checkpoints(self, out: str) -> set[Path]:
+        return set((self.folder / f"{out}-work").glob("*/*.checkpoint"))
+
+    def wait_for_a_new_checkpoint(self, out: str, process: subprocess.Popen[str]) -> None:
+        before = self.checkpoints(out)
+        while not self.checkpoints(out) - before:
+            assert process.poll() is None, "it ended before a checkpoint: give it more to do"
+            time.sleep(0.01)
 
 
 def assert_same(first: Path, second: Path) -> None:
@@ -113,22 +119,23 @@ def assert_same(first: Path, second: Path) -> None:
 
 def test_killed_at_ten_random_moments(inputs: Inputs, tmp_path: Path) -> None:
     task = Killed(inputs, tmp_path, SMALL, [0, 1])
-    begun = time.monotonic()
     expected, _ = task.finish("whole")
-    # On a fast machine as on a slow one, ten tries together do less than the whole.
-    longest = min(5.0, 0.07 * (time.monotonic() - begun))
     moments = random.Random(3)
-    for _ in range(10):
+    for attempt in range(10):
         process = task.start("out")
         assert process.stdout is not None
-        # From the moment that it has read its data: before the first step, in the middle, while it writes.
         while "labelled and" not in (line := process.stdout.readline()):
             assert line, process.wait()
-        time.sleep(moments.uniform(0.2, longest))
+        if attempt % 3 == 0:
+            # Its data is read: while it compiles, or at a step.
+            time.sleep(moments.uniform(0, 4))
+        else:
+            # However long this machine compiles: between two checkpoints of this very process, or while it writes one.
+            task.wait_for_a_new_checkpoint("out", process)
+            time.sleep(moments.uniform(0, 0.6))
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL, "it ended by itself: give it more to do"
-    assert task.checkpoints("out"), "it was never killed after a checkpoint: give it more time"
     found, said = task.finish("out")
     assert "going on in epoch" in said
     assert_same(expected, found)
@@ -138,10 +145,7 @@ def test_a_preempted_task_asks_to_be_started_again(inputs: Inputs, tmp_path: Pat
     task = Killed(inputs, tmp_path, DEPTHWISE, [0])
     expected, _ = task.finish("whole")
     process = task.start("out")
-    for _ in range(1200):
-        if task.checkpoints("out"):
-            break
-        time.sleep(0.05)
+    task.wait_for_a_new_checkpoint("out", process)
     process.terminate()
     said, _ = process.communicate(timeout=60)
     assert process.returncode == RESTART == 75, said
