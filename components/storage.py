@@ -9,6 +9,7 @@ import base64
 import contextlib
 import functools
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -298,10 +299,37 @@ def _explained(uri: str) -> Iterator[None]:
         raise IntegrityError(f"{uri}: came with another checksum than it is stored with: try again ({error})") from None
     except exceptions.NotFound:
         raise StorageError(f"{uri}: no such bucket or object") from None
-    except (exceptions.Forbidden, exceptions.Unauthorized) as error:
-        raise StorageError(f"{uri}: not allowed ({error.message}): check the account's roles on the bucket") from None
     except (exceptions.GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
-        raise StorageError(f"{uri}: the storage service failed for {PATIENCE:g} s: {error}") from None
+        refused = isinstance(error, (exceptions.Forbidden, exceptions.Unauthorized, GoogleAuthError))
+        if not refused or getattr(error, "retryable", False):
+            told = f"{uri}: the storage service failed for {PATIENCE:g} s: {error}"
+        elif _anonymous():
+            told = f"{uri}: not signed in: run `gcloud auth application-default login` ({_said(error)})"
+        elif isinstance(error, GoogleAuthError):
+            told = f"{uri}: the account cannot sign in ({error}): run `gcloud auth application-default login`"
+        else:
+            told = f"{uri}: not allowed ({_said(error)}){_role(_said(error))}"
+        raise StorageError(told) from None
+
+
+def _anonymous() -> bool:
+    from google.auth.credentials import AnonymousCredentials
+
+    return isinstance(_client()._credentials, AnonymousCredentials)
+
+
+def _said(error: Any) -> str:
+    return str(getattr(error, "message", "") or error)
+
+
+def _role(said: str) -> str:
+    """The smallest role that has the permission which the service names."""
+    found = re.search(r"storage\.(buckets|objects)\.(\w+)", said)
+    if found is None:
+        return ": check the account's roles on the bucket"
+    reads = found[2] in ("get", "list")
+    role = ("bucketViewer" if found[1] == "buckets" else "objectViewer") if reads else "objectUser"
+    return f": lacks {found[0]}, which roles/storage.{role} on the bucket has"
 
 
 def _crc32c(data: bytes) -> str:

@@ -57,11 +57,14 @@ def score_table(found: Mapping[str, Any]) -> str:
     columns = [("", "samples", "real images")]
     named = {"frechet": found["measure"], "precision": "precision", "recall": "recall", "diversity": "diversity"}
     for key, name in named.items():
-        columns.append((name, f"{found['samples'][key]:.4g}", f"{found['real'][key]:.4g}"))
+        # Of classes with too few images nothing can be said.
+        shown = ["–" if found[kind][key] is None else f"{found[kind][key]:.4g}" for kind in ("samples", "real")]
+        columns.append((name, *shown))
     if found["class_accuracy"] is not None:
         columns.append(("of their class", f"{found['samples']['class_accuracy']:.1%}", f"{found['judge_accuracy']:.1%}"))
     widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
     lines = [f"{name:<{widths[0]}}  {samples:>{widths[1]}}  {real:>{widths[2]}}" for name, samples, real in columns]
-    lines += ["", f"{found['samples']['images']} of each kind compared in features of {found['features']}"]
+    asked = f"; {found['judged']} samples asked for by their class" if found["class_accuracy"] is not None else ""
+    lines += ["", f"{found['samples']['images']} of each kind compared in features of {found['features']}{asked}"]
     last = found["verdicts"].get(str(found["steps"]), [])
     return "\n".join([*lines, *(f"warning: {verdict}" for verdict in last)])

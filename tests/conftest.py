@@ -105,7 +105,7 @@ answers = "answers.csv"
     return tiny
 
 
-def write_gan(folder: Path, *, train: int = 200, steps: int = 16) -> Path:
+def write_gan(folder: Path, *, train: int = 200, steps: int = 48) -> Path:
     """The file of a GAN of small digits, enlarged to 32 pixels, and its data."""
     folder.mkdir(parents=True, exist_ok=True)
     write_pixels(folder / "train.csv", *digits(train))
@@ -138,7 +138,7 @@ steps = {steps}
 batch_size = 16
 latent = 8
 width = 4
-evaluate_every = 8
+evaluate_every = 24
 samples = 40
 """
     )

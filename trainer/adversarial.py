@@ -88,7 +88,8 @@ class Training:
         self.workers = Workers(device.threads)
         knows = of_model(Path(judge) / tables.model_file(HELD_OUT), classes=len(classes))
         features = named(gan.features, side=size, channels=self.images.channels, judge=knows, near=near)
-        self.evaluation = Evaluation(gan, classes, knows, features, seed=self.seed)
+        # Its latent vectors are others than those of any step.
+        self.evaluation = Evaluation(gan, classes, knows, features, seed=fold_seed(seed, "gan evaluation", HELD_OUT))
         self.evaluation.look_at(self.images, self.targets, self.rows, held, self.workers)
         networks = pair.Networks(gan, side=size, channels=self.images.channels, classes=len(classes), seed=self.seed)
         self.pair = pair.make(device, networks)
@@ -154,6 +155,9 @@ class Training:
                 if place.step % gan.evaluate_every == 0 or place.step == gan.steps:
                     settle()
                     self._evaluate(place)
+                if place.step == gan.steps:
+                    # What is left is done in no time, and from a checkpoint of here no step would be compiled again.
+                    break
                 if len(pending) * together >= 200:
                     settle()  # so that no device runs ahead for long
                 now = time.monotonic()
@@ -252,7 +256,7 @@ class Training:
         side = self.images.size
         gallery.write_png(out / GRID, gallery.grid(judged.images[: _ROWS * classes], columns=classes), side=side)
         gallery.write_png(out / STRIP, gallery.grid(self._interpolated(), columns=_STEPS_BETWEEN), side=side)
-        samples, nearest = self.evaluation.nearest(judged)
+        samples, nearest = self.evaluation.nearest(judged, self.images, self.rows, self.workers)
         gallery.write_png(out / COPIES, gallery.grid(np.concatenate([samples, nearest]), columns=len(samples)), side=side)
         self._write_samples(judged.images, judged.labels)
         history = pd.DataFrame([{key: value for key, value in row.items() if key != "verdicts"} for row in place.history])
@@ -263,12 +267,13 @@ class Training:
                 "steps": self.gan.steps,
                 "measure": self.gan.features.measure(),
                 "features": self.gan.features.name(),
-                "samples": judged.figures,
-                "real": real,
+                "samples": {key: _none_if_nan(value) for key, value in judged.figures.items()},
+                "real": {key: _none_if_nan(value) for key, value in real.items()},
+                "judged": self.gan.samples,
                 "judge_accuracy": self.evaluation.real.right,
                 "class_accuracy": judged.there if self.gan.conditional else None,
                 "classes": self.classes,
-                "class_diversity": [None if math.isnan(value) else float(value) for value in judged.of_classes],
+                "class_diversity": [_none_if_nan(float(value)) for value in judged.of_classes],
                 "verdicts": {str(row["step"]): row["verdicts"] for row in place.history if row["verdicts"]},
                 "compilations": self.pair.compilations,
                 "trained_on": len(self.rows),
@@ -279,7 +284,7 @@ class Training:
 
     def _interpolated(self) -> np.ndarray:
         """From one sample to another, a row for each of some classes."""
-        random = np.random.default_rng([self.seed, 3])
+        random = np.random.default_rng([self.evaluation.seed, 3])
         rows = []
         for index in range(min(_STRIPS, len(self.classes))):
             ends = random.standard_normal((2, self.gan.latent), np.float32)
@@ -295,6 +300,10 @@ class Training:
                 jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(image), _JPEG_QUALITY, space, "444")
                 target = {"target": int(label)} if self.gan.conditional else {}
                 add({"image": jpeg, "image_name": f"sample{number:06d}".encode(), **target})
+
+
+def _none_if_nan(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _kind(verdict: str) -> str:

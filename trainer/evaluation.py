@@ -14,23 +14,24 @@ from trainer.generative import Gan
 
 # Samples that are shown beside their nearest real images.
 _SHOWN = 16
+# Images that trained and are looked for at once.
+_BLOCK = 2000
 # (latent, labels) -> (n, side, side, channels) uint8.
 Generate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Real:
-    """Real images by which samples are judged: n that the GAN is trained on, and as many that it is not.
+    """Real images by which samples are judged: n that the GAN is trained on, and as many of each class that it is not.
 
-    trained, held: (n, d) features. labels: (n,) class indices. pixels: (n, side, side, channels) uint8 of the trained ones.
-    right: the share of the held-out ones that the judge knows the class of.
+    trained, held: (n, d) features. labels: (n,) class indices. right: the share of the held-out ones that the judge knows the
+    class of.
     """
 
     trained: np.ndarray
     trained_labels: np.ndarray
     held: np.ndarray
     held_labels: np.ndarray
-    pixels: np.ndarray
     right: float
 
 
@@ -67,22 +68,27 @@ class Evaluation:
             TrainingError: there are too few.
         """
         chosen = np.random.default_rng([self.seed, 1])
-        count = min(self.gan.samples, len(held), len(rows))
-        if count < 2 * len(self.classes):
+        judging = chosen.permutation(held)[: self.gan.samples]
+        # As many of each class on both sides: one that is rare on one of them would count as a difference.
+        sides = [
+            [some[targets[some] == index] for index in range(len(self.classes))] for some in (judging, chosen.permutation(rows))
+        ]
+        counts = [min(map(len, of_class)) for of_class in zip(*sides, strict=True)]
+        if sum(counts) < 2 * len(self.classes):
             raise TrainingError(
                 f"{len(held)} images are held out and {len(rows)} train: too few to judge {len(self.classes)} classes by; "
                 "lower folds.count, or bring more images"
             )
-        held, trained = (np.sort(chosen.permutation(some)[:count]) for some in (held, rows))
-        pixels = workers.decoded(images, trained)
-        features, taken = self._look(workers.decoded(images, held))
+        judging, trained = (
+            np.sort(np.concatenate([some[:count] for some, count in zip(side, counts, strict=True)])) for side in sides
+        )
+        features, taken = self._look(workers.decoded(images, judging))
         self.real = Real(
-            trained=self._look(pixels)[0],
+            trained=self._look(workers.decoded(images, trained))[0],
             trained_labels=targets[trained],
             held=features,
-            held_labels=targets[held],
-            pixels=pixels,
-            right=float((taken == targets[held]).mean()),
+            held_labels=targets[judging],
+            right=float((taken == targets[judging]).mean()),
         )
 
     def _look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,15 +135,26 @@ class Evaluation:
         of_classes = fidelity.diversities(self.real.held, same, features, of, classes=len(self.classes))
         return Judged(images, labels, shown[:_SHOWN], figures, of_classes, there)
 
-    def nearest(self, judged: Judged) -> tuple[np.ndarray, np.ndarray]:
-        """Some samples, and for each the image that is closest in the features, of those trained on."""
-        places = fidelity.nearest(self.real.trained, judged.features)
-        return judged.images[: len(places)], self.real.pixels[places]
+    def nearest(self, judged: Judged, images: Images, rows: np.ndarray, workers: Workers) -> tuple[np.ndarray, np.ndarray]:
+        """Some samples, and for each the image that is closest in the features, of all that the GAN is trained on.
+
+        Args:
+            rows: those images.
+        """
+        count = len(judged.features)
+        places, distances = np.zeros(count, int), np.full(count, np.inf)
+        for block in np.array_split(rows, -(-len(rows) // _BLOCK)):
+            features, _ = self.features.look(workers.decoded(images, block))
+            found, far = fidelity.nearest(features, judged.features)
+            closer = far < distances
+            places[closer], distances[closer] = block[found[closer]], far[closer]
+        return judged.images[:count], workers.decoded(images, places)
 
     def told(self, figures: dict[str, float]) -> str:
         """Figures as a line."""
         accuracy = f", {figures['class_accuracy']:.1%} of their class" if "class_accuracy" in figures else ""
+        diversity = "" if np.isnan(figures["diversity"]) else f", diversity {figures['diversity']:.2f}"
         return (
             f"{self.gan.features.measure()} {figures['frechet']:.3g}, precision {figures['precision']:.2f}, recall "
-            f"{figures['recall']:.2f}, diversity {figures['diversity']:.2f}{accuracy}"
+            f"{figures['recall']:.2f}{diversity}{accuracy}"
         )

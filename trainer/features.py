@@ -61,6 +61,9 @@ def of_model(path: str | Path, *, classes: int = 0) -> Judge:
         whole = keras.models.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError) as error:
         raise TrainingError(f"{path}: is no model that can be read: {error}") from None
+    shapes = [tuple(one.shape) for one in whole.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4:
+        raise TrainingError(f"{path}: takes {shapes}, not images alone: (n, side, side, channels)")
     dense = [layer for layer in whole.layers if isinstance(layer, keras.layers.Dense)]
     if not dense:
         raise TrainingError(f"{path}: has no dense layer, so nothing says which of its layers are features")
@@ -84,7 +87,13 @@ def named(features: Features, *, side: int, channels: int, judge: Judge, near: C
     if path and not Path(path).is_file():
         raise TrainingError(f"gan.features.weights = {features.weights!r}: no such file")
     if not features.backbone:
-        return of_model(path)
+        found = of_model(path)
+        if found.channels not in (channels, 3):
+            raise TrainingError(
+                f"gan.features.weights = {features.weights!r}: takes images of {found.channels} channels, and the data has "
+                f"{channels}"
+            )
+        return found
     side = features.size or side
     recipe = Member(
         name="features", backbone=features.backbone, weights=features.weights, size=side, normalise="backbone", epochs=1

@@ -4,12 +4,15 @@ All of them depend on how many images they are of, so they stand beside the same
 images. Features are (n, d) arrays, a row an image.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+# Of fewer images than this the mean distance between two says little: with two, it is that of a single pair.
+FEWEST = 4
 # A class's samples are of one kind when they differ by less than this share of what its real images do.
 COLLAPSED = 0.35
 # A class is missing when fewer of its samples are taken for it; where no class was asked for, when samples are
@@ -26,7 +29,7 @@ class Fidelity:
     """Some images beside real ones.
 
     frechet: see `frechet`. precision, recall: see `precision_recall`. diversity: the mean over the classes of `diversities`,
-    and lowest the least of them. images: how many of each kind were compared.
+    and lowest the least of them; NaN where no class has any. images: how many of each kind were compared.
     """
 
     frechet: float
@@ -53,9 +56,8 @@ def compare(
         frechet=frechet(real, others),
         precision=precision,
         recall=recall,
-        # Without two real images of any class there is nothing to be as diverse as.
-        diversity=float(known.mean()) if len(known) else 0.0,
-        lowest=float(known.min()) if len(known) else 0.0,
+        diversity=float(known.mean()) if len(known) else math.nan,
+        lowest=float(known.min()) if len(known) else math.nan,
         images=len(others),
     )
 
@@ -91,20 +93,21 @@ def precision_recall(real: np.ndarray, others: np.ndarray, *, neighbours: int) -
 def diversities(
     real: np.ndarray, real_labels: np.ndarray, others: np.ndarray, labels: np.ndarray, *, classes: int
 ) -> np.ndarray:
-    """(classes,) the mean distance between two images of a class, over that between two real ones; 0 where there are not two,
-    NaN where there are not two different real ones."""
+    """(classes,) the mean distance between two images of a class, over that between two real ones; NaN where either are fewer
+    than FEWEST, or all real ones are the same."""
     found = np.full(classes, np.nan)
     for index in range(classes):
-        within = [_mean_distance(features[of == index]) for features, of in ((real, real_labels), (others, labels))]
-        if within[0] > 0:
+        both = [features[of == index] for features, of in ((real, real_labels), (others, labels))]
+        within = [_mean_distance(features) for features in both]
+        if min(map(len, both)) >= FEWEST and within[0] > 0:
             found[index] = within[1] / within[0]
     return found
 
 
-def nearest(real: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(n,) the row of the real image that is closest to each image."""
-    found: np.ndarray = _distances(real, others).argmin(axis=0)
-    return found
+def nearest(real: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) the row of the real image that is closest to each image, and (n,) float32 its squared distance."""
+    distances = _distances(real, others)
+    return distances.argmin(axis=0), distances.min(axis=0)
 
 
 def right_of_class(taken: np.ndarray, labels: np.ndarray, classes: int) -> list[float]:
@@ -140,12 +143,13 @@ def verdicts(
     gone = [f"{name!r} ({value:.0%})" for name, value in zip(classes, there, strict=True) if value < MISSING]
     flat = [f"{name!r} ({value:.2f})" for name, value in zip(classes, of_classes, strict=True) if value < COLLAPSED]
     if flat:
+        known = int(np.isfinite(of_classes).sum())
         found.append(
-            f"mode collapse: samples of {_listed(flat, classes)} differ from each other by less than {COLLAPSED} of what real "
+            f"mode collapse: samples of {_listed(flat, known)} differ from each other by less than {COLLAPSED} of what real "
             "ones do"
         )
     if gone:
-        found.append(f"classes missing: so few samples are of the class: {_listed(gone, classes)}")
+        found.append(f"classes missing: so few samples are of the class: {_listed(gone, len(classes))}")
     best = min(row["frechet"] for row in history)
     if latest["frechet"] > DIVERGED * best:
         step = next(row["step"] for row in history if row["frechet"] == best)
@@ -158,8 +162,8 @@ def verdicts(
     return found
 
 
-def _listed(named: Sequence[str], classes: Sequence[str]) -> str:
-    return ", ".join(named) if len(named) < len(classes) else "every class"
+def _listed(named: Sequence[str], known: int) -> str:
+    return ", ".join(named) if len(named) < known else "every class"
 
 
 def as_row(fidelity: Fidelity) -> dict[str, float]:

@@ -30,9 +30,9 @@ GRID, STRIP, COPIES, GIF = PICTURES = ("grid.png", "interpolation.png", "nearest
 class Features:
     """`[gan.features]`: the network in whose features samples are compared with real images; without any, the judge.
 
-    weights: a model (.keras), of which the input of the last dense layer is taken; or the weights of a backbone: `imagenet`, or
-        a file. backbone: one of keras.applications or of efficientnet, as a member's. size: the side in pixels that images are
-        enlarged to for a backbone, 0 for as they are.
+    weights: a model (.keras) that takes pixels of 0 to 255, of which the input of the last dense layer is taken; or the weights
+        of a backbone: `imagenet`, or a file. backbone: one of keras.applications or of efficientnet, as a member's. size: the
+        side in pixels that images are enlarged to for a backbone, 0 for as they are.
     """
 
     backbone: str = optional_text()
@@ -73,9 +73,9 @@ class Features:
 class Gan:
     """`[gan]`: a DCGAN, and how it is trained.
 
-    steps: of both networks in turn, the discriminator first. batch_size: images a step, on all devices together.
-    latent: numbers that an image is made of. width: channels of the feature maps next to the image; each halving of the side
-        doubles them.
+    steps: of both networks in turn, the discriminator first; another number is another training, from the beginning.
+        batch_size: images a step, on all devices together. latent: numbers that an image is made of. width: channels of the
+        feature maps next to the image; each halving of the side doubles them.
     conditional: both networks are told the class. loss: `non_saturating` (Goodfellow et al., arXiv:1406.2661, section 3) or
         `hinge` (Lim and Ye, arXiv:1705.02894). spectral_norm: of the discriminator's weights, in place of its batch
         normalisation (Miyato et al., arXiv:1802.05957).

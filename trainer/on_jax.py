@@ -55,7 +55,8 @@ class OnJax:
 
         self._layout = distribution.get_data_layout if distribution else None
         everywhere = None if distribution is None else jax.sharding.NamedSharding(self._sharding((1,)).mesh, jax.P())
-        self._step = jax.jit(step, donate_argnums=0)
+        # A state that came back laid out in another way would be compiled for again.
+        self._step = jax.jit(step, donate_argnums=0, out_shardings=everywhere)
         # Each process gets the logits of all.
         self._logits = jax.jit(logits, out_shardings=everywhere)
         self.push()

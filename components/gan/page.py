@@ -39,8 +39,10 @@ def fill(*, page: Any, metrics: Any, name: str, trained: str, recipe: Mapping[st
     figures = {key: found["samples"][key] for key in ("frechet", "precision", "recall", "diversity", "lowest")}
     figures |= {f"real_{key}": found["real"][key] for key in figures}
     if found["class_accuracy"] is not None:
-        figures |= {"class_accuracy": found["samples"]["class_accuracy"], "judge_accuracy": found["judge_accuracy"]}
+        figures |= {"class_accuracy": found["samples"]["class_accuracy"], "class_accuracy_images": found["judged"]}
+        figures["judge_accuracy"] = found["judge_accuracy"]
     figures["images"] = found["samples"]["images"]
+    figures = {key: value for key, value in figures.items() if value is not None}
     for key, value in figures.items():
         metrics.log_metric(key, value)
     # kfp's local cache wants a file behind every output.
@@ -77,10 +79,12 @@ def curves(history: pd.DataFrame, found: Mapping[str, Any]) -> str:
             for colour, (column, label) in zip(PALETTE, names.items(), strict=False):
                 # One evaluation is a point, no line.
                 place.plot(history["step"], history[column], color=colour, label=label, marker="o", markersize=3)
-            if real:
+            if real and references[real] is not None:
                 place.axhline(references[real], color=PALETTE[-1], linestyle="--", label="real images")
             place.set_title(title, loc="left", fontsize=10)
-            place.set_ylim(bottom=0)
+            if title != "loss":
+                # A generator's hinge loss is below nought where it does well.
+                place.set_ylim(bottom=0)
             place.legend(frameon=False, fontsize=8)
         for place in axes.flat[len(drawn) :]:
             place.axis("off")

@@ -7,6 +7,7 @@ that differ by the tone of a skin only are left out, and so are the five tones b
 import argparse
 import json
 import shutil
+import sys
 from pathlib import Path
 
 from trainer.errors import DataError
@@ -26,22 +27,30 @@ CLASSES = {
 
 
 def main(package: Path, folder: Path) -> int:
-    """Copy the images; returns how many.
+    """Copy the images, and remove others from the folders of the classes; returns how many.
 
     Raises:
         DataError: that is no such package.
     """
     try:
         listed = json.loads((package / "emoji.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{package}: no unpacked emoji-datasource-google ({error}): npm pack it, and unpack that") from None
-    wanted = [entry for entry in listed if entry["category"] in CLASSES and entry["has_img_google"]]
-    for name in CLASSES.values():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for entry in wanted:
-        image = package / "img" / "google" / "64" / entry["image"]
-        shutil.copyfile(image, folder / CLASSES[entry["category"]] / f"{entry['short_name']}.png")
-    return len(wanted)
+        copies = {
+            f"{CLASSES[entry['category']]}/{entry['short_name']}.png": package / "img" / "google" / "64" / entry["image"]
+            for entry in listed
+            if entry["category"] in CLASSES and entry["has_img_google"]
+        }
+        for name in CLASSES.values():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            for path in (folder / name).glob("*.png"):
+                if f"{name}/{path.name}" not in copies:
+                    path.unlink()
+        for name, image in copies.items():
+            shutil.copyfile(image, folder / name)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{package}: no unpacked emoji-datasource-google ({type(error).__name__}: {error}): npm pack it, and unpack that"
+        ) from None
+    return len(copies)
 
 
 if __name__ == "__main__":
@@ -49,4 +58,7 @@ if __name__ == "__main__":
     parser.add_argument("package", type=Path, help="emoji-datasource-google, unpacked")
     parser.add_argument("folder", type=Path, help="where the images go, as data/emoji")
     options = parser.parse_args()
-    print(f"{options.folder}: {main(options.package, options.folder):,} images in {len(CLASSES)} classes")
+    try:
+        print(f"{options.folder}: {main(options.package, options.folder):,} images in {len(CLASSES)} classes")
+    except DataError as error:
+        sys.exit(str(error))

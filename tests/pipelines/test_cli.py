@@ -113,7 +113,7 @@ def test_check_a_gan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     for before, after, said in (
         ("count = 3", "count = 20", "folds.count = 20: of 200 images it keeps 10 to judge 10 classes by: lower it"),
         ("latent = 8", "latent = 8\nbatch = 3", "gan.batch is no known key"),
-        ("steps = 16\nbatch_size = 16", "steps = 16\nbatch_size = 160", "gan.batch_size = 160: only 133 images are left"),
+        ("steps = 48\nbatch_size = 16", "steps = 48\nbatch_size = 160", "gan.batch_size = 160: only 133 images are left"),
         ('train = "train.csv"', 'train = "gone.csv"', "gone.csv': no such file"),
         ("samples = 40", 'samples = 40\nfeatures = { weights = "gone.keras" }', "gone.keras': no such file"),
     ):

@@ -16,6 +16,7 @@ FOUND: dict[str, Any] = {
     "real": {"frechet": 1.0, "precision": 0.99, "recall": 0.98, "diversity": 1.0, "images": 40},
     "judge_accuracy": 0.985,
     "class_accuracy": [0.9, 1.0],
+    "judged": 60,
     "verdicts": {"50": ["divergence: then"], "100": ["mode collapse: now"]},
 }
 
@@ -25,7 +26,15 @@ def test_the_table_has_samples_beside_real_images() -> None:
     assert lines[0].split() == ["samples", "real", "images"]
     assert lines[1].split() == ["Fréchet", "distance", "12.35", "1"]
     assert lines[5].split() == ["of", "their", "class", "95.0%", "98.5%"]
-    assert lines[-2:] == ["40 of each kind compared in features of the judge", "warning: mode collapse: now"]
+    assert lines[-2:] == [
+        "40 of each kind compared in features of the judge; 60 samples asked for by their class",
+        "warning: mode collapse: now",
+    ]
+
+
+def test_what_cannot_be_told_of_so_few_images_is_a_dash() -> None:
+    none = {kind: {**FOUND[kind], "diversity": None} for kind in ("samples", "real")}
+    assert gan_results.score_table({**FOUND, **none}).splitlines()[4].split() == ["diversity", "–", "–"]
 
 
 def test_without_classes_there_is_no_share_of_them() -> None:
@@ -49,8 +58,8 @@ def test_what_an_earlier_run_left_goes(finished_gan: Path, tmp_path: Path) -> No
     (out / "grids").mkdir(parents=True)
     (out / "grids" / "step00099999.png").write_bytes(b"")
     found = gan_results.gather(file, outputs(finished_gan), out)
-    assert found["steps"] == 16
-    assert sorted(path.name for path in (out / "grids").iterdir()) == ["step00000008.png", "step00000016.png"]
+    assert found["steps"] == 48
+    assert sorted(path.name for path in (out / "grids").iterdir()) == ["step00000024.png", "step00000048.png"]
     assert all((out / name).exists() for name in gan_results.names(file))
     assert len(set(gan_results.names(file))) == len(gan_results.names(file))
 

@@ -185,6 +185,48 @@ def test_a_training_that_was_stopped_and_died_ends_with_the_same_bits(
     assert_equal(finished, out)
 
 
+def test_a_training_that_was_asked_to_end_at_its_last_step_ends(
+    given: tuple[Inputs, Path], finished: Path, tmp_path: Path
+) -> None:
+    """There is nothing left to do later; and from a checkpoint of that step nothing would be compiled, nor counted."""
+    asked = iter(range(100))
+    training(given, tmp_path / "out", recipe(), stopping=lambda: next(asked) == 19, seconds=0).run()
+    assert_equal(finished, tmp_path / "out")
+
+
+def test_the_real_images_on_both_sides_are_of_the_same_classes_and_none_of_both(
+    given: tuple[Inputs, Path], tmp_path: Path
+) -> None:
+    """Also where a class is rare among those held out, or among those that train."""
+    made = training(given, tmp_path / "out", recipe(samples=60))
+    rows = np.arange(300)
+    targets = np.where(rows % 20 == 0, 1, 0)
+    held = rows[rows % 3 == 0]
+    held = held[~((targets[held] == 1) & (held > 60))]
+    made.evaluation.classes = ["common", "rare"]
+    made.evaluation.look_at(made.images, targets, np.setdiff1d(rows, held), held, made.workers)
+    real = made.evaluation.real
+    assert np.bincount(real.held_labels).tolist() == np.bincount(real.trained_labels).tolist()
+    assert len(real.held_labels) == 60
+    # Nine rare ones are held out, and six train.
+    made.evaluation.gan = dataclasses.replace(made.gan, samples=300)
+    held, rows = rows[~((targets == 1) & (rows > 160))], rows[(targets == 0) | (rows > 160)]
+    made.evaluation.look_at(made.images, targets, rows, held, made.workers)
+    real = made.evaluation.real
+    assert np.bincount(real.held_labels)[1] == np.bincount(real.trained_labels)[1] == 6
+    made.close()
+
+
+def test_a_copy_of_any_image_that_trained_is_found(given: tuple[Inputs, Path], tmp_path: Path) -> None:
+    made = training(given, tmp_path / "out", recipe())
+    copied = made.workers.decoded(made.images, made.rows[[0, 77, 199]])
+    images = np.concatenate([copied, copied[:1], *[copied[:1]] * 36])
+    judged = made.evaluation.judged(lambda latent, labels: images[: len(latent)], stream=1)
+    shown, nearest = made.evaluation.nearest(judged, made.images, made.rows, made.workers)
+    np.testing.assert_array_equal(shown, nearest)
+    made.close()
+
+
 def test_a_loss_that_is_no_number_stops_it_by_name(given: tuple[Inputs, Path], tmp_path: Path) -> None:
     gan = recipe(discriminator_rate=1.0, generator_rate=1.0, loss="hinge", momentum=0.0, steps=60, evaluate_every=60)
     with pytest.raises(TrainingError, match=r"divergence: by step \d+ a loss is no number .*: lower gan\.discriminator_rate"):

@@ -107,8 +107,10 @@ def test_eight_devices_are_as_one(
     inputs: Inputs, by_tensorflow: tuple[Path, dict[str, Any]], by_jax: Path, tmp_path: Path
 ) -> None:
     flags = "--xla_force_host_platform_device_count=8"
-    said = finished(start(inputs, tmp_path / "out", by_tensorflow[1], "jax", XLA_FLAGS=flags))
+    said = finished(start(inputs, tmp_path / "out", by_tensorflow[1], "jax", XLA_FLAGS=flags, JAX_LOG_COMPILES="1"))
     assert "8 × CPU" in said
+    # Once for all steps of both folds.
+    assert said.count("Compiling jit(step)") == 1
     # 40 held-out and 30 test images: neither is a whole number of batches.
     assert_agree(by_jax, tmp_path / "out")
 

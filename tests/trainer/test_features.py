@@ -61,6 +61,19 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
         features.of_model(tmp_path / "flat.keras")
 
 
+def test_a_model_of_other_inputs_is_named(tmp_path: Path) -> None:
+    grey, other = keras.Input((32, 32, 1)), keras.Input((4,))
+    joined = keras.layers.Concatenate()([keras.layers.Flatten()(grey), other])
+    keras.Model([grey, other], keras.layers.Dense(2)(joined)).save(tmp_path / "two.keras")
+    with pytest.raises(TrainingError, match=r"two\.keras: takes .*\(None, 4\)\], not images alone"):
+        features.of_model(tmp_path / "two.keras")
+    classifier(tmp_path / "grey.keras")
+    judge = features.of_model(tmp_path / "grey.keras", classes=10)
+    wanted = Features(weights=str(tmp_path / "grey.keras"))
+    with pytest.raises(TrainingError, match=r"gan.features.weights = .*: takes images of 1 channels, and the data has 3"):
+        features.named(wanted, side=32, channels=3, judge=judge, near=here)
+
+
 def test_code_in_a_model_is_not_run(tmp_path: Path) -> None:
     inputs = keras.Input((32, 32, 1))
     outputs = keras.layers.Dense(2)(keras.layers.Flatten()(keras.layers.Lambda(lambda pixels: pixels * 2)(inputs)))
