@@ -3,14 +3,13 @@
 import argparse
 import dataclasses
 import os
-import re
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines import kinds, machines
+from pipelines import cron, kinds, machines
 from pipelines.place import TARGETS, Place, place, recalled, remember
 from trainer.competition import Competition
 from trainer.errors import CompetitionError, RemoteError
@@ -20,10 +19,6 @@ RUNS = Path("runs")
 POLL = 15.0
 # Lines of its log that a failed task is shown with.
 TAIL = 15
-# Of each field of a cron: the bounds of its numbers, and its names.
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_CRON = ((0, 59, ()), (0, 23, ()), (1, 31, ()), (1, 12, _MONTHS), (0, 7, _DAYS))
 _PLACE = ("project", "region", "root", "service_account", "host", "namespace")
 
 
@@ -177,6 +172,8 @@ def _prepared(options: argparse.Namespace) -> tuple[Place, Any, Any]:
 
     competition = with_machine(load(options.file), options)
     where = place(options.target, _flags(options))
+    # Who is not signed in is told so before anything is looked for.
+    launcher = _launcher(where)
     costs = estimate.prices(options.prices)
     if not competition.train.hourly_price:
         # The report tells what training cost.
@@ -192,13 +189,21 @@ def _prepared(options: argparse.Namespace) -> tuple[Place, Any, Any]:
         experiment=options.experiment,
         cache=options.cache,
     )
-    launcher = _launcher(where)
-    for warning in launcher.check():
+    for warning in [*_own_code(competition), *launcher.check()]:
         print(f"warning: {warning}", file=sys.stderr)
     if options.dry_run:
         print(shown(launcher.body(request), request.file))
     print(estimate.table(competition, request.found, where.target, costs))
     return where, launcher, request
+
+
+def _own_code(competition: Competition | Generative) -> list[str]:
+    """Warnings of backbones that are a function of the user's, which the project's images do not carry."""
+    return [
+        f"{member.name}: backbone = {member.backbone!r}: is code that the training image must hold, in a module it can import"
+        for member in kinds.members(competition)
+        if ":" in member.backbone and member.backbone.partition(".")[0] not in ("components", "trainer")
+    ]
 
 
 def _labels(given: list[str]) -> dict[str, str]:
@@ -218,7 +223,11 @@ def _submit(options: argparse.Namespace) -> int:
         return 0
     # Before it is sent: a run that costs money is never forgotten.
     remember(where, request.name, RUNS / request.competition.name)
-    run = launcher.submit(request)
+    try:
+        run = launcher.submit(request)
+    except KeyboardInterrupt:
+        print(f"\nit may run already: `foldline status {request.name}`, `foldline cancel {request.name}`", file=sys.stderr)
+        return 130
     print(f"\n{run.name} is submitted\n{run.console}")
     if run.warning:
         print(f"warning: {run.warning}", file=sys.stderr)
@@ -270,33 +279,14 @@ def _explain(launcher: Any, run: Any) -> None:
 
 
 def _schedule(options: argparse.Namespace) -> int:
-    _check_cron(options.cron)
+    cron.check(options.cron)
     _, launcher, request = _prepared(options)
     if options.dry_run:
         print("\nnothing was sent")
         return 0
-    print(f"\n{launcher.schedule(request, options.cron)} is scheduled: {options.cron}")
+    name = launcher.schedule(request, options.cron)
+    print(f"\n{name} is scheduled: {options.cron}\nto pause or delete it: {launcher.schedules}")
     return 0
-
-
-def _check_cron(cron: str) -> None:
-    """Five fields of numbers, ranges, lists and steps, or names of months and days.
-
-    Raises:
-        CompetitionError: they are none.
-    """
-    fields = re.sub(r"^(CRON_)?TZ=\S+\s+", "", cron).split()
-    problem = CompetitionError(f"--cron {cron!r}: must be five fields: minute hour day month weekday, as '0 5 * * 1'")
-    if len(fields) != len(_CRON):
-        raise problem
-    for text, (least, most, names) in zip(fields, _CRON, strict=True):
-        for part in text.split(","):
-            found = re.fullmatch(r"(\*|\w+(?:-\w+)?)(?:/([1-9]\d?))?", part)
-            if found is None:
-                raise problem
-            for end in found[1].split("-"):
-                if end != "*" and end.lower() not in names and not (end.isdecimal() and least <= int(end) <= most):
-                    raise problem
 
 
 def _status(options: argparse.Namespace) -> int:

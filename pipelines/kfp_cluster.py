@@ -6,13 +6,13 @@ outputs: logs are asked for by the name a pod must have, and artifacts are found
 
 import contextlib
 import json
-import re
 import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from components.storage import place_of_bucket
+from pipelines.cron import with_seconds
 from pipelines.kfp_run import STATES, UUID, artifacts, documents, name_of, tasks
 from pipelines.place import Place
 from pipelines.remote import Request, Run, Task
@@ -129,10 +129,13 @@ class Cluster:
         namespace = self.where.namespace or "kubeflow"
         yield f"(its pod is not found: kubectl -n {namespace} logs -l pipeline/runid={id_} -c main --prefix --tail={lines})"
 
+    @property
+    def schedules(self) -> str:
+        return f"{self.where.host}/#/recurringruns"
+
     def schedule(self, request: Request, cron: str) -> str:
-        """A recurring run, one at a time. The server's cron begins with seconds."""
-        zone = "".join(re.findall(r"^(?:CRON_)?TZ=\S+\s+", cron))
-        fields = cron.removeprefix(zone)
+        """A recurring run, one at a time."""
+        trigger = {"cron_schedule": {"cron": with_seconds(cron)}}
         with self._explained("schedule"):
             body = self.body(request)
             made = self.client._recurring_run_api.recurring_run_service_create_recurring_run(
@@ -145,7 +148,7 @@ class Cluster:
                     "max_concurrency": 1,
                     "no_catchup": True,
                     "mode": "ENABLE",
-                    "trigger": {"cron_schedule": {"cron": f"{zone}0 {fields}"}},
+                    "trigger": trigger,
                 },
                 _request_timeout=TIMEOUT,
             )
@@ -184,8 +187,9 @@ class Cluster:
             if page.experiments:
                 return str(page.experiments[0].experiment_id)
             try:
-                made = self.client._experiment_api.experiment_service_create_experiment(
-                    experiment={"display_name": name, "namespace": self.where.namespace}, _request_timeout=TIMEOUT
+                made = self._again(
+                    self.client._experiment_api.experiment_service_create_experiment,
+                    experiment={"display_name": name, "namespace": self.where.namespace},
                 )
                 return str(_whole(made, "experiment_id", self.where.host).experiment_id)
             except ApiException as error:
@@ -264,7 +268,7 @@ class Cluster:
             elif error.status == 409:
                 told = f"is there already ({told})"
             elif error.status in _FALTERING:
-                told = f"{self.where.host} failed for {PATIENCE:g} s ({error.status}: {told})"
+                told = f"{self.where.host} fails, also when asked again ({error.status}: {told})"
             raise RemoteError(f"{what}: {told}") from None
         except urllib3.exceptions.HTTPError as error:
             raise RemoteError(

@@ -109,6 +109,10 @@ class Launcher(Protocol):
     def logs(self, run: Run, task: Task, *, lines: int) -> Iterator[str]:
         """The last lines of a task's log, oldest first."""
 
+    @property
+    def schedules(self) -> str:
+        """The page where schedules are paused and deleted."""
+
     def schedule(self, request: Request, cron: str) -> str:
         """Start a run again and again; returns the schedule's name."""
 

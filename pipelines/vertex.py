@@ -28,6 +28,8 @@ _ROLES = {
     "iam.serviceAccounts.actAs": "roles/iam.serviceAccountUser on the run's service account",
     "logging.": "roles/logging.viewer",
     "storage.buckets.": "roles/storage.bucketViewer on the bucket",
+    "storage.objects.get": "roles/storage.objectViewer on the bucket",
+    "storage.objects.list": "roles/storage.objectViewer on the bucket",
     "storage.": "roles/storage.objectUser on the bucket",
     "artifactregistry.": "roles/artifactregistry.reader on the repository",
 }
@@ -118,7 +120,8 @@ class Vertex:
         )
         with self._explained("runs"):
             found = []
-            for job in _patiently(lambda **options: self._pipelines().list_pipeline_jobs(request=wanted, **options)):
+            # The library asks for each page with it.
+            for job in self._pipelines().list_pipeline_jobs(request=wanted, retry=_patience(), timeout=TIMEOUT):
                 found.append(run_of(job, self._console(job)))
                 if len(found) == limit:
                     break
@@ -150,6 +153,10 @@ class Vertex:
                     break
                 wanted["pageToken"] = page["nextPageToken"]
         yield from reversed(newest[:lines])
+
+    @property
+    def schedules(self) -> str:
+        return f"{_CONSOLE}/vertex-ai/pipelines/schedules?project={self.where.project}"
 
     def schedule(self, request: Request, cron: str) -> str:
         """A schedule that starts the run again and again, one at a time."""
@@ -300,11 +307,16 @@ def _continent(region: str) -> str:
 
 def _patiently(call: Callable[..., Any]) -> Any:
     """Call a function with the time it may take, again and again where the service falters or asks for patience."""
+    return _patience()(call)(timeout=TIMEOUT)
+
+
+def _patience() -> Any:
     import requests
     from google.api_core import exceptions
-    from google.api_core.retry import Retry, if_exception_type
+    from google.api_core.retry import Retry
+    from google.auth.exceptions import GoogleAuthError, TransportError
 
-    faltering = if_exception_type(
+    faltering = (
         exceptions.TooManyRequests,
         exceptions.InternalServerError,
         exceptions.BadGateway,
@@ -312,9 +324,14 @@ def _patiently(call: Callable[..., Any]) -> Any:
         exceptions.GatewayTimeout,
         requests.ConnectionError,
         requests.Timeout,
+        # A token is fetched anew each hour.
+        TransportError,
     )
-    again = Retry(predicate=faltering, initial=FIRST_PAUSE, maximum=20.0, multiplier=2.0, timeout=PATIENCE)
-    return again(call)(timeout=TIMEOUT)
+
+    def again(error: Exception) -> bool:
+        return isinstance(error, faltering) or (isinstance(error, GoogleAuthError) and error.retryable)
+
+    return Retry(predicate=again, initial=FIRST_PAUSE, maximum=20.0, multiplier=2.0, timeout=PATIENCE)
 
 
 def _said(error: Any) -> str:

@@ -30,7 +30,9 @@ def run_of(job: Any, console: str) -> Run:
     outputs: dict[tuple[str, str], list[str]] = {}
     for task in leaves:
         for name, artifacts in task.get("outputs", {}).items():
-            outputs.setdefault((_task_name(task), name), []).extend(one["uri"] for one in artifacts.get("artifacts", []))
+            outputs.setdefault((_task_name(task), name), []).extend(
+                one["uri"] for one in artifacts.get("artifacts", []) if one.get("uri")
+            )
     return Run(
         name=job.name.rpartition("/")[2],
         state=_STATES.get(detail.get("state", ""), "running"),

@@ -2,14 +2,14 @@
 # Builds the light and the CPU image, and runs a whole pipeline in them, every step in a container of its own: `make container-test`.
 #
 # It takes the Docker engine that answers, or starts one of its own (root, Debian's docker.io) with all its data in a temporary
-# folder. Status 3: no engine can be started here.
+# folder. Status 75: no engine can be started here. (pytest has others.)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # Debian's client, which builds by BuildKit; others may come without.
 docker=$(command -v /usr/bin/docker docker | head -n 1 || true)
 if [ -z "$docker" ]; then
     echo "container-test: no docker command: apt-get install docker.io" >&2
-    exit 3
+    exit 75
 fi
 export DOCKER=$docker
 
@@ -35,7 +35,7 @@ if ! "$docker" info >/dev/null 2>&1; then
     if ! "$docker" info >/dev/null 2>&1; then
         echo "container-test: no Docker engine answers, and none can be started here:" >&2
         tail -n 5 "$folder/log" >&2
-        exit 3
+        exit 75
     fi
 fi
 

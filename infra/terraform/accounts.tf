@@ -14,21 +14,20 @@ locals {
     run_runs = { account = "run", bucket = "runs", role = "roles/storage.objectUser" }
     # Looks for the sources before it starts a run on them.
     submit_data = { account = "submit", bucket = "data", role = "roles/storage.objectViewer" }
-    # Puts the competition file beside the run, fetches the submission, notes its score.
-    submit_runs = { account = "submit", bucket = "runs", role = "roles/storage.objectUser" }
+    # Fetches what a run has left.
+    submit_runs = { account = "submit", bucket = "runs", role = "roles/storage.objectViewer" }
     # Looks whether the bucket is there, and in which region.
     submit_looks = { account = "submit", bucket = "runs", role = "roles/storage.bucketViewer" }
     # A build unpacks the sources that it was sent.
     build_build = { account = "build", bucket = "build", role = "roles/storage.objectViewer" }
   }
 
+  # None for run: Vertex AI pulls images as its own agent, a cluster as its nodes' account.
   registry_grants = {
     # Pushes images.
     build_docker = { account = "build", repository = "docker", role = "roles/artifactregistry.writer" }
     # Uploads compiled pipelines.
     build_kfp = { account = "build", repository = "kfp", role = "roles/artifactregistry.writer" }
-    # A step may ask which image it is. (Vertex AI pulls as its own agent, a cluster as its nodes' account.)
-    run_docker = { account = "run", repository = "docker", role = "roles/artifactregistry.reader" }
     # Turns a tag into the digest that a run is pinned to.
     submit_docker = { account = "submit", repository = "docker", role = "roles/artifactregistry.reader" }
     # Fetches the pipeline that it starts.

@@ -61,6 +61,30 @@ def test_a_service_that_is_gone_is_tried_for_so_long_only(monkeypatch: pytest.Mo
     storage._client.cache_clear()
 
 
+@pytest.mark.parametrize(
+    ("status", "said", "words"),
+    [
+        (401, "Anonymous caller does not have storage.buckets.get access", "not signed in: run `gcloud auth application-def"),
+        (403, "me@x does not have storage.buckets.get access", "which roles/storage.bucketViewer on the bucket has"),
+        (403, "me@x does not have storage.objects.create access", "which roles/storage.objectUser on the bucket has"),
+        (403, "no", "check the account's roles on the bucket"),
+    ],
+)
+def test_a_refusal_says_what_to_do(monkeypatch: pytest.MonkeyPatch, status: int, said: str, words: str) -> None:
+    from loopback import Server, google_error
+
+    with Server() as server:
+        server.routes = [("GET", "/storage/v1/b/x.*", lambda match, call: (status, google_error(status, said)))]
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        monkeypatch.setattr(storage, "PATIENCE", 1.0)
+        storage._client.cache_clear()
+        if status == 403:
+            monkeypatch.setattr(storage, "_anonymous", lambda: False)
+        with pytest.raises(StorageError, match=words):
+            storage.place_of_bucket("gs://x/y")
+        storage._client.cache_clear()
+
+
 @pytest.fixture
 def folder(records_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(records_folder, tmp_path / "records"))

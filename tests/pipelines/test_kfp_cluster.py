@@ -105,8 +105,8 @@ def test_the_token_goes_into_a_header_and_nowhere_else(
         (404, {"error": "no experiment"}, "not found on http.* .no experiment"),
         (409, {"message": "exists"}, "is there already .exists"),
         (400, {"message": "Invalid input error"}, "Invalid input error"),
-        (429, {"message": "slow down"}, "failed for 0.5 s .429: slow down"),
-        (503, "<html>down</html>", "failed for 0.5 s .503"),
+        (429, {"message": "slow down"}, "fails, also when asked again .429: slow down"),
+        (503, "<html>down</html>", "fails, also when asked again .503"),
         (200, SIGN_IN, "answers, and not as Kubeflow Pipelines: is it a sign-in page"),
         (302, SIGN_IN, "sends to a sign-in page"),
     ],
@@ -224,8 +224,10 @@ def test_a_schedule(remote: Tiny, bucket: str, server: KfpServer, capsys: pytest
     (made,) = server.recurring
     assert made["trigger"] == {"cron_schedule": {"cron": "0 0 5 * * 1"}}
     assert made["max_concurrency"] == 1
-    assert main([*command[:-1], "--cron=TZ=Europe/Rome 0 5 * * 1"]) == 0
-    assert server.recurring[-1]["trigger"] == {"cron_schedule": {"cron": "TZ=Europe/Rome 0 0 5 * * 1"}}
+    assert f"to pause or delete it: {server.url}/#/recurringruns" in capsys.readouterr().out
+    assert main([*command[:-1], "--cron=TZ=Europe/Rome 0 5 * * 1"]) == 2
+    assert "leave TZ=… away" in capsys.readouterr().err
+    assert len(server.recurring) == 1
     assert made["runtime_config"]["parameters"]["root"] == f"{bucket}/data"
 
 
