@@ -1,4 +1,4 @@
-"""Upload a compiled pipeline to Artifact Registry, where Vertex AI's console lists it: `upload.py REPOSITORY FILE`.
+"""Upload compiled pipelines to Artifact Registry, where Vertex AI's console lists them: `upload.py REPOSITORY FILE…`.
 
 REPOSITORY is `https://REGION-kfp.pkg.dev/PROJECT/NAME`. The version is named by the code's digest, and `latest` moves to it.
 """
@@ -6,14 +6,15 @@ REPOSITORY is `https://REGION-kfp.pkg.dev/PROJECT/NAME`. The version is named by
 import sys
 
 
-def main(repository: str, file: str) -> None:
-    """Upload, and print what the console's URL ends with."""
+def main(repository: str, *files: str) -> None:
+    """Upload each, and print what the console's URL ends with."""
     from kfp.registry import RegistryClient
 
     from pipelines import fingerprint
 
     tags = [fingerprint.version().replace(".", "-"), "latest"]
-    print(*RegistryClient(host=repository).upload_pipeline(file_name=file, tags=tags))
+    for file in files:
+        print(*RegistryClient(host=repository).upload_pipeline(file_name=file, tags=tags))
 
 
 if __name__ == "__main__":

@@ -94,6 +94,13 @@ def _compile(options: argparse.Namespace) -> int:
 
     files = [remote.with_machine(read(path), options) for path in ([options.file] if options.file else DEFAULTS)]
     given = {"light": options.image_light, "training": options.image_training}
+    tags = [flag for flag, image in given.items() if "@" not in image]
+    if tags:
+        print(
+            f"note: without --image-{' and --image-'.join(tags)} by digest the files for vertex and gke name images that no "
+            "registry has: good for reading, not for a console",
+            file=sys.stderr,
+        )
     try:
         for path in compile_all(options.out, files, Images(**{name: image for name, image in given.items() if image})):
             print(path)

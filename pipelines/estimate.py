@@ -81,9 +81,9 @@ class Prices:
         if machine.tpu or machine.gpu:
             kind, name = ("tpu", machine.tpu) if machine.tpu else ("gpu", machine.gpu)
             listed = self._of(kind, name)
-            times = 1 if machine.tpu else machine.gpus
+            times = 1.0 if machine.tpu else float(machine.gpus)
         else:
-            listed, times = self._of("cpu", ""), machines.cpu_needs(machine)[0]
+            listed, times = self._of("cpu", ""), machines.paid_cpus(machine, target)
         base = times * float(listed["spot" if machine.spot else "on_demand"])
         # The fee of Vertex AI is a share of the on-demand price, whatever is paid for the machine.
         return base + (float(self.table["surcharge"]) * times * float(listed["on_demand"]) if target == "vertex" else 0.0)

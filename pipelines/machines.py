@@ -194,12 +194,23 @@ def on_vertex(machine: Machine) -> Vertex:
     if machine.gpu:
         kind = GPUS[machine.gpu]
         return Vertex(kind.machines[machine.gpus][0], kind.vertex_type, machine.gpus)
-    # The smallest that has as many vCPUs, and nearly the memory: n1 counts 15 where others count 16.
+    return Vertex(_spot(machine)[2])
+
+
+def _spot(machine: Machine) -> tuple[int, int, str]:
+    """vCPUs, GiB and name of the smallest that has as many vCPUs, and nearly the memory: n1 counts 15 where others count 16."""
     cpus, memory = cpu_needs(machine)
     for (has, gib), name in _SPOT.items():
         if has >= cpus and gib >= memory * 15 // 16:
-            return Vertex(name)
+            return has, gib, name
     raise CompetitionError(f"machine.spot = true: no spot machine has {cpus} vCPUs and {memory} GiB")
+
+
+def paid_cpus(machine: Machine, target: str) -> float:
+    """vCPUs that a training task without an accelerator is paid for, each with 4 GiB: on Vertex a spot task has a whole
+    machine, and where the memory is more than that, the memory counts."""
+    cpus, memory = _spot(machine)[:2] if target == "vertex" and machine.spot else cpu_needs(machine)
+    return max(cpus, memory / 4)
 
 
 def on_gke(machine: Machine) -> Node:

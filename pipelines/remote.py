@@ -14,13 +14,14 @@ from typing import Any, Protocol
 import yaml
 
 from components.records.source import Found
-from pipelines import kinds
+from pipelines import fingerprint, kinds
 from pipelines.compile import TARGETS, compile_pipeline, parameters, target
 from pipelines.place import Place
 from pipelines.targets import Images
 from trainer.competition import Competition
 from trainer.errors import CompetitionError
 from trainer.generative import Generative
+from trainer.progress import WANTED_VARIABLE
 
 COMPILED = {"vertex": "vertex", "kfp": "gke"}
 FINISHED = {"succeeded", "failed", "cancelled"}
@@ -149,8 +150,12 @@ def prepare(
     found = kinds.check_files(competition, file)
     kind, compiled = kinds.of(competition), COMPILED[where.target]
     path = out / f"{kind}{TARGETS[compiled]}"
+    # An image of other code would fail in the middle, or do something else.
+    wanted = {WANTED_VARIABLE: fingerprint.version(fingerprint.IN_IMAGES)}
+    made = target(compiled, competition.machine, images)
+    made = dataclasses.replace(made, environment=dict.fromkeys(kinds.wiring(kind).STEPS, wanted))
     try:
-        compile_pipeline(path, kind, parameters(competition), target(compiled, competition.machine, images))
+        compile_pipeline(path, kind, parameters(competition), made)
     except OSError as error:
         raise CompetitionError(f"{path}: cannot be made or written to: {error.strerror}") from None
     spec, *more = yaml.safe_load_all(path.read_text(encoding="utf-8"))

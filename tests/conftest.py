@@ -1,13 +1,15 @@
 """Real digits at 8 × 8, which scikit-learn ships, laid out as a small competition."""
 
 import csv
+import fcntl
 import hashlib
+import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -254,34 +256,40 @@ class Links(HTMLParser):
         self.loads += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "action")]
 
 
+def finished(factory: pytest.TempPathFactory, name: str, write: Callable[[Path], Path]) -> Path:
+    """The folder that a local run leaves, beside what it said: made by the first of pytest's processes that wants it.
+
+    Args:
+        write: makes the data and its file in a folder, and gives the file.
+    """
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / name
+    with open(shared / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "said.txt").exists():
+            done = subprocess.run(
+                [sys.executable, "-m", "pipelines.cli", "run", str(write(folder / "data")), "--out", str(folder / "out")],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            (folder / "said.txt").write_text(done.stdout)
+    return folder / "out"
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished local run of the small competition: read it, do not write to it."""
-    folder = tmp_path_factory.mktemp("finished")
-    tiny = write_competition(folder / "competition", epochs=2)
-    done = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", "run", str(tiny.toml), "--out", str(folder / "out")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "out"
+    return finished(tmp_path_factory, "finished-run", lambda folder: write_competition(folder, epochs=2).toml)
 
 
 @pytest.fixture(scope="session")
 def finished_gan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished local run of the small GAN: read it, do not write to it."""
-    folder = tmp_path_factory.mktemp("gan")
-    done = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", "run", str(write_gan(folder / "data")), "--out", str(folder / "out")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (folder / "said.txt").write_text(done.stdout)
-    return folder / "out"
+    return finished(tmp_path_factory, "finished-gan", write_gan)
 
 
 @pytest.fixture

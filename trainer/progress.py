@@ -15,10 +15,12 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.errors import FoldlineError, Preempted
+from trainer.errors import FoldlineError, IntegrityError, Preempted
 
 EVENTS_VARIABLE = "FOLDLINE_EVENTS"
 LAUNCHER_VARIABLE = "FOLDLINE_LAUNCHER"
+# The code that a launcher means, and the code that an image holds.
+WANTED_VARIABLE, IMAGE_VARIABLE = "FOLDLINE_WANTED_CODE", "FOLDLINE_IMAGE_CODE"
 # The exit status that asks for a restart: EX_TEMPFAIL of sysexits.h.
 RESTART = 75
 
@@ -88,6 +90,7 @@ def step(name: str) -> Iterator[None]:
     started = time.monotonic()
     tell("start", name, "started")
     try:
+        _check_image()
         yield
     except Preempted as error:
         tell("error", name, f"stopped: {error}", message=str(error), tail=[])
@@ -101,6 +104,16 @@ def step(name: str) -> Iterator[None]:
         raise
     seconds = time.monotonic() - started
     tell("done", name, f"done in {seconds:.1f} s", seconds=seconds)
+
+
+def _check_image() -> None:
+    """Is this the code that the launcher has checked the run with?"""
+    wanted, held = os.environ.get(WANTED_VARIABLE), os.environ.get(IMAGE_VARIABLE)
+    if wanted and wanted != held:
+        raise IntegrityError(
+            f"this image holds the code {held or 'of no known version'}, and the run was started with {wanted}: build the "
+            "images of that code, and name them with --image-light and --image-training"
+        )
 
 
 def follow_launcher() -> None:

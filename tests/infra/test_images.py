@@ -58,11 +58,13 @@ def test_the_dockerfile_installs_by_hash_and_starts_nothing() -> None:
     assert not re.search(r"^(ENTRYPOINT|HEALTHCHECK|ADD)\b", text, re.MULTILINE)
     assert re.findall(r"^USER (.*)$", text, re.MULTILINE)[-1] == "1000"
     assert "org.opencontainers.image.version" in text
+    assert "FOLDLINE_IMAGE_CODE=${SOURCE_DIGEST}" in text
 
 
 def test_what_goes_to_the_builder_is_listed() -> None:
     first, *more = (ROOT / ".dockerignore").read_text().split()
     assert first == "*"
+    assert "**/.*" in more
     allowed = {line.removeprefix("!") for line in more if line.startswith("!")}
     copied = {
         word
@@ -114,6 +116,11 @@ def test_cloud_build_declares_what_it_uses() -> None:
     assert used == set(build["substitutions"])
     unescaped = re.findall(r"(?<!\$)\$(?!\$|\{?_[A-Z])\{?\w+", "".join("".join(step["args"]) for step in build["steps"]))
     assert unescaped == []
+    # A tag that never moves is of all that an image is made of.
+    (build_step,) = [step["args"][-1] for step in build["steps"] if step["id"] == "build"]
+    copied = re.findall(r"^COPY (infra/images/\S+)", (IMAGES / "Dockerfile").read_text(), re.MULTILINE)
+    for name in [*copied, "infra/images/Dockerfile"]:
+        assert name.replace("${LOCK}", "$$lock") in build_step, name
     ids = [step["id"] for step in build["steps"]]
     assert ids == ["test", "build", "compile", "upload"]
     for step in build["steps"]:

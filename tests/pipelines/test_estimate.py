@@ -34,6 +34,17 @@ def test_every_machine_has_a_price_and_spot_is_less(target: str, spot: bool) -> 
             assert hour > costs.training(dataclasses.replace(machine, spot=spot), "kfp")
 
 
+def test_a_task_on_a_cpu_costs_what_its_machine_does() -> None:
+    costs = estimate.prices(None)
+    four = costs.training(Machine(spot=True), "vertex")
+    # n1-standard-64 for its memory, n1-standard-64 for its vCPUs, and what is no whole machine by its memory.
+    assert costs.training(Machine(spot=True, memory_gib=200), "vertex") == pytest.approx(16 * four)
+    assert costs.training(Machine(spot=True, cpus=33), "vertex") == pytest.approx(16 * four)
+    plain = costs.training(Machine(), "vertex")
+    assert costs.training(Machine(memory_gib=600), "vertex") == pytest.approx(600 / 16 * plain)
+    assert costs.training(Machine(cpus=8, memory_gib=16), "kfp") == pytest.approx(2 * costs.training(Machine(), "kfp"))
+
+
 @pytest.mark.parametrize(
     ("backbone", "size", "images", "seen"),
     [("EfficientNetB5", 384, 26_000, 80), ("DenseNet201", 512, 16_465, 78), ("efficientnet/EfficientNetB7", 512, 16_465, 121)],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainer import progress
-from trainer.errors import DataError
+from trainer.errors import DataError, IntegrityError
 
 
 def events(path: Path) -> list[dict[str, object]]:
@@ -98,3 +98,20 @@ def test_work_under_way_says_how_far_it_is(
     # A total that was a guess is not held against the work.
     ticker.total = 100
     assert ticker.text(1.0) == "█" * 24 + " 100 %  150 of 150 images"
+
+
+def test_an_image_of_other_code_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a launcher says which it means; on this machine none does."""
+    monkeypatch.setenv(progress.IMAGE_VARIABLE, "0.1.0-aaaaaaaa")
+    with progress.step("check"):
+        pass
+    monkeypatch.setenv(progress.WANTED_VARIABLE, "0.1.0-aaaaaaaa")
+    with progress.step("check"):
+        pass
+    monkeypatch.setenv(progress.WANTED_VARIABLE, "0.1.0-bbbbbbbb")
+    words = "holds the code 0.1.0-aaaaaaaa, and the run was started with 0.1.0-bbbbbbbb: build the images of that code"
+    with pytest.raises(IntegrityError, match=words), progress.step("check"):
+        raise AssertionError("it began")
+    monkeypatch.delenv(progress.IMAGE_VARIABLE)
+    with pytest.raises(IntegrityError, match="of no known version"), progress.step("check"):
+        raise AssertionError("it began")
