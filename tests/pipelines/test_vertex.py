@@ -12,8 +12,9 @@ from artifacts import upload_artifacts, upload_gan
 from conftest import Tiny, in_bucket, upload, write_gan
 from loopback import VertexServer, denied, google_error, over_quota
 
-from pipelines import commands, vertex
+from pipelines import commands, fingerprint, kfold, vertex
 from pipelines.cli import main
+from trainer.progress import WANTED_VARIABLE
 
 DIGEST = "sha256:" + "0" * 64
 IMAGES = [f"--image-light=r.example/p/light@{DIGEST}", f"--image-training=r.example/p/training@{DIGEST}"]
@@ -97,6 +98,9 @@ def test_what_is_sent(remote: Tiny, bucket: str, server: VertexServer, capsys: p
     assert job["name"].startswith(f"{PLACE}/pipelineJobs/tiny-20")
     assert job["serviceAccount"] == ACCOUNT
     assert job["labels"] == {"foldline": "tiny", "team": "red"}
+    # Each task knows which code it is to be, the custom jobs too.
+    mark = f"'name': '{WANTED_VARIABLE}', 'value': '{fingerprint.version(fingerprint.IN_IMAGES)}'"
+    assert str(job["pipelineSpec"]).count(mark) == len(kfold.STEPS)
     config = job["runtimeConfig"]
     assert config["gcsOutputDirectory"] == f"{bucket}/runs"
     given = config["parameterValues"]
