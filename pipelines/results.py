@@ -1,7 +1,9 @@
 """What a finished run leaves for a person: a folder of files, each whole, and a table of scores."""
 
+import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +15,8 @@ from trainer.competition import Competition
 from trainer.manifest import read_manifest, sha256, whole_file, write_json
 
 MODELS = "models"
+# As tables.model_file names them, and what stands beside each.
+_MODEL = re.compile(r"(all|fold\d+)(\.keras|" + re.escape(tables.SEEN) + ")")
 # (task, output) of what results are made of, by the name that `gather` knows; what is a folder ends with /.
 FETCHED = {
     "folds": ("folds", "table"),
@@ -81,10 +85,14 @@ def gather(
 
 def _gather_models(models: Mapping[str, Mapping[str, str]], folder: Path, near: Callable[[str], str]) -> None:
     """Each member's models as `<member>/fold<k>.keras`, and what they have seen beside them: the same files, by another name
-    where the disk can; those of an earlier run go."""
-    shutil.rmtree(folder, ignore_errors=True)
+    where the disk can. Those of an earlier run go, and nothing else that may lie there."""
+    for path in folder.glob("*/*"):
+        if _MODEL.fullmatch(path.name):
+            path.unlink()
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()  # only where nothing else is in it
     for member, files in models.items():
-        (folder / member).mkdir(parents=True)
+        (folder / member).mkdir(parents=True, exist_ok=True)
         saved = [Path(path) for path in files.values()]
         for path in (*saved, *(model.with_suffix(tables.SEEN) for model in saved)):
             source = near(str(path))

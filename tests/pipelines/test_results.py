@@ -1,3 +1,7 @@
+import os
+from pathlib import Path
+
+from pipelines import results
 from pipelines.results import score_table
 
 METRICS = {
@@ -47,3 +51,22 @@ def test_how_models_were_chosen_is_said_of_their_scores() -> None:
         "members": {"final": members["final"]},
     }
     assert score_table({**alone, "leaderboard": 0.9}).splitlines()[-1].startswith("cross-validation none")
+
+
+def test_models_of_an_earlier_run_go_and_a_user_s_own_stay(tmp_path: Path) -> None:
+    made = tmp_path / "task"
+    made.mkdir()
+    for name in ("fold0.keras", "fold0.seen.npy"):
+        (made / name).write_text("new")
+    out = tmp_path / "models"
+    for name in ("m/fold0.keras", "m/fold1.keras", "gone/all.keras", "gone/all.seen.npy", "m/notes.txt", "own/best.keras"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("old")
+    earlier = tmp_path / "earlier.keras"
+    os.link(out / "m" / "fold0.keras", earlier)
+    results._gather_models({"m": {"0": str(made / "fold0.keras")}}, out, str)
+    found = {str(path.relative_to(out)): path.read_text() for path in out.rglob("*") if path.is_file()}
+    assert found == {"m/fold0.keras": "new", "m/fold0.seen.npy": "new", "m/notes.txt": "old", "own/best.keras": "old"}
+    assert not (out / "gone").exists()
+    # The cache's file, which had another name here, is as it was.
+    assert earlier.read_text() == "old"
