@@ -272,7 +272,11 @@ def _client() -> Any:
 def _retry() -> Any:
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    return DEFAULT_RETRY.with_timeout(PATIENCE)
+    def again(error: Exception) -> bool:
+        # A token is fetched anew each hour, by which the client's own rule does not go.
+        return bool(DEFAULT_RETRY._predicate(error)) or bool(getattr(error, "retryable", False))
+
+    return DEFAULT_RETRY.with_timeout(PATIENCE).with_predicate(again)
 
 
 def _blob(uri: str) -> Any:

@@ -36,7 +36,10 @@ def add(commands: Any) -> None:
     schedule = commands.add_parser("schedule", help="run a competition there again and again")
     schedule.set_defaults(command=_schedule)
     schedule.add_argument(
-        "--cron", required=True, metavar="CRON", help="five fields, as '0 5 * * 1'; TZ=Europe/Rome may stand before"
+        "--cron",
+        required=True,
+        metavar="CRON",
+        help="five fields, as '0 5 * * 1'; on Vertex AI TZ=Europe/Rome may stand first",
     )
     for parser in (submit, schedule):
         parser.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
@@ -280,11 +283,18 @@ def _explain(launcher: Any, run: Any) -> None:
 
 def _schedule(options: argparse.Namespace) -> int:
     cron.check(options.cron)
+    if options.target == "kfp":
+        cron.with_seconds(options.cron)
     _, launcher, request = _prepared(options)
     if options.dry_run:
         print("\nnothing was sent")
         return 0
-    name = launcher.schedule(request, options.cron)
+    try:
+        name = launcher.schedule(request, options.cron)
+    except (KeyboardInterrupt, RemoteError):
+        # It is not sent twice, for it has no name by which a second one would be refused.
+        print(f"whether it is there is shown by {launcher.schedules}", file=sys.stderr)
+        raise
     print(f"\n{name} is scheduled: {options.cron}\nto pause or delete it: {launcher.schedules}")
     return 0
 

@@ -64,7 +64,8 @@ def score_table(found: Mapping[str, Any]) -> str:
         columns.append(("of their class", f"{found['samples']['class_accuracy']:.1%}", f"{found['judge_accuracy']:.1%}"))
     widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
     lines = [f"{name:<{widths[0]}}  {samples:>{widths[1]}}  {real:>{widths[2]}}" for name, samples, real in columns]
-    asked = f"; {found['judged']} samples asked for by their class" if found["class_accuracy"] is not None else ""
+    # What a run of an earlier version left has not the number.
+    asked = f"; {found['judged']} samples asked for by their class" if found["class_accuracy"] and "judged" in found else ""
     lines += ["", f"{found['samples']['images']} of each kind compared in features of {found['features']}{asked}"]
     last = found["verdicts"].get(str(found["steps"]), [])
     return "\n".join([*lines, *(f"warning: {verdict}" for verdict in last)])

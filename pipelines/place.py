@@ -17,6 +17,7 @@ from trainer.manifest import write_json
 TARGETS = ("vertex", "kfp")
 # A folder of a competition's results that remembers its remote runs.
 RECORDS = "remote"
+_KUBERNETES = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
 _URI = re.compile(BUCKET + r"(/[^/]+)*")
 
 
@@ -25,6 +26,7 @@ class Place:
     """A project and region of Vertex AI, or a Kubeflow Pipelines server; and the bucket that holds the runs' artifacts.
 
     root: `gs://bucket/prefix`. service_account: what the run is allowed. host, namespace: of a Kubeflow Pipelines server.
+    secret: of Kubernetes, with a Google account's `key.json`, where a cluster gives its pods no account.
     endpoint, logging: addresses of the services, "" for Google's own.
     """
 
@@ -35,6 +37,7 @@ class Place:
     service_account: str = ""
     host: str = ""
     namespace: str = ""
+    secret: str = ""
     endpoint: str = ""
     logging: str = ""
 
@@ -48,6 +51,7 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
     "service_account": ("FOLDLINE_SERVICE_ACCOUNT",),
     "host": ("KF_PIPELINES_ENDPOINT",),
     "namespace": ("FOLDLINE_NAMESPACE",),
+    "secret": ("FOLDLINE_KUBERNETES_SECRET",),
     "endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM", "api_endpoint_overrides/aiplatform"),
     "logging": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING", "api_endpoint_overrides/logging"),
 }
@@ -87,7 +91,9 @@ def place(target: str, flags: Mapping[str, str | None], *, needs: tuple[str, ...
     account = values["service_account"]
     if target == "vertex" and account and not re.fullmatch(r"[^@\s]+@[^@\s]+\.gserviceaccount\.com", account):
         raise CompetitionError(f"--service-account {account}: must be NAME@PROJECT.iam.gserviceaccount.com")
-    if target == "kfp" and account and not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", account):
+    if target == "kfp" and values["secret"] and not re.fullmatch(_KUBERNETES, values["secret"]):
+        raise CompetitionError(f"FOLDLINE_KUBERNETES_SECRET = {values['secret']}: must be the name of a secret, as google-key")
+    if target == "kfp" and account and not re.fullmatch(_KUBERNETES, account):
         raise CompetitionError(f"--service-account {account}: must be the name of a Kubernetes account, as pipeline-runner")
     if values["host"] and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", values["host"]):
         raise CompetitionError(f"--host {values['host']}: must begin with http:// or https://")

@@ -153,7 +153,7 @@ def prepare(
     # An image of other code would fail in the middle, or do something else.
     wanted = {WANTED_VARIABLE: fingerprint.version(fingerprint.IN_IMAGES)}
     made = target(compiled, competition.machine, images)
-    made = dataclasses.replace(made, environment=dict.fromkeys(kinds.wiring(kind).STEPS, wanted))
+    made = dataclasses.replace(made, environment=dict.fromkeys(kinds.wiring(kind).STEPS, wanted), secret=where.secret)
     try:
         compile_pipeline(path, kind, parameters(competition), made)
     except OSError as error:

@@ -28,6 +28,7 @@ NEEDS = {
 REST = (1, 4)
 # Tasks that are not training are tried again so often: nodes and networks fail.
 RETRIES = 2
+_SECRET = "/var/run/foldline"
 # Tasks on the machine that trains.
 TRAINING = ("train", "train-gan")
 
@@ -59,12 +60,14 @@ class Target:
     """This machine, or a Kubeflow Pipelines backend that places tasks as it likes.
 
     environment: variables for the task of each step, by its name. A launcher sets them whose cache would otherwise not see that
-    the code behind a step has changed (kfp's local one).
+    the code behind a step has changed (kfp's local one). secret: of Kubernetes, with a Google account's `key.json`, for a
+    cluster that gives its pods no account.
     """
 
     machine: Machine = field(default_factory=Machine)
     images: Images = field(default_factory=Images)
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    secret: str = ""
 
     def training(self, name: str, step: Any) -> Any:
         """A component that trains, as this target runs it; name: of its task."""
@@ -147,6 +150,10 @@ class Cluster(Target):
 
         super().placed(name, task)
         self._retried(name, task)
+        if self.secret:
+            kubernetes.use_secret_as_volume(task, secret_name=self.secret, mount_path=_SECRET)
+            # By which Google's libraries find it, those of the backend in the same container too.
+            task.set_env_variable("GOOGLE_APPLICATION_CREDENTIALS", f"{_SECRET}/key.json")
         if name not in TRAINING:
             self._resources(task, *NEEDS.get(name, REST))
             return task

@@ -40,12 +40,14 @@ class Place:
     """Where a training is: with the arrays of the pair, all that a checkpoint holds.
 
     step: the next one. told: of the steps since the last evaluation, (n, 4) as pair.TOLD. history: a row an evaluation.
+    compilations: of the step, so far.
     """
 
     step: int = 0
     told: list[list[float]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    compilations: int = 0
     made_by: str = ""
 
 
@@ -135,6 +137,8 @@ class Training:
                 place.told += [[float(value) for value in row] for block in pending for row in np.asarray(block)]
             pending.clear()
             place.seconds = before + time.monotonic() - resumed
+            # From a checkpoint of the last step none is compiled again.
+            place.compilations = max(place.compilations, self.pair.compilations)
             bad = [row for row in place.told if not all(map(math.isfinite, row))]
             if bad:
                 raise TrainingError(
@@ -155,9 +159,6 @@ class Training:
                 if place.step % gan.evaluate_every == 0 or place.step == gan.steps:
                     settle()
                     self._evaluate(place)
-                if place.step == gan.steps:
-                    # What is left is done in no time, and from a checkpoint of here no step would be compiled again.
-                    break
                 if len(pending) * together >= 200:
                     settle()  # so that no device runs ahead for long
                 now = time.monotonic()
@@ -169,12 +170,12 @@ class Training:
                     told = now
                     left = clock((now - warm[0]) / (place.step - warm[1]) * (gan.steps - place.step))
                     tell("epoch", STEP, f"step {place.step}/{gan.steps}  {left} left", log=False)
-                if self.stopping():
-                    save()
-                    raise Preempted(f"step {place.step}: asked to end; a checkpoint is written: start it again")
-                if now - saved >= self.checkpoint_seconds:
+                asked = self.stopping()
+                if asked or place.step == gan.steps or now - saved >= self.checkpoint_seconds:
                     save()
                     saved = now
+                if asked:
+                    raise _preempted(place)
         finally:
             batches.close()  # type: ignore[attr-defined]  # a generator
 
@@ -256,7 +257,13 @@ class Training:
         side = self.images.size
         gallery.write_png(out / GRID, gallery.grid(judged.images[: _ROWS * classes], columns=classes), side=side)
         gallery.write_png(out / STRIP, gallery.grid(self._interpolated(), columns=_STEPS_BETWEEN), side=side)
-        samples, nearest = self.evaluation.nearest(judged, self.images, self.rows, self.workers)
+        tell("note", STEP, f"looking for the nearest of {len(self.rows)} real images", log=False)
+
+        def waiting() -> None:
+            if self.stopping():
+                raise _preempted(place)
+
+        samples, nearest = self.evaluation.nearest(judged, self.images, self.rows, self.workers, waiting=waiting)
         gallery.write_png(out / COPIES, gallery.grid(np.concatenate([samples, nearest]), columns=len(samples)), side=side)
         self._write_samples(judged.images, judged.labels)
         history = pd.DataFrame([{key: value for key, value in row.items() if key != "verdicts"} for row in place.history])
@@ -275,7 +282,7 @@ class Training:
                 "classes": self.classes,
                 "class_diversity": [_none_if_nan(float(value)) for value in judged.of_classes],
                 "verdicts": {str(row["step"]): row["verdicts"] for row in place.history if row["verdicts"]},
-                "compilations": self.pair.compilations,
+                "compilations": place.compilations,
                 "trained_on": len(self.rows),
                 "device": f"{self.device.name} ({self.device.backend}, {self.device.threads} threads)",
             },
@@ -300,6 +307,10 @@ class Training:
                 jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(image), _JPEG_QUALITY, space, "444")
                 target = {"target": int(label)} if self.gan.conditional else {}
                 add({"image": jpeg, "image_name": f"sample{number:06d}".encode(), **target})
+
+
+def _preempted(place: Place) -> Preempted:
+    return Preempted(f"step {place.step}: asked to end; a checkpoint is written: start it again")
 
 
 def _none_if_nan(value: float) -> float | None:

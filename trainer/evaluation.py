@@ -10,12 +10,12 @@ from trainer import fidelity
 from trainer.dataset import Images, Workers
 from trainer.errors import TrainingError
 from trainer.features import Judge
-from trainer.generative import Gan
+from trainer.generative import FEWEST, Gan
 
 # Samples that are shown beside their nearest real images.
 _SHOWN = 16
 # Images that trained and are looked for at once.
-_BLOCK = 2000
+_BLOCK = 1000
 # (latent, labels) -> (n, side, side, channels) uint8.
 Generate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -74,7 +74,7 @@ class Evaluation:
             [some[targets[some] == index] for index in range(len(self.classes))] for some in (judging, chosen.permutation(rows))
         ]
         counts = [min(map(len, of_class)) for of_class in zip(*sides, strict=True)]
-        if sum(counts) < 2 * len(self.classes):
+        if sum(counts) < FEWEST * len(self.classes):
             raise TrainingError(
                 f"{len(held)} images are held out and {len(rows)} train: too few to judge {len(self.classes)} classes by; "
                 "lower folds.count, or bring more images"
@@ -135,15 +135,18 @@ class Evaluation:
         of_classes = fidelity.diversities(self.real.held, same, features, of, classes=len(self.classes))
         return Judged(images, labels, shown[:_SHOWN], figures, of_classes, there)
 
-    def nearest(self, judged: Judged, images: Images, rows: np.ndarray, workers: Workers) -> tuple[np.ndarray, np.ndarray]:
+    def nearest(
+        self, judged: Judged, images: Images, rows: np.ndarray, workers: Workers, *, waiting: Callable[[], None]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Some samples, and for each the image that is closest in the features, of all that the GAN is trained on.
 
         Args:
-            rows: those images.
+            rows: those images. waiting: called again and again, as it may take long.
         """
         count = len(judged.features)
         places, distances = np.zeros(count, int), np.full(count, np.inf)
         for block in np.array_split(rows, -(-len(rows) // _BLOCK)):
+            waiting()
             features, _ = self.features.look(workers.decoded(images, block))
             found, far = fidelity.nearest(features, judged.features)
             closer = far < distances

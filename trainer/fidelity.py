@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-# Of fewer images than this the mean distance between two says little: with two, it is that of a single pair.
-FEWEST = 4
+from trainer.generative import FEWEST
+
 # A class's samples are of one kind when they differ by less than this share of what its real images do.
 COLLAPSED = 0.35
 # A class is missing when fewer of its samples are taken for it; where no class was asked for, when samples are
@@ -143,13 +143,12 @@ def verdicts(
     gone = [f"{name!r} ({value:.0%})" for name, value in zip(classes, there, strict=True) if value < MISSING]
     flat = [f"{name!r} ({value:.2f})" for name, value in zip(classes, of_classes, strict=True) if value < COLLAPSED]
     if flat:
-        known = int(np.isfinite(of_classes).sum())
         found.append(
-            f"mode collapse: samples of {_listed(flat, known)} differ from each other by less than {COLLAPSED} of what real "
+            f"mode collapse: samples of {_listed(flat, classes)} differ from each other by less than {COLLAPSED} of what real "
             "ones do"
         )
     if gone:
-        found.append(f"classes missing: so few samples are of the class: {_listed(gone, len(classes))}")
+        found.append(f"classes missing: so few samples are of the class: {_listed(gone, classes)}")
     best = min(row["frechet"] for row in history)
     if latest["frechet"] > DIVERGED * best:
         step = next(row["step"] for row in history if row["frechet"] == best)
@@ -162,8 +161,8 @@ def verdicts(
     return found
 
 
-def _listed(named: Sequence[str], known: int) -> str:
-    return ", ".join(named) if len(named) < known else "every class"
+def _listed(named: Sequence[str], classes: Sequence[str]) -> str:
+    return ", ".join(named) if len(named) < len(classes) else "every class"
 
 
 def as_row(fidelity: Fidelity) -> dict[str, float]:

@@ -21,6 +21,8 @@ from trainer.schema import NAME, Problem, number, optional_text, parse, short
 SIDES = (32, 64)
 # The fold whose images neither the GAN nor the judge is trained on.
 HELD_OUT = 0
+# Images of a class, of samples as of real ones, whose diversity is told: with two, it would be that of a single pair.
+FEWEST = 4
 # What a finished training leaves in its folder.
 GENERATOR, EVALUATION, FRAMES, SAMPLES = "generator.keras", "evaluation.json", "grids", "samples"
 GRID, STRIP, COPIES, GIF = PICTURES = ("grid.png", "interpolation.png", "nearest.png", "training.gif")
@@ -191,8 +193,9 @@ class Generative:
             yield Problem("gan.features.backbone", f"= {features.backbone!r}: {found}, or gan.features.size")
         if self.judge.tabular.columns:
             yield Problem("judge.tabular", "goes without a GAN: a sample has no columns")
-        if self.gan.samples < 2 * len(self.classes):
-            yield Problem("gan.samples", f"= {self.gan.samples}: must be at least two a class, {2 * len(self.classes)}")
+        least = FEWEST * len(self.classes)
+        if self.gan.samples < least:
+            yield Problem("gan.samples", f"= {self.gan.samples}: must be at least {FEWEST} a class, {least}")
 
     def pipeline_arguments(self) -> dict[str, Any]:
         """What the pipeline takes, as plain JSON values: all but the machines, which are chosen when it is compiled."""

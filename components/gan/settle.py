@@ -12,7 +12,7 @@ from components.records import source
 from components.records.source import Found
 from components.training.plan import plan
 from trainer.errors import CompetitionError
-from trainer.generative import HELD_OUT, Generative, whole_paths
+from trainer.generative import FEWEST, HELD_OUT, Generative, whole_paths
 from trainer.progress import tell
 
 _SECTIONS = ("data", "records", "folds", "gan", "train")
@@ -88,7 +88,7 @@ def _check_amounts(file: Generative, origin: str | Path, images: int) -> None:
         if size > images - held:
             raise CompetitionError(f"{origin}: {key} = {size}: only {images - held} images are left to train on")
     held = images // count
-    if held < 2 * len(file.classes):
+    if held < FEWEST * len(file.classes):
         raise CompetitionError(
             f"{origin}: folds.count = {count}: of {images} images it keeps {held} to judge {len(file.classes)} classes by: "
             "lower it"

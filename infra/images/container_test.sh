@@ -13,7 +13,7 @@ if [ -z "$docker" ]; then
 fi
 export DOCKER=$docker
 
-engine="" folder="" planted=(planted.env components/.planted.env infra/images/planted.json)
+engine="" folder="" planted=(planted.env components/.planted.env components/planted.json trainer/planted.pem)
 finish() {
     rm -f "${planted[@]}"
     if [ -n "$engine" ]; then
@@ -52,9 +52,9 @@ fi
 
 # The packages come over the network that this machine has.
 export DOCKER_BUILD_OPTIONS="--network=host --quiet ${DOCKER_BUILD_OPTIONS:-}"
-# What must not get into an image: secrets beside the sources.
+# What must not get into an image: secrets in the environment and beside the sources.
 echo planted-secret | tee "${planted[@]}" >/dev/null
-infra/images/build.sh light
-infra/images/build.sh cpu
+FOLDLINE_KFP_TOKEN=planted-secret KAGGLE_API_TOKEN=planted-secret infra/images/build.sh light
+FOLDLINE_KFP_TOKEN=planted-secret KAGGLE_API_TOKEN=planted-secret infra/images/build.sh cpu
 rm -f "${planted[@]}"
 FOLDLINE_CONTAINER_TEST=1 "${PYTHON:-.venv/bin/python}" -m pytest tests/e2e/test_containers.py

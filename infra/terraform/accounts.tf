@@ -28,10 +28,8 @@ locals {
     build_docker = { account = "build", repository = "docker", role = "roles/artifactregistry.writer" }
     # Uploads compiled pipelines.
     build_kfp = { account = "build", repository = "kfp", role = "roles/artifactregistry.writer" }
-    # Turns a tag into the digest that a run is pinned to.
+    # Workflows ask for the digest of the image that a build has pushed (gcloud artifacts docker images describe).
     submit_docker = { account = "submit", repository = "docker", role = "roles/artifactregistry.reader" }
-    # Fetches the pipeline that it starts.
-    submit_kfp = { account = "submit", repository = "kfp", role = "roles/artifactregistry.reader" }
   }
 
   # Roles on the project: no smaller resource takes them.

@@ -57,8 +57,10 @@ def test_what_a_run_leaves(finished_gan: Path) -> None:
 
 
 def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + 600
     while not list(path.glob(pattern)):
         assert process.poll() is None, "it ended by itself"
+        assert time.monotonic() < until, pattern
         time.sleep(0.02)
 
 

@@ -225,7 +225,7 @@ def test_submit_alone_reads_the_leaderboards_token() -> None:
 
 
 def test_accounts_have_what_they_need_and_no_more() -> None:
-    """docs/security.md says why; and nothing grants a role but these tables and the resources that are looked at below."""
+    """docs/security.md says why."""
     assert grants() == {
         ("run", "data", "storage.objectViewer"),
         ("run", "runs", "storage.objectUser"),
@@ -235,7 +235,6 @@ def test_accounts_have_what_they_need_and_no_more() -> None:
         ("submit", "runs", "storage.objectViewer"),
         ("submit", "runs", "storage.bucketViewer"),
         ("submit", "docker", "artifactregistry.reader"),
-        ("submit", "kfp", "artifactregistry.reader"),
         ("submit", "project", "aiplatform.user"),
         ("submit", "project", "logging.viewer"),
         ("build", "build", "storage.objectViewer"),
@@ -243,6 +242,35 @@ def test_accounts_have_what_they_need_and_no_more() -> None:
         ("build", "kfp", "artifactregistry.writer"),
         ("build", "project", "logging.logWriter"),
     }
+
+
+# Every resource that gives somebody a role, with the role it names: the tables' by the tables.
+GRANTING = {
+    ("google_storage_bucket_iam_member", "this", "${each.value.role}"),
+    ("google_artifact_registry_repository_iam_member", "this", "${each.value.role}"),
+    ("google_project_iam_member", "this", "${each.value.role}"),
+    ("google_storage_bucket_iam_member", "publish", "roles/storage.objectUser"),
+    ("google_service_account_iam_member", "submit_acts_as_run", "roles/iam.serviceAccountUser"),
+    ("google_service_account_iam_member", "run_acts_as_itself", "roles/iam.serviceAccountUser"),
+    ("google_project_iam_member", "starts_builds", "${each.key}"),
+    ("google_storage_bucket_iam_member", "sends_sources", "${each.key}"),
+    ("google_service_account_iam_member", "build_acts_as_itself", "roles/iam.serviceAccountUser"),
+    ("google_service_account_iam_member", "github", "roles/iam.workloadIdentityUser"),
+    ("google_project_iam_member", "nodes", "roles/container.defaultNodeServiceAccount"),
+    ("google_artifact_registry_repository_iam_member", "nodes", "roles/artifactregistry.reader"),
+    ("google_service_account_iam_member", "pods", "roles/iam.workloadIdentityUser"),
+    ("google_secret_manager_secret_iam_binding", "leaderboard", "roles/secretmanager.secretAccessor"),
+    ("google_kms_crypto_key_iam_member", "storage", "roles/cloudkms.cryptoKeyEncrypterDecrypter"),
+}
+
+
+def test_nothing_else_grants_a_role() -> None:
+    given = {
+        (*labels, bare(body.get("role", "")))
+        for labels, body in blocks(FILES, "resource")
+        if re.search(r"_iam_(member|binding|policy)$", labels[0])
+    }
+    assert given == GRANTING
 
 
 def test_no_role_is_a_wide_one() -> None:

@@ -32,6 +32,10 @@ def test_the_table_has_samples_beside_real_images() -> None:
     ]
 
 
+def test_what_an_earlier_version_left_can_be_shown() -> None:
+    assert "asked for by" not in gan_results.score_table({key: value for key, value in FOUND.items() if key != "judged"})
+
+
 def test_what_cannot_be_told_of_so_few_images_is_a_dash() -> None:
     none = {kind: {**FOUND[kind], "diversity": None} for kind in ("samples", "real")}
     assert gan_results.score_table({**FOUND, **none}).splitlines()[4].split() == ["diversity", "–", "–"]

@@ -218,6 +218,25 @@ def test_status_cancel_and_list(remote: Tiny, bucket: str, server: KfpServer, ca
     assert "run tiny-1: not found" in capsys.readouterr().err
 
 
+def test_a_key_of_the_cluster_s_reaches_every_step(
+    remote: Tiny, bucket: str, server: KfpServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FOLDLINE_KUBERNETES_SECRET", "google-key")
+    assert submit(remote, bucket) == 0
+    (run,) = server.runs.values()
+    spec, platform = run["pipeline_spec"]["pipeline_spec"], run["pipeline_spec"]["platform_spec"]
+    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    executors = spec["deploymentSpec"]["executors"]
+    assert set(placed) == set(executors)
+    for name, one in executors.items():
+        assert placed[name]["secretAsVolume"][0]["secretName"] == "google-key"
+        where = placed[name]["secretAsVolume"][0]["mountPath"]
+        assert {"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": f"{where}/key.json"} in one["container"]["env"]
+    monkeypatch.setenv("FOLDLINE_KUBERNETES_SECRET", "../key")
+    assert submit(remote, bucket) == 2
+    assert "FOLDLINE_KUBERNETES_SECRET = ../key: must be the name of a secret" in capsys.readouterr().err
+
+
 def test_a_schedule(remote: Tiny, bucket: str, server: KfpServer, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["schedule", str(remote.toml), "--target=kfp", f"--bucket={bucket}/runs", *IMAGES, "--cron=0 5 * * 1"]
     assert main(command) == 0
@@ -225,7 +244,7 @@ def test_a_schedule(remote: Tiny, bucket: str, server: KfpServer, capsys: pytest
     assert made["trigger"] == {"cron_schedule": {"cron": "0 0 5 * * 1"}}
     assert made["max_concurrency"] == 1
     assert f"to pause or delete it: {server.url}/#/recurringruns" in capsys.readouterr().out
-    assert main([*command[:-1], "--cron=TZ=Europe/Rome 0 5 * * 1"]) == 2
+    assert main([*command[:-1], "--cron=TZ=Europe/Rome 0 5 * * 1", "--dry-run"]) == 2
     assert "leave TZ=… away" in capsys.readouterr().err
     assert len(server.recurring) == 1
     assert made["runtime_config"]["parameters"]["root"] == f"{bucket}/data"

@@ -406,7 +406,9 @@ def test_a_schedule(remote: Tiny, bucket: str, server: VertexServer, capsys: pyt
     assert len(server.schedules) == 1
     server.fail("POST", "schedules", 403, denied("aiplatform.schedules.create"))
     assert main([*command, "--cron=* * * * *"]) == 1
-    assert "lacks aiplatform.schedules.create" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "lacks aiplatform.schedules.create" in err
+    assert "whether it is there is shown by https://console.cloud.google.com/vertex-ai/pipelines/schedules" in err
 
 
 def test_a_service_that_cannot_be_reached(

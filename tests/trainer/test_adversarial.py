@@ -185,12 +185,17 @@ def test_a_training_that_was_stopped_and_died_ends_with_the_same_bits(
     assert_equal(finished, out)
 
 
-def test_a_training_that_was_asked_to_end_at_its_last_step_ends(
-    given: tuple[Inputs, Path], finished: Path, tmp_path: Path
+@pytest.mark.parametrize("call", [19, 20], ids=["at the last step", "while it looks for copies"])
+def test_a_training_that_is_asked_to_end_when_all_steps_are_done(
+    given: tuple[Inputs, Path], finished: Path, tmp_path: Path, call: int
 ) -> None:
-    """There is nothing left to do later; and from a checkpoint of that step nothing would be compiled, nor counted."""
+    """It goes on from there, and its step is said to be compiled once, though it is not called any more."""
     asked = iter(range(100))
-    training(given, tmp_path / "out", recipe(), stopping=lambda: next(asked) == 19, seconds=0).run()
+    with pytest.raises(Preempted, match="step 20: asked to end; a checkpoint is written"):
+        training(given, tmp_path / "out", recipe(), stopping=lambda: next(asked) == call).run()
+    again = training(given, tmp_path / "out", recipe())
+    again.pair.steps = None  # type: ignore[method-assign, assignment]
+    again.run()
     assert_equal(finished, tmp_path / "out")
 
 
@@ -222,7 +227,7 @@ def test_a_copy_of_any_image_that_trained_is_found(given: tuple[Inputs, Path], t
     copied = made.workers.decoded(made.images, made.rows[[0, 77, 199]])
     images = np.concatenate([copied, copied[:1], *[copied[:1]] * 36])
     judged = made.evaluation.judged(lambda latent, labels: images[: len(latent)], stream=1)
-    shown, nearest = made.evaluation.nearest(judged, made.images, made.rows, made.workers)
+    shown, nearest = made.evaluation.nearest(judged, made.images, made.rows, made.workers, waiting=lambda: None)
     np.testing.assert_array_equal(shown, nearest)
     made.close()
 
@@ -240,7 +245,8 @@ def test_a_loss_that_is_no_number_stops_it_by_name(given: tuple[Inputs, Path], t
 def test_a_generator_that_makes_one_image_is_told_of(
     given: tuple[Inputs, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = training(given, tmp_path / "out", recipe())
+    # All that are held out: four of each class at least.
+    one = training(given, tmp_path / "out", recipe(samples=100))
     images, _ = gans.enlarged(16)
     one.pair.sample = lambda latent, labels: images[:1].repeat(len(latent), axis=0)  # type: ignore[method-assign]
     one.run()
@@ -293,7 +299,8 @@ def test_the_way_in_keeps_and_removes_its_checkpoints(given: tuple[Inputs, Path]
         mirror=lambda path: mirrored.append(path.relative_to(tmp_path / "kept").as_posix()),
     )
     assert not (tmp_path / "kept").exists()
-    assert mirrored == [f"grids/step{step:08d}.png" for step in (8, 16, 20)]
+    # At the end of its steps it writes down where it is: what is left may take long.
+    assert mirrored == [*(f"grids/step{step:08d}.png" for step in (8, 16, 20)), "00000000.checkpoint"]
     told = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert told["samples"] == pytest.approx(read_json(finished / "evaluation.json")["samples"], rel=0.2)
     assert adversarial.SAMPLES in {path.name for path in (tmp_path / "out").iterdir()}

@@ -76,7 +76,7 @@ def test_a_command_of_competitions_says_that_this_is_none(tmp_path: Path) -> Non
         ({"gan": {"steps": 10, "diffaugment": ["blur"]}}, "gan.diffaugment[0] = 'blur': must be one of"),
         (
             {"gan": {"steps": 10, "samples": 20}, "classes": list("abcdefghijkl")},
-            "gan.samples = 20: must be at least two",
+            "gan.samples = 20: must be at least 4 a class, 48",
         ),
         ({"gan": {"steps": 10, "features": {"backbone": "InceptionV3"}}}, "gan.features.weights is missing"),
         ({"gan": {"steps": 10, "features": {"weights": "a.h5"}}}, "gan.features.backbone is missing"),
