@@ -27,7 +27,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KfpServe
     for name in [name for name in os.environ if name.startswith(("CLOUDSDK_", "GOOGLE_", "FOLDLINE_", "KF_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(kfp_cluster, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(kfp_cluster, "PATIENCE", 0.5)
+    monkeypatch.setattr(kfp_cluster, "PATIENCE", 30.0)
     monkeypatch.setattr(commands, "POLL", 0.01)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
@@ -35,6 +35,12 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KfpServe
         assert isinstance(found, KfpServer)
         monkeypatch.setenv("KF_PIPELINES_ENDPOINT", found.url)
         yield found
+
+
+@pytest.fixture
+def impatient(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what fails for good; what is asked again with success has time, however busy this machine is."""
+    monkeypatch.setattr(kfp_cluster, "PATIENCE", 0.5)
 
 
 @pytest.fixture
@@ -97,6 +103,7 @@ def test_the_token_goes_into_a_header_and_nowhere_else(
         assert not path.is_file() or b"planted-token" not in path.read_bytes()
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
@@ -157,6 +164,7 @@ def test_a_server_of_several_users_wants_a_namespace(
     assert server.called("POST", "/experiments$")[0].body["namespace"] == "team-a"
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_is_none(
     remote: Tiny, bucket: str, server: KfpServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
