@@ -149,7 +149,7 @@ def test_a_preempted_task_asks_to_be_started_again(inputs: Inputs, tmp_path: Pat
     process = task.start("out")
     task.wait_for_a_new_checkpoint("out", process)
     process.terminate()
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == RESTART == 75, said
     assert "asked to end; a checkpoint is written: start it again" in said
     found, said = task.finish("out")

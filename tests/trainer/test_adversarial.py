@@ -321,7 +321,7 @@ def on_jax(given: tuple[Inputs, Path], out: Path, gan: Gan, *, devices: int, sto
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=900,
     )
 
 

@@ -48,7 +48,7 @@ def start(inputs: Inputs, out: Path, recipe: dict[str, Any], backend: str, **env
 
 def finished(process: subprocess.Popen[str]) -> str:
     try:
-        said, _ = process.communicate(timeout=240)
+        said, _ = process.communicate(timeout=900)
     finally:
         process.kill()
     assert process.returncode == 0, said
@@ -176,6 +176,6 @@ def test_two_processes_go_on_together(inputs: Inputs, by_tensorflow: tuple[Path,
 def test_a_batch_that_devices_cannot_share_is_named(inputs: Inputs, tmp_path: Path) -> None:
     flags = "--xla_force_host_platform_device_count=8"
     process = start(inputs, tmp_path / "out", {**RECIPE, "batch_size": 12}, "jax", XLA_FLAGS=flags)
-    said, _ = process.communicate(timeout=300)
+    said, _ = process.communicate(timeout=900)
     assert process.returncode == 1
     assert "batch_size = 12 cannot be cut evenly over 8 devices: take 8 or 16, or say per_device = true" in said

@@ -213,7 +213,7 @@ def on_jax(gan: Gan, folder: Path, *, devices: int, together: int = 1) -> dict[s
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     with np.load(out) as held:
