@@ -120,7 +120,7 @@ def assert_same(first: Path, second: Path) -> None:
 
 def test_killed_at_ten_random_moments(inputs: Inputs, tmp_path: Path) -> None:
     task = Killed(inputs, tmp_path, SMALL, [0, 1])
-    task.given["entry"]["settings"]["checkpoint_seconds"] = 0.2
+    task.given["entry"]["settings"]["checkpoint_seconds"] = 0.05
     expected, _ = task.finish("whole")
     moments = random.Random(3)
     for attempt in range(10):
@@ -130,11 +130,11 @@ def test_killed_at_ten_random_moments(inputs: Inputs, tmp_path: Path) -> None:
             assert line, process.wait()
         if attempt % 3 == 0:
             # Its data is read: while it compiles, or at a step.
-            time.sleep(moments.uniform(0, 2))
+            time.sleep(moments.uniform(0, 1))
         else:
             # However long this machine compiles: between two checkpoints of this very process, or while it writes one.
             task.wait_for_a_new_checkpoint("out", process)
-            time.sleep(moments.uniform(0, 0.3))
+            time.sleep(moments.uniform(0, 0.2))
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL, "it ended by itself: give it more to do"
