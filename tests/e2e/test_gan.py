@@ -125,12 +125,12 @@ def test_cifar_s_file_with_files_of_that_format(tmp_path: Path) -> None:
     table["folds"]["count"] = 3
     table["judge"] |= {"epochs": 1, "batch_size": 8, "schedule": {}}
     table["judge"]["cnn"]["filters"] = [4, 8, 8, 8, 8]
-    table["gan"] |= {"steps": 8, "batch_size": 8, "width": 4, "steps_per_execution": 4, "evaluate_every": 4, "samples": 20}
+    table["gan"] |= {"steps": 8, "batch_size": 8, "width": 4, "steps_per_execution": 4, "evaluate_every": 4, "samples": 40}
     file = tmp_path / "cifar10_gan.toml"
     file.write_text("".join(f"{key} = {toml(value)}\n" for key, value in table.items()))
     run(file, tmp_path / "out")
     with Image.open(tmp_path / "out" / "grid.png") as image:
-        assert (image.mode, image.size) == ("RGB", (640, 128))
+        assert (image.mode, image.size) == ("RGB", (640, 256))
     assert read_json(tmp_path / "out" / "metrics.json")["class_accuracy"] is not None
 
 
