@@ -312,7 +312,7 @@ def _explained(uri: str) -> Iterator[None]:
         elif isinstance(error, GoogleAuthError):
             told = f"{uri}: the account cannot sign in ({error}): run `gcloud auth application-default login`"
         else:
-            told = f"{uri}: not allowed ({_said(error)}){_role(_said(error))}"
+            told = f"{uri}: not allowed ({_said(error)}): {_lacking(_said(error))}"
         raise StorageError(told) from None
 
 
@@ -326,14 +326,17 @@ def _said(error: Any) -> str:
     return str(getattr(error, "message", "") or error)
 
 
-def _role(said: str) -> str:
-    """The smallest role that has the permission which the service names."""
-    found = re.search(r"storage\.(buckets|objects)\.(\w+)", said)
-    if found is None:
-        return ": check the account's roles on the bucket"
-    reads = found[2] in ("get", "list")
-    role = ("bucketViewer" if found[1] == "buckets" else "objectViewer") if reads else "objectUser"
-    return f": lacks {found[0]}, which roles/storage.{role} on the bucket has"
+def _lacking(said: str) -> str:
+    found = re.search(r"storage\.\w+\.\w+", said)
+    return f"lacks {found[0]}, which {role(found[0])} has" if found else "check the account's roles on the bucket"
+
+
+def role(permission: str) -> str:
+    """The smallest role that has a permission, as `storage.objects.get`, and where it is granted."""
+    if permission.startswith("storage.buckets."):
+        return "roles/storage.bucketViewer on the bucket"
+    reads = permission in ("storage.objects.get", "storage.objects.list")
+    return f"roles/storage.{'objectViewer' if reads else 'objectUser'} on the bucket"
 
 
 def _crc32c(data: bytes) -> str:

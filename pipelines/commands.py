@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines import cron, kinds, machines
+from pipelines import cron, fingerprint, kinds, machines
 from pipelines.place import TARGETS, Place, place, recalled, remember
+from trainer import zoo
 from trainer.competition import Competition
 from trainer.errors import CompetitionError, RemoteError
 from trainer.generative import Generative, load
@@ -205,7 +206,7 @@ def _own_code(competition: Competition | Generative) -> list[str]:
     return [
         f"{member.name}: backbone = {member.backbone!r}: is code that the training image must hold, in a module it can import"
         for member in kinds.members(competition)
-        if ":" in member.backbone and member.backbone.partition(".")[0] not in ("components", "trainer")
+        if zoo.is_function(member.backbone) and member.backbone.partition(".")[0] not in fingerprint.IN_IMAGES
     ]
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from components.storage import place_of_bucket
+from components.storage import place_of_bucket, role
 from pipelines.place import Place
 from pipelines.remote import Request, Run, Task
 from pipelines.vertex_job import run_of, text_of
@@ -27,10 +27,6 @@ _ROLES = {
     "aiplatform.": "roles/aiplatform.user",
     "iam.serviceAccounts.actAs": "roles/iam.serviceAccountUser on the run's service account",
     "logging.": "roles/logging.viewer",
-    "storage.buckets.": "roles/storage.bucketViewer on the bucket",
-    "storage.objects.get": "roles/storage.objectViewer on the bucket",
-    "storage.objects.list": "roles/storage.objectViewer on the bucket",
-    "storage.": "roles/storage.objectUser on the bucket",
     "artifactregistry.": "roles/artifactregistry.reader on the repository",
 }
 
@@ -345,10 +341,9 @@ def _said(error: Any) -> str:
 def _role(error: Any) -> str:
     permission = (error.metadata or {}).get("permission", "") if error.reason == "IAM_PERMISSION_DENIED" else ""
     named = permission or next(iter(re.findall(r"'?([a-z]+\.[A-Za-z]+\.[A-Za-z]+)'?", _said(error))), "")
-    for begin, role in _ROLES.items():
-        if named.startswith(begin):
-            return f" (lacks {named}, which {role} has)"
-    return ""
+    if named.startswith("storage."):
+        return f" (lacks {named}, which {role(named)} has)"
+    return next((f" (lacks {named}, which {has} has)" for begin, has in _ROLES.items() if named.startswith(begin)), "")
 
 
 def _quota(error: Any) -> str:
