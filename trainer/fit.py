@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trainer import accelerator, tables
+from trainer import accelerator, source_code, tables
 from trainer.competition import Train
 from trainer.generative import Gan
 from trainer.goal import Goal, Inputs
@@ -159,21 +159,21 @@ def gan_key(
     """As `key`, of the training of a GAN."""
     # Of the judge its predictions: the file of a model has a date in it.
     files = [Path(records) / tables.EXAMPLES, Path(folds_table), Path(judge) / tables.OOF]
-    return _key([dataclasses.asdict(gan), list(classes), seed, weights_digest], files)
+    return _key("trainer.adversarial", [dataclasses.asdict(gan), list(classes), seed, weights_digest], files)
 
 
 def key(member: Member, folds: Sequence[int], inputs: Inputs, goal: Goal, weights_digest: str = "") -> str:
     """A digest of what decides a task's results, to name the folder of its checkpoints: those of another recipe, other data,
     other code, or libraries of other versions are never taken. The devices are not known yet: a checkpoint says them."""
     files = [Path(inputs.records) / tables.EXAMPLES, Path(inputs.folds_table), Path(inputs.statistics)]
-    return _key([dataclasses.asdict(member), list(folds), dataclasses.asdict(goal), weights_digest], files)
+    return _key("trainer.task", [dataclasses.asdict(member), list(folds), dataclasses.asdict(goal), weights_digest], files)
 
 
-def _key(recipe: list[Any], files: Sequence[Path]) -> str:
-    code = [sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+def _key(module: str, recipe: list[Any], files: Sequence[Path]) -> str:
+    """module: the one that trains; with all that it reaches it is the code that decides the results."""
     parts = [
         *recipe,
-        code,
+        source_code.digest(source_code.reached([module])),
         libraries(),
         os.environ.get(accelerator.THREADS_VARIABLE, ""),
         [sha256(path) for path in files],

@@ -4,13 +4,14 @@ import pytest
 
 from pipelines import fingerprint
 from pipelines.kfold import STEPS
+from trainer import source_code
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def reached(step: str) -> set[str]:
     function = STEPS[step].python_func
-    return {str(path.relative_to(ROOT)) for path in fingerprint.reached(ROOT, function.__module__, function.__name__)}
+    return {str(path.relative_to(ROOT)) for path in fingerprint.reached(function.__module__, function.__name__)}
 
 
 @pytest.mark.parametrize(
@@ -43,8 +44,8 @@ def test_a_package_counts_with_its_own_code() -> None:
 
 def test_a_file_changes_only_the_steps_that_reach_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprint.code(STEPS)
-    real = fingerprint.sha256
-    monkeypatch.setattr(fingerprint, "sha256", lambda path: "0" if Path(path).name == "calibrate.py" else real(path))
+    real = source_code.sha256
+    monkeypatch.setattr(source_code, "sha256", lambda path: "0" if Path(path).name == "calibrate.py" else real(path))
     after = fingerprint.code(STEPS)
     assert {name for name in STEPS if before[name] != after[name]} == {"blend"}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trainer import tables
+from trainer import source_code, tables
 from trainer.competition import Train
 from trainer.errors import TrainingError
 from trainer.fit import key, train_folds
@@ -331,6 +331,33 @@ def test_weights_that_have_seen_the_held_out_images_are_refused(inputs: Inputs, 
         trained(inputs, [1], tmp_path / "out", leaking)
     # The model of the same fold has not.
     trained(inputs, [1], tmp_path / "out", dataclasses.replace(MEMBER, weights=str(whole / "fold{fold}.keras")))
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_another"),
+    [
+        ("trainer/losses.py", True),
+        ("trainer/deep/deeper/kernel.py", True),
+        ("trainer/dcgan.py", False),
+        ("trainer/gallery.py", False),
+        ("components/folds/near.py", False),
+    ],
+)
+def test_the_key_of_a_task_knows_the_code_that_it_reaches_and_no_other(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str, is_another: bool
+) -> None:
+    for package in source_code.PACKAGES:
+        shutil.copytree(source_code.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    deep = tmp_path / "trainer" / "deep" / "deeper"
+    deep.mkdir(parents=True)
+    (deep / "kernel.py").write_text("FACTOR = 1\n")
+    with open(tmp_path / "trainer" / "losses.py", "a") as stream:
+        stream.write("\n\ndef _scaled():\n    from trainer.deep.deeper import kernel\n\n    return kernel.FACTOR\n")
+    monkeypatch.setattr(source_code, "ROOT", tmp_path)
+    before = key(MEMBER, [0], inputs, GOAL)
+    with open(tmp_path / changed, "a") as stream:
+        stream.write("\nCHANGED = True\n")
+    assert (key(MEMBER, [0], inputs, GOAL) != before) == is_another
 
 
 def test_a_network_is_compiled_once_for_all_folds(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
