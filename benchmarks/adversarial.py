@@ -21,9 +21,11 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import numpy as np
 
 import pipelines.competitions
-from pipelines.estimate import PEAKS
-from trainer import accelerator, dcgan, pair
-from trainer.generative import Gan
+from pipelines.remote.estimate import PEAKS
+from trainer.backends import devices
+from trainer.config.gan import Gan
+from trainer.gan import networks as dcgan
+from trainer.gan import state
 
 GAN = Gan(steps=1000, width=32, average=0.0)
 SIDE, CHANNELS, CLASSES = 32, 3, 10
@@ -46,8 +48,8 @@ LARGE = Gan(
 )
 
 
-def networks() -> pair.Networks:
-    return pair.Networks(GAN, side=SIDE, channels=CHANNELS, classes=CLASSES, seed=1)
+def networks() -> state.Networks:
+    return state.Networks(GAN, side=SIDE, channels=CHANNELS, classes=CLASSES, seed=1)
 
 
 def arrays(gan: Gan = GAN) -> dict[str, np.ndarray]:
@@ -55,11 +57,11 @@ def arrays(gan: Gan = GAN) -> dict[str, np.ndarray]:
     return {
         "pixels": random.integers(0, 256, (gan.batch_size, SIDE, SIDE, CHANNELS), dtype=np.uint8),
         "labels": random.integers(0, CLASSES, gan.batch_size, dtype=np.int32),
-        **pair.draw(gan, seed=1, step=0, side=SIDE, classes=CLASSES),
+        **state.draw(gan, seed=1, step=0, side=SIDE, classes=CLASSES),
     }
 
 
-def parts(made: pair.Networks) -> tuple[Any, Any]:
+def parts(made: state.Networks) -> tuple[Any, Any]:
     """Functions that give the loss of each phase with its gradients."""
     import tensorflow as tf
 
@@ -84,8 +86,8 @@ def parts(made: pair.Networks) -> tuple[Any, Any]:
 
 def fused() -> Callable[[], Any]:
     """This project's: both phases in one graph."""
-    made = pair.make(accelerator.Device("CPU", "tensorflow", 1, 0, 1, 1, False), networks())
-    given = pair.stacked([arrays()])
+    made = state.make(devices.Device("CPU", "tensorflow", 1, 0, 1, 1, False), networks())
+    given = state.stacked([arrays()])
     return lambda: np.asarray(made.steps(given))
 
 
@@ -188,10 +190,10 @@ def counted() -> None:
     """In a process of its own: operations and bytes of the compiled step of LARGE, as XLA counts them."""
     import jax
 
-    from trainer.pair_on_jax import PairOnJax
+    from trainer.gan.pair_on_jax import PairOnJax
 
-    made = PairOnJax(pair.Networks(LARGE, side=SIDE, channels=CHANNELS, classes=CLASSES, seed=1))
-    given = {name: jax.numpy.asarray(values) for name, values in pair.stacked([arrays(LARGE)]).items()}
+    made = PairOnJax(state.Networks(LARGE, side=SIDE, channels=CHANNELS, classes=CLASSES, seed=1))
+    given = {name: jax.numpy.asarray(values) for name, values in state.stacked([arrays(LARGE)]).items()}
     cost = made._steps.lower(made._state, given).compile().cost_analysis()
     print(cost["flops"], cost["bytes accessed"], jax.__version__)
 
@@ -235,7 +237,9 @@ def digits() -> None:
         file.write_text(text.replace('root = "../../data/digits"', 'root = "data"'), encoding="utf-8")
         started = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "pipelines.cli", "run", str(file), "--out", f"{folder}/out"], check=True, capture_output=True
+            [sys.executable, "-m", "pipelines.cli.main", "run", str(file), "--out", f"{folder}/out"],
+            check=True,
+            capture_output=True,
         )
         minutes = (time.perf_counter() - started) / 60
         found = json.loads((Path(folder) / "out" / "metrics.json").read_text(encoding="utf-8"))
@@ -256,7 +260,7 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["counted"]:
         counted()
     else:
-        accelerator.prepare("tensorflow")
+        devices.prepare("tensorflow")
         speed()
         tpu()
         digits()

@@ -21,10 +21,10 @@ import pandas as pd
 import simplejpeg
 from sklearn.datasets import load_sample_image
 
-from trainer import dataset
-from trainer.dataset import Images, Labels, Workers
-from trainer.recipe import Augment
-from trainer.records import decode_example, encode_example, frame, read_shard
+from trainer.artifacts.records import decode_example, encode_example, frame, read_shard
+from trainer.config.member import Augment
+from trainer.input import batches as dataset
+from trainer.input.batches import Images, Labels, Workers
 
 IMAGES = {384: 512, 192: 1536}
 BATCH = 32

@@ -18,9 +18,9 @@ import pandas as pd
 import sklearn
 from sklearn.model_selection import StratifiedGroupKFold
 
-from components.folds.assign import assign
 from components.folds.groups import merged
 from components.folds.strata import strata
+from components.folds.stratify import assign
 
 FOLDS = 5
 

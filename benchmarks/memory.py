@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sets import write_set
 
-from trainer.dataset import HELD_BYTES
-from trainer.predict import CHUNK_BYTES
+from trainer.input.batches import HELD_BYTES
+from trainer.training.predict import CHUNK_BYTES
 
 SIZE, BATCH = 384, 32
 SETS = (1000, 30_000)

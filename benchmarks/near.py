@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from components.folds.near import DISTANCE, near_duplicates, similar
-from components.records.described import perceptual_hash
-from components.records.stored import encoded
-from trainer.records import open_shard
+from components.folds.near_duplicates import DISTANCE, near_duplicates, similar
+from components.records.images.describe import perceptual_hash
+from components.records.images.jpeg import encoded
+from trainer.artifacts.records import open_shard
 
 ROUNDS = 3
 SIZES = (12_500, 25_000, 50_000, 100_000, 200_000, 400_000)

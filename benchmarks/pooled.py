@@ -20,12 +20,12 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from components.records.convert import convert
-from components.records.join import join
+from components.records.merge import join
 from components.statistics.summary import statistics as write_statistics
-from trainer import tables
-from trainer.data import Data, Records
-from trainer.manifest import read_manifest, write_manifest
-from trainer.records import decode_example, read_shard
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import read_manifest, write_manifest
+from trainer.artifacts.records import decode_example, read_shard
+from trainer.config.data import Data, Records
 
 IMAGES = 300
 TIMES = 100

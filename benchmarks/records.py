@@ -19,8 +19,8 @@ import simplejpeg
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from components.records.decode import decoding
-from components.records.resize import fitted
+from components.records.images.decode import decoding
+from components.records.images.resize import fitted
 
 SIZE = 384
 ROUNDS = 5

@@ -13,14 +13,14 @@ import pandas as pd
 from sets import write_set
 
 from components.blending.blend import blend
-from components.folds.deal import write_folds
+from components.folds.make_folds import write_folds
 from components.report.page import Run, write_report
 from components.statistics.summary import statistics
-from trainer import tables
-from trainer.data import Folds
-from trainer.manifest import write_manifest
-from trainer.outcome import Blend
-from trainer.recipe import Augment, Member
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import write_manifest
+from trainer.config.data import Folds
+from trainer.config.member import Augment, Member
+from trainer.config.output import Blend
 
 IMAGES, SIZE, MEMBERS = 30_000, 384, 2
 

@@ -16,10 +16,10 @@ import numpy as np
 import simplejpeg
 from sklearn.datasets import load_sample_image
 
-from components.records import tfrecords
-from components.records.row import Subset
-from trainer.data import Data
-from trainer.records import decode_example, encode_example, frame, read_shard
+from components.records.sources import tfrecords
+from components.records.types import Subset
+from trainer.artifacts.records import decode_example, encode_example, frame, read_shard
+from trainer.config.data import Data
 
 SIZE = 384
 RECORDS = 1000

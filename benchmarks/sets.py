@@ -8,9 +8,9 @@ import pandas as pd
 import simplejpeg
 from sklearn.datasets import load_sample_image
 
-from trainer import tables
-from trainer.manifest import write_manifest
-from trainer.records import encode_example, frame
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import write_manifest
+from trainer.artifacts.records import encode_example, frame
 
 _DIFFERENT = 500
 _SHARD = 2000

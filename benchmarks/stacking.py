@@ -13,12 +13,12 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from components.blending import stack
-from components.blending.counted import counted
 from components.blending.methods import Rows, greedy
-from components.blending.resample import resampled
+from components.blending.scoring.bootstrap import resampled
+from components.blending.scoring.weighted_metrics import counted
 from components.blending.stack import Level1
+from trainer.config.output import Blend
 from trainer.metrics import score
-from trainer.outcome import Blend
 
 MEMBERS, ROUNDS = 20, 100
 LARGE, SMALL = 1_000_000, 50_000

@@ -20,9 +20,11 @@ import numpy as np
 import simplejpeg
 from sklearn.datasets import load_sample_image
 
-from trainer import accelerator, dataset, predict
-from trainer.dataset import Images, Labels, Workers
-from trainer.recipe import Augment, Head, Member, Optimizer
+from trainer.backends import devices
+from trainer.config.member import Augment, Head, Member, Optimizer
+from trainer.input import batches
+from trainer.input.batches import Images, Labels, Workers
+from trainer.training import predict
 
 BATCH = 32
 STEPS = 6
@@ -59,23 +61,24 @@ def member(size: int) -> Member:
 
 
 def network(size: int) -> Any:
-    from trainer import model
+    from trainer.models import classifier
 
     statistics_of = {"mean": np.full(3, 110.0), "std": np.full(3, 60.0)}
-    return model.build(member(size), outputs=CLASSES, size=size, channels=3, seed=1, **statistics_of)
+    return classifier.build(member(size), outputs=CLASSES, size=size, channels=3, seed=1, **statistics_of)
 
 
 def engine_of(size: int) -> Any:
     """The engine as a task makes it."""
-    from trainer import engine, model
-    from trainer.on_tensorflow import OnTensorFlow
+    from trainer.backends import program
+    from trainer.backends.tensorflow import OnTensorFlow
+    from trainer.models import classifier
 
     recipe = member(size)
     parts = (
-        engine.objective(recipe, exclusive=True, side=size, on_device=False),
-        engine.predictor(recipe, side=size, on_device=False),
+        program.objective(recipe, exclusive=True, side=size, on_device=False),
+        program.predictor(recipe, side=size, on_device=False),
     )
-    return OnTensorFlow(network(size), model.optimizer(recipe, head_only=False), *parts)
+    return OnTensorFlow(network(size), classifier.optimizer(recipe, head_only=False), *parts)
 
 
 def steps(size: int, workers: Workers) -> list[tuple[float, float]]:
@@ -95,7 +98,7 @@ def steps(size: int, workers: Workers) -> list[tuple[float, float]]:
         bare.fit(decoded, targets, batch_size=BATCH, epochs=1, verbose=0, shuffle=False)
 
     def train(epoch: int) -> None:
-        made = dataset.training_batches(
+        made = batches.training_batches(
             images,
             labels,
             np.arange(len(images)),
@@ -106,7 +109,7 @@ def steps(size: int, workers: Workers) -> list[tuple[float, float]]:
             start=(epoch, 0),
             epochs=epoch + 1,
         )
-        losses = [ours.step(batch, 1e-3) for _, _, batch in dataset.ahead(made)]
+        losses = [ours.step(batch, 1e-3) for _, _, batch in batches.ahead(made)]
         if not np.isfinite([float(loss) for loss in losses]).all():
             raise RuntimeError("the loss is no number")
 
@@ -137,10 +140,10 @@ def predictions(size: int, workers: Workers) -> list[tuple[float, float]]:
                 forward(tf.constant(decoded[first : first + BATCH].astype(np.float32))).numpy()
 
     def placed(number: int) -> Any:
-        from trainer import engine
+        from trainer.backends import program
 
         def ready() -> Any:
-            engine.assign(ours.model.variables, weights[number])
+            program.assign(ours.model.variables, weights[number])
             return ours
 
         return ready
@@ -211,7 +214,7 @@ def starts() -> list[tuple[float, float]]:
 
 def main() -> None:
     """Print the tables."""
-    device = accelerator.prepare()
+    device = devices.prepare()
     workers = Workers(device.threads)
     print("\n## EfficientNetB0 on a CPU: ours against the same without anything of ours\n")
     print(f"Batches of {BATCH}; ours decodes and augments JPEGs on the way, the bare one has decoded tensors.")

@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pipelines import kinds
-from trainer.competition import Competition
+from pipelines.definitions import registry
+from trainer.artifacts.manifest import whole_file
+from trainer.config.competition import Competition
+from trainer.config.gan import Generative, read
+from trainer.config.machine import Machine
 from trainer.errors import CompetitionError
-from trainer.generative import Generative, read
-from trainer.machine import Machine
-from trainer.manifest import whole_file
 
 if TYPE_CHECKING:
-    from pipelines.targets import Images, Target
+    from pipelines.targets.base import Images, Target
 
 # What a target's files end with.
 TARGETS = {"local": ".yaml", "vertex": ".vertex.yaml", "gke": ".gke.yaml"}
@@ -34,13 +34,13 @@ def compile_pipeline(path: str | Path, kind: str, defaults: Defaults, target: "T
     """Compile a pipeline to `path`, byte for byte the same every time.
 
     Args:
-        kind: its name, as `pipelines.kinds` has it. defaults, target: as `build` of its module takes them.
+        kind: its name, as `pipelines.definitions.registry` has it. defaults, target: as `build` of its module takes them.
     """
     from kfp.compiler import Compiler
 
     path = Path(path)
     with whole_file(path) as partial:
-        Compiler().compile(kinds.wiring(kind).build(defaults, target), str(partial))
+        Compiler().compile(registry.wiring(kind).build(defaults, target), str(partial))
         # kfp's comment at the top shows tables in an order that changes from process to process.
         text = partial.read_text(encoding="utf-8")
         partial.write_text(re.sub(r"(?m)^(#    \w+: (?:dict|list)) \[Default: .*\]$", r"\1", text), encoding="utf-8")
@@ -62,17 +62,17 @@ def target(kind: str, machine: Machine, images: "Images | None" = None) -> "Targ
     Raises:
         CompetitionError: there is no such accelerator there.
     """
-    from pipelines import targets
+    from pipelines.targets import base
 
-    made = {"local": targets.Target, "vertex": targets.Vertex, "gke": targets.Cluster}[kind]
-    return made(machine=machine, images=images or targets.Images())
+    made = {"local": base.Target, "vertex": base.Vertex, "gke": base.Cluster}[kind]
+    return made(machine=machine, images=images or base.Images())
 
 
 def compile_all(folder: Path, files: Sequence[Competition | Generative], images: "Images | None" = None) -> list[Path]:
     """The pipeline of each file for every target, with the values of the file, as `read` gives it, for defaults."""
     return [
         compile_pipeline(folder / f"{name}{ending}", name, parameters(file), target(kind, file.machine, images))
-        for file, name in ((file, kinds.of(file)) for file in files)
+        for file, name in ((file, registry.of(file)) for file in files)
         for kind, ending in TARGETS.items()
     ]
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.paths import ROOT
+
 FLOORS = {"trainer": 0, "components": 1, "pipelines": 2}
 # The one module that talks to Cloud Storage.
-STORAGE = Path("components/storage.py")
+STORAGE = Path("components/storage/objects.py")
 CLOUD = {"google.cloud", "google.auth", "google.api_core", "googleapiclient", "kubernetes"}
 # The one that talks to Vertex AI, and the one to a Kubeflow Pipelines server.
-VERTEX, CLUSTER = Path("pipelines/vertex.py"), Path("pipelines/kfp_cluster.py")
+VERTEX, CLUSTER = Path("pipelines/remote/vertex.py"), Path("pipelines/remote/kubeflow.py")
 # The one that talks to the leaderboard.
 UPLOAD = Path("components/submission/upload.py")
 
@@ -54,16 +55,16 @@ def test_imports_point_one_way(path: Path) -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "pipelines.cli",
+        "pipelines.cli.main",
         "components.check.files",
         "components.records.convert",
         "components.statistics.summary",
-        "components.folds.deal",
+        "components.folds.make_folds",
         "components.training.plan",
         "components.blending.blend",
-        "components.submission.submission",
+        "components.submission.write",
         "components.report.page",
-        "trainer.fit",
+        "trainer.training.fit",
     ],
 )
 def test_a_light_module_imports_no_heavy_library(module: str) -> None:

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from trainer.manifest import sha256
+from trainer.artifacts.manifest import sha256
 
 PACKAGES = ("components", "pipelines", "trainer")
 ROOT = Path(__file__).resolve().parent.parent

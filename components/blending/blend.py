@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 
 from components.blending import stack
-from components.blending.gather import Members, gather
+from components.blending.align import Members, gather
 from components.blending.methods import Rows
 from components.blending.scores import scores, without_scores
 from components.blending.stack import Level1
-from components.storage import near
-from trainer import tables
+from components.storage.objects import near
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import check_digest, write_json, write_manifest
+from trainer.config.output import Blend
 from trainer.errors import IntegrityError
-from trainer.manifest import check_digest, write_json, write_manifest
+from trainer.events import tell
 from trainer.metrics import decided
-from trainer.outcome import Blend
-from trainer.progress import tell
 
 
 def blend(

@@ -5,8 +5,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from components.blending.counted import counted, of_decisions
 from components.blending.logistic import LEAST, logits, squash
+from components.blending.scoring.weighted_metrics import counted, of_decisions
 
 Kind = Literal["none", "temperature", "platt", "isotonic"]
 # Values that a threshold is tried at: the quantiles of what was predicted.

@@ -21,13 +21,13 @@ def blend(
     scores: dsl.Output[dsl.Metrics],
 ) -> None:
     """The members' predictions as one, with nested scores."""
-    from trainer.progress import step
+    from trainer.events import step
 
     with step("blend"):
         from components.blending.blend import blend as blend_members
-        from trainer.manifest import write_json
-        from trainer.outcome import Blend
-        from trainer.schema import parse
+        from trainer.artifacts.manifest import write_json
+        from trainer.config.output import Blend
+        from trainer.config.schema import parse
 
         method = parse(Blend, blend, "blend")
         found = blend_members(

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.blending import stack
-from components.blending.resample import interval
+from components.blending.scoring.bootstrap import interval
 from components.blending.stack import Level1, Nested
+from trainer.config.output import Blend
 from trainer.metrics import HIGHER_IS_BETTER, score
-from trainer.outcome import Blend
 
 
 class Looked(NamedTuple):

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from components.storage import near
-from trainer.csv_rows import DAMAGED_GZIP, read_rows
+from components.storage.objects import near
+from trainer.artifacts.csv_rows import DAMAGED_GZIP, read_rows
+from trainer.config.output import Predictions
 from trainer.errors import DataError
-from trainer.outcome import Predictions
 
 if TYPE_CHECKING:
     import pandas as pd

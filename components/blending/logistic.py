@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.ordered import one_thread
+from components.parallel import one_thread
 
 # Probabilities nearer to 0 or 1 have no logarithm that says something: float32's own precision.
 LEAST = 1e-7

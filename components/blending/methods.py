@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from components.blending.counted import area, evaluator
 from components.blending.logistic import LEAST, Logistic, logistic
-from components.ordered import in_order, one_thread
+from components.blending.scoring.weighted_metrics import area, evaluator
+from components.parallel import in_order, one_thread
+from trainer.config.output import Method
 from trainer.metrics import HIGHER_IS_BETTER, OF_CLASSES, OF_RANKS, better
-from trainer.outcome import Method
 
 # Steps of the sweep of two members.
 ALPHAS = np.linspace(0.0, 1.0, 101)

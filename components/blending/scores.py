@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from components.blending import diversity, stack
-from components.blending.counted import Counted, CountedAll, counted, counted_all
-from components.blending.gather import Members
+from components.blending.align import Members
 from components.blending.methods import candidates
-from components.blending.resample import interval, resampled
+from components.blending.scoring.bootstrap import interval, resampled
+from components.blending.scoring.weighted_metrics import Counted, CountedAll, counted, counted_all
 from components.blending.stack import Level1, Nested
+from trainer.config.output import Blend
 from trainer.errors import TrainingError
 from trainer.metrics import BINS, HIGHER_IS_BETTER, bins, confidence, listed, score
-from trainer.outcome import Blend
 
 
 def without_scores(members: Members, metric: str, blend: Blend) -> dict[str, Any]:

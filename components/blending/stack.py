@@ -7,12 +7,12 @@ import numpy as np
 
 from components.blending import calibrate, methods
 from components.blending.calibrate import Calibrator
-from components.blending.counted import Counted, counted
 from components.blending.methods import Blender, Rows
-from components.blending.resample import resampled, standard_error
+from components.blending.scoring.bootstrap import resampled, standard_error
+from components.blending.scoring.weighted_metrics import Counted, counted
+from trainer.config.output import Blend, Method
 from trainer.metrics import HIGHER_IS_BETTER
 from trainer.metrics import score as scored
-from trainer.outcome import Blend, Method
 
 # Resamples that a standard error is taken of, where it decides between methods.
 _RESAMPLES = 200

@@ -40,10 +40,10 @@ def check(
     ],
 ):
     """All parameters as one checked competition, every path in it whole, with digests of the files it names."""
-    from trainer.progress import step
+    from trainer.events import step
 
     with step("check"):
-        from components.check.settle import settle
+        from components.check.resolve import settle
 
         sections = {"data": data, "records": records, "folds": folds, "train": train, "blend": blend, "submission": submission}
         scalars = {"name": name, "task": task, "metric": metric, "classes": classes, "seed": seed}

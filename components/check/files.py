@@ -5,17 +5,17 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from components import storage
 from components.blending import external
-from components.folds.named import excluded, own_folds
+from components.folds.user_ids import excluded, own_folds
 from components.records import source
 from components.records.source import Found
+from components.storage import objects
 from components.submission import sample
-from trainer import zoo
-from trainer.competition import Competition
+from trainer.config import known_backbones
+from trainer.config.competition import Competition
+from trainer.config.member import Member
+from trainer.config.objective import NO_FOLD
 from trainer.errors import CompetitionError
-from trainer.goal import NO_FOLD
-from trainer.recipe import Member
 
 
 def check_files(competition: Competition, file: str | Path) -> Found:
@@ -117,7 +117,7 @@ def backbone_files(members: Sequence[Member]) -> list[str]:
     """The files of the user's own code that backbones name, as far as they are found here."""
     found = []
     for member in members:
-        if zoo.is_function(member.backbone):
+        if known_backbones.is_function(member.backbone):
             try:
                 spec = importlib.util.find_spec(member.backbone.partition(":")[0])
             except ImportError:
@@ -141,7 +141,7 @@ def weights_files(members: Sequence[Member], folds: int) -> list[str]:
 
 def _is_file(path: str) -> bool:
     # os.path and not pathlib: a name that no file can have is no file to it.
-    return storage.exists(path) if storage.is_remote(path) else os.path.isfile(path)
+    return objects.exists(path) if objects.is_remote(path) else os.path.isfile(path)
 
 
 def _check_amounts(competition: Competition, file: str | Path, images: int) -> None:

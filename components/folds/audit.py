@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from components.folds.groups import merged
-from trainer import tables
+from trainer.artifacts import tables
 from trainer.errors import DataError
 
 _SHOWN = 20

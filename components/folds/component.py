@@ -16,12 +16,12 @@ def folds(
     audit: dsl.Output[dsl.Artifact],
 ) -> None:
     """The folds table, and the audit that shows it does not leak."""
-    from trainer.progress import step
+    from trainer.events import step
 
     with step("folds"):
-        from components.folds.deal import write_folds
-        from trainer.data import Folds
-        from trainer.schema import parse
+        from components.folds.make_folds import write_folds
+        from trainer.config.data import Folds
+        from trainer.config.schema import parse
 
         write_folds(
             images.path,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from trainer import tables
+from trainer.artifacts import tables
 
 
 def strata(

@@ -34,10 +34,10 @@ def check_gan(
     ],
 ):
     """All parameters as one checked file, every path in it whole, with digests of the files it names."""
-    from trainer.progress import step
+    from trainer.events import step
 
     with step("check"):
-        from components.gan.settle import settle
+        from components.gan.resolve import settle
 
         sections = {"data": data, "records": records, "folds": folds, "judge": judge, "gan": gan, "train": train}
         return settle({"name": name, "classes": classes, "seed": seed, **sections}, root)
@@ -56,10 +56,10 @@ def train_gan(
     trained: dsl.Output[dsl.Model],
 ) -> None:
     """A generator of images like the real ones, with samples, pictures and figures of how close they come."""
-    from trainer.progress import step
+    from trainer.events import step
 
     with step("train-gan"):
-        from components.gan.train import train
+        from components.gan.run_training import train
 
         train(
             recipe,
@@ -84,7 +84,7 @@ def gallery(
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
     """One HTML page about the training, and its figures for the console."""
-    from trainer.progress import step
+    from trainer.events import step
 
     with step("gallery"):
         from components.gan.page import fill

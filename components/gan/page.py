@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from components.pages import PALETTE, canvas, render, svg
-from trainer import generative, tables
-from trainer.generative import Gan
-from trainer.manifest import read_json, read_manifest, whole_file
-from trainer.schema import parse
+from components.html import PALETTE, canvas, render, svg
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import read_json, read_manifest, whole_file
+from trainer.config import gan as generative
+from trainer.config.gan import Gan
+from trainer.config.schema import parse
 
 # What is drawn over the steps: a plot each, of columns of the history by their names, and what real images have of it.
 _PLOTS: tuple[tuple[str, dict[str, str], str], ...] = (

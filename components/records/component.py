@@ -8,11 +8,11 @@ from components import LIGHT_IMAGE
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def cut(data: dict, records: dict, source_digest: str) -> list:
     """The parts, which the loop runs over, each with all that it needs."""
-    from trainer.progress import step
+    from trainer.events import step
 
     with step("cut"):
-        from trainer.data import Records
-        from trainer.schema import parse
+        from trainer.config.data import Records
+        from trainer.config.schema import parse
 
         parts = parse(Records, records, "records").parts
         # kfp's local runner gives a loop's tasks no outputs of other tasks, only the item.
@@ -22,12 +22,12 @@ def cut(data: dict, records: dict, source_digest: str) -> list:
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def records(part: dict, classes: list, task: str, images: dsl.Output[dsl.Dataset]) -> None:
     """A part of the images as TFRecord shards with their examples table; of ready shards, the table alone."""
-    from trainer.progress import step
+    from trainer.events import step
 
     with step("records"):
         from components.records.convert import convert
-        from trainer.data import Data, Records
-        from trainer.schema import parse
+        from trainer.config.data import Data, Records
+        from trainer.config.schema import parse
 
         parsed = parse(Data, part["data"], "data"), parse(Records, part["records"], "records")
         convert(
@@ -45,12 +45,12 @@ def join(
     parts: dsl.Input[list[dsl.Dataset]], data: dict, records: dict, classes: list, task: str, images: dsl.Output[dsl.Dataset]
 ) -> None:
     """All parts as one records folder, published where the competition file says so."""
-    from trainer.progress import step
+    from trainer.events import step
 
     with step("join"):
-        from components.records.join import join_and_publish
-        from trainer.data import Data, Records
-        from trainer.schema import parse
+        from components.records.merge import join_and_publish
+        from trainer.config.data import Data, Records
+        from trainer.config.schema import parse
 
         parsed = parse(Data, data, "data"), parse(Records, records, "records")
         join_and_publish([part.path for part in parts], *parsed, classes=classes, task=task, out=images.path)

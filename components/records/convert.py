@@ -20,21 +20,22 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from components import storage
-from components.ordered import WORKERS, Budget, in_order
-from components.records import source, tfrecords
-from components.records.columns import target_of
-from components.records.decode import BadImage, decoding
-from components.records.described import perceptual_hash, sums
-from components.records.resize import fitted
-from components.records.row import Item, Reader, Rejected, Row, Subset
-from components.records.stored import encoded, is_plain_jpeg
-from trainer import tables
-from trainer.data import Data, Records
+from components.parallel import WORKERS, Budget, in_order
+from components.records import source
+from components.records.images.decode import BadImage, decoding
+from components.records.images.describe import perceptual_hash, sums
+from components.records.images.jpeg import encoded, is_plain_jpeg
+from components.records.images.resize import fitted
+from components.records.sources import tfrecords
+from components.records.sources.columns import target_of
+from components.records.types import Item, Reader, Rejected, Row, Subset
+from components.storage import objects
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import write_manifest
+from trainer.artifacts.records import open_shard
+from trainer.config.data import Data, Records
 from trainer.errors import DataError
-from trainer.manifest import write_manifest
-from trainer.progress import Ticker, tell
-from trainer.records import open_shard
+from trainer.events import Ticker, tell
 
 # Of the stored images: pixel CSVs are grey, everything else becomes RGB.
 CHANNELS = {"pixels": 1, "files": 3, "tfrecords": 3, "cifar10": 3}
@@ -171,7 +172,7 @@ def _convert(
     for folder in folders.values():
         for stale in (work / folder).glob(f"{subset.split}{block.number:02d}-*.tfrec"):
             stale.unlink()
-    workers = _REMOTE_WORKERS if storage.is_remote(subset.data.root) else WORKERS
+    workers = _REMOTE_WORKERS if objects.is_remote(subset.data.root) else WORKERS
     with ExitStack() as stack:
         shards = {size: stack.enter_context(open_shard(work / folders[size], subset.split, block.number)) for size in folders}
         for row, made in in_order(partial(_made, records, budget), source.items(block, opened), workers):
@@ -249,7 +250,7 @@ def _scan(
     rows: list[dict[str, Any]] = []
     rejects: list[Rejected] = []
     size = shard.size
-    with storage.local_root(data.root, [shard.path]) as root:
+    with objects.local_root(data.root, [shard.path]) as root:
         for scanned in tfrecords.scan(shard, root):
             ticker.advance()
             image = scanned.image

@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from components import storage
-from components.records import cifar, files, pixels, tfrecords
-from components.records.pattern import Found as File
-from components.records.pattern import located
-from components.records.row import Item, Reader, Subset, subsets
-from trainer.data import Data, Records
-from trainer.manifest import files_digest
+from components.records.sources import cifar10, files, pixels, tfrecords
+from components.records.sources.patterns import Found as File
+from components.records.sources.patterns import located
+from components.records.types import Item, Reader, Subset, subsets
+from components.storage import objects
+from trainer.artifacts.manifest import files_digest
+from trainer.config.data import Data, Records
 
 
 class Found(NamedTuple):
@@ -61,7 +61,7 @@ def reader(subset: Subset, records: Records) -> Reader:
     """
     if subset.data.source == "files":
         return files.reader(subset, records)
-    return pixels.reader(subset) if subset.data.source == "pixels" else cifar.reader(subset)
+    return pixels.reader(subset) if subset.data.source == "pixels" else cifar10.reader(subset)
 
 
 def blocks(data: Data, records: Records) -> Iterator[tuple[Block, Reader]]:
@@ -90,7 +90,7 @@ def digest(data: Data) -> str:
     for subset in subsets(data):
         table = subset.data.train if subset.split == "train" else subset.data.test
         if table and data.source != "cifar10":
-            total.update(files_digest([storage.near(table)]).encode())
+            total.update(files_digest([objects.near(table)]).encode())
         for entry in _listed(subset):
             total.update(f"{entry.path}\0{entry.bytes}\0{entry.mark}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
@@ -103,5 +103,5 @@ def _listed(subset: Subset) -> list[File]:
     if subset.data.source == "files":
         return located(subset.data.root, subset.data.images if subset.split == "train" else subset.data.test_images)
     if subset.data.source == "cifar10":
-        return cifar.batches(subset)
+        return cifar10.batches(subset)
     return [entry for entries in tfrecords.shards(subset).values() for entry in entries]

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from components import storage
-from trainer import tables
+from components.storage import objects
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import MANIFEST, read_manifest
+from trainer.artifacts.records import decode_example, read_shard
 from trainer.errors import IntegrityError
-from trainer.manifest import MANIFEST, read_manifest
-from trainer.records import decode_example, read_shard
 
 
 class Verified(NamedTuple):
@@ -35,9 +35,9 @@ def verify(folder: str) -> Verified:
     Raises:
         IntegrityError: the first damage found, with its file, and the record and byte offset in a shard.
     """
-    if storage.is_remote(folder):
+    if objects.is_remote(folder):
         with tempfile.TemporaryDirectory(prefix="foldline-") as near:
-            storage.fetch_folder(folder.rstrip("/"), Path(near))
+            objects.fetch_folder(folder.rstrip("/"), Path(near))
             return _verify(Path(near))
     return _verify(Path(folder))
 
@@ -62,7 +62,7 @@ def _verify(folder: Path) -> Verified:
     for size in about["sizes"]:
         named = sorted(set(examples[f"shard_{size}"]))
         if about["root"]:
-            with storage.local_root(about["root"], named) as root:
+            with objects.local_root(about["root"], named) as root:
                 held = {name: _ids(root / name, about["id_feature"]) for name in named}
                 _check_images(examples, root, about, size)
         else:

@@ -23,10 +23,10 @@ def report(
     curves: dsl.Output[dsl.ClassificationMetrics],
 ) -> None:
     """One HTML page about the run, and its figures for the console."""
-    from trainer.progress import step
+    from trainer.events import step
 
     with step("report"):
-        from components.report.face import fill
+        from components.report.write import fill
 
         fill(
             page=page,

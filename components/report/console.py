@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.report.page import OutOfFold, score_rows
-from trainer import tables
+from trainer.artifacts import tables
 
 # A console keeps the matrix in a row of its database: 65,536 numbers would no longer fit.
 MOST_CLASSES = 128

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.pages import render
-from components.report import facts, plots
-from components.report.pictures import augmented, fetched, nearest, pictures
-from trainer import tables
-from trainer.manifest import read_manifest, whole_file
+from components.html import render
+from components.report import figures
+from components.report import tables as facts
+from components.report.images import augmented, fetched, nearest, pictures
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import read_manifest, whole_file
+from trainer.config.member import Member
+from trainer.events import tell
 from trainer.metrics import HIGHER_IS_BETTER
-from trainer.progress import tell
-from trainer.recipe import Member
 
 _SHOWN = 24
 
@@ -111,7 +112,7 @@ def write_report(run: Run, out: str | Path) -> None:
         wrong=len(wrong),
         statistics=statistics,
         audit=audit,
-        curves=plots.learning_curves(history, run.metric),
+        curves=figures.learning_curves(history, run.metric),
         plots=_plots(run, oof, scores),
         chosen=[name for name, value in scores["members"].items() if value.get("validation") == "best"],
         unscored=[name for name, value in scores["members"].items() if value["oof"] is None],
@@ -151,20 +152,20 @@ def _plots(run: Run, oof: OutOfFold, scores: Mapping[str, Any]) -> dict[str, str
     """The plots of the out-of-fold rows, by name; those that there is nothing for are left out."""
     if not len(oof.table):
         return {}
-    found = {"curves": plots.curves(oof.is_one, oof.probabilities, run.classes)}
-    found["reliability"] = plots.reliability(scores["calibration"])
+    found = {"curves": figures.curves(oof.is_one, oof.probabilities, run.classes)}
+    found["reliability"] = figures.reliability(scores["calibration"])
     if oof.targets.ndim == 1:
-        found["confusion"] = plots.confusion_matrix(oof.targets, oof.decided.argmax(axis=1), run.classes)
+        found["confusion"] = figures.confusion_matrix(oof.targets, oof.decided.argmax(axis=1), run.classes)
     members = scores["diversity"]["names"]
     if len(members) > 1:
-        found["errors"] = plots.error_correlation(scores["diversity"]["errors"], members)
+        found["errors"] = figures.error_correlation(scores["diversity"]["errors"], members)
     if scores["blend"]["method"] == "best_alpha":
-        found["alpha"] = plots.alpha_curve(scores["blend"]["level2"]["trace"], run.metric, members)
+        found["alpha"] = figures.alpha_curve(scores["blend"]["level2"]["trace"], run.metric, members)
     return found
 
 
 def _confused(run: Run, oof: OutOfFold) -> list[dict[str, Any]]:
-    if oof.targets.ndim == 2 or len(run.classes) <= plots.MOST_NUMBERED:
+    if oof.targets.ndim == 2 or len(run.classes) <= figures.MOST_NUMBERED:
         return []
     return facts.confused(oof.targets, oof.decided.argmax(axis=1), run.classes)
 

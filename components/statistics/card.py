@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.pages import PALETTE, canvas, render, svg
+from components.html import PALETTE, canvas, render, svg
 from components.statistics.summary import description, kept
-from trainer import tables
-from trainer.manifest import read_manifest, whole_file
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import read_manifest, whole_file
 
 # More bars than these would be no picture; the rest is told in words.
 _BARS = 40

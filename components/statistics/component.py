@@ -16,13 +16,13 @@ def statistics(
     card: dsl.Output[dsl.HTML],
 ) -> None:
     """Exact pooled pixel statistics, and a card about the data set."""
-    from trainer.progress import step
+    from trainer.events import step
 
     with step("statistics"):
         from components.statistics.card import write_card
         from components.statistics.summary import figures
         from components.statistics.summary import statistics as write_statistics
-        from trainer.manifest import write_json
+        from trainer.artifacts.manifest import write_json
 
         found = write_statistics(images.path, folds.path, audit.path, classes=classes, out=statistics.path)
         for name, value in figures(found).items():

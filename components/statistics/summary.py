@@ -11,9 +11,9 @@ import pandas as pd
 
 from components.statistics.drift import drift
 from components.statistics.pooled import by_size
-from trainer import tables
-from trainer.manifest import read_manifest, write_json
-from trainer.progress import tell
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import read_manifest, write_json
+from trainer.events import tell
 
 # ITU-R BT.601: what each colour adds to brightness.
 _LUMA = np.array([0.299, 0.587, 0.114])

@@ -14,12 +14,12 @@ def submission(
     csv: dsl.Output[dsl.Dataset],
 ) -> None:
     """The submission file, checked against the sample."""
-    from trainer.progress import step
+    from trainer.events import step
 
     with step("submission"):
-        from components.submission.submission import write_submission
-        from trainer.outcome import Submission
-        from trainer.schema import parse
+        from components.submission.write import write_submission
+        from trainer.config.output import Submission
+        from trainer.config.schema import parse
 
         write_submission(
             blended.path,

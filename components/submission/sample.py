@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from components.storage import near
-from trainer.csv_rows import read_table, read_two_columns
+from components.storage.objects import near
+from trainer.artifacts.csv_rows import read_table, read_two_columns
+from trainer.config.output import Submission
 from trainer.errors import DataError
-from trainer.outcome import Submission
 
 
 class Sample(NamedTuple):

@@ -8,14 +8,14 @@ from components import LIGHT_IMAGE, TRAINING_IMAGE
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def plan(members: list, folds: dict, train: dict, records: dict, weights_digest: str) -> list:
     """The list of training tasks that the loop runs over."""
-    from trainer.progress import step, tell
+    from trainer.events import step, tell
 
     with step("plan"):
         from components.training.plan import plan as plan_tasks
-        from trainer.competition import Train
-        from trainer.data import Folds, Records
-        from trainer.recipe import Member
-        from trainer.schema import parse
+        from trainer.config.competition import Train
+        from trainer.config.data import Folds, Records
+        from trainer.config.member import Member
+        from trainer.config.schema import parse
 
         recipes = [parse(Member, member, f"members[{index}]") for index, member in enumerate(members)]
         stored = parse(Records, records, "records")
@@ -38,10 +38,10 @@ def train(
     predictions: dsl.Output[dsl.Model],
 ) -> None:
     """Models of one member for some folds, with their out-of-fold and test predictions."""
-    from trainer.progress import step
+    from trainer.events import step
 
     with step("train"):
-        from components.training.train import train as train_models
+        from components.training.run_task import train as train_models
 
         train_models(
             task,

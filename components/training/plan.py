@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from trainer.competition import Train
-from trainer.data import Folds, Records
+from trainer.config.competition import Train
+from trainer.config.data import Folds, Records
+from trainer.config.member import Member
+from trainer.config.objective import NO_FOLD
 from trainer.errors import CompetitionError
-from trainer.goal import NO_FOLD
-from trainer.recipe import Member
 
 
 def plan(

@@ -19,7 +19,7 @@ RUNNER = "kfp.dsl.executor_main"
 # Faces are run by kfp, which is given their text; the leaderboard is the launcher's, for no task has its token.
 LEFT_OUT = {"component.py", "upload.py"}
 # One of these trains, and where JAX does, TensorFlow may be missing.
-ENGINES = {"jax": "on_jax.py", "tensorflow": "on_tensorflow.py"}
+ENGINES = {"jax": "jax.py", "tensorflow": "tensorflow.py"}
 
 
 def imports(path: Path) -> Iterator[tuple[str, str]]:
@@ -46,7 +46,7 @@ def draws_and_stores() -> bool:
     """What libraries load only when they work: fonts, and the reader and writer of parquet."""
     import pandas as pd
 
-    from components.pages import canvas, svg
+    from components.html import canvas, svg
 
     with canvas(1, 1, width=2, height=2) as (figure, axes):
         axes.plot([0, 1], label="a line")

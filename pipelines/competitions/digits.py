@@ -7,8 +7,8 @@
 import sys
 from pathlib import Path
 
+from trainer.artifacts.manifest import read_manifest, whole_file, write_manifest
 from trainer.errors import IntegrityError
-from trainer.manifest import read_manifest, whole_file, write_manifest
 
 _TEST_IMAGES = 1000
 _SEED = 0

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from test_sources import TEST, jpeg, melanoma, picture, put, shard
 
 import pipelines.competitions
+from tests.e2e.test_sources import TEST, jpeg, melanoma, picture, put, shard
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 FILES = Path(pipelines.competitions.__file__).parent
 
 
@@ -51,7 +51,7 @@ def reduced(name: str, folder: Path, size: int, members: dict[str, dict[str, Any
 def run(file: Path) -> tuple[Path, pd.DataFrame]:
     out = file.parent / "out"
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", "run", str(file), "--out", str(out)],
+        [sys.executable, "-m", "pipelines.cli.main", "run", str(file), "--out", str(out)],
         capture_output=True,
         text=True,
         check=False,
@@ -67,7 +67,7 @@ def write_sample(path: Path, header: list[str], ids: list[str]) -> None:
 
 
 def test_digits_with_efficientnet(tmp_path: Path) -> None:
-    from conftest import digits
+    from tests.support.tiny import digits
 
     (tmp_path / "data").mkdir()
     images, labels = digits(72)

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Tiny, in_bucket
 
 import components
+from tests.support.paths import ROOT
+from tests.support.tiny import Tiny, in_bucket
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(
     "FOLDLINE_CONTAINER_TEST" not in os.environ, reason="needs images and a Docker engine: make container-test"
 )
@@ -25,7 +25,7 @@ def docker(*arguments: str) -> str:
 
 
 def run(toml: Path, out: Path, *more: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipelines.cli", "run", str(toml), "--out", str(out), *more]
+    command = [sys.executable, "-m", "pipelines.cli.main", "run", str(toml), "--out", str(out), *more]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout + done.stderr
     return done
@@ -34,12 +34,12 @@ def run(toml: Path, out: Path, *more: str, status: int = 0) -> subprocess.Comple
 @pytest.fixture
 def digits(tmp_path: Path, bucket: str) -> Path:
     """The digits competition with its data in a bucket of a storage server on this machine, and fewer epochs."""
-    from components import storage
+    from components.storage import objects
 
     data = tmp_path / "digits"
     subprocess.run([sys.executable, "-m", "pipelines.competitions.digits", str(data)], check=True, capture_output=True)
     for name in ("train.csv", "test.csv", "sample_submission.csv"):
-        storage._blob(f"{bucket}/digits/{name}").upload_from_filename(data / name)
+        objects._blob(f"{bucket}/digits/{name}").upload_from_filename(data / name)
     text = (ROOT / "pipelines" / "competitions" / "digits.toml").read_text()
     text = text.replace('root = "../../data/digits"', f'root = "{bucket}/digits"').replace("epochs = 14", "epochs = 2")
     text = text.replace("warmup_epochs = 2", "warmup_epochs = 1").replace("answers.csv", str(data / "answers.csv"))
@@ -89,7 +89,7 @@ def test_an_image_of_other_code_is_refused(tiny: Tiny, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("image", [components.LIGHT_IMAGE, components.TRAINING_IMAGE])
 def test_what_an_image_is(image: str) -> None:
-    from pipelines import fingerprint
+    from pipelines.local import fingerprint
 
     (about,) = json.loads(docker("image", "inspect", image))
     assert about["Config"]["User"] == "1000"

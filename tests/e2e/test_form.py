@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Tiny
 
-from trainer.progress import EVENTS_VARIABLE
+from tests.support.paths import ROOT
+from tests.support.tiny import Tiny
+from trainer.events import EVENTS_VARIABLE
 
 # What a Kubeflow Pipelines backend does with the file, done by kfp's local runner.
 RUN = """
@@ -25,7 +26,7 @@ print(json.dumps({name: artifact.path for name, artifact in outputs.items()}))
 
 def run(tiny: Tiny, folder: Path, **arguments: str) -> subprocess.CompletedProcess[str]:
     build = folder / "build"
-    compiled = [sys.executable, "-m", "pipelines.cli", "compile", str(tiny.toml), "--out", str(build)]
+    compiled = [sys.executable, "-m", "pipelines.cli.main", "compile", str(tiny.toml), "--out", str(build)]
     subprocess.run(compiled, check=True, capture_output=True)
     text = (build / "kfold.yaml").read_text()
     assert str(tiny.folder) not in text
@@ -35,7 +36,7 @@ def run(tiny: Tiny, folder: Path, **arguments: str) -> subprocess.CompletedProce
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": path, "HOME": str(folder), "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        env={"PATH": path, "HOME": str(folder), "PYTHONPATH": str(ROOT)},
     )
 
 

@@ -13,20 +13,19 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
-from conftest import write_gan
 from PIL import Image
-from test_competitions import FILES, toml
-from test_sources import picture
 
 from pipelines.competitions import digits
-from trainer.manifest import read_json
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.e2e.test_competitions import FILES, toml
+from tests.e2e.test_sources import picture
+from tests.support.paths import ROOT
+from tests.support.tiny import write_gan
+from trainer.artifacts.manifest import read_json
 
 
 def start(file: Path, out: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.cli", "run", str(file), "--out", str(out)],
+        [sys.executable, "-m", "pipelines.cli.main", "run", str(file), "--out", str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

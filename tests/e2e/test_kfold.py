@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import Tiny, as_files, write_competition
-from kaggle_server import TOKEN, Kaggle
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+from tests.support.servers.kaggle import TOKEN, Kaggle
+from tests.support.tiny import Tiny, as_files, write_competition
+
 RESULTS = {"submission.csv", "oof.csv", "test.csv", "folds.csv", "metrics.json", "report.html", "data_card.html", "kfold.yaml"}
 STEPS = {"plan", "cut", "records", "join", "folds", "statistics", "train", "blend", "submission", "report"}
 CONVERTING = {"cut", "records", "join"}
@@ -25,7 +26,7 @@ CONVERTING = {"cut", "records", "join"}
 # As the installed command, but for Ctrl-C: a test run that was itself started in the background ignores it, and hands that on.
 START = (
     "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
-    "from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"
+    "from pipelines.cli.main import main; sys.exit(main(sys.argv[1:]))"
 )
 
 

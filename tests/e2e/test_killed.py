@@ -14,14 +14,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from trainer import tables
-from trainer.competition import Train
-from trainer.goal import Inputs
-from trainer.manifest import read_manifest
-from trainer.progress import RESTART
-from trainer.recipe import Augment, Cnn, Head, Member, Optimizer, Schedule
+from tests.support.paths import ROOT
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import read_manifest
+from trainer.config.competition import Train
+from trainer.config.member import Augment, Cnn, Head, Member, Optimizer, Schedule
+from trainer.config.objective import Inputs
+from trainer.events import RESTART
 
-ROOT = Path(__file__).resolve().parents[2]
 CLASSES = [str(digit) for digit in range(10)]
 START = """
 import json, sys
@@ -162,10 +162,10 @@ def test_checkpoints_outlive_the_machine(inputs: Inputs, tmp_path: Path, bucket:
     task = Killed(inputs, tmp_path, SMALL, [0])
     task.given["entry"]["settings"]["checkpoints"] = f"{bucket}/kept"
     process = task.start("out")
-    from components import storage
+    from components.storage import objects
 
     for _ in range(1200):
-        if len(storage.listing(f"{bucket}/kept/")) >= left:
+        if len(objects.listing(f"{bucket}/kept/")) >= left:
             break
         time.sleep(0.05)
     process.kill()
@@ -176,4 +176,4 @@ def test_checkpoints_outlive_the_machine(inputs: Inputs, tmp_path: Path, bucket:
     shutil.rmtree(tmp_path / "out-work")
     _, said = task.finish("out")
     assert "going on in epoch" in said
-    assert storage.listing(f"{bucket}/kept/") == []
+    assert objects.listing(f"{bucket}/kept/") == []

@@ -4,16 +4,16 @@ import dataclasses
 from pathlib import Path
 
 import pandas as pd
-from conftest import converted
+from tests.support.tiny import converted
 
-from components.folds.deal import write_folds
+from components.folds.make_folds import write_folds
 from components.statistics.summary import statistics as write_statistics
 from pipelines.competitions import digits
-from trainer import tables
-from trainer.competition import load
-from trainer.data import Folds
-from trainer.fit import train_folds
-from trainer.goal import Goal, Inputs
+from trainer.artifacts import tables
+from trainer.config.competition import load
+from trainer.config.data import Folds
+from trainer.config.objective import Goal, Inputs
+from trainer.training.fit import train_folds
 
 FILE = Path(digits.__file__).with_name("digits.toml")
 

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import simplejpeg
-from conftest import digits, upload
 from PIL import Image
 
 from components.records.verify import verify
-from trainer.manifest import read_manifest
-from trainer.records import encode_example, frame
+from tests.support.paths import ROOT
+from tests.support.tiny import digits, upload
+from trainer.artifacts.manifest import read_manifest
+from trainer.artifacts.records import encode_example, frame
 
-ROOT = Path(__file__).resolve().parents[2]
 TRAIN, TEST = 60, 12
 
 
@@ -94,11 +94,11 @@ def run(file: Path, ids: list[str]) -> dict[str, pd.DataFrame]:
     """Run the file; its submission, out-of-fold predictions, folds and examples table, and the records verified."""
     out = file.parent / "out"
     checked = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", "check", str(file)], capture_output=True, text=True, check=False, cwd=ROOT
+        [sys.executable, "-m", "pipelines.cli.main", "check", str(file)], capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", "run", str(file), "--out", str(out)],
+        [sys.executable, "-m", "pipelines.cli.main", "run", str(file), "--out", str(out)],
         capture_output=True,
         text=True,
         check=False,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 IMAGES = ROOT / "infra" / "images"
 LOCKS = ["light", "cpu", "gpu", "tpu"]
 
@@ -80,7 +81,7 @@ def test_what_goes_to_the_builder_is_listed() -> None:
 
 def test_training_on_jax_needs_no_tensorflow(tmp_path: Path, records_folder: Path) -> None:
     """The TPU's image has none."""
-    from conftest import dealt
+    from tests.support.tiny import dealt
 
     inputs = dealt(records_folder, tmp_path, classes=[str(digit) for digit in range(10)])
     code = f"""

@@ -10,7 +10,9 @@ from typing import Any
 import hcl2
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "infra" / "terraform"
+from tests.support.paths import ROOT
+
+FOLDER = ROOT / "infra" / "terraform"
 SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("google_schema.json").read_text(encoding="utf-8"))
 FILES = {file.name: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.tf"))}
 

@@ -9,22 +9,23 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines import kinds, machines
 from pipelines.compile import DEFAULTS, TARGETS, compile_all, compile_pipeline, parameters, target
-from pipelines.targets import NEEDS, Images, Target
+from pipelines.definitions import registry
+from pipelines.targets import machines
+from pipelines.targets.base import NEEDS, Images, Target
+from tests.support.paths import ROOT
+from trainer.config.gan import read
+from trainer.config.machine import Machine
 from trainer.errors import CompetitionError
-from trainer.generative import read
-from trainer.machine import Machine
 
-ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
-FILES = {kinds.of(file): file for file in map(read, DEFAULTS)}
+FILES = {registry.of(file): file for file in map(read, DEFAULTS)}
 COMPILED = [f"{name}{ending}" for name in FILES for ending in TARGETS.values()]
 
 
 def compiled(tmp_path: Path, kind: str, machine: Machine, images: Images | None = None) -> list[dict[str, Any]]:
     """The documents of a target's file of the k-fold pipeline."""
-    return compiled_of(kinds.KFOLD, tmp_path, kind, machine, images)
+    return compiled_of(registry.KFOLD, tmp_path, kind, machine, images)
 
 
 def compiled_of(name: str, tmp_path: Path, kind: str, machine: Machine, images: Images | None = None) -> list[dict[str, Any]]:
@@ -74,7 +75,7 @@ def test_compiling_imports_no_cloud_client_and_no_framework(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("kind", FILES)
 def test_digests_of_the_code_stand_in_every_task(tmp_path: Path, kind: str) -> None:
-    steps = kinds.wiring(kind).STEPS
+    steps = registry.wiring(kind).STEPS
     marked = Target(environment={name: {"CODE": f"digest-of-{name}"} for name in steps})
     yaml_text = compile_pipeline(tmp_path / "k.yaml", kind, parameters(FILES[kind]), marked).read_text()
     for name in steps:
@@ -181,13 +182,13 @@ def test_a_tpu_that_gke_has_not(tmp_path: Path) -> None:
 def test_plain_tasks_ask_for_cpu_and_memory_on_a_cloud_and_not_here(tmp_path: Path) -> None:
     for kind in ("vertex", "gke"):
         spec, *_ = compiled(tmp_path, kind, Machine(cpus=8, memory_gib=30))
-        there = {task: needs for task, needs in NEEDS.items() if task in kinds.wiring(kinds.KFOLD).STEPS}
+        there = {task: needs for task, needs in NEEDS.items() if task in registry.wiring(registry.KFOLD).STEPS}
         for task, (cpus, memory) in {**there, "check": (1, 4), "train": (8, 30)}.items():
             resources = container(spec, task)["resources"]
             assert (resources["resourceCpuLimit"], resources["resourceMemoryLimit"]) == (str(cpus), f"{memory}Gi"), task
     spec, *rest = compiled(tmp_path, "local", Machine(tpu="v5e-8"))
     assert rest == []
-    assert not any("resources" in container(spec, task) for task in kinds.wiring(kinds.KFOLD).STEPS)
+    assert not any("resources" in container(spec, task) for task in registry.wiring(registry.KFOLD).STEPS)
 
 
 def test_a_spot_cpu_is_a_machine_as_large_as_asked(tmp_path: Path) -> None:

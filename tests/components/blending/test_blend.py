@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from members import CLASSES, FOLD, IDS, TARGETS, about, probabilities, write_task
 
 from components.blending.blend import blend
-from trainer import tables
+from tests.support.member_tables import CLASSES, FOLD, IDS, TARGETS, about, probabilities, write_task
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import read_manifest, write_manifest
+from trainer.config.output import Blend
 from trainer.errors import DataError, IntegrityError
-from trainer.manifest import read_manifest, write_manifest
-from trainer.outcome import Blend
 
 
 def log_loss(of_rows: np.ndarray) -> float:

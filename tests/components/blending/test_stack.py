@@ -6,8 +6,8 @@ import pytest
 from components.blending import stack
 from components.blending.methods import Rows
 from components.blending.stack import Level1
+from trainer.config.output import Blend
 from trainer.metrics import score
-from trainer.outcome import Blend
 
 
 def level1(seed: int, skills: list[float], rows: int, *, metric: str = "roc_auc", classes: int = 2) -> Level1:

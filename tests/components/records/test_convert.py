@@ -10,18 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import simplejpeg
-from conftest import Tiny, as_files, converted, digits
 from PIL import Image
+from tests.support.tiny import Tiny, as_files, converted, digits
 
 from components.records import convert as convert_module
 from components.records import source
 from components.records.convert import WORK_VARIABLE, convert
 from components.records.verify import verify
-from trainer import tables
-from trainer.competition import load
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import read_manifest
+from trainer.artifacts.records import decode_example, read_shard
+from trainer.config.competition import load
 from trainer.errors import DataError
-from trainer.manifest import read_manifest
-from trainer.records import decode_example, read_shard
 
 
 def records(tiny: Tiny, out: Path, *changes: tuple[str, str]) -> Path:
@@ -279,7 +279,7 @@ def test_a_kill_leaves_nothing_that_is_taken_for_whole(tiny: Tiny, tmp_path: Pat
         if (out / "manifest.json").exists():
             break
     assert tried > 0
-    from components.records.join import join
+    from components.records.merge import join
 
     competition = load(tiny.toml)
     join([out], competition.data, competition.records, classes=competition.classes, out=tmp_path / "joined")

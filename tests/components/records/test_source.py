@@ -3,14 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Tiny, as_files, converted
+from tests.support.tiny import Tiny, as_files, converted
 
 from components.records import source
 from components.records.convert import convert
-from trainer import tables
-from trainer.competition import load
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import read_manifest
+from trainer.config.competition import load
 from trainer.errors import DataError
-from trainer.manifest import read_manifest
 
 
 def test_pixels_and_files_of_the_same_images_say_the_same(tiny: Tiny, tmp_path: Path) -> None:

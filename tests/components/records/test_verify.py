@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from components.records.verify import verify
-from trainer import tables
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import MANIFEST, read_manifest, write_manifest
+from trainer.artifacts.records import open_shard, read_shard
 from trainer.errors import IntegrityError
-from trainer.manifest import MANIFEST, read_manifest, write_manifest
-from trainer.records import open_shard, read_shard
 
 
 @pytest.fixture

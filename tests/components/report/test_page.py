@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Links, dealt
+from tests.support.tiny import Links, dealt
 
 from components.blending.blend import blend
-from components.report import console, plots
+from components.report import console, figures
 from components.report.page import Run, out_of_fold, write_report
-from trainer import tables
-from trainer.manifest import read_manifest, write_json, write_manifest
-from trainer.outcome import Blend
-from trainer.recipe import Augment, Member
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import read_manifest, write_json, write_manifest
+from trainer.config.member import Augment, Member
+from trainer.config.output import Blend
 
 CLASSES = ["<i>0</i>", *"123456789"]
 
@@ -239,7 +239,7 @@ def test_plots_take_their_ink_from_the_page(page: str) -> None:
 
 
 def test_a_confusion_matrix_counts() -> None:
-    svg = plots.confusion_matrix(np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 1]), ["cat$^$", "$dog"])
+    svg = figures.confusion_matrix(np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 1]), ["cat$^$", "$dog"])
     assert "cat$^$" in svg
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert [text for text in texts if text.isdigit()] == ["1", "1", "3"]
@@ -250,7 +250,7 @@ def test_a_confusion_matrix_of_many_classes_has_every_name_and_the_large_errors(
     targets = np.repeat(np.arange(104), 20)
     predicted = targets.copy()
     predicted[:6], predicted[40] = 1, 3
-    svg = plots.confusion_matrix(targets, predicted, classes)
+    svg = figures.confusion_matrix(targets, predicted, classes)
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert [texts.count(name) for name in classes] == [2] * 104
     # Six of twenty is told, one of twenty only coloured.
@@ -260,18 +260,18 @@ def test_a_confusion_matrix_of_many_classes_has_every_name_and_the_large_errors(
 def test_curves_of_many_classes_stay_small() -> None:
     generator = np.random.default_rng(0)
     is_one = generator.integers(0, 104, 5000)[:, None] == np.arange(104)
-    svg = plots.curves(is_one, is_one * 0.3 + generator.random((5000, 104)), [str(number) for number in range(104)])
+    svg = figures.curves(is_one, is_one * 0.3 + generator.random((5000, 104)), [str(number) for number in range(104)])
     assert len(svg) < 1_500_000
     assert len(re.findall(r"area 0\.\d{3}", svg)) == 8
-    two = plots.curves(
+    two = figures.curves(
         np.eye(2, dtype=bool)[[0, 1, 0, 1]], np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]]), ["a", "b"]
     )
     assert re.findall(r"(\w), area (\S+)<", two) == [("b", "0.750")]
 
 
 def test_the_sweep_of_alpha_and_the_errors_of_members() -> None:
-    assert "share of a$" in plots.alpha_curve([0.1, 0.2, 0.1], "accuracy", ["a$", "b"])
-    svg = plots.error_correlation([[1.0, 0.25], [0.25, None]], ["a", "b"])
+    assert "share of a$" in figures.alpha_curve([0.1, 0.2, 0.1], "accuracy", ["a$", "b"])
+    svg = figures.error_correlation([[1.0, 0.25], [0.25, None]], ["a", "b"])
     assert re.findall(r"<text[^>]*>([^<]*)</text>", svg)[-4:] == ["1.00", "0.25", "0.25", "-"]
 
 
@@ -280,4 +280,4 @@ def test_plots_are_the_same_every_time() -> None:
         {"member": "m", "fold": 0, "epoch": [1, 2], "loss": [2.0, 1.0], "val_loss": [2.0, 1.0], "val_accuracy": [0.5, 0.6]}
     )
     history["learning_rate"] = [0.1, 0.01]
-    assert plots.learning_curves(history, "accuracy") == plots.learning_curves(history, "accuracy")
+    assert figures.learning_curves(history, "accuracy") == figures.learning_curves(history, "accuracy")

@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Links, digits
+from tests.support.tiny import Links, digits
 
-from components.folds.deal import write_folds
+from components.folds.make_folds import write_folds
 from components.statistics.card import write_card
 from components.statistics.summary import description, figures, kept, statistics, summary
-from trainer import tables
-from trainer.data import Folds
+from trainer.artifacts import tables
+from trainer.config.data import Folds
 
 CLASSES = ["<i>0</i>", *"123456789"]
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.submission.sample import Sample, check_form, check_ids, read, read_answers
+from trainer.config.output import Submission
 from trainer.errors import DataError
-from trainer.outcome import Submission
 
 
 @pytest.mark.parametrize("text", ["Id,L\nb,0\na,1\n", "\ufeffId,L\r\nb,0\r\na,1\r\n", 'Id,L\n"b",0\n\na,1'])

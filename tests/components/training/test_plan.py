@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.training.plan import plan
-from trainer.competition import Train
-from trainer.data import Folds, Records
+from trainer.artifacts.tables import NO_FOLD
+from trainer.config.competition import Train
+from trainer.config.data import Folds, Records
+from trainer.config.member import Head, Member
+from trainer.config.schema import parse
 from trainer.errors import CompetitionError
-from trainer.recipe import Head, Member
-from trainer.schema import parse
-from trainer.tables import NO_FOLD
 
 STORED = Records(sizes=[64, 32])
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.competitions import digits
-from trainer.manifest import MANIFEST
+from trainer.artifacts.manifest import MANIFEST
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Scores of rows that count any number of times, and their intervals."""

@@ -1,0 +1,187 @@
+"""`foldline`: check a competition file, compile the pipelines, run one here or elsewhere, verify records, submit results.
+
+Exit status: 0, done; 1, a step failed or records are damaged; 2, something the user wrote is wrong; 130, interrupted.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from pipelines.cli import remote as remote
+from trainer.errors import CompetitionError, DataError, FoldlineError, RunError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="foldline", description="Labelled images to a leaderboard submission.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run a competition on this machine")
+    run.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
+    run.add_argument("--out", type=remote.folder, metavar="DIR", help="where the results go (default: runs/<name>)")
+    run.add_argument("--docker", action="store_true", help="every step in a container of its own (make images)")
+    run.set_defaults(command=_run)
+    check = commands.add_parser("check", help="say what is wrong in a competition file")
+    check.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
+    check.set_defaults(command=_check)
+    verify = commands.add_parser("verify", help="check a records folder down to the crc of every record")
+    verify.add_argument("folder", metavar="DIR", help="a records folder, or gs://bucket/prefix of a published one")
+    verify.set_defaults(command=_verify)
+    compile_ = commands.add_parser("compile", help="write the pipelines as YAML")
+    compile_.add_argument("file", type=Path, nargs="?", metavar="FILE", help="a competition file, for the parameters' defaults")
+    compile_.add_argument("--out", type=remote.folder, default=Path("build"), metavar="DIR", help="default: build")
+    remote.add_machine(compile_)
+    remote.add_images(compile_)
+    compile_.set_defaults(command=_compile)
+    remote.add(commands)
+    board = commands.add_parser("leaderboard", help="submit a run's results to kaggle.com, and show what they scored")
+    actions = board.add_subparsers(required=True, metavar="ACTION")
+    submit = actions.add_parser("submit", help="upload the submission and wait for its score")
+    submit.add_argument("--message", default="", metavar="TEXT", help="shown beside it (default: score and code version)")
+    submit.add_argument("--again", action="store_true", help="also where the same file was submitted before")
+    submit.set_defaults(command=_submit)
+    listing = actions.add_parser("list", help="all submissions with their scores, and how cross-validation foretells them")
+    listing.set_defaults(command=_list)
+    for action in (submit, listing):
+        action.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
+        action.add_argument("--out", type=remote.folder, metavar="DIR", help="the run's folder (default: runs/<name>)")
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except FoldlineError as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, CompetitionError | DataError) else 1
+    except BrokenPipeError:
+        # Whoever read this has read enough, as in `foldline check FILE | head -0`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _check(options: argparse.Namespace) -> int:
+    from pipelines.definitions import registry
+    from trainer.config.gan import load
+
+    competition = load(options.file)
+    registry.check_machine(competition)
+    found = registry.check_files(competition, options.file)
+    members = ", ".join(member.name for member in registry.members(competition))
+    named = "members" if registry.of(competition) == registry.KFOLD else "judge"
+    labelled = "some" if found.train is None else found.train
+    tests = "some" if found.test_ids is None else len(found.test_ids)
+    print(
+        f"{options.file}: good. {labelled} labelled and {tests} test images, "
+        f"{len(competition.classes)} classes, {competition.folds.count} folds, {named} {members}"
+    )
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from components.records.verify import verify
+
+    found = verify(options.folder)
+    print(f"{options.folder}: whole. {found.files} files, {found.records} records, every crc and digest holds")
+    return 0
+
+
+def _compile(options: argparse.Namespace) -> int:
+    from pipelines.compile import DEFAULTS, compile_all
+    from pipelines.targets.base import Images
+    from trainer.config.gan import read
+
+    files = [remote.with_machine(read(path), options) for path in ([options.file] if options.file else DEFAULTS)]
+    given = {"light": options.image_light, "training": options.image_training}
+    tags = [flag for flag, image in given.items() if "@" not in image]
+    if tags:
+        print(
+            f"note: without --image-{' and --image-'.join(tags)} by digest the files for vertex and gke name images that no "
+            "registry has: good for reading, not for a console",
+            file=sys.stderr,
+        )
+    try:
+        for path in compile_all(options.out, files, Images(**{name: image for name, image in given.items() if image})):
+            print(path)
+    except OSError as error:
+        raise CompetitionError(f"{options.out}: cannot be made or written to: {error.strerror}") from None
+    return 0
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from pipelines.local import runner
+    from pipelines.results import leaderboard
+    from trainer.config.competition import load
+
+    competition = load(options.file)
+    out = options.out or Path("runs") / competition.name
+    with runner.hold(out):
+        leaderboard.submit(competition, out, message=options.message, again=options.again, say=print)
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from pipelines.local import runner
+    from pipelines.results import leaderboard
+    from trainer.config.competition import load
+
+    competition = load(options.file)
+    out = options.out or Path("runs") / competition.name
+    with runner.hold(out):
+        leaderboard.show(competition, out, say=print)
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from pipelines.definitions import registry
+    from pipelines.local import runner
+    from pipelines.local.console import Console
+    from trainer.config.competition import Competition
+    from trainer.config.gan import load
+    from trainer.events import clock
+
+    started = time.monotonic()
+    competition = load(options.file)
+    registry.check_files(competition, options.file)
+    results = registry.results(registry.of(competition))
+    out = options.out or Path("runs") / competition.name
+    console = Console()
+    with runner.hold(out):
+        console.line("run", f"{competition.name} in {out}, log in {out / runner.PIPELINE_ROOT / runner.LOG}")
+        try:
+            outputs = runner.run(competition, out, console.event, in_containers=options.docker)
+            metrics = results.gather(competition, outputs, out)
+        except (RunError, KeyboardInterrupt) as error:
+            console.close()
+            _explain(
+                error,
+                out,
+                out / runner.PIPELINE_ROOT / runner.LOG,
+                [name for name in results.names(competition) if (out / name).exists()],
+            )
+            return 1 if isinstance(error, RunError) else 130
+    print(f"\n{results.score_table(metrics)}\n")
+    for name in results.names(competition):
+        print(f"{out / name}")
+    if isinstance(competition, Competition) and competition.leaderboard.submit:
+        from pipelines.results import leaderboard
+
+        print()
+        leaderboard.submit(competition, out, say=print)
+    print(f"\ndone in {clock(time.monotonic() - started)}")
+    return 0
+
+
+def _explain(error: RunError | KeyboardInterrupt, out: Path, log: Path, old: list[str]) -> None:
+    """Why a run stopped, where to read on, and what the files are that lie in its folder all the same."""
+    lines = ["", "interrupted; finished steps are kept: the same command goes on after them"]
+    if isinstance(error, RunError):
+        lines = ["", f"step {error.step} failed: {error}", *(f"    {line}" for line in error.tail), f"the whole log: {log}"]
+    if old:
+        lines.append(f"{', '.join(old)} in {out} are of an earlier run")
+    print("\n".join(lines), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The two pipelines, wiring only."""

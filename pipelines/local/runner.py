@@ -1,0 +1,254 @@
+"""Run a pipeline on this machine: compiled to YAML, then run from the YAML by kfp's local runner.
+
+The runner works in a child process: it patches `print` and the root logger of the process it is in, and it prints for
+machines. Its output goes to a log; what a person sees comes from the steps' own events (trainer/events.py).
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from components.records.convert import WORK_VARIABLE
+from components.training.run_task import COMPILED_VARIABLE
+from pipelines.definitions import registry
+from pipelines.local import containers, fingerprint
+from trainer.artifacts.manifest import write_json
+from trainer.backends.devices import THREADS_VARIABLE
+from trainer.config.competition import Competition
+from trainer.config.gan import Generative
+from trainer.errors import CompetitionError, RunError
+from trainer.events import EVENTS_VARIABLE, LAUNCHER_VARIABLE, follow_launcher, tell
+
+PIPELINE_ROOT = "pipeline_root"
+LOG = "run.log"
+CODE_VARIABLE = "FOLDLINE_CODE"
+_LOCK = ".lock"
+_FAILED_TASK = re.compile(r"Inner task failed: '([^']+)'")
+_CACHE_HIT = re.compile(r"Task (\S+) cache hit")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+Event = dict[str, Any]
+
+
+@contextlib.contextmanager
+def hold(out: Path) -> Iterator[None]:
+    """Be the only run that works in `out`, made if need be; while it lasts, a polite kill (SIGTERM) is as Ctrl-C.
+
+    Raises:
+        CompetitionError: no folder can be made there.
+        RunError: another run works there.
+    """
+    root = out / PIPELINE_ROOT
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = open(root / _LOCK, "wb")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise CompetitionError(f"--out {out}: cannot be made or written to: {error.strerror}") from None
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError("start", f"another run is working in {out}: wait for it, or choose another --out") from None
+        before = signal.signal(signal.SIGTERM, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def run(
+    competition: Competition | Generative, out: Path, on_event: Callable[[Event], None], *, in_containers: bool = False
+) -> dict[str, Path]:
+    """Run the pipeline, or what of it has not been run before, with its root under `out`; inside `hold(out)`.
+
+    Args:
+        competition: checked.
+        out: the run's folder; the pipeline root, the log and the cache live in a folder of it.
+        on_event: called with each event as it comes, in this thread.
+        in_containers: every task in a container of its own, of the images that `make images` builds.
+
+    Returns:
+        where each output of the pipeline is, and the `yaml` that was run.
+
+    Raises:
+        CompetitionError: FOLDLINE_THREADS is no number.
+        RunError: there is no Docker engine, or no image of this code; or a step failed.
+        KeyboardInterrupt: after every process of the run has been ended.
+    """
+    root = (out / PIPELINE_ROOT).resolve()
+    events, outputs = root / "events.jsonl", root / "outputs.json"
+    for stale in (events, outputs):
+        stale.unlink(missing_ok=True)
+    events.touch()
+    request: dict[str, Any] = {
+        "kind": registry.of(competition),
+        "arguments": {
+            **competition.pipeline_arguments(),
+            "root": "",
+        },
+        "root": str(root),
+        # A GAN's trainings come one after the other.
+        "threads": _threads(side_by_side=2 if isinstance(competition, Competition) else 1),
+    }
+    ours = {
+        EVENTS_VARIABLE: str(events),
+        WORK_VARIABLE: str(root / "work"),
+        COMPILED_VARIABLE: str(root / "compiled"),
+        LAUNCHER_VARIABLE: str(root / _LOCK),
+    }
+    if in_containers:
+        containers.check_images()
+        request["docker"] = containers.request(competition, root, ours)
+    write_json(root / "request.json", request)
+    environment = {**os.environ, **ours, "PYTHONUNBUFFERED": "1"}
+    with open(root / LOG, "wb") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.local.runner", str(root / "request.json")],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+        failed = _follow(child, events, on_event)
+    if failed or child.returncode != 0 or not outputs.is_file():
+        raise failed or _unexplained(root / LOG)
+    # Work that was begun and never gone on with, as after a change of the data.
+    shutil.rmtree(root / "work", ignore_errors=True)
+    return {name: Path(path) for name, path in json.loads(outputs.read_text(encoding="utf-8")).items()}
+
+
+def _threads(*, side_by_side: int) -> int:
+    """The threads of a training task: half the cores where kfp runs two tasks side by side.
+
+    The same for any number of tasks: it decides the last bits of the results, which must not depend on how the folds are
+    cut into tasks. FOLDLINE_THREADS overrides it.
+    """
+    wanted = os.environ.get(THREADS_VARIABLE)
+    if wanted is None:
+        return max(1, (os.cpu_count() or 1) // side_by_side)
+    if not wanted.isdecimal() or not 1 <= int(wanted) <= 1024:
+        raise CompetitionError(f"{THREADS_VARIABLE} = {wanted!r}: must be a whole number from 1 to 1024")
+    return int(wanted)
+
+
+def _follow(child: subprocess.Popen[bytes], events: Path, on_event: Callable[[Event], None]) -> RunError | None:
+    """Hand on the events until the child has ended; the first error among them, or what can be said of a silent death."""
+    failed: RunError | None = None
+    running: dict[int, str] = {}
+    try:
+        with open(events, "rb") as stream:
+            while True:
+                ended = child.poll() is not None
+                while (line := stream.readline()).endswith(b"\n"):
+                    event = json.loads(line)
+                    if event["event"] == "start":
+                        running[event["pid"]] = event["step"]
+                    elif event["event"] in ("done", "error"):
+                        running.pop(event["pid"], None)
+                    if event["event"] == "error" and failed is None:
+                        failed = RunError(event["step"], event["message"], event["tail"])
+                    on_event(event)
+                stream.seek(-len(line), os.SEEK_CUR)
+                if ended:
+                    break
+                time.sleep(0.1)
+    finally:
+        _end(child)
+    if failed is None and child.returncode != 0 and running:
+        # Killed from outside, as by a machine that ran out of memory: the step could say nothing itself.
+        step = next(iter(running.values()))
+        failed = RunError(step, "its process was killed (out of memory?)", _tail(_read_log(events.parent / LOG)))
+    return failed
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the child and everything it started: they share a process group of their own."""
+    for signal_number, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
+        until = time.monotonic() + patience
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal_number)
+            # Not the child alone: a training task it started writes a checkpoint before it ends.
+            while time.monotonic() < until:
+                child.poll()
+                os.killpg(child.pid, 0)
+                time.sleep(0.05)
+    child.wait()
+
+
+def _tail(text: str, lines: int = 15) -> list[str]:
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+
+
+def _read_log(log: Path) -> str:
+    return _ANSI.sub("", log.read_text(encoding="utf-8", errors="replace"))
+
+
+def _unexplained(log: Path) -> RunError:
+    """The error of a run of which no step said what went wrong: it failed before, or around, the step's own code."""
+    text = _read_log(log)
+    # Tasks' lines are indented; a traceback at the margin is the local runner's, and says no more than this.
+    text, _, traceback = text.partition("\nTraceback (most recent call last):")
+    failed = _FAILED_TASK.search(traceback)
+    if failed is None:
+        return RunError("pipeline", "the local runner failed", _tail(text + traceback))
+    return RunError(failed[1], "it could not start", _tail(text))
+
+
+def child_main(request_path: str) -> None:
+    """The child: compile, run, and write down where the outputs are."""
+    follow_launcher()
+    request = json.loads(Path(request_path).read_text(encoding="utf-8"))
+    root = Path(request["root"])
+    from kfp import local
+    from kfp.components import load_component_from_file
+
+    from pipelines.compile import TARGETS, compile_pipeline
+    from pipelines.targets.base import TRAINING, Target
+
+    kind = request["kind"]
+    environment = {step: {CODE_VARIABLE: digest} for step, digest in fingerprint.code(registry.wiring(kind).STEPS).items()}
+    for step in environment.keys() & set(TRAINING):
+        environment[step][THREADS_VARIABLE] = str(request["threads"])
+    if "docker" in request:
+        for variables in environment.values():
+            variables.update(request["docker"]["environment"])
+    yaml = compile_pipeline(root / f"{kind}{TARGETS['local']}", kind, request["arguments"], Target(environment=environment))
+    logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger().addFilter(_tell_reuse)
+    # kfp replaces the text "python3" in whatever a task is given, paths of the user's included, by the interpreter's path.
+    # Naming it python3 and putting its folder first in PATH makes that replacement change nothing.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    sys.executable = "python3"
+    local.init(
+        runner=containers.runner(request["docker"]) if "docker" in request else local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(root),
+        enable_caching=True,
+    )
+    outputs = load_component_from_file(str(yaml))(**request["arguments"]).outputs
+    write_json(root / "outputs.json", {"yaml": str(yaml), **{name: artifact.path for name, artifact in outputs.items()}})
+
+
+def _tell_reuse(record: logging.LogRecord) -> bool:
+    if match := _CACHE_HIT.match(record.getMessage()):
+        tell("reused", match[1], "reused: nothing it depends on has changed")
+    return True
+
+
+if __name__ == "__main__":
+    child_main(sys.argv[1])

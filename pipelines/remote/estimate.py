@@ -1,0 +1,241 @@
+"""What a run would take and cost: tasks, machines, hours, money, before anything is sent.
+
+An estimate good to a factor of three. Hours of training are counted operations over what a machine was seen to do with such
+networks. Public logs of three trainings on a TPU v3-8 (melanoma.toml and flowers104.toml in pipelines/competitions name them)
+are 3, 5 and 6 % of its peak; this project's own demo does 28 GFLOP/s on a CPU core. Multiply-adds of the networks are those of
+their papers, at the side that stands beside them, and grow with the square of the side.
+"""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.records.source import Found
+from components.training.plan import plan
+from pipelines.definitions import registry
+from pipelines.targets import machines
+from trainer.config.competition import Competition
+from trainer.config.gan import HELD_OUT, Generative
+from trainer.config.machine import Machine
+from trainer.config.member import Member
+from trainer.config.objective import NO_FOLD
+from trainer.errors import CompetitionError
+
+PRICES = Path(__file__).with_name("prices.toml")
+# (10⁹ multiply-adds, side). EfficientNet: Tan and Le, arXiv:1905.11946, table 2. DenseNet: Huang et al., arXiv:1608.06993,
+# figure 3. ResNet: He et al., arXiv:1512.03385, table 1.
+NETWORKS: Mapping[str, tuple[float, int]] = {
+    "EfficientNetB0": (0.39, 224),
+    "EfficientNetB1": (0.70, 240),
+    "EfficientNetB2": (1.0, 260),
+    "EfficientNetB3": (1.8, 300),
+    "EfficientNetB4": (4.2, 380),
+    "EfficientNetB5": (9.9, 456),
+    "EfficientNetB6": (19.0, 528),
+    "EfficientNetB7": (37.0, 600),
+    "DenseNet121": (2.9, 224),
+    "DenseNet169": (3.4, 224),
+    "DenseNet201": (4.4, 224),
+    "ResNet50": (3.8, 224),
+    "ResNet101": (7.6, 224),
+    "ResNet152": (11.3, 224),
+}
+OTHER = "ResNet50"
+# Peaks in 10¹² operations a second of half precision: of a TPU chip (docs.cloud.google.com/tpu/docs/v2 and so on), of a GPU
+# (its data sheet, without sparsity). And the share of it that is seen.
+PEAKS: Mapping[str, float] = {"v2": 45, "v3": 123, "v5e": 197, "v6e": 918} | {
+    "T4": 65,
+    "V100": 125,
+    "L4": 121,
+    "A100": 312,
+    "A100-80GB": 312,
+    "H100": 989,
+}
+SHARE = 0.04
+CPU_TERA = 0.028 / 2  # of a vCPU, half a core
+# Hours until a machine is there, has the image and has started.
+START = 0.1
+
+
+@dataclass(frozen=True)
+class Line:
+    """Tasks that are alike; hours of one, None where nobody knows how many images there are."""
+
+    what: str
+    count: int
+    machine: str
+    hours: float | None
+    hourly: float
+
+
+@dataclass(frozen=True)
+class Prices:
+    """A table as prices.toml."""
+
+    table: Mapping[str, Any]
+
+    def training(self, machine: Machine, target: str) -> float:
+        """An hour of a training machine."""
+        if machine.tpu or machine.gpu:
+            kind, name = ("tpu", machine.tpu) if machine.tpu else ("gpu", machine.gpu)
+            listed = self._of(kind, name)
+            times = 1.0 if machine.tpu else float(machine.gpus)
+        else:
+            listed, times = self._of("cpu", ""), machines.paid_cpus(machine, target)
+        base = times * float(listed["spot" if machine.spot else "on_demand"])
+        # The fee of Vertex AI is a share of the on-demand price, whatever is paid for the machine.
+        return base + (float(self.table["surcharge"]) * times * float(listed["on_demand"]) if target == "vertex" else 0.0)
+
+    def _of(self, kind: str, name: str) -> Mapping[str, Any]:
+        try:
+            found: Mapping[str, Any] = self.table[kind][name] if name else self.table[kind]
+        except KeyError:
+            raise CompetitionError(f"prices: [{kind}] {name}: needs on_demand and spot") from None
+        return found
+
+
+def prices(file: Path | None) -> Prices:
+    """The project's own table, or another.
+
+    Raises:
+        CompetitionError: it cannot be read, or lacks a key.
+    """
+    path = file or PRICES
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        for key in ("run", "light", "surcharge"):
+            _amount(table[key])
+        for entry in [table["cpu"], *table["tpu"].values(), *table["gpu"].values()]:
+            _amount(entry["on_demand"]), _amount(entry["spot"])
+        str(table["date"]), str(table["currency"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CompetitionError(
+            f"--prices {path}: cannot be read as a table like pipelines/remote/prices.toml: {error!r}"
+        ) from None
+    return Prices(table)
+
+
+def _amount(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{value!r} is no amount")
+    return float(value)
+
+
+def lines(competition: Competition | Generative, found: Found, target: str, costs: Prices) -> list[Line]:
+    """What would run, as tasks that are alike."""
+    machine = competition.machine
+    name = _machine(machine, target)
+    hourly = costs.training(machine, target)
+    members = registry.members(competition)
+    tasks = plan(members, competition.folds, competition.train, competition.records)
+    made = []
+    for member in members:
+        own = [task["folds"] for task in tasks if task["member"]["name"] == member.name]
+        if not isinstance(competition, Competition):
+            own = [[HELD_OUT]]
+        hours = None
+        if found.train is not None and found.test_ids is not None:
+            seconds = _seconds(member, own[0], competition, found.train, len(found.test_ids))
+            hours = START + seconds / 3600
+        made.append(Line(f"train {member.name}", len(own), name, hours, hourly))
+    if not isinstance(competition, Competition):
+        operations = competition.gan.operations(competition.records.sizes[0], channels=3)
+        hours = START + competition.gan.steps * operations / _operations(machine) / 3600
+        made.append(Line("train gan", 1, name, hours, hourly))
+    images = (found.train or 0) + len(found.test_ids or [])
+    light = START + images * 0.02 * len(competition.records.sizes) / 3600
+    steps = (9 if isinstance(competition, Competition) else 6) + competition.records.parts
+    plain = "e2-standard-4" if target == "vertex" else "a node"
+    return [*made, Line("other steps", steps, plain, light, float(costs.table["light"]))]
+
+
+def _machine(machine: Machine, target: str) -> str:
+    if target == "vertex" and (machine.tpu or machine.gpu or machine.spot):
+        found = machines.on_vertex(machine)
+        name = found.machine_type + (f" {found.topology}" if found.topology else "")
+        name += f" + {found.accelerator_count} {found.accelerator_type}" if found.accelerator_type else ""
+    elif machine.tpu or machine.gpu:
+        node = machines.on_gke(machine)
+        name = f"{node.count} {node.resource} ({machine.tpu or machine.gpu})"
+    else:
+        cpus, memory = machines.cpu_needs(machine)
+        name = f"{cpus} vCPU, {memory} GiB"
+    return name + (", spot" if machine.spot else "")
+
+
+def _seconds(member: Member, folds: list[int], competition: Competition | Generative, images: int, tests: int) -> float:
+    """Of one task: its folds' training, three passes forward an image, and their predictions."""
+    size = member.augment.crop or member.size or competition.records.sizes[0]
+    forward = 2e9 * _multiply_adds(member, size)
+    whole = folds == [NO_FOLD]
+    held_out = 0 if whole else images / competition.folds.count
+    trained = 3 * forward * (images - held_out) * member.epochs
+    # Each epoch looks at the held-out fold, and the end at it and the test images in all views.
+    predicted = forward * (held_out * member.epochs + (held_out + tests) * member.tta)
+    return len(folds) * (trained + predicted) / _operations(competition.machine)
+
+
+def _multiply_adds(member: Member, size: int) -> float:
+    """10⁹ of an image, forward."""
+    if member.backbone == "cnn":
+        side, channels, total = size, 3, 0.0
+        for number, (filters, stride) in enumerate(zip(member.cnn.filters, member.cnn.strides, strict=True)):
+            side = math.ceil(side / stride)
+            kernel = 3 if number else member.cnn.first_kernel
+            total += side**2 * kernel**2 * channels * filters
+            channels = filters
+        return total / 1e9
+    billions, side = NETWORKS.get(member.backbone.rpartition("/")[2], NETWORKS[OTHER])
+    return billions * (size / side) ** 2
+
+
+def _operations(machine: Machine) -> float:
+    """A second, of a machine."""
+    if machine.tpu:
+        peak = PEAKS[machine.tpu.partition("-")[0]] * machines.TPUS[machine.tpu].chips
+        return SHARE * peak * 1e12
+    if machine.gpu:
+        return SHARE * PEAKS[machine.gpu] * machine.gpus * 1e12
+    return CPU_TERA * machines.cpu_needs(machine)[0] * 1e12
+
+
+def table(competition: Competition | Generative, found: Found, target: str, costs: Prices) -> str:
+    """The estimate as text, with how it was made."""
+    made = lines(competition, found, target, costs)
+    currency = str(costs.table["currency"])
+    cells = [["", "tasks", "machine", "hours each", f"{currency} an hour", currency]]
+    total = float(costs.table["run"]) if target == "vertex" else 0.0
+    unknown = False
+    for line in made:
+        cost = None if line.hours is None else line.count * line.hours * line.hourly
+        unknown |= cost is None
+        total += cost or 0.0
+        hours = "?" if line.hours is None else f"{line.hours:.2f}"
+        price = "?" if cost is None else f"{cost:.2f}"
+        cells.append([line.what, str(line.count), line.machine, hours, f"{line.hourly:.3f}", price])
+    cells.append(["together", "", "", "", "", "?" if unknown else f"{total:.2f}"])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rows = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    machine = competition.machine
+    training = [line for line in made if line.what.startswith("train ")]
+    most = sum(line.count * line.hourly for line in training) * machine.hours * (1 + machine.retries)
+    unlisted = [
+        m.backbone
+        for m in registry.members(competition)
+        if m.backbone != "cnn" and m.backbone.rpartition("/")[2] not in NETWORKS
+    ]
+    notes = [
+        f"Estimated from counted operations at {SHARE:.0%} of an accelerator's peak, good to a factor of three; prices of "
+        f"{costs.table['date']}.",
+    ]
+    if target != "vertex" or machine.tpu or machine.gpu or machine.spot:
+        notes.append(
+            f"At the very most {currency} {most:.0f} of training: machine.hours = {machine.hours:g} a task, tried "
+            f"{1 + machine.retries} times."
+        )
+    if unlisted:
+        notes.append(f"Operations of {', '.join(unlisted)} are not known: taken for {OTHER}'s.")
+    return "\n".join([*rows, "", *notes])

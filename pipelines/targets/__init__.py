@@ -1,0 +1,1 @@
+"""Where a pipeline runs: what each of its tasks asks for there."""

@@ -1,0 +1,73 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.tiny import upload, write_gan
+
+from components.gan import resolve
+from trainer.config.gan import HELD_OUT, Generative, load
+from trainer.errors import CompetitionError, DataError
+
+SECTIONS = ("data", "records", "folds", "gan", "train")
+
+
+def table(path: Path) -> dict[str, Any]:
+    file = load(path)
+    assert isinstance(file, Generative)
+    return file.pipeline_arguments()
+
+
+def test_parameters_come_out_whole_with_the_judge_s_task(tmp_path: Path) -> None:
+    given = table(write_gan(tmp_path))
+    *sections, judging, source, folds, weights = resolve.settle(given, "")
+    assert dict(zip(SECTIONS, sections, strict=True)) == {name: given[name] for name in SECTIONS}
+    priced = {**given, "train": {**given["train"], "hourly_price": 9.0, "folds_per_task": 3}}
+    assert resolve.settle(priced, "") == resolve.settle(given, "")
+    assert judging["folds"] == [HELD_OUT]
+    assert judging["member"] == {**given["judge"], "size": 32}
+    assert len(source) == 64
+    assert (folds, weights) == ("", "")
+
+
+def test_digests_see_a_file_change(tmp_path: Path) -> None:
+    path = write_gan(tmp_path)
+    (tmp_path / "f.keras").write_bytes(b"1")
+    path.write_text(path.read_text() + 'features = { weights = "f.keras" }\n')
+    *_, source, _, weights = resolve.settle(table(path), "")
+    assert len(weights) == 64
+    (tmp_path / "f.keras").write_bytes(b"2")
+    assert resolve.settle(table(path), "")[-1] != weights
+    with open(tmp_path / "train.csv", "a") as stream:
+        stream.write("\n")
+    assert resolve.settle(table(path), "")[-3] != source
+
+
+def test_a_console_says_where_the_data_is(tmp_path: Path, bucket: str) -> None:
+    path = write_gan(tmp_path)
+    upload(tmp_path, f"{bucket}/digits")
+    given = table(path)
+    given["data"] = {**given["data"], "root": ".", "train": "train.csv"}
+    with pytest.raises(CompetitionError, match="root = '': must say where the data is"):
+        resolve.settle(given, "")
+    assert resolve.settle(given, f"{bucket}/digits")[0]["train"] == f"{bucket}/digits/train.csv"
+
+
+def test_files_that_are_not_there_are_all_named(tmp_path: Path) -> None:
+    file = load(write_gan(tmp_path))
+    assert isinstance(file, Generative)
+    gone = dataclasses.replace(
+        file,
+        data=dataclasses.replace(file.data, train=str(tmp_path / "gone.csv")),
+        folds=dataclasses.replace(file.folds, file=str(tmp_path / "folds.csv")),
+    )
+    with pytest.raises(CompetitionError) as caught:
+        resolve.check_files(gone, "here.toml")
+    assert "here.toml: data.train = " in str(caught.value)
+    assert "here.toml: folds.file = " in str(caught.value)
+    judged = dataclasses.replace(file, judge=dataclasses.replace(file.judge, weights=str(tmp_path / "fold{fold}.keras")))
+    with pytest.raises(CompetitionError, match=r"no such file: .*fold0\.keras"):
+        resolve.check_files(judged, "here.toml")
+    excluding = dataclasses.replace(file, folds=dataclasses.replace(file.folds, exclude=["no such"]))
+    with pytest.raises(DataError, match="no such"):
+        resolve.check_files(excluding, "here.toml")

@@ -1,0 +1,90 @@
+import io
+from typing import Any
+
+from pipelines.local.console import Console
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def event(kind: str, step: str, text: str = "", pid: int = 1, **values: Any) -> dict[str, Any]:
+    return {"event": kind, "step": step, "text": text, "pid": pid, **values}
+
+
+RUN = [
+    event("start", "records"),
+    event("note", "records", "120 images"),
+    event("done", "records", seconds=61.0),
+    event("reused", "folds", "reused"),
+    event("start", "train", pid=2),
+    event("start", "train", pid=3),
+    event("epoch", "train", "a epoch 1/2  val_accuracy 0.5  3s left", pid=2),
+    event("epoch", "train", "b epoch 1/2  val_accuracy 0.6  4s left", pid=3),
+    event("epoch", "train", "a epoch 2/2  val_accuracy 0.7  1s left", pid=2),
+    event("fold", "train", "a fold 0: accuracy 0.7000", pid=2),
+    event("done", "train", pid=2, seconds=2.0),
+]
+
+
+def test_a_log_gets_lines_and_not_every_epoch() -> None:
+    stream = io.StringIO()
+    console = Console(stream)
+    for one in RUN:
+        console.event(one)
+    assert stream.getvalue().splitlines() == [
+        "records     running",
+        "records     done in 1m01s: 120 images",
+        "folds       reused",
+        "train       running",
+        "train       running",
+        "train       a epoch 1/2  val_accuracy 0.5  3s left",
+        "train       b epoch 1/2  val_accuracy 0.6  4s left",
+        "train       a fold 0: accuracy 0.7000",
+        "train       done in 2s",
+    ]
+
+
+def test_a_terminal_gets_one_live_line_of_all_tasks(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("COLUMNS", "200")
+    stream = Terminal()
+    console = Console(stream)
+    for one in RUN[:8]:
+        console.event(one)
+    live = stream.getvalue().split("\r\x1b[K")[-1]
+    assert live == "a epoch 1/2  val_accuracy 0.5  3s left   b epoch 1/2  val_accuracy 0.6  4s left"
+    console.close()
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_the_live_line_fits_the_terminal(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("COLUMNS", "30")
+    stream = Terminal()
+    console = Console(stream)
+    for one in RUN[:8]:
+        console.event(one)
+    assert all(len(part) <= 30 for part in stream.getvalue().split("\r\x1b[K")[-2:])
+
+
+def test_a_failure_says_what_it_waits_for() -> None:
+    stream = io.StringIO()
+    console = Console(stream)
+    console.event(event("epoch", "train", "a epoch", pid=2))
+    console.event(event("error", "train", pid=3))
+    assert stream.getvalue().splitlines()[-1] == "train       failed; waiting for the task beside it"
+
+
+def test_progress_is_a_bar_on_a_terminal_and_a_line_at_times_in_a_log(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("COLUMNS", "200")
+    bars = [event("progress", "records", f"███░░ {percent} %", pid=4) for percent in (30, 60)]
+    terminal, log = Terminal(), io.StringIO()
+    for stream in (terminal, log):
+        console = Console(stream)
+        for one in [event("start", "records", pid=4), *bars]:
+            console.event(one)
+        if stream is terminal:
+            assert terminal.getvalue().endswith("records     ███░░ 60 %")
+        console.event(event("progress", "records", "", pid=4))
+    assert terminal.getvalue().endswith("\r\x1b[K")
+    assert log.getvalue().splitlines() == ["records     running", "records     ███░░ 30 %"]

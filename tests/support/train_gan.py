@@ -1,0 +1,28 @@
+"""Trains a GAN on the devices that the environment says, for test_adversarial.py."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from trainer.config.competition import Train
+from trainer.config.gan import Gan
+from trainer.config.schema import parse
+from trainer.training.fit import train_gan
+
+
+def main(arguments: str, recipe: str, out: str, stop: str) -> None:
+    """To the end, or until SIGTERM comes after so many evaluations; 0 for none."""
+
+    def mirror(path: Path) -> None:
+        if stop != "0" and path.name == f"step{int(stop):08d}.png":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    train_gan(
+        parse(Gan, json.loads(recipe), "gan"), **json.loads(arguments), out=out, settings=Train(backend="jax"), mirror=mirror
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

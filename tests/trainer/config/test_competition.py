@@ -1,0 +1,269 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.paths import ROOT
+from tests.support.tiny import Tiny
+from trainer.config import competition, data, output
+from trainer.config import member as recipe
+from trainer.config.competition import Competition, Member, load
+from trainer.config.data import Folds
+from trainer.config.schema import parse
+from trainer.errors import CompetitionError
+
+DIGITS = ROOT / "pipelines" / "competitions" / "digits.toml"
+
+
+def broken(tiny: Tiny, old: str, new: str) -> str:
+    """The error of the small competition with one line changed."""
+    text = tiny.toml.read_text()
+    assert old in text
+    tiny.toml.write_text(text.replace(old, new, 1))
+    with pytest.raises(CompetitionError) as caught:
+        load(tiny.toml)
+    return str(caught.value)
+
+
+def test_the_demo_file_is_good() -> None:
+    loaded = load(DIGITS)
+    assert loaded.name == "digits"
+    assert [member.name for member in loaded.members] == ["cnn", "cnn-deep"]
+    assert Path(loaded.data.train).is_absolute()
+    assert ".." not in loaded.data.train
+
+
+def test_paths_are_relative_to_the_file(tiny: Tiny) -> None:
+    loaded = load(tiny.toml)
+    assert loaded.data.train == str(tiny.train.resolve())
+    assert loaded.submission.sample == str(tiny.sample.resolve())
+    assert loaded.leaderboard.answers == str(tiny.answers.resolve())
+
+
+def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
+    arguments = load(tiny.toml).pipeline_arguments()
+    assert "answers" not in json.dumps(arguments)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("seed = 7", "sede = 7", ["tiny.toml: sede is no known key", "did you mean 'seed'"]),
+        ("count = 3", "count = 1", ["folds.count = 1", "a whole number from 2 to 50"]),
+        ("count = 3", 'count = "3"', ["folds.count = '3'", "a whole number"]),
+        ("count = 3", "count = true", ["folds.count = True"]),
+        ("count = 3", 'count = 3\nfile = "f.csv"\nexclude = ["1"]', ["folds.exclude = ['1']", "goes without file"]),
+        ("epochs = 12", "epochs = 2.5", ["members[0].epochs = 2.5", "from 1 to 10000"]),
+        ("\nepochs = 12", "", ["members[0].epochs is missing"]),
+        ('metric = "accuracy"', 'metric = "auc"', ["metric = 'auc'", "must be one of accuracy, f1, macro_f1"]),
+        ('source = "pixels"', 'source = "folders"', ["data.source = 'folders'", "'pixels', 'files'"]),
+        (
+            'source = "pixels"',
+            'source = "files"',
+            ["data.id is missing", "data.images is missing", "data.test_images is missing"],
+        ),
+        ('source = "pixels"', 'source = "pixels"\nid = "x"', ["data.id = 'x': goes with source = 'files' or 'tfrecords' only"]),
+        (
+            'source = "pixels"',
+            'source = "files"\nid = "x"\nimages = "../{id}.png"\ntest_images = "/{id}"',
+            ["data.images = '../{id}.png'", "data.test_images = '/{id}'", "a path below root"],
+        ),
+        ('name = "m1"', 'name = "m0"', ["members and blend.external have more than one member named 'm0'"]),
+        ('name = "m1"', 'name = "M 1"', ["members[1].name = 'M 1'"]),
+        ("strides = [2, 1]", "strides = [2]", ["members[0].cnn.strides has 1 values and filters has 2"]),
+        ("strides = [2, 1]", "strides = [2, 9]", ["members[0].cnn.strides[1] = 9"]),
+        ("strides = [2, 1]", "strides = 2", ["members[0].cnn.strides = 2", "a list"]),
+        ("warmup_epochs = 0.5", "warmup_epochs = 12", ["members[0].schedule.warmup_epochs = 12", "below epochs = 12"]),
+        ("folds_per_task = 3", "folds_per_task = 4", ["train.folds_per_task = 4", "at most folds.count = 3"]),
+        ("rotation = 0", "rotation = nan", ["members[0].augment.rotation = nan"]),
+        ("rotation = 0", "rotate = 0", ["members[0].augment.rotate is no known key", "'rotation'"]),
+        ("classes = ['0',", "classes = ['1',", ["classes names '1' more than once"]),
+        ("classes = ['0',", "classes = ['fold',", ["classes has 'fold'", "rename the class"]),
+        (
+            "count = 3",
+            'count = 3\nstrata = ["age"]',
+            ["folds.strata names 'age', which data.numeric and data.categorical do not"],
+        ),
+        ("epochs = 12", "epochs = 12\nsize = 16", ["members[0].size = 16: must be one of records.sizes = [8]"]),
+        ("[folds]", "[[folds]]", ["folds = [{'count': 3}]", "a table of keys"]),
+        ("seed = 7", "seed = ", ["not valid TOML", "line 5"]),
+        ("seed = 7", "seed = 2147483648", ["seed = 2147483648", "from 0 to 2147483647"]),
+        ("seed = 7", f"seed = {'9' * 5000}", ["not valid TOML"]),
+        ("seed = 7", f"seed = {'[' * 3000}", ["not valid TOML"]),
+        ("rotation = 0", f"rotation = {'9' * 400}", ["members[0].augment.rotation = 9999", "…", "a number from 0 to 180"]),
+        ('train = "train.csv"', 'train = ""', ["data.train is missing: source = 'pixels' needs it"]),
+        ('test = "test.csv"', 'test = ""', ["data.test is missing: source = 'pixels' needs it"]),
+        ('train = "train.csv"', 'train = "\\u0000"', ["data.train = '\\x00'"]),
+        ("classes = ['0',", 'classes = ["\\u0007",', ["classes[0] = '\\x07'"]),
+        ('name = "m1"', 'name = "07"', ["members[1].name = '07'", "a letter first"]),
+        ("epochs = 12", 'epochs = 12\nvalidation = "none"', ["blend.method = 'weights'", "use method = 'mean'"]),
+        ("epochs = 12", "epochs = 12\nloss = { weights = [1] }", ["loss.weights", "class_weights = 'given'"]),
+        (
+            "epochs = 12",
+            "epochs = 12\nloss = { weights = [1], class_weights = 'given' }",
+            ["members[0].loss.weights has 1 values for 10 classes"],
+        ),
+        (
+            "epochs = 12",
+            "epochs = 12\nloss = { sample_weight = 'w' }",
+            ["members[0].loss.sample_weight = 'w': is not in data.numeric"],
+        ),
+        (
+            "epochs = 12",
+            "epochs = 12\ntabular = { columns = ['age'] }",
+            ["members[0].tabular.columns names 'age'", "data.numeric and data.categorical"],
+        ),
+        ("rotation = 0", "crop = 16", ["members[0].augment.crop = 16: is larger than the stored size, 8"]),
+        ('task = "multiclass"', 'task = "binary"', ["classes = ['0'", "task = 'binary' takes two"]),
+        ('metric = "accuracy"', 'metric = "roc_auc"', ["leaderboard.answers", "submit probabilities"]),
+        ('sample = "sample.csv"', 'sample = "sample.csv"\nvalues = "probability"', ["task = 'binary' only"]),
+        (
+            'metric = "accuracy"',
+            'metric = "partial_auc_100"',
+            ["metric = 'partial_auc_100': must be", "partial_auc_1 to"],
+        ),
+        ('method = "weights"', 'method = "best_alpha"\nexternal = []\nrounds = 0', ["blend.rounds = 0: must be"]),
+        ('method = "weights"', 'thresholds = "accuracy"', ["blend.per_class = false: one threshold for all"]),
+        ('method = "weights"', "per_class = true", ["blend.per_class = true: goes with thresholds"]),
+        (
+            "[submission]",
+            '[[blend.external]]\nname = "m0"\noof = "o.csv"\ntest = "t.csv"\n\n[submission]',
+            ["members and blend.external have more than one member named 'm0'"],
+        ),
+        (
+            "[submission]",
+            '[[blend.external]]\nname = "other"\noof = "o.csv"\n\n[submission]',
+            ["blend.external[0].test is missing"],
+        ),
+        ('name = "m1"', 'name = "m1"\nvalidation = "none"', ["blend.method = 'weights': a member with validation = 'none'"]),
+        ("[leaderboard]", "[leaderboard]\nsubmit = true", ["leaderboard.submit = true: goes with competition"]),
+        ("[leaderboard]", '[leaderboard]\ncompetition = "A b"', ["leaderboard.competition = 'A b'"]),
+        ("folds_per_task = 3", "checkpoints = '/tmp'", ["train.checkpoints = '/tmp': must be gs://bucket/prefix"]),
+    ],
+)
+def test_what_is_wrong_is_named(tiny: Tiny, old: str, new: str, words: list[str]) -> None:
+    message = broken(tiny, old, new)
+    for word in ["tiny.toml", *words]:
+        assert word in message
+
+
+def test_every_problem_is_told_at_once(tiny: Tiny) -> None:
+    tiny.toml.write_text(tiny.toml.read_text().replace("count = 3", "count = 1").replace("seed = 7", "sede = 7"))
+    with pytest.raises(CompetitionError) as caught:
+        load(tiny.toml)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_file_that_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(CompetitionError, match="no such competition file"):
+        load(tmp_path / "none.toml")
+    with pytest.raises(CompetitionError, match="cannot be read: Is a directory"):
+        load(tmp_path)
+    (tmp_path / "latin.toml").write_bytes(b'name = "\xe9"')
+    with pytest.raises(CompetitionError, match="not UTF-8 text"):
+        load(tmp_path / "latin.toml")
+
+
+def test_whole_floats_are_integers_again(tiny: Tiny) -> None:
+    # kfp hands every number inside a dictionary or list over as a double.
+    members = load(tiny.toml).members
+    carried = json.loads(json.dumps(dataclasses.asdict(members[0])), parse_int=float)
+    assert parse(Member, carried, "member") == members[0]
+
+
+@given(st.integers(2, 50))
+def test_folds_survive_the_trip(count: int) -> None:
+    assert parse(Folds, {"count": float(count)}, "folds").count == count
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_any_bytes_are_an_error_and_never_a_crash(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.toml"
+    path.write_bytes(content)
+    with pytest.raises(CompetitionError, match="any.toml: "):
+        load(path)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from([f.name for f in dataclasses.fields(Competition)]) | st.text(max_size=8)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=8))
+def test_nonsense_is_an_error_and_never_a_crash(table: dict[str, object]) -> None:
+    with pytest.raises(CompetitionError, match=r"^file: "):
+        parse(Competition, table, "file")
+
+
+def test_every_section_of_the_file_has_a_docstring() -> None:
+    assert competition.Train.__doc__.startswith("`[")  # type: ignore[union-attr]
+    for name in ("Predictions", "Blend", "Submission", "Leaderboard"):
+        assert getattr(output, name).__doc__.startswith("`[")
+    for name in ("Member", "Cnn", "Head", "Tabular", "Loss", "Optimizer", "Schedule", "Augment", "Choice"):
+        assert getattr(recipe, name).__doc__.startswith("`[")
+    for name in ("Data", "TargetPart", "External", "Records", "Folds"):
+        assert getattr(data, name).__doc__.startswith("`[")
+
+
+def test_parts_make_as_many_classes_as_there_are(tiny: Tiny) -> None:
+    part = 'target_parts = [{ column = "sex", values = ["f", "m"] }, { column = "age", bins = [30, 60] }]'
+    source = 'source = "files"\nid = "name"\nimages = "i/{id}"\ntest_images = "t/{id}"'
+    text = tiny.toml.read_text().replace('source = "pixels"', source).replace('target = "label"', part)
+    tiny.toml.write_text(text)
+    with pytest.raises(CompetitionError, match="data.target_parts make 2 × 3 = 6 classes, and classes has 10"):
+        load(tiny.toml)
+
+
+def test_tables_made_elsewhere_lie_beside_the_file(tiny: Tiny) -> None:
+    tables = '[[blend.external]]\nname = "a"\noof = "../a.csv"\ntest = "gs://bucket/t.csv"\n\n[submission]'
+    tiny.toml.write_text(tiny.toml.read_text().replace("[submission]", tables).replace("[data]", '[data]\nroot = "."'))
+    (external,) = load(tiny.toml).blend.external
+    assert (external.oof, external.test) == (str(tiny.folder.parent / "a.csv"), "gs://bucket/t.csv")
+
+
+def test_best_alpha_is_of_two_members(tiny: Tiny) -> None:
+    text = tiny.toml.read_text().replace('method = "weights"', 'method = "best_alpha"')
+    tiny.toml.write_text(text)
+    assert load(tiny.toml).blend.method == "best_alpha"
+    tiny.toml.write_text(text + text[text.rindex("\n[[members]]") :].replace('"m1"', '"m2"'))
+    with pytest.raises(CompetitionError, match="blend.method = 'best_alpha': is of two members, and there are 3"):
+        load(tiny.toml)
+
+
+def test_paths_in_a_bucket_stay_there(tiny: Tiny) -> None:
+    tiny.toml.write_text(tiny.toml.read_text().replace('source = "pixels"', 'source = "pixels"\nroot = "gs://bucket/data/"'))
+    loaded = load(tiny.toml)
+    assert loaded.data.train == "gs://bucket/data/train.csv"
+    assert loaded.submission.sample == "gs://bucket/data/sample.csv"
+
+
+def test_a_list_of_classes_can_be_taken_apart(tiny: Tiny) -> None:
+    text = tiny.toml.read_text().replace('task = "multiclass"', 'task = "multilabel"').replace("'9'", "'sea lion'")
+    tiny.toml.write_text(text)
+    with pytest.raises(CompetitionError, match="submission.separator = ' ': stands in 'sea lion'"):
+        load(tiny.toml)
+    tiny.toml.write_text(text.replace('sample = "sample.csv"', 'sample = "sample.csv"\nseparator = ";"'))
+    assert load(tiny.toml).task == "multilabel"
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "words"),
+    [
+        ("machine", 'spot = "yes"', "machine.spot = 'yes': must be true or false"),
+        ("machine", 'tpu = "v5e-8"\ngpu = "L4"', "machine.gpu = 'L4': goes without tpu"),
+        ("machine", "gpus = 2", "machine.gpus = 2: goes with gpu"),
+        ("machine", 'tpu = "v5e-8"\ncpus = 4', "machine.cpus and memory_gib go without tpu"),
+        ("machine", "hours = 0", "machine.hours = 0.0: must be a number from 0.1 to 168"),
+    ],
+)
+def test_machines_that_cannot_be(tiny: Tiny, section: str, key: str, words: str) -> None:
+    tiny.toml.write_text(f"{tiny.toml.read_text()}\n[{section}]\n{key}\n")
+    with pytest.raises(CompetitionError) as caught:
+        load(tiny.toml)
+    assert words in str(caught.value)

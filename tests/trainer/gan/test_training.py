@@ -1,0 +1,342 @@
+"""The training of a GAN on small digits: what it leaves, that it goes on after it was stopped, and what it says is wrong."""
+
+import dataclasses
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.support import gans
+from tests.support.paths import ROOT
+from tests.support.tiny import dealt, write_pixels
+from trainer.artifacts import records, tables
+from trainer.artifacts.manifest import read_json, read_manifest
+from trainer.config.data import Data, Records
+from trainer.config.gan import HELD_OUT, Gan
+from trainer.config.member import Cnn, Head, Member
+from trainer.config.objective import Goal, Inputs
+from trainer.config.schema import parse
+from trainer.errors import Preempted, TrainingError
+from trainer.gan import training as adversarial
+from trainer.gan.training import Training
+from trainer.training.checkpoint import Checkpoints
+from trainer.training.fit import gan_key, train_folds, train_gan
+
+CLASSES = [str(digit) for digit in range(10)]
+RECIPE: dict[str, Any] = {**gans.SMALL, "samples": 40, "steps": 20, "evaluate_every": 8}
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Inputs, Path]:
+    """Records of 300 digits enlarged to 32 pixels in 3 folds, and a judge that did not see the first of them."""
+    from components.records.convert import convert
+    from components.records.merge import join
+
+    folder = tmp_path_factory.mktemp("gan")
+    images, labels = gans.enlarged(300)
+    write_pixels(folder / "train.csv", images[:, ::4, ::4], labels)
+    data, stored = Data(source="pixels", train=str(folder / "train.csv"), target="label"), Records(sizes=[32])
+    convert(data, stored, classes=CLASSES, part=0, out=folder / "part")
+    join([folder / "part"], data, stored, classes=CLASSES, out=folder / "records")
+    inputs = dealt(folder / "records", folder, classes=CLASSES)
+    judge = Member(
+        name="judge",
+        size=32,
+        epochs=6,
+        batch_size=16,
+        cnn=Cnn(filters=[8, 16], strides=[2, 2]),
+        head=Head(pooling="flatten", hidden=[16], dropout=0.0),
+    )
+    goal = Goal(task="multiclass", classes=CLASSES, metric="accuracy", seed=1)
+    train_folds(judge, [HELD_OUT], inputs, goal, out=folder / "judge")
+    return inputs, folder / "judge"
+
+
+def arguments(given: tuple[Inputs, Path]) -> dict[str, Any]:
+    inputs, judge = given
+    return {
+        "records": inputs.records,
+        "root": inputs.root,
+        "folds_table": inputs.folds_table,
+        "judge": judge,
+        "classes": CLASSES,
+        "seed": 3,
+    }
+
+
+def recipe(**changed: Any) -> Gan:
+    return parse(Gan, {**RECIPE, **changed}, "gan")
+
+
+def never() -> bool:
+    return False
+
+
+def training(
+    given: tuple[Inputs, Path], out: Path, gan: Gan, *, stopping: Callable[[], bool] = never, seconds: float = 300
+) -> Training:
+    return Training(
+        gan,
+        **arguments(given),
+        device=gans.device("tensorflow"),
+        checkpoints=Checkpoints(out.with_name("work")),
+        checkpoint_seconds=seconds,
+        stopping=stopping,
+        near=str,
+        out=out,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(given: tuple[Inputs, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that an uninterrupted training leaves."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    training(given, out, recipe()).run()
+    return out
+
+
+def test_what_a_training_leaves(finished: Path) -> None:
+    assert read_manifest(finished)["classes"] == CLASSES
+    found = read_json(finished / "evaluation.json")
+    assert found["compilations"] == 1
+    assert (found["steps"], found["features"], found["measure"]) == (20, "the judge", "Fréchet distance")
+    # As many of each kind, of all that were held out.
+    assert found["samples"]["images"] == found["real"]["images"] == 40
+    assert len(found["class_accuracy"]) == 10
+    # A generator that has learnt nothing is far from real images, which are close to each other.
+    assert found["samples"]["frechet"] > 3 * found["real"]["frechet"]
+    assert found["real"]["diversity"] == pytest.approx(1, abs=0.35)
+    history = pd.read_csv(finished / tables.HISTORY)
+    assert history["step"].tolist() == [8, 16, 20]
+    assert {"discriminator_loss", "generator_loss", "frechet", "precision", "recall", "diversity"} <= set(history.columns)
+    for name, size in (("grid.png", (640, 256)), ("interpolation.png", (640, 320)), ("nearest.png", (1024, 128))):
+        with Image.open(finished / name) as image:
+            assert image.size == size, name
+    with Image.open(finished / "training.gif") as image:
+        assert image.n_frames == 3
+    assert sorted(path.name for path in (finished / "grids").iterdir()) == [f"step{step:08d}.png" for step in (8, 16, 20)]
+
+
+def test_samples_are_records_of_all_classes(finished: Path) -> None:
+    (shard,) = (finished / "samples").iterdir()
+    assert shard.name == "samples00-40.tfrec"
+    features = [records.decode_example(payload) for payload in records.read_shard(shard)]
+    assert np.bincount([int(one["target"]) for one in features]).tolist() == [4] * 10
+    assert len({one["image_name"] for one in features}) == 40
+    with Image.open(io.BytesIO(features[0]["image"])) as image:  # type: ignore[arg-type]
+        assert (image.size, image.mode) == ((32, 32), "L")
+
+
+def test_the_model_that_is_left_makes_the_samples(finished: Path) -> None:
+    """From its file alone, by the latent vectors that the seed gives."""
+    generator = keras.models.load_model(finished / "generator.keras", compile=False)
+    latent = np.random.default_rng(0).standard_normal((4, 8), np.float32)
+    images = np.asarray(generator([latent, np.arange(4, dtype=np.int32)]))
+    assert images.shape == (4, 32, 32, 1)
+    assert np.abs(images).max() <= 1
+
+
+def assert_equal(first: Path, second: Path) -> None:
+    """All files have the same bytes, but for what a model's file and times say of the clock."""
+    models = [keras.models.load_model(folder / "generator.keras", compile=False).get_weights() for folder in (first, second)]
+    assert all(np.array_equal(*both) for both in zip(*models, strict=True))
+    histories = [pd.read_csv(folder / tables.HISTORY).drop(columns="seconds") for folder in (first, second)]
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
+    names = [{path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} for folder in (first, second)]
+    assert names[0] == names[1]
+    for name in names[0] - {Path("generator.keras"), Path(tables.HISTORY), Path("manifest.json")}:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def test_a_training_that_was_stopped_and_died_ends_with_the_same_bits(
+    given: tuple[Inputs, Path], finished: Path, tmp_path: Path
+) -> None:
+    """First it is asked to end; then its machine is gone while it works, and the newest checkpoint is damaged besides."""
+
+    class GoneError(Exception):
+        pass
+
+    out = tmp_path / "out"
+    asked = iter(range(100))
+    with pytest.raises(Preempted, match="step 4: asked to end; a checkpoint is written"):
+        training(given, out, recipe(), stopping=lambda: next(asked) == 3).run()
+    assert not (out / "manifest.json").exists()
+    calls = iter(range(100))
+
+    def gone() -> bool:
+        if next(calls) == 9:
+            raise GoneError
+        return False
+
+    with pytest.raises(GoneError):
+        training(given, out, recipe(), stopping=gone, seconds=0).run()
+    older, newest = sorted((tmp_path / "work").glob("*.checkpoint"))
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert older.exists()
+    training(given, out, recipe()).run()
+    assert_equal(finished, out)
+
+
+@pytest.mark.parametrize("call", [19, 20], ids=["at the last step", "while it looks for copies"])
+def test_a_training_that_is_asked_to_end_when_all_steps_are_done(
+    given: tuple[Inputs, Path], finished: Path, tmp_path: Path, call: int
+) -> None:
+    """It goes on from there, and its step is said to be compiled once, though it is not called any more."""
+    asked = iter(range(100))
+    with pytest.raises(Preempted, match="step 20: asked to end; a checkpoint is written"):
+        training(given, tmp_path / "out", recipe(), stopping=lambda: next(asked) == call).run()
+    again = training(given, tmp_path / "out", recipe())
+    again.pair.steps = None  # type: ignore[method-assign, assignment]
+    again.run()
+    assert_equal(finished, tmp_path / "out")
+
+
+def test_the_real_images_on_both_sides_are_of_the_same_classes_and_none_of_both(
+    given: tuple[Inputs, Path], tmp_path: Path
+) -> None:
+    """Also where a class is rare among those held out, or among those that train."""
+    made = training(given, tmp_path / "out", recipe(samples=60))
+    rows = np.arange(300)
+    targets = np.where(rows % 20 == 0, 1, 0)
+    held = rows[rows % 3 == 0]
+    held = held[~((targets[held] == 1) & (held > 60))]
+    made.evaluation.classes = ["common", "rare"]
+    made.evaluation.look_at(made.images, targets, np.setdiff1d(rows, held), held, made.workers)
+    real = made.evaluation.real
+    assert np.bincount(real.held_labels).tolist() == np.bincount(real.trained_labels).tolist()
+    assert len(real.held_labels) == 60
+    # Nine rare ones are held out, and six train.
+    made.evaluation.gan = dataclasses.replace(made.gan, samples=300)
+    held, rows = rows[~((targets == 1) & (rows > 160))], rows[(targets == 0) | (rows > 160)]
+    made.evaluation.look_at(made.images, targets, rows, held, made.workers)
+    real = made.evaluation.real
+    assert np.bincount(real.held_labels)[1] == np.bincount(real.trained_labels)[1] == 6
+    made.close()
+
+
+def test_a_copy_of_any_image_that_trained_is_found(given: tuple[Inputs, Path], tmp_path: Path) -> None:
+    made = training(given, tmp_path / "out", recipe())
+    copied = made.workers.decoded(made.images, made.rows[[0, 77, 199]])
+    images = np.concatenate([copied, copied[:1], *[copied[:1]] * 36])
+    judged = made.evaluation.judged(lambda latent, labels: images[: len(latent)], stream=1)
+    shown, nearest = made.evaluation.nearest(judged, made.images, made.rows, made.workers, waiting=lambda: None)
+    np.testing.assert_array_equal(shown, nearest)
+    made.close()
+
+
+def test_a_loss_that_is_no_number_stops_it_by_name(given: tuple[Inputs, Path], tmp_path: Path) -> None:
+    gan = recipe(discriminator_rate=1.0, generator_rate=1.0, loss="hinge", momentum=0.0, steps=60, evaluate_every=60)
+    with pytest.raises(TrainingError, match=r"divergence: by step \d+ a loss is no number .*: lower gan\.discriminator_rate"):
+        broken = training(given, tmp_path / "out", gan)
+        # What a step gives when it overflows: Adam's own bound keeps small nets finite for long.
+        steps = broken.pair.steps
+        broken.pair.steps = lambda arrays: np.asarray(steps(arrays)) * np.inf  # type: ignore[method-assign]
+        broken.run()
+
+
+def test_a_generator_that_makes_one_image_is_told_of(
+    given: tuple[Inputs, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # All that are held out: four of each class at least.
+    one = training(given, tmp_path / "out", recipe(samples=100))
+    images, _ = gans.enlarged(16)
+    one.pair.sample = lambda latent, labels: images[:1].repeat(len(latent), axis=0)  # type: ignore[method-assign]
+    one.run()
+    said = read_json(tmp_path / "out" / "evaluation.json")["verdicts"]["20"]
+    assert said[0].startswith("mode collapse: samples of every class differ from each other by less than")
+    assert said[1].startswith("classes missing")
+    # Three evaluations, and it lasts.
+    assert capsys.readouterr().out.count("warning: mode collapse") == 1
+
+
+def test_without_classes_the_judge_says_what_samples_are(given: tuple[Inputs, Path], tmp_path: Path) -> None:
+    training(given, tmp_path / "out", recipe(conditional=False, flip=True)).run()
+    found = read_json(tmp_path / "out" / "evaluation.json")
+    assert found["class_accuracy"] is None
+    (shard,) = (tmp_path / "out" / "samples").iterdir()
+    assert all("target" not in records.decode_example(payload) for payload in records.read_shard(shard))
+    assert "class_accuracy" not in pd.read_csv(tmp_path / "out" / tables.HISTORY).columns
+
+
+def test_too_few_images_to_judge_by_are_named(given: tuple[Inputs, Path], tmp_path: Path) -> None:
+    inputs, judge = given
+    folds = tables.read_folds(inputs.folds_table)
+    folds.loc[folds["fold"] == HELD_OUT, "fold"] = np.where(np.arange((folds["fold"] == HELD_OUT).sum()) < 15, 0, -1)
+    tables.write_csv(tmp_path / "folds.csv", folds)
+    few = dataclasses.replace(inputs, folds_table=tmp_path / "folds.csv")
+    with pytest.raises(TrainingError, match="15 images are held out and 200 train: too few"):
+        training((few, judge), tmp_path / "out", recipe())
+
+
+def test_a_name_of_checkpoints_depends_on_all_that_decides(given: tuple[Inputs, Path]) -> None:
+    named = {name: value for name, value in arguments(given).items() if name != "root"}
+    first = gan_key(recipe(), **named)
+    assert gan_key(recipe(), **named) == first
+    others = [
+        gan_key(recipe(width=8), **named),
+        gan_key(recipe(), **{**named, "seed": 4}),
+        gan_key(recipe(), **{**named, "classes": CLASSES[::-1]}),
+        gan_key(recipe(), **named, weights_digest="other"),
+    ]
+    assert len({first, *others}) == 5
+
+
+def test_the_way_in_keeps_and_removes_its_checkpoints(given: tuple[Inputs, Path], finished: Path, tmp_path: Path) -> None:
+    mirrored: list[str] = []
+    train_gan(
+        recipe(),
+        **arguments(given),
+        out=tmp_path / "out",
+        work=tmp_path / "kept",
+        mirror=lambda path: mirrored.append(path.relative_to(tmp_path / "kept").as_posix()),
+    )
+    assert not (tmp_path / "kept").exists()
+    # At the end of its steps it writes down where it is: what is left may take long.
+    assert mirrored == [*(f"grids/step{step:08d}.png" for step in (8, 16, 20)), "00000000.checkpoint"]
+    told = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert told["samples"] == pytest.approx(read_json(finished / "evaluation.json")["samples"], rel=0.2)
+    assert adversarial.SAMPLES in {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def on_jax(given: tuple[Inputs, Path], out: Path, gan: Gan, *, devices: int, stop: int = 0) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "PYTHONPATH": str(ROOT),
+    }
+    named = json.dumps(arguments(given), default=str)
+    return subprocess.run(
+        [sys.executable, "-m", "tests.support.train_gan", named, json.dumps(dataclasses.asdict(gan)), str(out), str(stop)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+
+
+def test_on_several_devices_it_is_trained_judged_stopped_and_gone_on_with(given: tuple[Inputs, Path], tmp_path: Path) -> None:
+    """Four devices, on which neither the samples nor the last batch of a look come out even; twice the same steps."""
+    gan = recipe(steps_per_execution=4, samples=42)
+    whole = on_jax(given, tmp_path / "whole", gan, devices=4)
+    assert whole.returncode == 0, whole.stderr[-3000:]
+    assert "4 × CPU" in read_json(tmp_path / "whole" / "evaluation.json")["device"]
+    stopped = on_jax(given, tmp_path / "out", gan, devices=4, stop=8)
+    assert stopped.returncode == 1
+    assert "step 8: asked to end; a checkpoint is written" in stopped.stderr
+    again = on_jax(given, tmp_path / "out", gan, devices=4)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "going on from step 8 of 20" in again.stdout
+    assert_equal(tmp_path / "whole", tmp_path / "out")
+    assert read_json(tmp_path / "out" / "evaluation.json")["compilations"] == 1

@@ -1,0 +1,1 @@
+"""Devices, and one compiled program on TensorFlow or on JAX."""

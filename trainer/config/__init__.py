@@ -1,0 +1,1 @@
+"""The competition file: its sections as dataclasses, read and checked."""

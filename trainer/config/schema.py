@@ -1,0 +1,136 @@
+"""Typed sections: a frozen dataclass read from a table of keys, with every problem named.
+
+A section's fields are the keys it may hold; their types, bounds and defaults are all there is to say. A section with a method
+`problems` is asked what no single key shows.
+"""
+
+import dataclasses
+import difflib
+import math
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from trainer.errors import CompetitionError
+
+Section = TypeVar("Section")
+# Of competitions, members and the like: they become file names and columns.
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: the key with its section, as in `members[0].epochs`, and a sentence about it."""
+
+    key: str
+    message: str
+
+
+def number(default: Any = dataclasses.MISSING, *, low: float, high: float) -> Any:
+    """A numeric field with inclusive bounds."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+def optional_text() -> Any:
+    """A text that may be left out, or empty, which is the same."""
+    return field(default="", metadata={"may_be_empty": True})
+
+
+def parse(section: type[Section], table: Mapping[str, Any], origin: str) -> Section:
+    """A section as its dataclass, from TOML or from a pipeline parameter.
+
+    Integers may arrive as floats: kfp carries numbers inside dictionaries and lists as doubles.
+
+    Args:
+        section: a frozen dataclass of keys, as those of trainer/config/competition.py.
+        table: key to value.
+        origin: the file or parameter that `table` came from, for the error.
+
+    Raises:
+        CompetitionError: every problem found, a line each.
+    """
+    problems: list[Problem] = []
+    value = _section(section, table, "", problems)
+    if problems:
+        raise CompetitionError("\n".join(f"{origin}: {key} {message}" for key, message in problems))
+    return value
+
+
+def _section(section: type, table: object, where: str, problems: list[Problem]) -> Any:
+    if not isinstance(table, Mapping):
+        problems.append(Problem(where.rstrip("."), f"= {short(table)}: must be a table of keys"))
+        return None
+    before = len(problems)
+    fields = {f.name: f for f in dataclasses.fields(section)}
+    hints = typing.get_type_hints(section)
+    for key in table:
+        if key not in fields:
+            close = difflib.get_close_matches(key, fields, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            problems.append(Problem(where + key, f"is no known key: {hint}Allowed: {', '.join(sorted(fields))}"))
+    values = {}
+    for name, spec in fields.items():
+        if name in table:
+            values[name] = _value(hints[name], table[name], where + name, spec.metadata, problems)
+        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
+            problems.append(Problem(where + name, f"is missing: it must be {_wanted(hints[name], spec.metadata)}"))
+    if len(problems) > before:
+        return None
+    made = section(**values)
+    if hasattr(made, "problems"):
+        problems.extend(Problem(where + key, message) for key, message in made.problems())
+    return made
+
+
+def _value(kind: Any, value: Any, key: str, bounds: Mapping[str, Any], problems: list[Problem]) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _section(typing.cast(type, kind), value, key + ".", problems)
+    if typing.get_origin(kind) is list:
+        (item,) = typing.get_args(kind)
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            problems.append(Problem(key, f"= {short(value)}: must be {_wanted(kind, bounds)}"))
+            return None
+        return [_value(item, entry, f"{key}[{index}]", bounds, problems) for index, entry in enumerate(value)]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
+        value = float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if typing.get_origin(kind) is Literal:
+        fits = value in typing.get_args(kind)
+    else:
+        fits = type(value) is kind and (kind is not float or math.isfinite(value))
+        if kind is str and fits:
+            fits = value.isprintable() and bool(value or bounds.get("may_be_empty"))
+    if fits and "low" in bounds and not bounds["low"] <= value <= bounds["high"]:
+        fits = False
+    if not fits:
+        problems.append(Problem(key, f"= {short(value)}: must be {_wanted(kind, bounds)}"))
+    return value
+
+
+def short(value: object) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits has no text in Python, nor has a deep nest
+        return "a value too long to show"
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
+def _wanted(kind: Any, bounds: Mapping[str, Any]) -> str:
+    """What a key may hold, in words."""
+    if dataclasses.is_dataclass(kind):
+        return "a table of keys"
+    if typing.get_origin(kind) is list:
+        (item,) = typing.get_args(kind)
+        if dataclasses.is_dataclass(item):
+            return "a list of tables"
+        return f"a list, each entry {_wanted(item, bounds)}"
+    if typing.get_origin(kind) is Literal:
+        return "one of " + ", ".join(repr(choice) for choice in typing.get_args(kind))
+    words: Mapping[Any, str] = types.MappingProxyType(
+        {int: "a whole number", float: "a number", str: "a text of printable characters", bool: "true or false"}
+    )
+    limits = f" from {bounds['low']} to {bounds['high']}" if "low" in bounds else ""
+    return words[kind] + limits

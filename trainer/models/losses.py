@@ -1,0 +1,52 @@
+"""Losses, a value a row, of logits and labels that may be soft. Written in keras.ops, so the same on TensorFlow and JAX.
+
+A label that is a share of two classes (CutMix, MixUp, smoothing) has as its loss the same share of the two classes' losses:
+every loss here is linear in its labels, and on hard labels it is the paper's.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+from trainer.config.member import Loss
+
+
+def of_rows(loss: Loss, *, exclusive: bool) -> Callable[[Any, Any], Any]:
+    """The loss of a recipe, as a function of (n, outputs) labels and (n, outputs) logits that gives (n,) values.
+
+    Args:
+        exclusive: each image is of one class (softmax); else each output is a yes or no of its own (sigmoid), and a row's
+            loss is the mean over its outputs.
+    """
+    if exclusive:
+        return lambda labels, logits: _softmax_loss(_smooth(labels, loss.label_smoothing), logits, loss)
+    return lambda labels, logits: _sigmoid_loss(labels, logits, loss)
+
+
+def _smooth(labels: Any, smoothing: float) -> Any:
+    """A share of each label over all classes (Szegedy et al., arXiv:1512.00567, section 7)."""
+    return labels * (1 - smoothing) + smoothing / labels.shape[-1]
+
+
+def _softmax_loss(labels: Any, logits: Any, loss: Loss) -> Any:
+    """-Σ_k y_k (1 - p_k)^gamma log p_k; gamma = 0 is cross-entropy (Lin et al., arXiv:1708.02002, equation 4)."""
+    log_p = ops.log_softmax(logits, axis=-1)
+    weighted = labels * log_p
+    if loss.kind == "focal":
+        # At p = 1 a power below 1 would have no slope.
+        weighted = weighted * ops.power(ops.maximum(1 - ops.exp(log_p), 1e-7), loss.gamma)
+    return -ops.sum(weighted, axis=-1)
+
+
+def _sigmoid_loss(labels: Any, logits: Any, loss: Loss) -> Any:
+    """Cross-entropy, or the focal loss -alpha_t (1 - p_t)^gamma log p_t (Lin et al., equation 5), of each output."""
+    labels = labels * (1 - loss.label_smoothing) + loss.label_smoothing / 2
+    log_p, log_q = ops.log_sigmoid(logits), ops.log_sigmoid(-logits)
+    positive, negative = labels * log_p, (1 - labels) * log_q
+    if loss.kind == "focal":
+        positive = positive * ops.power(ops.maximum(ops.exp(log_q), 1e-7), loss.gamma)
+        negative = negative * ops.power(ops.maximum(ops.exp(log_p), 1e-7), loss.gamma)
+    if loss.alpha:
+        positive, negative = loss.alpha * positive, (1 - loss.alpha) * negative
+    return -ops.mean(positive + negative, axis=-1)
