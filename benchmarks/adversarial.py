@@ -1,5 +1,5 @@
-"""A GAN's step in one graph, against two graphs in turn and against one graph of both losses weighted; what a TPU would do; and
-the whole pipeline's time.
+"""A GAN's step in one graph, against two graphs in turn and against one graph of both losses
+weighted; what a TPU would do; and the whole pipeline's time.
 
 python benchmarks/adversarial.py
 """
@@ -23,21 +23,22 @@ import numpy as np
 import pipelines.competitions
 from pipelines.remote.estimate import PEAKS
 from trainer.backends import devices
-from trainer.config.gan import Gan
+from trainer.config.gan import GanRecipe
 from trainer.gan import networks as dcgan
 from trainer.gan import state
 
-GAN = Gan(steps=1000, width=32, average=0.0)
+GAN = GanRecipe(steps=1000, width=32, average=0.0)
 SIDE, CHANNELS, CLASSES = 32, 3, 10
 STEPS, ROUNDS = 10, 7
 # 10⁹ bytes a second of the memory of a chip, of the same pages as its peak.
 BANDWIDTH = {"v2": 700, "v3": 900, "v5e": 819, "v6e": 1600}
 # How many times as long as the fused step each other way takes at least.
 ASKED = {"two graphs in turn": 1.0, "both losses weighted": 1.6}
-# Of digits_gan.toml, with the installation and the data there: minutes at most, and shares at least.
+# Of digits_gan.toml, with the installation and the data there: minutes at most, and shares at
+# least.
 MINUTES, JUDGE, OF_CLASS = 10.0, 0.98, 0.9
 # For a TPU: cifar10_gan.toml's networks and batch.
-LARGE = Gan(
+LARGE = GanRecipe(
     steps=50_000,
     batch_size=256,
     width=64,
@@ -48,11 +49,11 @@ LARGE = Gan(
 )
 
 
-def networks() -> state.Networks:
-    return state.Networks(GAN, side=SIDE, channels=CHANNELS, classes=CLASSES, seed=1)
+def networks() -> state.GanState:
+    return state.GanState(GAN, side=SIDE, channels=CHANNELS, classes=CLASSES, seed=1)
 
 
-def arrays(gan: Gan = GAN) -> dict[str, np.ndarray]:
+def arrays(gan: GanRecipe = GAN) -> dict[str, np.ndarray]:
     random = np.random.default_rng(0)
     return {
         "pixels": random.integers(0, 256, (gan.batch_size, SIDE, SIDE, CHANNELS), dtype=np.uint8),
@@ -61,7 +62,7 @@ def arrays(gan: Gan = GAN) -> dict[str, np.ndarray]:
     }
 
 
-def parts(made: state.Networks) -> tuple[Any, Any]:
+def parts(made: state.GanState) -> tuple[Any, Any]:
     """Functions that give the loss of each phase with its gradients."""
     import tensorflow as tf
 
@@ -121,8 +122,8 @@ def two_graphs() -> Callable[[], Any]:
 
 
 def weighted() -> tuple[Callable[[], Any], Callable[[], float]]:
-    """One graph whose loss is g_w times the generator's and d_w times the discriminator's, called with (0, 1), then (1, 0); and
-    how far a call with (0, 1) moves the generator."""
+    """One graph whose loss is g_w times the generator's and d_w times the discriminator's, called
+    with (0, 1), then (1, 0); and how far a call with (0, 1) moves the generator."""
     import keras
     import tensorflow as tf
 
@@ -136,7 +137,9 @@ def weighted() -> tuple[Callable[[], Any], Callable[[], float]]:
     def both(given: Any, g_w: Any, d_w: Any) -> Any:
         of_first, first_gradients = first(given)
         of_second, second_gradients = second(given)
-        gradients = [d_w * gradient for gradient in first_gradients] + [g_w * gradient for gradient in second_gradients]
+        gradients = [d_w * gradient for gradient in first_gradients] + [
+            g_w * gradient for gradient in second_gradients
+        ]
         optimizer.apply(gradients, variables)
         return g_w * of_second + d_w * of_first
 
@@ -151,7 +154,9 @@ def weighted() -> tuple[Callable[[], Any], Callable[[], float]]:
         before = [np.array(variable) for variable in made.generator.trainable_variables]
         both(given, none, whole)
         after = [np.array(variable) for variable in made.generator.trainable_variables]
-        return float(max(np.abs(one - other).max() for one, other in zip(before, after, strict=True)))
+        return float(
+            max(np.abs(one - other).max() for one, other in zip(before, after, strict=True))
+        )
 
     return step, moved
 
@@ -171,29 +176,36 @@ def speed() -> None:
             seconds[name].append((time.perf_counter() - started) / STEPS)
     print("\n## A GAN's step on a CPU: one graph of both phases\n")
     print(
-        f"DCGAN of {SIDE} × {SIDE} × {CHANNELS}, width {GAN.width}, batches of {GAN.batch_size}, all compiled by XLA. "
-        f"Medians of {ROUNDS} rounds of {STEPS} steps, each way in every round.\n"
+        f"DCGAN of {SIDE} × {SIDE} × {CHANNELS}, width {GAN.width}, batches of {GAN.batch_size},"
+        f" all compiled by XLA. Medians of {ROUNDS} rounds of {STEPS} steps, each way in every"
+        " round.\n"
     )
     print("| | steps a second | times as long as fused | asked for |\n| --- | ---: | ---: | --- |")
     for name, taken in seconds.items():
-        ratio = statistics.median(own / base for own, base in zip(taken, seconds["fused"], strict=True))
+        ratio = statistics.median(
+            own / base for own, base in zip(taken, seconds["fused"], strict=True)
+        )
         asked = ASKED.get(name)
         held = "" if asked is None else f"{asked}: {'held' if ratio >= asked else 'missed'}"
         print(f"| {name} | {1 / statistics.median(taken):.2f} | {ratio:.2f} | {held} |")
     print(
-        "\nIn a call that is meant for the discriminator alone, the weighted way moves the generator's weights by up to "
-        f"{moved():.1e}: Adam's momentum goes on (the learning rate is {GAN.generator_rate:.0e}). Fused, nothing moves them."
+        "\nIn a call that is meant for the discriminator alone, the weighted way moves the"
+        f" generator's weights by up to {moved():.1e}: Adam's momentum goes on (the learning rate"
+        f" is {GAN.generator_rate:.0e}). Fused, nothing moves them."
     )
 
 
 def counted() -> None:
-    """In a process of its own: operations and bytes of the compiled step of LARGE, as XLA counts them."""
+    """In a process of its own: operations and bytes of the compiled step of LARGE, as XLA counts
+    them."""
     import jax
 
     from trainer.gan.pair_on_jax import PairOnJax
 
-    made = PairOnJax(state.Networks(LARGE, side=SIDE, channels=CHANNELS, classes=CLASSES, seed=1))
-    given = {name: jax.numpy.asarray(values) for name, values in state.stacked([arrays(LARGE)]).items()}
+    made = PairOnJax(state.GanState(LARGE, side=SIDE, channels=CHANNELS, classes=CLASSES, seed=1))
+    given = {
+        name: jax.numpy.asarray(values) for name, values in state.stacked([arrays(LARGE)]).items()
+    }
     cost = made._steps.lower(made._state, given).compile().cost_analysis()
     print(cost["flops"], cost["bytes accessed"], jax.__version__)
 
@@ -211,33 +223,53 @@ def tpu() -> None:
     by_hand = LARGE.operations(SIDE, CHANNELS)
     print("\n## The same on a TPU: an estimate, nothing was measured\n")
     print(
-        f"DCGAN of pipelines/competitions/cifar10_gan.toml, batches of {LARGE.batch_size}: {by_hand / 1e9:.0f} · 10⁹ "
-        f"operations a step by the layers, {flops / 1e9:.0f} as XLA counts them, and {size / 1e9:.2f} · 10⁹ bytes (JAX "
-        f"{version}, compiled for a CPU, whose compiler joins fewer operations than a TPU's). A step takes as long as "
-        "its operations at the chip's peak of half precision, or as its bytes at the bandwidth of its memory, whichever "
-        "is longer; networks this small reach a tenth to a half of that.\n"
+        f"DCGAN of pipelines/competitions/cifar10_gan.toml, batches of {LARGE.batch_size}:"
+        f" {by_hand / 1e9:.0f} · 10⁹ operations a step by the layers, {flops / 1e9:.0f} as XLA"
+        f" counts them, and {size / 1e9:.2f} · 10⁹ bytes (JAX {version}, compiled for a CPU, whose"
+        " compiler joins fewer operations than a TPU's). A step takes as long as its operations at"
+        " the chip's peak of half precision, or as its bytes at the bandwidth of its memory,"
+        " whichever is longer; networks this small reach a tenth to a half of that.\n"
     )
-    print("| chip | by operations, ms | by bytes, ms | steps a second at most | 50,000 steps, minutes at least |")
+    print(
+        "| chip | by operations, ms | by bytes, ms | steps a second at most | 50,000 steps, minutes"
+        " at least |"
+    )
     print("| --- | ---: | ---: | ---: | ---: |")
     for chip, bandwidth in BANDWIDTH.items():
         times = by_hand / (PEAKS[chip] * 1e12), size / (bandwidth * 1e9)
         longest = max(times)
-        print(f"| {chip} | {times[0] * 1e3:.2f} | {times[1] * 1e3:.2f} | {1 / longest:,.0f} | {50_000 * longest / 60:.1f} |")
+        print(
+            f"| {chip} | {times[0] * 1e3:.2f} | {times[1] * 1e3:.2f} | {1 / longest:,.0f} |"
+            f" {50_000 * longest / 60:.1f} |"
+        )
 
 
 def digits() -> None:
-    """The whole of a GAN's pipeline on the demo's digits, from their file to the page, by the command that a user types."""
+    """The whole of a GAN's pipeline on the demo's digits, from their file to the page, by the
+    command that a user types."""
     competitions = Path(pipelines.competitions.__file__).parent
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
-            [sys.executable, "-m", "pipelines.competitions.digits", f"{folder}/data"], check=True, capture_output=True
+            [sys.executable, "-m", "pipelines.competitions.digits", f"{folder}/data"],
+            check=True,
+            capture_output=True,
         )
         file = Path(folder) / "digits_gan.toml"
         text = (competitions / "digits_gan.toml").read_text(encoding="utf-8")
-        file.write_text(text.replace('root = "../../data/digits"', 'root = "data"'), encoding="utf-8")
+        file.write_text(
+            text.replace('root = "../../data/digits"', 'root = "data"'), encoding="utf-8"
+        )
         started = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "pipelines.cli.main", "run", str(file), "--out", f"{folder}/out"],
+            [
+                sys.executable,
+                "-m",
+                "pipelines.cli.main",
+                "run",
+                str(file),
+                "--out",
+                f"{folder}/out",
+            ],
             check=True,
             capture_output=True,
         )
@@ -247,11 +279,24 @@ def digits() -> None:
     rows = [
         ("minutes", f"{minutes:.1f}", f"{MINUTES:g} at most", minutes <= MINUTES),
         ("samples of their class", f"{of_class:.1%}", f"{OF_CLASS:.0%}", of_class >= OF_CLASS),
-        ("samples of the worst class", f"{min(found['class_accuracy']):.0%}", "all there", min(found["class_accuracy"]) > 0.5),
-        ("real digits the judge knows", f"{found['judge_accuracy']:.1%}", f"{JUDGE:.0%}", found["judge_accuracy"] >= JUDGE),
+        (
+            "samples of the worst class",
+            f"{min(found['class_accuracy']):.0%}",
+            "all there",
+            min(found["class_accuracy"]) > 0.5,
+        ),
+        (
+            "real digits the judge knows",
+            f"{found['judge_accuracy']:.1%}",
+            f"{JUDGE:.0%}",
+            found["judge_accuracy"] >= JUDGE,
+        ),
     ]
     print("\n## A GAN's whole pipeline on a CPU: pipelines/competitions/digits_gan.toml\n")
-    print(f"{os.cpu_count()} cores; {found['judged']} samples.\n\n| | | asked for |\n| --- | ---: | --- |")
+    print(
+        f"{os.cpu_count()} cores; {found['judged']} samples.\n\n| | | asked for |\n| --- | ---: |"
+        " --- |"
+    )
     for name, value, asked, held in rows:
         print(f"| {name} | {value} | {asked}: {'held' if held else 'missed'} |")
 

@@ -1,5 +1,6 @@
-"""The input pipeline with all of the melanoma notebook's augmentation, against the notebook's way of writing it; and the one
-that feeds stored pixels to a device that augments, against a loop that only decodes and batches.
+"""The input pipeline with all of the melanoma notebook's augmentation, against the notebook's way
+of writing it; and the one that feeds stored pixels to a device that augments, against a loop that
+only decodes and batches.
 
 python benchmarks/augmenting.py
 """
@@ -55,13 +56,22 @@ def write(path: Path, size: int) -> None:
         for number in range(IMAGES[size]):
             top, left = generator.integers(0, 427 - 384), generator.integers(0, 640 - 384)
             cut = photographs[number % 2][top : top + 384, left : left + 384]
-            pixels = np.ascontiguousarray(cut if size == 384 else cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA))
+            pixels = np.ascontiguousarray(
+                cut if size == 384 else cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA)
+            )
             jpeg = simplejpeg.encode_jpeg(pixels, quality=90, colorsubsampling="420")
-            stream.write(frame(encode_example({"image": jpeg, "image_name": str(number).encode(), "target": number % 2})))
+            stream.write(
+                frame(
+                    encode_example(
+                        {"image": jpeg, "image_name": str(number).encode(), "target": number % 2}
+                    )
+                )
+            )
 
 
 def notebook(path: Path, size: int) -> Callable[[], None]:
-    """Read, decode, turn by a gather of every pixel, recolour in floats, batch, and cut and mix in a loop: as on a TPU host."""
+    """Read, decode, turn by a gather of every pixel, recolour in floats, batch, and cut and mix in
+    a loop: as on a TPU host."""
     import tensorflow as tf
 
     odd = size % 2
@@ -78,22 +88,34 @@ def notebook(path: Path, size: int) -> Callable[[], None]:
             return tf.reshape(tf.stack(values), [3, 3])
 
         rotated = square(cos, sin, nought, -sin, cos, nought, nought, nought, one)
-        sheared = square(one, tf.sin(shear), nought, nought, tf.cos(shear), nought, nought, nought, one)
-        zoomed = square(1 / zoom[0], nought, nought, nought, 1 / zoom[1], nought, nought, nought, one)
+        sheared = square(
+            one, tf.sin(shear), nought, nought, tf.cos(shear), nought, nought, nought, one
+        )
+        zoomed = square(
+            1 / zoom[0], nought, nought, nought, 1 / zoom[1], nought, nought, nought, one
+        )
         shifted = square(one, nought, shift[0], nought, one, shift[1], nought, nought, one)
         return (rotated @ sheared) @ (zoomed @ shifted)
 
     def moved(image: Any) -> Any:
         x = tf.repeat(tf.range(size // 2, -size // 2, -1), size)
         y = tf.tile(tf.range(-size // 2, size // 2), [size])
-        places = tf.cast(matrix() @ tf.cast(tf.stack([x, y, tf.ones_like(x)]), tf.float32), tf.int32)
+        places = tf.cast(
+            matrix() @ tf.cast(tf.stack([x, y, tf.ones_like(x)]), tf.float32), tf.int32
+        )
         places = tf.clip_by_value(places, -size // 2 + odd + 1, size // 2)
         return tf.reshape(
-            tf.gather_nd(image, tf.transpose(tf.stack([size // 2 - places[0], size // 2 - 1 + places[1]]))), [size, size, 3]
+            tf.gather_nd(
+                image, tf.transpose(tf.stack([size // 2 - places[0], size // 2 - 1 + places[1]]))
+            ),
+            [size, size, 3],
         )
 
     def read(record: Any) -> Any:
-        features = {"image": tf.io.FixedLenFeature([], tf.string), "target": tf.io.FixedLenFeature([], tf.int64)}
+        features = {
+            "image": tf.io.FixedLenFeature([], tf.string),
+            "target": tf.io.FixedLenFeature([], tf.int64),
+        }
         example = tf.io.parse_single_example(record, features)
         image = tf.cast(tf.io.decode_jpeg(example["image"], channels=3), tf.float32) / 255.0
         image = moved(tf.reshape(image, [size, size, 3]))
@@ -107,12 +129,20 @@ def notebook(path: Path, size: int) -> Callable[[], None]:
         pictures, mixes = [], []
         for place in range(BATCH):
             other = tf.random.uniform([], 0, BATCH, tf.int32)
-            x, y = tf.random.uniform([], 0, size, tf.int32), tf.random.uniform([], 0, size, tf.int32)
+            x, y = (
+                tf.random.uniform([], 0, size, tf.int32),
+                tf.random.uniform([], 0, size, tf.int32),
+            )
             width = tf.cast(size * tf.sqrt(1 - tf.random.uniform([])), tf.int32)
             top, bottom = tf.maximum(0, y - width // 2), tf.minimum(size, y + width // 2)
             left, right = tf.maximum(0, x - width // 2), tf.minimum(size, x + width // 2)
             middle = tf.concat(
-                [images[place, top:bottom, :left], images[other, top:bottom, left:right], images[place, top:bottom, right:]], 1
+                [
+                    images[place, top:bottom, :left],
+                    images[other, top:bottom, left:right],
+                    images[place, top:bottom, right:],
+                ],
+                1,
             )
             pictures.append(tf.concat([images[place, :top], middle, images[place, bottom:]], 0))
             share = tf.cast(width * width, tf.float32) / size / size
@@ -133,7 +163,12 @@ def notebook(path: Path, size: int) -> Callable[[], None]:
 
 
 def ours(
-    images: Images, labels: Labels, workers: Workers, *, on_device: bool, augment: Augment = NOTEBOOK
+    images: Images,
+    labels: Labels,
+    workers: Workers,
+    *,
+    on_device: bool,
+    augment: Augment = NOTEBOOK,
 ) -> Callable[[], None]:
     """An epoch as the trainer reads it, a thread ahead of whoever takes the batches."""
 
@@ -149,7 +184,7 @@ def ours(
             epochs=1,
             on_device=on_device,
         )
-        for _ in dataset.ahead(batches):
+        for _ in dataset.prefetch(batches):
             pass
 
     return once
@@ -160,7 +195,9 @@ def bare_threads(jpegs: list[bytes], size: int, pool: ThreadPoolExecutor) -> Cal
 
     def some(batch: np.ndarray, first: int, start: int) -> None:
         for place in range(start, BATCH, THREADS):
-            simplejpeg.decode_jpeg(jpegs[first + place], "RGB", fastdct=False, fastupsample=False, buffer=batch[place])
+            simplejpeg.decode_jpeg(
+                jpegs[first + place], "RGB", fastdct=False, fastupsample=False, buffer=batch[place]
+            )
 
     def once() -> None:
         for first in range(0, len(jpegs), BATCH):
@@ -176,8 +213,12 @@ def bare_tensorflow(path: Path, size: int) -> Callable[[], None]:
     import tensorflow as tf
 
     def read(record: Any) -> Any:
-        image = tf.io.parse_single_example(record, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]
-        return tf.ensure_shape(tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_ACCURATE"), (size, size, 3))
+        image = tf.io.parse_single_example(record, {"image": tf.io.FixedLenFeature([], tf.string)})[
+            "image"
+        ]
+        return tf.ensure_shape(
+            tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_ACCURATE"), (size, size, 3)
+        )
 
     threads = tf.data.Options()
     threads.threading.private_threadpool_size = THREADS
@@ -204,9 +245,18 @@ def main() -> None:
     cv2.setNumThreads(1)
     workers, pool = Workers(THREADS), ThreadPoolExecutor(THREADS)
     notes: list[str] = []
-    print("\n## The melanoma notebook's augmentation on the host, and feeding a device that augments\n")
-    print(f"Images a second on {THREADS} cores, batches of {BATCH}; medians of {ROUNDS} rounds, ratios within a round.\n")
-    print("| size | the notebook's way | host path | times | bilinear | device path | decode and batch alone | share |")
+    print(
+        "\n## The melanoma notebook's augmentation on the host, and feeding a device that"
+        " augments\n"
+    )
+    print(
+        f"Images a second on {THREADS} cores, batches of {BATCH}; medians of {ROUNDS} rounds,"
+        " ratios within a round.\n"
+    )
+    print(
+        "| size | the notebook's way | host path | times | bilinear | device path | decode and"
+        " batch alone | share |"
+    )
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for size, number in IMAGES.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -222,7 +272,12 @@ def main() -> None:
                     f"sum_c_{size}": [[size * size * 120] * 3] * number,
                 }
             )
-            about = {"channels": 3, "image_feature": "image", "id_feature": "image_name", "root": ""}
+            about = {
+                "channels": 3,
+                "image_feature": "image",
+                "id_feature": "image_name",
+                "root": "",
+            }
             images = dataset.load(folder, table, about, size=size)
             labels = Labels(
                 np.eye(2, dtype=np.float32)[np.arange(number) % 2],
@@ -244,10 +299,13 @@ def main() -> None:
         rates = {name: number / statistics.median(one[name] for one in rounds) for name in ways}
         times = statistics.median(one["notebook"] / one["host"] for one in rounds)
         bare = statistics.median(min(one["threads"], one["tensorflow"]) for one in rounds)
-        share = statistics.median(min(one["threads"], one["tensorflow"]) / one["device"] for one in rounds)
+        share = statistics.median(
+            min(one["threads"], one["tensorflow"]) / one["device"] for one in rounds
+        )
         print(
-            f"| {size} | {rates['notebook']:,.0f} | {rates['host']:,.0f} | {times:.1f} | {rates['bilinear']:,.0f} | "
-            f"{rates['device']:,.0f} | {number / bare:,.0f} | {100 * share:.0f} % |"
+            f"| {size} | {rates['notebook']:,.0f} | {rates['host']:,.0f} | {times:.1f} |"
+            f" {rates['bilinear']:,.0f} | {rates['device']:,.0f} | {number / bare:,.0f} |"
+            f" {100 * share:.0f} % |"
         )
         against = statistics.median(one["tensorflow"] / one["threads"] for one in rounds)
         notes.append(f"{against:.2f} times ({size})")

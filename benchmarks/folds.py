@@ -1,10 +1,10 @@
-"""Folds: balance against scikit-learn's StratifiedGroupKFold on several shapes of data, and a million rows.
+"""Folds: balance against scikit-learn's StratifiedGroupKFold on several shapes of data, and a
+million rows.
 
     python benchmarks/folds.py > benchmarks/results.md
 
-Spread is what scikit-learn's splitter minimises: the standard deviation over folds of each class's share, a mean over
-classes. Times are of one process in one run; what to trust is their ratio.
-"""
+Spread is what scikit-learn's splitter minimises: the standard deviation over folds of each class's
+share, a mean over classes. Times are of one process in one run; what to trust is their ratio."""
 
 import os
 import platform
@@ -31,7 +31,10 @@ def shapes() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     patients = generator.integers(0, 2000, 33_000)
     persons = np.repeat(np.arange(2700), 7)
     return {
-        "33,000 images of 2,000 patients, 1.8 % positive": ((generator.random(33_000) < 0.018).astype(int), patients),
+        "33,000 images of 2,000 patients, 1.8 % positive": (
+            (generator.random(33_000) < 0.018).astype(int),
+            patients,
+        ),
         "18,900 images of 2,700 persons, 7 a person, 18 classes": (
             persons * 7 % 6 * 3 + np.tile([0, 1, 2, 0, 0, 0, 0], 2700),
             persons,
@@ -44,7 +47,9 @@ def shapes() -> dict[str, tuple[np.ndarray, np.ndarray]]:
             generator.integers(0, 10, 20_000),
             generator.zipf(1.6, 20_000) % 3000,
         ),
-        "600 images of 60 groups, each of one class": (lambda groups: (groups % 5, groups))(generator.integers(0, 60, 600)),
+        "600 images of 60 groups, each of one class": (lambda groups: (groups % 5, groups))(
+            generator.integers(0, 60, 600)
+        ),
         "1,000 images, one group half of them": (
             generator.integers(0, 3, 1000),
             np.concatenate([np.zeros(500, dtype=int), np.arange(1, 501)]),
@@ -56,7 +61,12 @@ def ours(targets: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """The folds step's way, group column and all."""
     whole = merged(groups.astype(str))
     rows = pd.DataFrame({"target": targets, "external": ""})
-    return assign(strata(rows, whole, targets[:, None] == np.arange(targets.max() + 1)), whole, count=FOLDS, seed=0)
+    return assign(
+        strata(rows, whole, targets[:, None] == np.arange(targets.max() + 1)),
+        whole,
+        count=FOLDS,
+        seed=0,
+    )
 
 
 def theirs(targets: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -77,7 +87,9 @@ def spread(targets: np.ndarray, folds: np.ndarray) -> float:
 
 
 def timed(
-    function: Callable[[np.ndarray, np.ndarray], np.ndarray], targets: np.ndarray, groups: np.ndarray
+    function: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    targets: np.ndarray,
+    groups: np.ndarray,
 ) -> tuple[np.ndarray, float]:
     """The result and the processor seconds of one call."""
     started = time.process_time()
@@ -86,30 +98,45 @@ def timed(
 
 def main() -> None:
     """Print the tables."""
-    print("# Benchmarks\n\nMade by `make bench`. Times vary from run to run and machine to machine; their ratios much less.\n")
+    print(
+        "# Benchmarks\n\nMade by `make bench`. Times vary from run to run and machine to machine;"
+        " their ratios much less.\n"
+    )
     print(
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
         f"scikit-learn {sklearn.__version__}\n"
     )
     print(f"## {FOLDS} folds, against StratifiedGroupKFold\n")
-    print("| data | spread, ours | spread, scikit-learn | seconds, ours | seconds, scikit-learn | times faster |")
+    print(
+        "| data | spread, ours | spread, scikit-learn | seconds, ours | seconds, scikit-learn |"
+        " times faster |"
+    )
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     worse = []
     for name, (targets, groups) in shapes().items():
-        (mine, seconds), (other, others_seconds) = (timed(way, targets, groups) for way in (ours, theirs))
+        (mine, seconds), (other, others_seconds) = (
+            timed(way, targets, groups) for way in (ours, theirs)
+        )
         here, there = spread(targets, mine), spread(targets, other)
         print(
-            f"| {name} | {here:.3f} % | {there:.3f} % | {seconds:.2f} | {others_seconds:.2f} | {others_seconds / seconds:.0f} |"
+            f"| {name} | {here:.3f} % | {there:.3f} % | {seconds:.2f} | {others_seconds:.2f} |"
+            f" {others_seconds / seconds:.0f} |"
         )
         if here > there + 1e-9:
             worse.append(name)
     generator = np.random.default_rng(1)
-    targets, groups = generator.integers(0, 20, 1_000_000), generator.integers(0, 100_000, 1_000_000)
+    targets, groups = (
+        generator.integers(0, 20, 1_000_000),
+        generator.integers(0, 100_000, 1_000_000),
+    )
     folds, seconds = timed(ours, targets, groups)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "linux" else 1024**3)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1024**2 if sys.platform == "linux" else 1024**3
+    )
     print("\n## A million rows in 100,000 groups, 20 classes\n")
     print(
-        f"{seconds:.1f} s of one core, {peak:.2f} GB at the peak of the whole process, spread {spread(targets, folds):.4f} %."
+        f"{seconds:.1f} s of one core, {peak:.2f} GB at the peak of the whole process, spread"
+        f" {spread(targets, folds):.4f} %."
     )
     if worse:
         sys.exit(f"less even than scikit-learn: {'; '.join(worse)}")

@@ -1,10 +1,11 @@
-"""Near-duplicate search: how its time grows with the number of images, against comparing every pair.
+"""Near-duplicate search: how its time grows with the number of images, against comparing every
+pair.
 
     python benchmarks/near.py
 
-The search by hashes is timed on random ones, of which a tenth are near another; the whole step, with its verification on
-pixels, on 50,000 stored images of random low frequencies, a tenth of them copies at another quality and brightness.
-"""
+The search by hashes is timed on random ones, of which a tenth are near another; the whole step,
+with its verification on pixels, on 50,000 stored images of random low frequencies, a tenth of them
+copies at another quality and brightness."""
 
 import hashlib
 import statistics
@@ -36,7 +37,9 @@ def hashes(count: int) -> np.ndarray:
     copies = generator.choice(count, count // 10, replace=False)
     for _ in range(DISTANCE):
         bits = np.uint64(1) << generator.integers(0, 64, len(copies)).astype(np.uint64)
-        whole[copies] = np.where(generator.random(len(copies)) < 0.5, whole[copies - 1] ^ bits, whole[copies])
+        whole[copies] = np.where(
+            generator.random(len(copies)) < 0.5, whole[copies - 1] ^ bits, whole[copies]
+        )
     return np.unique(whole)
 
 
@@ -57,7 +60,8 @@ def every_pair(given: np.ndarray) -> float:
 
 
 def whole_step(folder: Path) -> tuple[float, int]:
-    """Seconds for 50,000 stored images, verified on their pixels, and how many are near-duplicates."""
+    """Seconds for 50,000 stored images, verified on their pixels, and how many are
+    near-duplicates."""
     generator = np.random.default_rng(0)
     rows = []
     pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
@@ -71,8 +75,14 @@ def whole_step(folder: Path) -> tuple[float, int]:
                 pixels = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
             jpeg = encoded(pixels, quality)
             add({"image": jpeg, "image_name": str(number).encode()})
-            about = {"id": str(number), "sha256": hashlib.sha256(jpeg).hexdigest(), "phash": perceptual_hash(pixels)}
-            rows.append({**about, f"shard_{SIDE}": f"train00-{IMAGES}.tfrec", f"row_{SIDE}": number})
+            about = {
+                "id": str(number),
+                "sha256": hashlib.sha256(jpeg).hexdigest(),
+                "phash": perceptual_hash(pixels),
+            }
+            rows.append(
+                {**about, f"shard_{SIDE}": f"train00-{IMAGES}.tfrec", f"row_{SIDE}": number}
+            )
     examples = pd.DataFrame(rows).astype({"phash": np.uint64})
     features = {"sizes": [SIDE], "image_feature": "image", "id_feature": "image_name"}
     started = time.perf_counter()
@@ -94,10 +104,16 @@ def main() -> None:
         before = took
     given = hashes(EVERY_PAIR)
     ratio = every_pair(given) / statistics.median(seconds(given) for _ in range(ROUNDS))
-    print(f"\nComparing every pair of {EVERY_PAIR:,} hashes takes {ratio:.0f} times as long, and grows fourfold.")
+    print(
+        f"\nComparing every pair of {EVERY_PAIR:,} hashes takes {ratio:.0f} times as long, and"
+        " grows fourfold."
+    )
     with tempfile.TemporaryDirectory() as folder:
         took, found = whole_step(Path(folder))
-    print(f"\nThe whole step on {IMAGES:,} images, pixels of all candidates compared: {took:.1f} s, {found:,} in sets.")
+    print(
+        f"\nThe whole step on {IMAGES:,} images, pixels of all candidates compared: {took:.1f} s,"
+        f" {found:,} in sets."
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Statistics of a converted set of 30,000 images, against the notebooks' way: open every image with Pillow.
+"""Statistics of a converted set of 30,000 images, against the notebooks' way: open every image with
+Pillow.
 
     python benchmarks/pooled.py
 
-The table of 30,000 images is that of 300 converted ones, a hundred times over, each time with other sums; the notebooks' way is
-timed on 300 of the stored images and multiplied by a hundred.
-"""
+The table of 30,000 images is that of 300 converted ones, a hundred times over, each time with other
+sums; the notebooks' way is timed on 300 of the stored images and multiplied by a hundred."""
 
 import io
 import json
@@ -64,7 +64,9 @@ def enlarge(records: Path) -> None:
     """The table a hundred times over."""
     table = tables.read_examples(records)
     generator = np.random.default_rng(1)
-    whole = pd.concat([table.assign(id=table["id"] + f"-{turn}") for turn in range(TIMES)], ignore_index=True)
+    whole = pd.concat(
+        [table.assign(id=table["id"] + f"-{turn}") for turn in range(TIMES)], ignore_index=True
+    )
     for name in (f"sum_c_{SIZE}", f"sumsq_c_{SIZE}"):
         scattered = np.array(whole[name].tolist()) * generator.uniform(0.9, 1, (len(whole), 1))
         whole[name] = list(scattered.astype(np.int64))
@@ -90,25 +92,46 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         records = converted(folder)
-        jpegs = [decode_example(payload)["image"] for shard in records.glob("*/*.tfrec") for payload in read_shard(shard)]
+        jpegs = [
+            decode_example(payload)["image"]
+            for shard in records.glob("*/*.tfrec")
+            for payload in read_shard(shard)
+        ]
         theirs = statistics.median(notebooks(jpegs) for _ in range(3)) * TIMES  # type: ignore[arg-type]
         enlarge(records)
         train = tables.read_examples(records).query("split == 'train'")
-        tables.write_csv(folder / "folds.csv", pd.DataFrame({"id": train["id"], "fold": np.arange(len(train)) % 5}))
+        tables.write_csv(
+            folder / "folds.csv",
+            pd.DataFrame({"id": train["id"], "fold": np.arange(len(train)) % 5}),
+        )
         found = dict.fromkeys(
-            ("duplicate_sets", "near_duplicate_sets", "largest_near_duplicate_set", "identical_in_test", "near_in_test"), 0
+            (
+                "duplicate_sets",
+                "near_duplicate_sets",
+                "largest_near_duplicate_set",
+                "identical_in_test",
+                "near_in_test",
+            ),
+            0,
         )
         (folder / "audit.json").write_text(json.dumps({**found, "label_conflicts": []}))
         ours = []
         for _ in range(ROUNDS):
             started = time.perf_counter()
-            write_statistics(records, folder / "folds.csv", folder / "audit.json", classes=["0", "1"], out=folder / "s.json")
+            write_statistics(
+                records,
+                folder / "folds.csv",
+                folder / "audit.json",
+                classes=["0", "1"],
+                out=folder / "s.json",
+            )
             ours.append(time.perf_counter() - started)
     here = statistics.median(ours)
     print(f"\n## Statistics of {IMAGES * TIMES:,} converted images of {SIZE} × {SIZE}\n")
     print(
-        f"{here:.2f} s for pooled pixels a split and a fold, class balance, distributions and drift; opening every image with "
-        f"Pillow for mean and deviation alone takes {theirs:.0f} s, {theirs / here:.0f} times as long."
+        f"{here:.2f} s for pooled pixels a split and a fold, class balance, distributions and"
+        f" drift; opening every image with Pillow for mean and deviation alone takes {theirs:.0f}"
+        f" s, {theirs / here:.0f} times as long."
     )
 
 

@@ -1,10 +1,11 @@
-"""Converting images: decode, fit to 384 pixels and encode, against the notebooks' way (Pillow: open, convert, resize, save).
+"""Converting images: decode, fit to 384 pixels and encode, against the notebooks' way (Pillow:
+open, convert, resize, save).
 
     python benchmarks/records.py
 
-The photographs are the two that scikit-learn ships, enlarged where a size asks for it; that makes them smoother than real
-ones of that size, so that the signal-to-noise ratios of the enlarged ones flatter.
-"""
+The photographs are the two that scikit-learn ships, enlarged where a size asks for it; that makes
+them smoother than real ones of that size, so that the signal-to-noise ratios of the enlarged ones
+flatter."""
 
 import io
 import os
@@ -32,7 +33,9 @@ def photographs(width: int, height: int) -> list[bytes]:
         cv2.resize(load_sample_image(name), (width, height), interpolation=cv2.INTER_CUBIC)
         for name in ("china.jpg", "flower.jpg")
     ]
-    return [simplejpeg.encode_jpeg(picture, quality=92, colorsubsampling="420") for picture in pictures]
+    return [
+        simplejpeg.encode_jpeg(picture, quality=92, colorsubsampling="420") for picture in pictures
+    ]
 
 
 def _pixels(data: bytes) -> np.ndarray:
@@ -49,7 +52,9 @@ def ours(data: bytes) -> bytes:
 def notebooks(data: bytes) -> bytes:
     """Pillow's."""
     stream = io.BytesIO()
-    Image.open(io.BytesIO(data)).convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=95)
+    Image.open(io.BytesIO(data)).convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(
+        stream, "JPEG", quality=95
+    )
     return stream.getvalue()
 
 
@@ -63,7 +68,9 @@ def milliseconds(way: Callable[[bytes], object], images: list[bytes], least: int
 
 def noise(data: bytes) -> float:
     """Peak signal-to-noise ratio of our pixels against those of a full-size decode, in decibels."""
-    full = fitted(simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False), SIZE, "stretch").astype(float)
+    full = fitted(
+        simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False), SIZE, "stretch"
+    ).astype(float)
     here = _pixels(data).astype(float)
     error = float(((full - here) ** 2).mean())
     return 10 * np.log10(255**2 / error) if error else float("inf")
@@ -87,7 +94,9 @@ def decoders(data: bytes, fraction: int) -> dict[str, Callable[[], np.ndarray]]:
         "simplejpeg": lambda: simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False),
         f"Pillow, draft 1/{fraction}": draft,
         f"OpenCV, reduced 1/{fraction}": lambda: cv2.imdecode(buffer, reduced),
-        f"simplejpeg, 1/{fraction}": lambda: simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=True, **small),
+        f"simplejpeg, 1/{fraction}": lambda: simplejpeg.decode_jpeg(
+            data, fastdct=False, fastupsample=True, **small
+        ),
     }
 
 
@@ -97,7 +106,9 @@ def resizers(pixels: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
     return {
         "Pillow, bicubic": lambda: np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC)),
         "Pillow, box": lambda: np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BOX)),
-        "OpenCV, INTER_AREA": lambda: cv2.resize(pixels, (SIZE, SIZE), interpolation=cv2.INTER_AREA),
+        "OpenCV, INTER_AREA": lambda: cv2.resize(
+            pixels, (SIZE, SIZE), interpolation=cv2.INTER_AREA
+        ),
         "ours, by halves": lambda: fitted(pixels, SIZE, "stretch"),
     }
 
@@ -117,10 +128,16 @@ def table_of_parts() -> None:
         )
         for source, ways in groups:
             rounds = [
-                {name: milliseconds(lambda _, way=way: way(), [b""], 5) for name, way in ways.items()} for _ in range(ROUNDS)
+                {
+                    name: milliseconds(lambda _, way=way: way(), [b""], 5)
+                    for name, way in ways.items()
+                }
+                for _ in range(ROUNDS)
             ]
             for name in ways:
-                print(f"| {name} | {source} | {statistics.median(one[name] for one in rounds):.2f} |")
+                print(
+                    f"| {name} | {source} | {statistics.median(one[name] for one in rounds):.2f} |"
+                )
 
 
 def two_threads(images: list[bytes]) -> float:
@@ -139,17 +156,28 @@ def main() -> None:
     """Print the table."""
     cv2.setNumThreads(1)
     print(f"\n## Converting to {SIZE} × {SIZE}, against Pillow\n")
-    print("| source | ms an image, ours | ms, Pillow | times faster | PSNR against full-size decoding |")
+    print(
+        "| source | ms an image, ours | ms, Pillow | times faster | PSNR against full-size"
+        " decoding |"
+    )
     print("| --- | ---: | ---: | ---: | ---: |")
     for width, height in ((4000, 3000), (2048, 1536), (1024, 768), (640, 424)):
         images = photographs(width, height)
-        pairs = [(milliseconds(ours, images), milliseconds(notebooks, images)) for _ in range(ROUNDS)]
+        pairs = [
+            (milliseconds(ours, images), milliseconds(notebooks, images)) for _ in range(ROUNDS)
+        ]
         here, there = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(b / a for a, b in pairs)
-        print(f"| {width} × {height} | {here:.1f} | {there:.1f} | {ratio:.1f} | {min(map(noise, images)):.1f} dB |")
+        print(
+            f"| {width} × {height} | {here:.1f} | {there:.1f} | {ratio:.1f} |"
+            f" {min(map(noise, images)):.1f} dB |"
+        )
     table_of_parts()
     gains = [two_threads(photographs(1024, 768)) for _ in range(ROUNDS)]
-    print(f"\n## Two threads\n\nOn {os.cpu_count()} cores: {statistics.median(gains):.2f} times one (1024 × 768).")
+    print(
+        f"\n## Two threads\n\nOn {os.cpu_count()} cores: {statistics.median(gains):.2f} times one"
+        " (1024 × 768)."
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from sets import write_set
 
 from components.blending.blend import blend
 from components.folds.make_folds import write_folds
-from components.report.page import Run, write_report
+from components.report.page import ReportInputs, write_report
 from components.statistics.summary import statistics
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import write_manifest
@@ -25,7 +25,9 @@ from trainer.config.output import Blend
 IMAGES, SIZE, MEMBERS = 30_000, 384, 2
 
 
-def write_task(folder: Path, member: str, table: pd.DataFrame, classes: list[str], seed: int) -> Path:
+def write_task(
+    folder: Path, member: str, table: pd.DataFrame, classes: list[str], seed: int
+) -> Path:
     """What a training task leaves, its predictions made up."""
     generator = np.random.default_rng(seed)
     told = generator.dirichlet(np.full(len(classes), 0.3), len(table)) * 0.5
@@ -34,11 +36,27 @@ def write_task(folder: Path, member: str, table: pd.DataFrame, classes: list[str
     rows = pd.concat([table, pd.DataFrame(told.astype(np.float32), columns=classes)], axis=1)
     tables.write_parquet(folder / tables.OOF, rows)
     test = pd.DataFrame({"id": [f"t{row}" for row in range(1000)], "fold": 0})
-    tables.write_parquet(folder / tables.TEST, test.assign(**dict.fromkeys(classes, np.float32(1 / len(classes)))))
-    history = pd.DataFrame({"fold": np.repeat(np.arange(5), 20), "epoch": np.tile(np.arange(1, 21), 5), "learning_rate": 1e-3})
+    tables.write_parquet(
+        folder / tables.TEST, test.assign(**dict.fromkeys(classes, np.float32(1 / len(classes))))
+    )
+    history = pd.DataFrame(
+        {
+            "fold": np.repeat(np.arange(5), 20),
+            "epoch": np.tile(np.arange(1, 21), 5),
+            "learning_rate": 1e-3,
+        }
+    )
     history["loss"] = history["val_loss"] = 1 / history["epoch"]
-    tables.write_csv(folder / tables.HISTORY, history.assign(val_macro_f1=0.8, seconds=60.0 * history["epoch"]))
-    about = {"member": member, "task": "multiclass", "folds": list(range(5)), "validation": "last", "device": "CPU"}
+    tables.write_csv(
+        folder / tables.HISTORY, history.assign(val_macro_f1=0.8, seconds=60.0 * history["epoch"])
+    )
+    about = {
+        "member": member,
+        "task": "multiclass",
+        "folds": list(range(5)),
+        "validation": "last",
+        "device": "CPU",
+    }
     write_manifest(folder, {**about, "parameters": 1, "views": 1, "libraries": {}})
     return folder
 
@@ -53,14 +71,24 @@ def main() -> None:
             folder = Path(name)
             classes = [f"class {number}" for number in range(count)]
             write_set(folder, IMAGES, SIZE, classes=count)
-            records, files = folder / "records", [folder / one for one in ("folds.csv", "audit.json", "s.json")]
+            records, files = (
+                folder / "records",
+                [folder / one for one in ("folds.csv", "audit.json", "s.json")],
+            )
             write_folds(
-                records, Folds(count=5, duplicates="identical"), seed=1, classes=classes, out=files[0], audit_out=files[1]
+                records,
+                Folds(count=5, duplicates="identical"),
+                seed=1,
+                classes=classes,
+                out=files[0],
+                audit_out=files[1],
             )
             statistics(records, files[0], files[1], classes=classes, out=files[2])
             examples = tables.read_examples(records).query("split == 'train'")
             table = examples[["id", "target"]].merge(tables.read_folds(files[0]), on="id")
-            tasks = [write_task(folder / f"m{k}", f"m{k}", table, classes, k) for k in range(MEMBERS)]
+            tasks = [
+                write_task(folder / f"m{k}", f"m{k}", table, classes, k) for k in range(MEMBERS)
+            ]
             started = time.perf_counter()
             blend(
                 tasks,
@@ -74,12 +102,14 @@ def main() -> None:
             )
             blended = time.perf_counter() - started
             (folder / "submission.csv").write_text("id,label\n")
-            run = Run(
+            run = ReportInputs(
                 name="large",
                 classes=classes,
                 metric="macro_f1",
                 seed=1,
-                members=[Member(name="m0", epochs=1, augment=Augment(rotation=20, hue=0.1, cutmix=0.5))],
+                members=[
+                    Member(name="m0", epochs=1, augment=Augment(rotation=20, hue=0.1, cutmix=0.5))
+                ],
                 blended=folder / "blended",
                 records=records,
                 root=records,
@@ -91,7 +121,9 @@ def main() -> None:
             write_report(run, folder / "report.html")
             seconds = time.perf_counter() - started
             size = (folder / "report.html").stat().st_size / 1e6
-            assert json.loads((folder / "blended" / tables.METRICS).read_text())["blend"]["oof"] > 0.5
+            assert (
+                json.loads((folder / "blended" / tables.METRICS).read_text())["blend"]["oof"] > 0.5
+            )
             print(f"| {count} | {blended:.1f} | {seconds:.1f} | {size:.1f} |")
 
 

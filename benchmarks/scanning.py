@@ -1,4 +1,5 @@
-"""Scanning ready TFRecords, against a bare loop that only decodes the same JPEGs, with the fastest decoder there is here.
+"""Scanning ready TFRecords, against a bare loop that only decodes the same JPEGs, with the fastest
+decoder there is here.
 
 python benchmarks/scanning.py
 """
@@ -33,9 +34,17 @@ def write(path: Path) -> None:
     with open(path, "wb") as stream:
         for number in range(RECORDS):
             top, left = generator.integers(0, 427 - SIZE), generator.integers(0, 640 - SIZE)
-            pixels = np.ascontiguousarray(photographs[number % 2][top : top + SIZE, left : left + SIZE])
+            pixels = np.ascontiguousarray(
+                photographs[number % 2][top : top + SIZE, left : left + SIZE]
+            )
             jpeg = simplejpeg.encode_jpeg(pixels, quality=90, colorsubsampling="420")
-            stream.write(frame(encode_example({"image": jpeg, "id": str(number).encode(), "class": number % 104})))
+            stream.write(
+                frame(
+                    encode_example(
+                        {"image": jpeg, "id": str(number).encode(), "class": number % 104}
+                    )
+                )
+            )
 
 
 def by_simplejpeg(jpeg: bytes) -> np.ndarray:
@@ -77,17 +86,28 @@ def main() -> None:
         root = Path(folder)
         write(root / f"00-{SIZE}x{SIZE}-{RECORDS}.tfrec")
         (path,) = root.iterdir()
-        data = Data(source="tfrecords", root=folder, id="id", target="class", images="*.tfrec", test_images="*.tfrec")
+        data = Data(
+            source="tfrecords",
+            root=folder,
+            id="id",
+            target="class",
+            images="*.tfrec",
+            test_images="*.tfrec",
+        )
         shard = tfrecords.Shard(Subset(data, "train", "", ""), SIZE, path.name, RECORDS)
         jpegs = [bytes(decode_example(payload)["image"]) for payload in read_shard(path)]  # type: ignore[arg-type]
         ways: dict[str, Callable[[], float]] = {}
         for workers in (1, 2):
-            ways[f"simplejpeg, {workers}"] = lambda workers=workers: bare(by_simplejpeg, jpegs, workers)  # type: ignore[misc]
+            ways[f"simplejpeg, {workers}"] = lambda workers=workers: bare(
+                by_simplejpeg, jpegs, workers
+            )  # type: ignore[misc]
             ways[f"OpenCV, {workers}"] = lambda workers=workers: bare(by_opencv, jpegs, workers)  # type: ignore[misc]
             ways[f"scan, {workers}"] = lambda workers=workers: scanning(shard, root, workers)  # type: ignore[misc]
         for way in ways.values():
             way()
-        rounds: list[dict[str, float]] = [{name: way() for name, way in ways.items()} for _ in range(ROUNDS)]
+        rounds: list[dict[str, float]] = [
+            {name: way() for name, way in ways.items()} for _ in range(ROUNDS)
+        ]
     print("| threads | decoding alone, images a second | scan, images a second | scan's share |")
     print("| ---: | ---: | ---: | ---: |")
     for workers in (1, 2):
@@ -96,8 +116,13 @@ def main() -> None:
         share = statistics.median(there / here for there, here in zip(fastest, ours, strict=True))
         rates = [RECORDS / statistics.median(seconds) for seconds in (fastest, ours)]
         print(f"| {workers} | {rates[0]:,.0f} | {rates[1]:,.0f} | {100 * share:.0f} % |")
-    plain = statistics.median(min(one["simplejpeg, 1"], one["OpenCV, 1"]) / one["scan, 2"] for one in rounds)
-    print(f"\nWith two threads, as it runs on two cores, the scan does {100 * plain:.0f} % of what a loop in one thread does.")
+    plain = statistics.median(
+        min(one["simplejpeg, 1"], one["OpenCV, 1"]) / one["scan, 2"] for one in rounds
+    )
+    print(
+        f"\nWith two threads, as it runs on two cores, the scan does {100 * plain:.0f} % of what a"
+        " loop in one thread does."
+    )
 
 
 if __name__ == "__main__":

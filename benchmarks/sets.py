@@ -17,7 +17,8 @@ _SHARD = 2000
 
 
 def write_set(folder: Path, images: int, size: int, folds: int = 5, classes: int = 10) -> None:
-    """`records/`, `folds.csv` and `statistics.json` of `images` cuts of a photograph, the same 500 again and again."""
+    """`records/`, `folds.csv` and `statistics.json` of `images` cuts of a photograph, the same 500
+    again and again."""
     generator = np.random.default_rng(0)
     photograph = np.asarray(load_sample_image("flower.jpg"))
     jpegs = []
@@ -34,11 +35,19 @@ def write_set(folder: Path, images: int, size: int, folds: int = 5, classes: int
         with open(records / name, "wb") as stream:
             for row in range(length):
                 jpeg = jpegs[(first + row) % len(jpegs)]
-                features = {"image": jpeg, "image_name": str(first + row).encode(), "target": (first + row) % classes}
+                features = {
+                    "image": jpeg,
+                    "image_name": str(first + row).encode(),
+                    "target": (first + row) % classes,
+                }
                 stream.write(frame(encode_example(features)))
                 rows.append((str(first + row), name, row, len(jpeg), (first + row) % classes))
-    table = pd.DataFrame(rows, columns=["id", f"shard_{size}", f"row_{size}", f"bytes_{size}", "target"])
-    table = table.assign(split="train", external="", group="", width=size, height=size, bytes=table[f"bytes_{size}"])
+    table = pd.DataFrame(
+        rows, columns=["id", f"shard_{size}", f"row_{size}", f"bytes_{size}", "target"]
+    )
+    table = table.assign(
+        split="train", external="", group="", width=size, height=size, bytes=table[f"bytes_{size}"]
+    )
     table["phash"] = np.arange(images, dtype=np.uint64)
     table["sha256"] = [f"{number:064x}" for number in range(images)]
     # The last hundred are test images.
@@ -46,11 +55,22 @@ def write_set(folder: Path, images: int, size: int, folds: int = 5, classes: int
     table[f"sum_c_{size}"] = [[size * size * 110] * 3] * images
     table[f"sumsq_c_{size}"] = [[size * size * 15_700] * 3] * images
     tables.write_parquet(records / tables.EXAMPLES, table)
-    tables.write_csv(records / tables.REJECTS, pd.DataFrame(columns=["id", "file", "reason", "bytes"]))
-    about = {"sizes": [size], "channels": 3, "image_feature": "image", "id_feature": "image_name", "root": ""}
+    tables.write_csv(
+        records / tables.REJECTS, pd.DataFrame(columns=["id", "file", "reason", "bytes"])
+    )
+    about = {
+        "sizes": [size],
+        "channels": 3,
+        "image_feature": "image",
+        "id_feature": "image_name",
+        "root": "",
+    }
     write_manifest(records, {**about, "numeric": [], "categorical": [], "task": "multiclass"})
     train = table[table["split"] == "train"]
-    tables.write_csv(folder / "folds.csv", pd.DataFrame({"id": train["id"], "fold": np.arange(len(train)) % folds}))
+    tables.write_csv(
+        folder / "folds.csv",
+        pd.DataFrame({"id": train["id"], "fold": np.arange(len(train)) % folds}),
+    )
     pixels = {"mean": [110.0] * 3, "std": [60.0] * 3}
     of_size = {"splits": {"train": pixels}, "folds": {str(fold): pixels for fold in range(folds)}}
     (folder / "statistics.json").write_text(json.dumps({"pixels": {str(size): of_size}}))

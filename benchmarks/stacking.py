@@ -33,7 +33,11 @@ def members(rows: int, share: float, seed: int = 0, count: int = MEMBERS) -> Row
     common = generator.normal(size=rows).astype(np.float32)
     told = np.empty((count, rows, 2), dtype=np.float32)
     for member in range(count):
-        values = targets * (1.2 + 0.05 * member) + common + generator.normal(size=rows).astype(np.float32)
+        values = (
+            targets * (1.2 + 0.05 * member)
+            + common
+            + generator.normal(size=rows).astype(np.float32)
+        )
         told[member, :, 1] = 1 / (1 + np.exp(1.5 - values))
         told[member, :, 0] = 1 - told[member, :, 1]
     return Rows(told, targets, "roc_auc")
@@ -56,7 +60,8 @@ def plain_greedy(rows: Rows, rounds: int) -> list[int]:
 
 
 def large(share: float) -> None:
-    """One selection of full size, in a process of its own: its seconds, and the most memory it had."""
+    """One selection of full size, in a process of its own: its seconds, and the most memory it
+    had."""
     rows = members(LARGE, share)
     seconds = timed(lambda: greedy(rows, ROUNDS))
     print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
@@ -68,10 +73,15 @@ def main() -> None:
     print("| rows | positive | seconds | most memory, GB |")
     print("| ---: | ---: | ---: | ---: |")
     for share in (0.02, 0.5):
-        done = subprocess.run([sys.executable, __file__, str(share)], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, __file__, str(share)], capture_output=True, text=True, check=True
+        )
         seconds, memory = map(float, done.stdout.split())
         print(f"| {LARGE:,} | {share:.0%} | {seconds:.1f} | {memory:.2f} |")
-    print(f"\nAgainst the same loop calling scikit-learn's roc_auc_score, a round of {MEMBERS} members (medians of three):\n")
+    print(
+        f"\nAgainst the same loop calling scikit-learn's roc_auc_score, a round of {MEMBERS}"
+        " members (medians of three):\n"
+    )
     print("| rows | ours, seconds | scikit-learn, seconds | times |")
     print("| ---: | ---: | ---: | ---: |")
     for count in (SMALL, 4 * SMALL):
@@ -85,7 +95,10 @@ def main() -> None:
     rows = members(SMALL, 0.02)
     taken = np.bincount(plain_greedy(rows, SMALL_ROUNDS), minlength=MEMBERS) / SMALL_ROUNDS
     same = np.allclose(taken, greedy(rows, SMALL_ROUNDS).weights)
-    print(f"\nIn {SMALL_ROUNDS} rounds both take {'the same members' if same else 'different members'}.")
+    print(
+        f"\nIn {SMALL_ROUNDS} rounds both take"
+        f" {'the same members' if same else 'different members'}."
+    )
     print("\n## Choice among all methods, nested\n")
     rows = members(33_000, 0.02)
     level1 = Level1(rows, np.arange(33_000) % 5, np.arange(33_000))
@@ -95,13 +108,18 @@ def main() -> None:
     methods = ", ".join(fitted.method for fitted in result[0].fitted.values())
     value = score("roc_auc", rows.targets, result[0].probabilities)
     print(
-        f"{MEMBERS} members, 33,000 rows, 5 folds, ROC AUC: {seconds:.1f} s, in which each fold's method is chosen by nested "
-        f"scores of the other four ({methods}; {value:.4f}), and {whole:.1f} s for the one of the test rows."
+        f"{MEMBERS} members, 33,000 rows, 5 folds, ROC AUC: {seconds:.1f} s, in which each fold's"
+        f" method is chosen by nested scores of the other four ({methods}; {value:.4f}), and"
+        f" {whole:.1f} s for the one of the test rows."
     )
     print("\n## Bootstrap of ROC AUC\n")
     rows = members(100_000, 0.02, count=1)
     targets, own = rows.targets, rows.predictions[0]
-    seconds = timed(lambda: resampled({"a": counted("roc_auc", targets, own)}, np.arange(100_000), resamples=1000, seed=1))
+    seconds = timed(
+        lambda: resampled(
+            {"a": counted("roc_auc", targets, own)}, np.arange(100_000), resamples=1000, seed=1
+        )
+    )
     generator = np.random.default_rng(0)
 
     def plain() -> None:
@@ -110,7 +128,10 @@ def main() -> None:
             roc_auc_score(targets[drawn], own[drawn, 1])
 
     times = timed(plain) / 20 * 1000 / seconds
-    print(f"1,000 resamples of 100,000 rows: {seconds:.1f} s, {times:.1f} times as fast as drawing rows for scikit-learn.")
+    print(
+        f"1,000 resamples of 100,000 rows: {seconds:.1f} s, {times:.1f} times as fast as drawing"
+        " rows for scikit-learn."
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""A training step and predictions by several models and views, against the same without anything of ours; and how soon a task
-takes its first step.
+"""A training step and predictions by several models and views, against the same without anything of
+ours; and how soon a task takes its first step.
 
 python benchmarks/training.py
 """
@@ -64,7 +64,9 @@ def network(size: int) -> Any:
     from trainer.models import classifier
 
     statistics_of = {"mean": np.full(3, 110.0), "std": np.full(3, 60.0)}
-    return classifier.build(member(size), outputs=CLASSES, size=size, channels=3, seed=1, **statistics_of)
+    return classifier.build(
+        member(size), outputs=CLASSES, size=size, channels=3, seed=1, **statistics_of
+    )
 
 
 def engine_of(size: int) -> Any:
@@ -88,10 +90,16 @@ def steps(size: int, workers: Workers) -> list[tuple[float, float]]:
 
     images = pictures(BATCH * STEPS, size)
     targets = np.eye(CLASSES, dtype=np.float32)[np.arange(len(images)) % CLASSES]
-    labels = Labels(targets, np.ones(len(images), np.float32), np.zeros((len(images), 0), np.float32))
+    labels = Labels(
+        targets, np.ones(len(images), np.float32), np.zeros((len(images), 0), np.float32)
+    )
     decoded = tf.constant(workers.decoded(images, np.arange(len(images))).astype(np.float32))
     bare = network(size)
-    bare.compile(keras.optimizers.Adam(1e-3), keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False)
+    bare.compile(
+        keras.optimizers.Adam(1e-3),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
     ours = engine_of(size)
 
     def fit() -> None:
@@ -109,7 +117,7 @@ def steps(size: int, workers: Workers) -> list[tuple[float, float]]:
             start=(epoch, 0),
             epochs=epoch + 1,
         )
-        losses = [ours.step(batch, 1e-3) for _, _, batch in batches.ahead(made)]
+        losses = [ours.step(batch, 1e-3) for _, _, batch in batches.prefetch(made)]
         if not np.isfinite([float(loss) for loss in losses]).all():
             raise RuntimeError("the loss is no number")
 
@@ -119,13 +127,16 @@ def steps(size: int, workers: Workers) -> list[tuple[float, float]]:
 
 
 def predictions(size: int, workers: Workers) -> list[tuple[float, float]]:
-    """Seconds to decode once and pass forward FOLDS × VIEWS times, bare and by ours, which also changes the views."""
+    """Seconds to decode once and pass forward FOLDS × VIEWS times, bare and by ours, which also
+    changes the views."""
     import tensorflow as tf
 
     images = pictures(TESTS[size], size)
     ours = engine_of(size)
     weights = [[np.array(variable) for variable in ours.model.variables] for _ in range(FOLDS)]
-    viewer = predict.Viewer(workers, member(size).augment, batch=BATCH, on_device=False, part=(0, 1), seed=1)
+    viewer = predict.Viewer(
+        workers, member(size).augment, batch=BATCH, on_device=False, part=(0, 1), seed=1
+    )
     rows, nothing = np.arange(len(images)), np.zeros((len(images), 0), np.float32)
     bare = network(size)
 
@@ -151,7 +162,9 @@ def predictions(size: int, workers: Workers) -> list[tuple[float, float]]:
     def predicted() -> None:
         networks = [placed(number) for number in range(FOLDS)]
         squash = predict.squashing("multiclass")
-        viewer.probabilities(networks, images, [nothing] * FOLDS, rows, views=VIEWS, squash=squash, classes=CLASSES)
+        viewer.probabilities(
+            networks, images, [nothing] * FOLDS, rows, views=VIEWS, squash=squash, classes=CLASSES
+        )
 
     plain()
     predicted()
@@ -181,11 +194,11 @@ model.fit(x, y, batch_size=32, epochs=1, verbose=0)
 OUR_START = """
 import os, sys
 from pathlib import Path
-from trainer.fit import train_folds
-from trainer.goal import Goal, Inputs
-from trainer import accelerator
-accelerator.prepare()
-from trainer.on_tensorflow import OnTensorFlow
+from trainer.backends import devices
+from trainer.config.objective import Artifacts, Objective
+from trainer.training.fit import train_folds
+devices.prepare()
+from trainer.backends.tensorflow import OnTensorFlow
 first = OnTensorFlow.step
 def step(self, batch, rate):
     float(first(self, batch, rate))
@@ -194,22 +207,31 @@ OnTensorFlow.step = step
 sys.path.insert(0, "benchmarks")
 from training import member
 folder = Path(sys.argv[1])
-inputs = Inputs(folder / "records", folder / "records", folder / "folds.csv", folder / "statistics.json")
-train_folds(member(64), [0], inputs, Goal("multiclass", [str(n) for n in range(10)], "accuracy", 1), out=folder / "out")
+statistics = folder / "statistics.json"
+inputs = Artifacts(folder / "records", folder / "records", folder / "folds.csv", statistics)
+goal = Objective("multiclass", [str(n) for n in range(10)], "accuracy", 1)
+train_folds(member(64), [0], inputs, goal, out=folder / "out")
 """
 
 
 def starts() -> list[tuple[float, float]]:
-    """Seconds from nothing to the first step: of a script, and of a training task with 2,000 images."""
+    """Seconds from nothing to the first step: of a script, and of a training task with 2,000
+    images."""
     from sets import write_set
 
     with tempfile.TemporaryDirectory() as folder:
         write_set(Path(folder), 2000, 64)
 
         def run(code: str) -> None:
-            subprocess.run([sys.executable, "-W", "ignore", "-c", code, folder], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [sys.executable, "-W", "ignore", "-c", code, folder],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
 
-        return [(seconds(lambda: run(BARE_START)), seconds(lambda: run(OUR_START))) for _ in range(3)]
+        return [
+            (seconds(lambda: run(BARE_START)), seconds(lambda: run(OUR_START))) for _ in range(3)
+        ]
 
 
 def main() -> None:
@@ -217,10 +239,13 @@ def main() -> None:
     device = devices.prepare()
     workers = Workers(device.threads)
     print("\n## EfficientNetB0 on a CPU: ours against the same without anything of ours\n")
-    print(f"Batches of {BATCH}; ours decodes and augments JPEGs on the way, the bare one has decoded tensors.")
     print(
-        f"Medians of {ROUNDS} rounds, each of {STEPS} steps, or of {FOLDS} models and {VIEWS} views of {TESTS[64]} and "
-        f"{TESTS[128]} images.\n"
+        f"Batches of {BATCH}; ours decodes and augments JPEGs on the way, the bare one has decoded"
+        " tensors."
+    )
+    print(
+        f"Medians of {ROUNDS} rounds, each of {STEPS} steps, or of {FOLDS} models and {VIEWS} views"
+        f" of {TESTS[64]} and {TESTS[128]} images.\n"
     )
     print("| | bare, seconds | ours, seconds | ours / bare |")
     print("| --- | ---: | ---: | ---: |")
@@ -229,7 +254,10 @@ def main() -> None:
     rows["from nothing to the first step, 64, 2,000 images"] = starts()
     for name, rounds in rows.items():
         bare, ours = (statistics.median(one[place] for one in rounds) for place in (0, 1))
-        print(f"| {name} | {bare:.2f} | {ours:.2f} | {statistics.median(b / a for a, b in rounds):.3f} |")
+        print(
+            f"| {name} | {bare:.2f} | {ours:.2f} |"
+            f" {statistics.median(b / a for a, b in rounds):.3f} |"
+        )
     workers.close()
 
 

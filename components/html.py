@@ -1,4 +1,5 @@
-"""HTML pages that need nothing else: their templates, and plots as inline SVG in the page's own ink, on light and on dark."""
+"""HTML pages that need nothing else: their templates, and plots as inline SVG in the page's own
+ink, on light and on dark."""
 
 import contextlib
 import io
@@ -27,14 +28,18 @@ def render(template: Path, **values: Any) -> str:
 
 
 @contextlib.contextmanager
-def canvas(rows: int, columns: int, *, width: float, height: float, squeeze: bool = True) -> Iterator[Any]:
+def canvas(
+    rows: int, columns: int, *, width: float, height: float, squeeze: bool = True
+) -> Iterator[Any]:
     """A figure and its axes, with all that is drawn inside the block in the page's ink."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    ink = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
+    ink = dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
+    )
     style = {
         **ink,
         "svg.fonttype": "none",

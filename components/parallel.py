@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
-# Sums are then cut the same way on every machine, and small products do not wait for threads that have no core of their own.
+# Sums are then cut the same way on every machine, and small products do not wait for threads that
+# have no core of their own.
 one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
 Given = TypeVar("Given")
@@ -22,14 +23,19 @@ WORKERS = os.cpu_count() or 1
 AHEAD = 4
 
 
-def in_order(function: Callable[[Given], Made], given: Iterable[Given], workers: int = WORKERS) -> Iterator[Made]:
-    """`function` of each of `given`, in their order, in threads; at most `AHEAD` a thread are under way or wait.
+def in_order(
+    function: Callable[[Given], Made], given: Iterable[Given], workers: int = WORKERS
+) -> Iterator[Made]:
+    """`function` of each of `given`, in their order, in threads; at most `AHEAD` a thread are under
+    way or wait.
 
     Image codecs release the interpreter's lock, so threads are enough.
     """
     with ThreadPoolExecutor(workers) as pool:
         waiting = iter(given)
-        under_way: deque[Future[Made]] = deque(pool.submit(function, one) for one in islice(waiting, AHEAD * workers))
+        under_way: deque[Future[Made]] = deque(
+            pool.submit(function, one) for one in islice(waiting, AHEAD * workers)
+        )
         try:
             while under_way:
                 done = under_way.popleft().result()

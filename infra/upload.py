@@ -1,7 +1,8 @@
-"""Upload compiled pipelines to Artifact Registry, where Vertex AI's console lists them: `upload.py REPOSITORY FILE…`.
+"""Upload compiled pipelines to Artifact Registry, where Vertex AI's console lists them: `upload.py
+REPOSITORY FILE…`.
 
-REPOSITORY is `https://REGION-kfp.pkg.dev/PROJECT/NAME`. The version is named by the code's digest, and `latest` moves to it.
-"""
+REPOSITORY is `https://REGION-kfp.pkg.dev/PROJECT/NAME`. The version is named by the code's digest,
+and `latest` moves to it."""
 
 import sys
 

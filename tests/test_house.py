@@ -1,4 +1,5 @@
-"""The rule that keeps the rooms apart: imports point one way, and heavy ones stay where they belong."""
+"""The rule that keeps the rooms apart: imports point one way, and heavy ones stay where they
+belong."""
 
 import ast
 import subprocess
@@ -45,7 +46,9 @@ def test_imports_point_one_way(path: Path) -> None:
         if top in {"keras", "tensorflow", "jax"}:
             assert floor == "trainer", f"{path} imports {name}"
         if path.relative_to(ROOT) not in (STORAGE, VERTEX):
-            assert not any(name == cloud or name.startswith(cloud + ".") for cloud in CLOUD), f"{path} imports {name}"
+            assert not any(name == cloud or name.startswith(cloud + ".") for cloud in CLOUD), (
+                f"{path} imports {name}"
+            )
         if path.relative_to(ROOT) != CLUSTER:
             assert top != "kfp_server_api", f"{path} imports {name}"
         if path.relative_to(ROOT) != UPLOAD:
@@ -68,7 +71,10 @@ def test_imports_point_one_way(path: Path) -> None:
     ],
 )
 def test_a_light_module_imports_no_heavy_library(module: str) -> None:
-    code = f"import sys, {module}; print(sorted({{'tensorflow', 'keras', 'jax', 'kfp'}} & set(sys.modules)))"
+    code = (
+        f"import sys, {module}; print(sorted({{'tensorflow', 'keras', 'jax', 'kfp'}} &"
+        " set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

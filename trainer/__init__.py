@@ -1,1 +1,2 @@
-"""The ground floor: the data contracts, and everything that learns. No kfp and no cloud client is imported here."""
+"""The ground floor: the data contracts, and everything that learns. No kfp and no cloud client is
+imported here."""

@@ -1,14 +1,14 @@
-"""What can go wrong, as a tree: each error's text says which file, key, row or id, and what to do.
+"""The errors that people read. Each text names the file, key, row or id, and what to do.
 
 FoldlineError
-├── CompetitionError   the competition file (or a pipeline parameter) says something impossible
-├── DataError          the user's images or tables are not what the competition file says they are
-├── IntegrityError     an artifact of an earlier step is missing, damaged or half-written
-├── StorageError       Cloud Storage did not give or take an object
-├── LeaderboardError   the leaderboard did not take a submission, with its reason
-├── RemoteError        Vertex AI or a Kubeflow Pipelines server refused something, with its reason
+├── CompetitionError   the competition file (or a pipeline parameter) is wrong
+├── DataError          images or tables are not what the competition file says
+├── IntegrityError     an artifact of an earlier step is missing, damaged or incomplete
+├── StorageError       Cloud Storage refused or failed
+├── LeaderboardError   the leaderboard refused a submission or cannot be reached
+├── RemoteError        Vertex AI or a Kubeflow Pipelines server refused or failed
 ├── TrainingError      a model cannot be trained as its recipe says
-├── Preempted          the machine is taken away: start again, and it goes on
+├── Preempted          the process was asked to stop: start it again to resume
 └── RunError           a step of a pipeline run failed
 """
 
@@ -18,7 +18,7 @@ class FoldlineError(Exception):
 
 
 class CompetitionError(FoldlineError):
-    """The competition file, or a pipeline parameter that stands for a section of it, is wrong."""
+    """The competition file, or a pipeline parameter that holds a section of it, is wrong."""
 
 
 class DataError(FoldlineError):
@@ -26,31 +26,36 @@ class DataError(FoldlineError):
 
 
 class IntegrityError(FoldlineError):
-    """A file that an earlier step wrote is missing, damaged or not the one its manifest names."""
+    """A file that an earlier step wrote is missing, damaged or not the one in its manifest."""
 
 
 class StorageError(FoldlineError):
-    """An object of Cloud Storage is not there, may not be touched, or the service failed for too long."""
+    """An object in Cloud Storage is missing or not accessible, or the service kept failing."""
 
 
 class LeaderboardError(FoldlineError):
-    """The leaderboard did not take a submission, or could not be asked: its reason is in the text."""
+    """The leaderboard refused a submission or cannot be reached; the text has its reason."""
 
 
 class RemoteError(FoldlineError):
-    """Vertex AI or a Kubeflow Pipelines server did not do what was asked: its reason, and who may help, are in the text."""
+    """Vertex AI or a Kubeflow Pipelines server refused or failed; the text has its reason."""
 
 
 class TrainingError(FoldlineError):
-    """A recipe does not work on this data: what to change is in the text."""
+    """A recipe does not work on this data; the text says what to change."""
 
 
 class Preempted(FoldlineError):
-    """The process was asked to end (SIGTERM) and has written down where it was: start it again."""
+    """The process received SIGTERM and wrote a checkpoint: start it again to resume."""
 
 
 class RunError(FoldlineError):
-    """A step of a run failed; `step` is its name and `tail` the last lines it printed."""
+    """A step of a run failed.
+
+    Attributes:
+        step: the name of the step.
+        tail: the last lines that it printed.
+    """
 
     def __init__(self, step: str, message: str, tail: list[str] | None = None) -> None:
         super().__init__(message)

@@ -1,7 +1,7 @@
-"""How a step tells what it does: plain lines for a log, and the same as JSON lines for a launcher that asks for them.
+"""How a step reports what it does: log lines for people, JSON lines for the launcher.
 
-A launcher sets FOLDLINE_EVENTS to a file that every step appends to, and FOLDLINE_LAUNCHER to a file that it holds locked.
-On a cluster neither is set and the lines in the log are all there is.
+A launcher names a file that every step appends events to, and a file that it keeps locked
+(`trainer/runtime.py`). On a cluster neither is set, and the log lines are all there is.
 """
 
 import contextlib
@@ -15,30 +15,35 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+from trainer import runtime
 from trainer.errors import FoldlineError, IntegrityError, Preempted
 
-EVENTS_VARIABLE = "FOLDLINE_EVENTS"
-LAUNCHER_VARIABLE = "FOLDLINE_LAUNCHER"
-# The code that a launcher means, and the code that an image holds.
-WANTED_VARIABLE, IMAGE_VARIABLE = "FOLDLINE_WANTED_CODE", "FOLDLINE_IMAGE_CODE"
 # The exit status that asks for a restart: EX_TEMPFAIL of sysexits.h.
 RESTART = 75
 
-
-# How often work under way says how far it is: to a launcher, which may show it live, and in the log.
+# How often a step reports progress: to a launcher, which may show it live, and in the log.
 _SECONDS_BETWEEN_EVENTS = 0.5
 _SECONDS_BETWEEN_LINES = 10.0
-_BAR = 24
+_BAR_WIDTH = 24
 
 
-def tell(event: str, step: str, text: str, *, log: bool = True, **values: Any) -> None:
-    """Print `text` as a line of the log; append the event with its values to the launcher's file, if there is one."""
+def emit(event: str, step: str, text: str, *, log: bool = True, **values: Any) -> None:
+    """Print a log line, and append the event to the launcher's file if there is one.
+
+    Args:
+        event: start, note, progress, epoch, fold, reused, done or error.
+        step: the name of the step.
+        text: what people read.
+        log: False keeps `text` out of the log.
+        values: more fields of the event, as JSON can hold them.
+    """
     if log:
         print(f"[{step}] {text}", flush=True)
-    path = os.environ.get(EVENTS_VARIABLE)
+    path = os.environ.get(runtime.EVENTS)
     if path:
-        line = json.dumps({"event": event, "step": step, "pid": os.getpid(), "text": text, **values}) + "\n"
-        # One write in append mode: lines of tasks that run side by side do not mix.
+        entry = {"event": event, "step": step, "pid": os.getpid(), "text": text, **values}
+        line = json.dumps(entry) + "\n"
+        # One write in append mode: lines of steps that run side by side do not mix.
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(handle, line.encode())
@@ -46,97 +51,109 @@ def tell(event: str, step: str, text: str, *, log: bool = True, **values: Any) -
             os.close(handle)
 
 
-class Ticker:
-    """Tells how far a step is with its `total` pieces of work, as a bar, and how long the rest will take."""
+class ProgressBar:
+    """Reports how much of a step's work is done, and estimates the time left."""
 
-    def __init__(self, step: str, what: str, total: int) -> None:
-        self.step, self.what, self.total = step, what, total
-        self.done = self.found = 0
+    def __init__(self, step: str, unit: str, total: int) -> None:
+        """
+        Args:
+            step: the name of the step.
+            unit: what is counted, in the plural: "images".
+            total: how many there are; may be an estimate.
+        """
+        self.step, self.unit, self.total = step, unit, total
+        self.done = self.skipped = 0
         self.started = self.event_at = self.line_at = time.monotonic()
 
-    def advance(self, pieces: int = 1) -> None:
-        """So many more are done."""
-        self.done += pieces
+    def advance(self, count: int = 1) -> None:
+        """Count pieces that were just finished."""
+        self.done += count
         now = time.monotonic()
         if now - self.event_at >= _SECONDS_BETWEEN_EVENTS:
             log = now - self.line_at >= _SECONDS_BETWEEN_LINES
             self.event_at = now
             self.line_at = now if log else self.line_at
-            tell("progress", self.step, self.text(now - self.started), log=log)
+            emit("progress", self.step, self.text(now - self.started), log=log)
 
-    def skip(self, pieces: int) -> None:
-        """So many were done before, in no time."""
-        self.done += pieces
-        self.found += pieces
+    def skip(self, count: int) -> None:
+        """Count pieces finished by an earlier run; they do not affect the estimated time."""
+        self.done += count
+        self.skipped += count
 
     def close(self) -> None:
-        """All is done: take the bar away."""
-        tell("progress", self.step, "", log=False)
+        """Remove the bar."""
+        emit("progress", self.step, "", log=False)
 
     def text(self, elapsed: float) -> str:
         """The bar after `elapsed` seconds."""
-        # A total may be a guess: what names its number of records wrongly is found out later.
+        # The total is an estimate where a shard's name gives a wrong number of records.
         share = min(1.0, self.done / max(1, self.total))
-        bar = ("█" * round(_BAR * share)).ljust(_BAR, "░")
-        worked = self.done - self.found
-        left = f", {clock(elapsed / worked * (self.total - self.done))} left" if worked and share < 1 else ""
-        return f"{bar} {100 * share:3.0f} %  {self.done} of {max(self.total, self.done)} {self.what}{left}"
+        bar = ("█" * round(_BAR_WIDTH * share)).ljust(_BAR_WIDTH, "░")
+        worked = self.done - self.skipped
+        left = ""
+        if worked and share < 1:
+            left = f", {clock(elapsed / worked * (self.total - self.done))} left"
+        count = f"{self.done} of {max(self.total, self.done)} {self.unit}"
+        return f"{bar} {100 * share:3.0f} %  {count}{left}"
 
 
 @contextlib.contextmanager
-def step(name: str) -> Iterator[None]:
-    """Around all that a component does: says when it starts and ends, and why it failed, in the words of the error."""
+def step_scope(name: str) -> Iterator[None]:
+    """Wrap the body of a component: report its start, its end, and why it failed."""
     follow_launcher()
     started = time.monotonic()
-    tell("start", name, "started")
+    emit("start", name, "started")
     try:
         _check_image()
         yield
     except Preempted as error:
-        tell("error", name, f"stopped: {error}", message=str(error), tail=[])
+        emit("error", name, f"stopped: {error}", message=str(error), tail=[])
         sys.exit(RESTART)
     except FoldlineError as error:
-        tell("error", name, f"failed: {error}", message=str(error), tail=[])
+        emit("error", name, f"failed: {error}", message=str(error), tail=[])
         raise
     except BaseException as error:
         tail = "".join(traceback.format_exception(error)).splitlines()[-12:]
-        tell("error", name, f"failed: {error!r}", message=f"{type(error).__name__}: {error}", tail=tail)
+        message = f"{type(error).__name__}: {error}"
+        emit("error", name, f"failed: {error!r}", message=message, tail=tail)
         raise
     seconds = time.monotonic() - started
-    tell("done", name, f"done in {seconds:.1f} s", seconds=seconds)
+    emit("done", name, f"done in {seconds:.1f} s", seconds=seconds)
 
 
 def _check_image() -> None:
-    """Is this the code that the launcher has checked the run with?"""
-    wanted, held = os.environ.get(WANTED_VARIABLE), os.environ.get(IMAGE_VARIABLE)
+    """Stop when this image holds other code than the launcher checked the run with."""
+    wanted, held = os.environ.get(runtime.WANTED_CODE), os.environ.get(runtime.IMAGE_CODE)
     if wanted and wanted != held:
         raise IntegrityError(
-            f"this image holds the code {held or 'of no known version'}, and the run was started with {wanted}: build the "
-            "images of that code, and name them with --image-light and --image-training"
+            f"this image holds code version {held or 'unknown'}, but the run was started with "
+            f"{wanted}: build images from that code, and name them with --image-light and "
+            "--image-training"
         )
 
 
 def follow_launcher() -> None:
-    """End this process when the launcher that started it is gone, so that a killed run leaves nothing behind.
+    """End this process when its launcher is gone, so that a killed run leaves nothing behind.
 
-    The launcher holds an exclusive lock on a file as long as it lives, and the system takes it back however it ends: a
-    process id would also be there for one that is dead and not yet waited for, or be another's by then.
+    The launcher holds an exclusive lock on a file as long as it lives, and the system releases it
+    however the launcher ends. A process id would not do: it may belong to a zombie, or to another
+    process by then.
     """
-    path = os.environ.get(LAUNCHER_VARIABLE)
+    path = os.environ.get(runtime.LAUNCHER)
     if not path:
         return
 
     def wait() -> None:
         with open(path, "rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
-            # Not sys.exit: only the process as a whole can be ended from this thread.
+            # Not sys.exit, which would end this thread alone.
             os._exit(70)
 
     threading.Thread(target=wait, daemon=True, name="follow-launcher").start()
 
 
 def clock(seconds: float) -> str:
-    """42s, 3m05s, 2h10m."""
+    """A duration for people: 42s, 3m05s, 2h10m."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"

@@ -1,4 +1,5 @@
-"""Which of the project's own source files a piece of code can reach: a digest of them tells one version from another."""
+"""Which of the project's own source files a piece of code can reach: a digest of them tells one
+version from another."""
 
 import ast
 import hashlib
@@ -14,10 +15,11 @@ _BESIDE = ("*.html", "*.css")
 
 
 def reached(modules: Iterable[str], root: Path | None = None) -> list[Path]:
-    """The source files of some modules and of all project modules that they import, directly or through others.
+    """The source files of some modules and of all project modules that they import, directly or
+    through others.
 
-    Imports are read from the source, also those inside functions. A package counts with its own code, which runs when anything
-    in it is imported.
+    Imports are read from the source, also those inside functions. A package counts with its own
+    code, which runs when anything in it is imported.
 
     Args:
         modules: dotted names; what is not the project's is passed over.
@@ -39,7 +41,8 @@ def reached(modules: Iterable[str], root: Path | None = None) -> list[Path]:
 
 
 def digest(paths: Iterable[Path], *, salt: str = "") -> str:
-    """The sha256, in hex, of files of the project and of their places in it; `salt` is what else the result depends on."""
+    """The sha256, in hex, of files of the project and of their places in it; `salt` is what else
+    the result depends on."""
     found = hashlib.sha256(salt.encode())
     for path in paths:
         found.update(f"{path.relative_to(ROOT).as_posix()} {sha256(path)}\n".encode())
@@ -54,7 +57,8 @@ def imported(tree: ast.AST) -> list[str]:
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
-            # `from package import module` names a module too; where it names a function there is no such file.
+            # `from package import module` names a module too; where it names a function there is no
+            # such file.
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
     return with_parents(names)
 

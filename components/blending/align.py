@@ -1,4 +1,5 @@
-"""All members' predictions on the same rows: what training tasks left, and tables made elsewhere."""
+"""All members' predictions on the same rows: what training tasks left, and tables made
+elsewhere."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,12 +24,13 @@ _TOLD = ("member", "folds", "device", "parameters", "views", "libraries")
 class Members:
     """Everything that is blended. S of the M members have out-of-fold rows.
 
-    names: of the M; scored: of the S. ids, targets (n,) as the column `target`, fold (n,), oof (S, n, classes) float32: of the
-    labelled rows. test_ids, test (M, m, classes) float32, averaged over a member's models. task: of the competition.
-    validation: how a member's models were chosen, `external` of tables made elsewhere. models: the files of the models, by
-    member and file name. tasks: what each training task says of itself. missing: how many out-of-fold and test rows a member
-    lacked. dropped: labelled rows that were left out for that.
-    """
+    names: of the M; scored: of the S. ids, targets (n,) as the column `target`, fold (n,), oof (S,
+    n, classes) float32: of the labelled rows. test_ids, test (M, m, classes) float32, averaged over
+    a member's models. task: of the competition.
+    validation: how a member's models were chosen, `external` of tables made elsewhere. models: the
+    files of the models, by member and file name. tasks: what each training task says of itself.
+    missing: how many out-of-fold and test rows a member lacked. dropped: labelled rows that were
+    left out for that."""
 
     names: list[str]
     scored: list[str]
@@ -55,7 +57,9 @@ class _Tables(NamedTuple):
     test: pd.DataFrame
 
 
-def gather(tasks: Sequence[str | Path], labelled: pd.DataFrame, blend: Blend, classes: Sequence[str]) -> Members:
+def gather(
+    tasks: Sequence[str | Path], labelled: pd.DataFrame, blend: Blend, classes: Sequence[str]
+) -> Members:
     """Join all members by id.
 
     Args:
@@ -65,15 +69,19 @@ def gather(tasks: Sequence[str | Path], labelled: pd.DataFrame, blend: Blend, cl
         classes: the class names in order.
 
     Raises:
-        IntegrityError: a task's rows are there twice, of unknown ids, of another fold or target than their own, or no numbers.
-            DataError: a member lacks rows and `on_missing` is error; an external table is not as it should be.
+        IntegrityError: a task's rows are there twice, of unknown ids, of another fold or target
+            than their own, or no numbers. DataError: a member lacks rows and `on_missing` is error;
+            an external table is not as it should be.
     """
     # Read once: reading checks the digest of every model.
     told = [read_manifest(folder) for folder in tasks]
     own, about = _of_tasks(tasks, told)
     task = next(iter(about.values()))["task"]
     given = {one.name: _external(one, labelled, classes, task) for one in blend.external}
-    validation = {**{name: one["validation"] for name, one in about.items()}, **dict.fromkeys(given, "external")}
+    validation = {
+        **{name: one["validation"] for name, one in about.items()},
+        **dict.fromkeys(given, "external"),
+    }
     members = {**own, **given}
     scored = [name for name in members if validation[name] != "none"]
     for name in own:
@@ -86,9 +94,15 @@ def gather(tasks: Sequence[str | Path], labelled: pd.DataFrame, blend: Blend, cl
     for name in own:
         unknown = set(members[name].test["id"]).difference(test_ids)
         if unknown:
-            raise IntegrityError(f"member {name!r}: its test ids are not those of the other members, as {min(unknown)!r}")
+            raise IntegrityError(
+                f"member {name!r}: its test ids are not those of the other members, as"
+                f" {min(unknown)!r}"
+            )
     missing = {
-        name: {"oof": int(np.isnan(oof[name][:, 0]).sum()) if name in oof else 0, "test": int(np.isnan(test[name][:, 0]).sum())}
+        name: {
+            "oof": int(np.isnan(oof[name][:, 0]).sum()) if name in oof else 0,
+            "test": int(np.isnan(test[name][:, 0]).sum()),
+        }
         for name in members
     }
     missing = {name: counts for name, counts in missing.items() if any(counts.values())}
@@ -97,7 +111,8 @@ def gather(tasks: Sequence[str | Path], labelled: pd.DataFrame, blend: Blend, cl
         kept = _settled(oof, test, missing, blend, ids, test_ids, exclusive=task != "multilabel")
         _check_folds(labelled["fold"].to_numpy(), kept)
     histories = [
-        pd.read_csv(Path(folder) / tables.HISTORY).assign(member=one["member"]) for folder, one in zip(tasks, told, strict=True)
+        pd.read_csv(Path(folder) / tables.HISTORY).assign(member=one["member"])
+        for folder, one in zip(tasks, told, strict=True)
     ]
     return Members(
         names=list(members),
@@ -105,7 +120,11 @@ def gather(tasks: Sequence[str | Path], labelled: pd.DataFrame, blend: Blend, cl
         ids=ids[kept].tolist(),
         targets=labelled["target"].to_numpy()[kept],
         fold=labelled["fold"].to_numpy()[kept],
-        oof=np.stack([oof[name][kept] for name in scored]) if scored else np.empty((0, int(kept.sum()), len(classes))),
+        oof=(
+            np.stack([oof[name][kept] for name in scored])
+            if scored
+            else np.empty((0, int(kept.sum()), len(classes)))
+        ),
         test_ids=test_ids.tolist(),
         test=np.stack(list(test.values())),
         task=task,
@@ -128,37 +147,61 @@ def _of_tasks(
     about: dict[str, dict[str, Any]] = {}
     for folder, told in zip(map(Path, tasks), manifests, strict=True):
         member = told["member"]
-        one = about.setdefault(member, {"validation": told["validation"], "task": told["task"], "models": {}})
-        one["models"].update({name: str(folder / name) for name in map(tables.model_file, told["folds"])})
+        one = about.setdefault(
+            member, {"validation": told["validation"], "task": told["task"], "models": {}}
+        )
+        one["models"].update(
+            {name: str(folder / name) for name in map(tables.model_file, told["folds"])}
+        )
         oof.setdefault(member, []).append(pd.read_parquet(folder / tables.OOF))
         test.setdefault(member, []).append(pd.read_parquet(folder / tables.TEST))
-    # Summed in the order of the folds: float sums in the order of the tasks would differ in the last digit.
+    # Summed in the order of the folds: float sums in the order of the tasks would differ in the
+    # last digit.
     averaged = {
-        member: pd.concat(parts).sort_values("fold", kind="stable").drop(columns="fold").groupby("id", sort=False).mean()
+        member: (
+            pd.concat(parts)
+            .sort_values("fold", kind="stable")
+            .drop(columns="fold")
+            .groupby("id", sort=False)
+            .mean()
+        )
         for member, parts in test.items()
     }
-    return {name: _Tables(pd.concat(oof[name]), averaged[name].reset_index()) for name in oof}, about
+    return {
+        name: _Tables(pd.concat(oof[name]), averaged[name].reset_index()) for name in oof
+    }, about
 
 
-def _check_own(member: str, rows: pd.DataFrame, labelled: pd.DataFrame, classes: Sequence[str]) -> None:
+def _check_own(
+    member: str, rows: pd.DataFrame, labelled: pd.DataFrame, classes: Sequence[str]
+) -> None:
     twice = rows["id"][rows["id"].duplicated()]
     if len(twice):
-        raise IntegrityError(f"member {member!r}: id {twice.iloc[0]!r} has more than one out-of-fold row")
-    joined = rows[["id", "fold", "target"]].merge(labelled, on="id", how="left", suffixes=("", "_own"))
+        raise IntegrityError(
+            f"member {member!r}: id {twice.iloc[0]!r} has more than one out-of-fold row"
+        )
+    joined = rows[["id", "fold", "target"]].merge(
+        labelled, on="id", how="left", suffixes=("", "_own")
+    )
     extra = joined["id"][joined["fold_own"].isna()]
     if len(extra):
         raise IntegrityError(f"member {member!r}: id {extra.iloc[0]!r} is not in the folds table")
     different = joined["id"][joined["fold"] != joined["fold_own"]]
     if len(different):
-        raise IntegrityError(f"member {member!r}: id {different.iloc[0]!r} was predicted for another fold than its own")
+        raise IntegrityError(
+            f"member {member!r}: id {different.iloc[0]!r} was predicted for another fold than"
+            " its own"
+        )
     other = joined["id"][joined["target"] != joined["target_own"]]
     if len(other):
-        raise IntegrityError(f"member {member!r}: id {other.iloc[0]!r} has another target than in the records")
+        raise IntegrityError(
+            f"member {member!r}: id {other.iloc[0]!r} has another target than in the records"
+        )
     wrong = rows["id"][~np.isfinite(rows[list(classes)].to_numpy()).all(axis=1)]
     if len(wrong):
         raise IntegrityError(
-            f"member {member!r}: the predictions of id {wrong.iloc[0]!r} are no numbers ({len(wrong)} such ids): a model "
-            "diverged, lower its learning_rate"
+            f"member {member!r}: the predictions of id {wrong.iloc[0]!r} are no numbers"
+            f" ({len(wrong)} such ids): a model diverged, lower its learning_rate"
         )
 
 
@@ -177,16 +220,25 @@ def _settled(
     *,
     exclusive: bool,
 ) -> np.ndarray:
-    """(n,) which labelled rows are kept; missing ones are filled in place where the file says so."""
+    """(n,) which labelled rows are kept; missing ones are filled in place where the file says
+    so."""
     for name, counts in missing.items():
-        for split, values, of in (("out-of-fold", oof.get(name), ids), ("test", test[name], test_ids)):
+        for split, values, of in (
+            ("out-of-fold", oof.get(name), ids),
+            ("test", test[name], test_ids),
+        ):
             count = counts["test" if split == "test" else "oof"]
-            if count and (blend.on_missing == "error" or (blend.on_missing == "drop_rows" and split == "test")):
+            if count and (
+                blend.on_missing == "error" or (blend.on_missing == "drop_rows" and split == "test")
+            ):
                 assert values is not None  # it was counted
                 first = of[np.isnan(values[:, 0])].iloc[0]
-                ways = "'impute_rank_mean' fills them" + ("" if split == "test" else ", 'drop_rows' leaves them out")
+                ways = "'impute_rank_mean' fills them" + (
+                    "" if split == "test" else ", 'drop_rows' leaves them out"
+                )
                 raise DataError(
-                    f"member {name!r}: no {split} row for id {first!r} ({count} ids lack one): blend.on_missing = {ways}"
+                    f"member {name!r}: no {split} row for id {first!r} ({count} ids lack one):"
+                    f" blend.on_missing = {ways}"
                 )
     kept = np.ones(len(ids), dtype=bool)
     if blend.on_missing == "drop_rows":
@@ -198,7 +250,8 @@ def _settled(
 
 
 def _impute(oof: dict[str, np.ndarray], test: dict[str, np.ndarray], *, exclusive: bool) -> None:
-    """Fill missing rows by the mean of the ranks that the members which have them give them, in the member's own values.
+    """Fill missing rows by the mean of the ranks that the members which have them give them, in the
+    member's own values.
 
     Ranks are among a member's own out-of-fold predictions, for test rows, too.
     """
@@ -209,43 +262,67 @@ def _impute(oof: dict[str, np.ndarray], test: dict[str, np.ndarray], *, exclusiv
         for name, hole in holes.items():
             if not hole.any():
                 continue
-            total, count = np.zeros((int(hole.sum()), before[name].shape[1])), np.zeros((int(hole.sum()), 1))
+            total, count = (
+                np.zeros((int(hole.sum()), before[name].shape[1])),
+                np.zeros((int(hole.sum()), 1)),
+            )
             for other, values in before.items():
                 there = ~holes[other][hole]
                 total[there] += ranks(known[other], values[hole][there])
                 count += there[:, None]
             if (count == 0).any():
-                raise DataError(f"member {name!r}: {int((count == 0).sum())} rows that it lacks are in no other member either")
-            filled = np.stack([np.quantile(known[name][:, k], share) for k, share in enumerate((total / count).T)], axis=1)
+                raise DataError(
+                    f"member {name!r}: {int((count == 0).sum())} rows that it lacks are in no other"
+                    " member either"
+                )
+            filled = np.stack(
+                [
+                    np.quantile(known[name][:, k], share)
+                    for k, share in enumerate((total / count).T)
+                ],
+                axis=1,
+            )
             if exclusive:
                 sums = filled.sum(axis=1, keepdims=True)
-                filled = np.divide(filled, sums, out=np.full_like(filled, 1 / filled.shape[1]), where=sums > 0)
+                filled = np.divide(
+                    filled, sums, out=np.full_like(filled, 1 / filled.shape[1]), where=sums > 0
+                )
             tables_[name][hole] = filled
 
 
 def _check_folds(fold: np.ndarray, kept: np.ndarray) -> None:
     for number in np.unique(fold):
         if not kept[fold == number].any():
-            raise DataError(f"blend.on_missing = 'drop_rows': no row of fold {number} is in every member")
+            raise DataError(
+                f"blend.on_missing = 'drop_rows': no row of fold {number} is in every member"
+            )
 
 
 def _other_folds(given: Mapping[str, _Tables], labelled: pd.DataFrame) -> list[str]:
     """What to know of tables that were made with folds of their own."""
     found = []
     trouble = (
-        "images of one group may stand on both sides of its split, so that its score, and its weight, may be a little too good"
+        "images of one group may stand on both sides of its split, so that its score, and its"
+        " weight, may be a little too good"
     )
     for name, member in given.items():
         if "fold" not in member.oof:
             found.append(f"{name} has no column 'fold': if it was made with other folds, {trouble}")
             continue
-        joined = member.oof[["id", "fold"]].merge(labelled[["id", "fold"]], on="id", suffixes=("_own", ""))
-        if any(joined.groupby(one)[other].nunique().gt(1).any() for one, other in (("fold", "fold_own"), ("fold_own", "fold"))):
+        joined = member.oof[["id", "fold"]].merge(
+            labelled[["id", "fold"]], on="id", suffixes=("_own", "")
+        )
+        if any(
+            joined.groupby(one)[other].nunique().gt(1).any()
+            for one, other in (("fold", "fold_own"), ("fold_own", "fold"))
+        ):
             found.append(f"{name} was made with other folds: {trouble}")
     return found
 
 
-def _external(given: Predictions, labelled: pd.DataFrame, classes: Sequence[str], task: str) -> _Tables:
+def _external(
+    given: Predictions, labelled: pd.DataFrame, classes: Sequence[str], task: str
+) -> _Tables:
     oof = external.read(given, "oof", classes, task)
     oof = oof[oof["id"].isin(set(labelled["id"]))]
     if "target" in oof:
@@ -253,7 +330,8 @@ def _external(given: Predictions, labelled: pd.DataFrame, classes: Sequence[str]
         for row, (told, target) in enumerate(zip(oof["target"].astype(str), own, strict=True)):
             if told not in (str(target), tables.names(int(target), classes, task)):
                 raise DataError(
-                    f"blend.external {given.name!r}, oof = {given.oof}: id {oof['id'].iloc[row]!r} has target {told!r}, the "
-                    f"records say {tables.names(int(target), classes, task)!r}"
+                    f"blend.external {given.name!r}, oof = {given.oof}: id {oof['id'].iloc[row]!r}"
+                    f" has target {told!r}, the records say"
+                    f" {tables.names(int(target), classes, task)!r}"
                 )
     return _Tables(oof, external.read(given, "test", classes, task))

@@ -12,12 +12,12 @@ from components.blending.align import Members, gather
 from components.blending.methods import Rows
 from components.blending.scores import scores, without_scores
 from components.blending.stack import Level1
-from components.storage.objects import near
+from components.storage.objects import local_path
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import check_digest, write_json, write_manifest
 from trainer.config.output import Blend
 from trainer.errors import IntegrityError
-from trainer.events import tell
+from trainer.events import emit
 from trainer.metrics import decided
 
 
@@ -35,57 +35,87 @@ def blend(
 ) -> dict[str, Any]:
     """Blend the members, score each and the blend, and write the final tables.
 
-    The blend's score is nested: a fold's rows are predicted by a level 2 that was fitted on the other folds. The test rows get
-    the one of all out-of-fold rows. `naive` is what that one scores on the rows it was fitted on, for comparison. A member that
-    was trained on all images has no out-of-fold rows: it counts in the predictions, and in no score.
+    The blend's score is nested: a fold's rows are predicted by a level 2 that was fitted on the
+    other folds. The test rows get the one of all out-of-fold rows. `naive` is what that one scores
+    on the rows it was fitted on, for comparison. A member that was trained on all images has no
+    out-of-fold rows: it counts in the predictions, and in no score.
 
     Args:
         tasks: the folders that the training tasks wrote.
-        folds_table: `folds.csv`; records: the records folder, for the targets, and the groups that a bootstrap draws whole.
-        blend: the method. classes: the class names in order. metric: of the competition. seed: of the bootstrap.
-        out: the folder to write: oof.parquet, oof.csv, test.parquet and test.csv (id and a column a class), history.csv (with a
-            member column), metrics.json, manifest.json.
+        folds_table: `folds.csv`; records: the records folder, for the targets, and the groups that
+            a bootstrap draws whole.
+        blend: the method. classes: the class names in order. metric: of the competition. seed: of
+            the bootstrap.
+        out: the folder to write: oof.parquet, oof.csv, test.parquet and test.csv (id and a column a
+            class), history.csv (with a member column), metrics.json, manifest.json.
         digest: what the launcher found the external tables' bytes to be ("": nothing).
 
     Returns:
         what metrics.json holds.
 
     Raises:
-        IntegrityError, DataError: as `gather` does. TrainingError: a fold lacks a class that the metric needs.
+        IntegrityError, DataError: as `gather` does. TrainingError: a fold lacks a class that the
+            metric needs.
     """
     out = Path(out)
-    check_digest([near(path) for external in blend.external for path in (external.oof, external.test)], digest)
+    check_digest(
+        [local_path(path) for external in blend.external for path in (external.oof, external.test)],
+        digest,
+    )
     folds = tables.read_folds(folds_table)
     examples = tables.read_examples(records).query("split == 'train'")
-    labelled = folds[folds["fold"] >= 0].merge(examples[["id", "target", "group"]], on="id", validate="one_to_one")
+    labelled = folds[folds["fold"] >= 0].merge(
+        examples[["id", "target", "group"]], on="id", validate="one_to_one"
+    )
     if len(labelled) < (folds["fold"] >= 0).sum():
         lacking = folds["id"][(folds["fold"] >= 0) & ~folds["id"].isin(labelled["id"])]
-        raise IntegrityError(f"folds table: id {lacking.iloc[0]!r} is not in the records ({len(lacking)} such ids)")
+        raise IntegrityError(
+            f"folds table: id {lacking.iloc[0]!r} is not in the records ({len(lacking)} such ids)"
+        )
     members = gather(tasks, labelled, blend, classes)
     count = len(classes)
     if not members.scored:
         empty = np.empty((0, count))
         found = without_scores(members, metric, blend)
-        _write_oof(out, members, empty, np.empty(0 if members.task != "multilabel" else (0, count), dtype=np.int64), classes)
+        _write_oof(
+            out,
+            members,
+            empty,
+            np.empty(0 if members.task != "multilabel" else (0, count), dtype=np.int64),
+            classes,
+        )
         _write_rest(out, members, members.test.mean(axis=0, dtype=np.float64), None, found, classes)
-        tell("note", "blend", "no score, as no member is validated, by mean")
+        emit("note", "blend", "no score, as no member is validated, by mean")
         return found
     targets = tables.truth(members.targets, count, members.task)
-    level1 = Level1(Rows(members.oof, targets, metric), members.fold, _clusters(labelled, members.ids))
+    level1 = Level1(
+        Rows(members.oof, targets, metric), members.fold, _clusters(labelled, members.ids)
+    )
     fitted = stack.fit(level1, blend, seed)
     nested = stack.nested(level1, blend, seed)
-    # With a member of all images, which no score can weigh, the method is the mean: of all members here.
+    # With a member of all images, which no score can weigh, the method is the mean: of all members
+    # here.
     weighed = len(members.scored) == len(members.names)
     final = fitted.apply(members.test) if weighed else members.test.mean(axis=0, dtype=np.float64)
     found = scores(members, level1, blend, fitted, nested, seed)
-    _write_oof(out, members, nested.probabilities, decided(targets, nested.probabilities, nested.thresholds), classes)
+    _write_oof(
+        out,
+        members,
+        nested.probabilities,
+        decided(targets, nested.probabilities, nested.thresholds),
+        classes,
+    )
     _write_rest(out, members, final, fitted.thresholds, found, classes)
     told = ", ".join(f"{name} {found['members'][name]['oof']:.4f}" for name in members.scored)
     about = found["blend"]
     between = f" ({about['low']:.4f} to {about['high']:.4f})" if about["low"] is not None else ""
-    tell("note", "blend", f"{metric} {about['oof']:.4f}{between} out of fold by {about['method']} ({told})")
+    emit(
+        "note",
+        "blend",
+        f"{metric} {about['oof']:.4f}{between} out of fold by {about['method']} ({told})",
+    )
     for warning in found["warnings"]:
-        tell("note", "blend", f"warning: {warning}")
+        emit("note", "blend", f"warning: {warning}")
     return found
 
 
@@ -96,10 +126,21 @@ def _clusters(labelled: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
     return np.unique(np.where(group == "", alone, group), return_inverse=True)[1]
 
 
-def _write_oof(out: Path, members: Members, probabilities: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> None:
+def _write_oof(
+    out: Path,
+    members: Members,
+    probabilities: np.ndarray,
+    predicted: np.ndarray,
+    classes: Sequence[str],
+) -> None:
     """oof.parquet, and oof.csv with the classes by name."""
     rows = len(probabilities)
-    table = pd.DataFrame({"id": pd.Series(members.ids[:rows], dtype=str), "target": members.targets[:rows].astype(np.int64)})
+    table = pd.DataFrame(
+        {
+            "id": pd.Series(members.ids[:rows], dtype=str),
+            "target": members.targets[:rows].astype(np.int64),
+        }
+    )
     table["fold"] = members.fold[:rows].astype(np.int64)
     table["prediction"] = tables.numbered(predicted)
     values = pd.DataFrame(probabilities.astype(np.float32), columns=list(classes))
@@ -109,7 +150,10 @@ def _write_oof(out: Path, members: Members, probabilities: np.ndarray, predicted
         column: [tables.names(value, classes, members.task) for value in table[column].to_numpy()]
         for column in ("target", "prediction")
     }
-    tables.write_csv(out / tables.OOF_CSV, table.assign(**named)[["id", "target", "prediction", *classes, "fold"]])
+    tables.write_csv(
+        out / tables.OOF_CSV,
+        table.assign(**named)[["id", "target", "prediction", *classes, "fold"]],
+    )
 
 
 def _write_rest(

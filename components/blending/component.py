@@ -21,9 +21,9 @@ def blend(
     scores: dsl.Output[dsl.Metrics],
 ) -> None:
     """The members' predictions as one, with nested scores."""
-    from trainer.events import step
+    from trainer.events import step_scope
 
-    with step("blend"):
+    with step_scope("blend"):
         from components.blending.blend import blend as blend_members
         from trainer.artifacts.manifest import write_json
         from trainer.config.output import Blend

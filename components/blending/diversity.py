@@ -14,13 +14,19 @@ from trainer.metrics import HIGHER_IS_BETTER, score
 
 
 class Looked(NamedTuple):
-    """errors: (members, members) correlation of the members' errors. without: the nested blend without a member."""
+    """errors: (members, members) correlation of the members' errors. without: the nested blend
+    without a member."""
 
     errors: np.ndarray
     without: dict[str, Nested]
 
     def described(
-        self, names: Sequence[str], metric: str, targets: np.ndarray, whole: Nested, drawn: Mapping[str, np.ndarray]
+        self,
+        names: Sequence[str],
+        metric: str,
+        targets: np.ndarray,
+        whole: Nested,
+        drawn: Mapping[str, np.ndarray],
     ) -> dict[str, Any]:
         """As JSON values.
 
@@ -34,11 +40,21 @@ class Looked(NamedTuple):
         adds = {}
         for name, nested in self.without.items():
             alone = score(metric, targets, nested.probabilities, nested.thresholds)
-            range_ = interval(sign * (drawn[f"method/{method}"] - drawn[f"without/{name}"]), sign * (of_all - alone))
-            adds[name] = {"without": alone, "gain": sign * (of_all - alone), **range_, "verdict": _verdict(range_)}
+            range_ = interval(
+                sign * (drawn[f"method/{method}"] - drawn[f"without/{name}"]),
+                sign * (of_all - alone),
+            )
+            adds[name] = {
+                "without": alone,
+                "gain": sign * (of_all - alone),
+                **range_,
+                "verdict": _verdict(range_),
+            }
         return {
             "names": list(names),
-            "errors": [[None if np.isnan(value) else float(value) for value in row] for row in self.errors],
+            "errors": [
+                [None if np.isnan(value) else float(value) for value in row] for row in self.errors
+            ],
             "adds": adds,
             "leave_out": [name for name, one in adds.items() if one["gain"] <= 0],
         }
@@ -47,7 +63,8 @@ class Looked(NamedTuple):
 def look(level1: Level1, names: Sequence[str], blend: Blend, seed: int) -> Looked:
     """Correlate the members' errors, and blend without each member in turn.
 
-    A row's error is 1 less the probability of its class; of any number of classes an image, the mean over classes.
+    A row's error is 1 less the probability of its class; of any number of classes an image, the
+    mean over classes.
 
     Args:
         level1: the members' rows. names: of the members, in order.
@@ -64,7 +81,10 @@ def look(level1: Level1, names: Sequence[str], blend: Blend, seed: int) -> Looke
     if len(names) > 1:
         alone = len(names) == 2 and blend.method == "best_alpha"
         reduced = dataclasses.replace(blend, method="mean") if alone else blend
-        without = {name: stack.nested(level1.without_member(index), reduced, seed) for index, name in enumerate(names)}
+        without = {
+            name: stack.nested(level1.without_member(index), reduced, seed)
+            for index, name in enumerate(names)
+        }
     return Looked(correlation, without)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from components.storage.objects import near
+from components.storage.objects import local_path
 from trainer.artifacts.csv_rows import DAMAGED_GZIP, read_rows
 from trainer.config.output import Predictions
 from trainer.errors import DataError
@@ -17,8 +17,15 @@ _OTHERS = ("target", "fold", "prediction")
 _TOLERANCE = 1e-3
 
 
-def check(given: Predictions, classes: Sequence[str], ids: Mapping[str, Collection[str]], *, complete: bool) -> None:
-    """Look at both tables before anything runs: have they the columns, and a row for each id? Parquet is left to the blend.
+def check(
+    given: Predictions,
+    classes: Sequence[str],
+    ids: Mapping[str, Collection[str]],
+    *,
+    complete: bool,
+) -> None:
+    """Look at both tables before anything runs: have they the columns, and a row for each id?
+    Parquet is left to the blend.
 
     Args:
         classes: the class names in order.
@@ -31,7 +38,7 @@ def check(given: Predictions, classes: Sequence[str], ids: Mapping[str, Collecti
     for key, path in (("oof", given.oof), ("test", given.test)):
         if path.endswith(".parquet"):
             continue
-        rows = read_rows(near(path))
+        rows = read_rows(local_path(path))
         header = next(rows, [])
         check_columns(header, given, key, classes)
         place = header.index(given.id)
@@ -39,12 +46,14 @@ def check(given: Predictions, classes: Sequence[str], ids: Mapping[str, Collecti
         lacking = [id_ for id_ in ids.get(key, ()) if id_ not in there]
         if complete and lacking:
             raise DataError(
-                f"{_where(given, key)}: no row for id {lacking[0]!r} ({len(lacking)} ids lack one): blend.on_missing says what "
-                "to do then"
+                f"{_where(given, key)}: no row for id {lacking[0]!r} ({len(lacking)} ids lack one):"
+                " blend.on_missing says what to do then"
             )
 
 
-def check_columns(header: Sequence[str], given: Predictions, key: str, classes: Sequence[str]) -> None:
+def check_columns(
+    header: Sequence[str], given: Predictions, key: str, classes: Sequence[str]
+) -> None:
     """The column of ids is there, and one a class; of two classes a single one besides is enough.
 
     Raises:
@@ -55,7 +64,9 @@ def check_columns(header: Sequence[str], given: Predictions, key: str, classes: 
         raise DataError(f"{where}: no column {given.id!r}; it has {', '.join(map(str, header))}")
     lacking = [name for name in classes if name not in header]
     if lacking and single(header, given, classes) is None:
-        raise DataError(f"{where}: no column {lacking[0]!r} ({len(lacking)} of {len(classes)} classes lack one)")
+        raise DataError(
+            f"{where}: no column {lacking[0]!r} ({len(lacking)} of {len(classes)} classes lack one)"
+        )
 
 
 def single(header: Sequence[str], given: Predictions, classes: Sequence[str]) -> str | None:
@@ -65,7 +76,8 @@ def single(header: Sequence[str], given: Predictions, classes: Sequence[str]) ->
 
 
 def read(given: Predictions, key: str, classes: Sequence[str], task: str) -> "pd.DataFrame":
-    """A table: id, target and fold where it has them, a column a class in 0 to 1, summing to 1 where an image is of one class.
+    """A table: id, target and fold where it has them, a column a class in 0 to 1, summing to 1
+    where an image is of one class.
 
     Args:
         key: `oof` or `test`. task: of the competition.
@@ -78,8 +90,12 @@ def read(given: Predictions, key: str, classes: Sequence[str], task: str) -> "pd
 
     path, where = getattr(given, key), _where(given, key)
     try:
-        here = near(path)
-        table = pd.read_parquet(here) if path.endswith(".parquet") else pd.read_csv(here, converters={given.id: str})
+        here = local_path(path)
+        table = (
+            pd.read_parquet(here)
+            if path.endswith(".parquet")
+            else pd.read_csv(here, converters={given.id: str})
+        )
     except FileNotFoundError:
         raise DataError(f"{where}: no such file") from None
     except (*DAMAGED_GZIP, ValueError, OSError) as error:
@@ -110,8 +126,8 @@ def read(given: Predictions, key: str, classes: Sequence[str], task: str) -> "pd
         if len(wrong):
             row = int(wrong[0])
             raise DataError(
-                f"{where}: row {row + 1}, id {kept['id'].iloc[row]!r}: the probabilities sum to {sums[row]:.6g}, where 1 is "
-                f"meant ({len(wrong)} such rows)"
+                f"{where}: row {row + 1}, id {kept['id'].iloc[row]!r}: the probabilities sum to"
+                f" {sums[row]:.6g}, where 1 is meant ({len(wrong)} such rows)"
             )
         values = values / sums[:, None]
     return pd.concat([kept, pd.DataFrame(values, columns=list(classes), index=table.index)], axis=1)

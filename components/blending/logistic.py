@@ -1,7 +1,7 @@
 """Logistic regression on members' log probabilities; logits and back.
 
-Predictions are (members, n, classes), values in 0 to 1; targets (n,) class indices, or (n, classes) bool.
-"""
+Predictions are (members, n, classes), values in 0 to 1; targets (n,) class indices, or (n, classes)
+bool."""
 
 from dataclasses import dataclass
 
@@ -17,14 +17,18 @@ _NEWTON_STEPS = 50
 
 @dataclass(frozen=True)
 class Logistic:
-    """A logistic regression on the members' log probabilities: a weight a member, a bias a class."""
+    """A logistic regression on the members' log probabilities: a weight a member, a bias a
+    class."""
 
     weights: np.ndarray
     bias: np.ndarray
     exclusive: bool
 
     def apply(self, predictions: np.ndarray) -> np.ndarray:
-        return squash(np.tensordot(self.weights, logits(predictions, self.exclusive), axes=1) + self.bias, self.exclusive)
+        return squash(
+            np.tensordot(self.weights, logits(predictions, self.exclusive), axes=1) + self.bias,
+            self.exclusive,
+        )
 
     def shares(self) -> list[float]:
         return [float(weight) for weight in self.weights]
@@ -45,12 +49,13 @@ def squash(values: np.ndarray, exclusive: bool) -> np.ndarray:
 
 @one_thread
 def logistic(predictions: np.ndarray, targets: np.ndarray, penalty: float) -> Logistic:
-    """A weight a member and a bias a class of log probabilities, with the least log loss and a penalty, by Newton's method.
+    """A weight a member and a bias a class of log probabilities, with the least log loss and a
+    penalty, by Newton's method.
 
-    The penalty, half of `penalty` times the squares of the weights' distances from those of the geometric mean and of the
-    biases, is a Gaussian prior as in ridge regression. The loss is convex (Boyd and Vandenberghe, Convex Optimization, 2004,
-    section 7.1.1; the method in section 9.5), so there is one minimum.
-    """
+    The penalty, half of `penalty` times the squares of the weights' distances from those of the
+    geometric mean and of the biases, is a Gaussian prior as in ridge regression. The loss is convex
+    (Boyd and Vandenberghe, Convex Optimization, 2004, section 7.1.1; the method in section 9.5), so
+    there is one minimum."""
     exclusive = targets.ndim == 1
     inputs = logits(predictions, exclusive)
     members, _, classes = inputs.shape
@@ -76,13 +81,17 @@ def logistic(predictions: np.ndarray, targets: np.ndarray, penalty: float) -> Lo
         if gain < 1e-9 * (1 + value):
             break
         length = 1.0
-        while (tried := loss(at - length * step))[0] > value - 1e-4 * length * gain and length > 1e-6:
+        while (tried := loss(at - length * step))[
+            0
+        ] > value - 1e-4 * length * gain and length > 1e-6:
             length /= 2
         at, (value, told) = at - length * step, tried
     return Logistic(at[:members], at[members:], exclusive)
 
 
-def _slope_and_bend(inputs: np.ndarray, told: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _slope_and_bend(
+    inputs: np.ndarray, told: np.ndarray, targets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """First and second derivatives of the log loss, weights before biases; (k,) and (k, k)."""
     exclusive = targets.ndim == 1
     members = len(inputs)

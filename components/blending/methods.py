@@ -1,7 +1,7 @@
 """How members' predictions become one. Each method is fitted on rows, and applied to others.
 
-Predictions are (members, n, classes), values in 0 to 1, float32 or float64; targets (n,) class indices, or (n, classes) bool.
-"""
+Predictions are (members, n, classes), values in 0 to 1, float32 or float64; targets (n,) class
+indices, or (n, classes) bool."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,9 +46,11 @@ class Linear:
 
 @dataclass(frozen=True)
 class RankMean:
-    """The mean of ranks: each prediction counts by the share of the fitted rows that lie below it, ties half.
+    """The mean of ranks: each prediction counts by the share of the fitted rows that lie below it,
+    ties half.
 
-    So a row's blend depends on no other row that is predicted with it. Of one class an image, ranks are made to sum to 1.
+    So a row's blend depends on no other row that is predicted with it. Of one class an image, ranks
+    are made to sum to 1.
 
     reference: (members, n, classes), sorted along the rows.
     """
@@ -84,21 +86,26 @@ def combine(predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def ranks(reference: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The share of `reference` below each value, ties half: (n, classes) float64 in 0 to 1, a class at a time.
+    """The share of `reference` below each value, ties half: (n, classes) float64 in 0 to 1, a class
+    at a time.
 
     Args:
         reference: (m, classes), sorted along the rows. values: (n, classes).
     """
     found = np.empty(values.shape)
     for column in range(values.shape[1]):
-        below, upto = (np.searchsorted(reference[:, column], values[:, column], side) for side in ("left", "right"))
+        below, upto = (
+            np.searchsorted(reference[:, column], values[:, column], side)
+            for side in ("left", "right")
+        )
         found[:, column] = (below + upto) / (2 * len(reference))
     return found
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a method is fitted on: predictions (members, n, classes), their targets, and what it is to be good at."""
+    """What a method is fitted on: predictions (members, n, classes), their targets, and what it is
+    to be good at."""
 
     predictions: np.ndarray
     targets: np.ndarray
@@ -128,11 +135,12 @@ def rank_mean(rows: Rows) -> RankMean:
 
 
 def greedy(rows: Rows, rounds: int) -> Linear:
-    """Selection with replacement: in each round the member joins with which the mean scores best, the first of equals.
+    """Selection with replacement: in each round the member joins with which the mean scores best,
+    the first of equals.
 
-    Caruana et al., Ensemble Selection from Libraries of Models, 2004, section 2.1 and 2.2. The rounds up to the best score
-    count, the fewest of equals. The members' sums are kept in single precision.
-    """
+    Caruana et al., Ensemble Selection from Libraries of Models, 2004, section 2.1 and 2.2. The
+    rounds up to the best score count, the fewest of equals. The members' sums are kept in single
+    precision."""
     tried = _evaluator(rows)
     total = np.zeros(rows.predictions.shape[1:], dtype=np.float32)
     counts = np.zeros(rows.members, dtype=np.int64)
@@ -162,7 +170,9 @@ def _evaluator(rows: Rows) -> Callable[[np.ndarray, int, int], float]:
         of_truth = predictions[:, here, targets].astype(np.float64)
 
         def loss(total: np.ndarray, number: int, member: int) -> float:
-            return -float(np.log(np.maximum((total[here, targets] + of_truth[member]) / number, LEAST)).mean())
+            return -float(
+                np.log(np.maximum((total[here, targets] + of_truth[member]) / number, LEAST)).mean()
+            )
 
         return loss
     score = evaluator(rows.metric, targets)
@@ -176,16 +186,23 @@ def _evaluator(rows: Rows) -> Callable[[np.ndarray, int, int], float]:
 def simplex(rows: Rows) -> Linear:
     """The weights, none negative and summing to 1, whose mean has the least log loss on these rows.
 
-    It is convex, so there is one minimum, and it is smooth, which accuracy or an area is not; a blend for such a metric is
-    `greedy`'s work. Sequential quadratic programming (Kraft, A Software Package for SQP, 1988), as in scipy.
-    """
+    It is convex, so there is one minimum, and it is smooth, which accuracy or an area is not; a
+    blend for such a metric is `greedy`'s work. Sequential quadratic programming (Kraft, A Software
+    Package for SQP, 1988), as in scipy."""
     from scipy.optimize import minimize
 
     if rows.exclusive:
-        of_truth = rows.predictions[:, np.arange(len(rows.targets)), rows.targets].astype(np.float64)
+        of_truth = rows.predictions[:, np.arange(len(rows.targets)), rows.targets].astype(
+            np.float64
+        )
     else:
-        of_truth = np.where(rows.targets, rows.predictions, 1 - rows.predictions).reshape(rows.members, -1).astype(np.float64)
-    # A member that gives the truth no chance at all would make the loss infinite whatever the others say.
+        of_truth = (
+            np.where(rows.targets, rows.predictions, 1 - rows.predictions)
+            .reshape(rows.members, -1)
+            .astype(np.float64)
+        )
+    # A member that gives the truth no chance at all would make the loss infinite whatever the
+    # others say.
     of_truth = np.maximum(of_truth, LEAST)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
@@ -206,7 +223,8 @@ def simplex(rows: Rows) -> Linear:
 
 
 def best_alpha(rows: Rows) -> Linear:
-    """Of two members, alpha times the first and 1 - alpha times the second: the alpha of 0, 0.01, ... 1 with the best score.
+    """Of two members, alpha times the first and 1 - alpha times the second: the alpha of 0, 0.01,
+    ... 1 with the best score.
 
     Of a run of equally good ones the one in the middle of the first run.
     """
@@ -223,8 +241,11 @@ def best_alpha(rows: Rows) -> Linear:
 
 
 def candidates(metric: str, members: int) -> list[Method]:
-    """The methods that `auto` chooses among, the simplest first: fewer numbers that are fitted come before more."""
-    ranked: list[Method] = ["rank_mean"] if metric in OF_RANKS or metric.startswith("partial_auc") else []
+    """The methods that `auto` chooses among, the simplest first: fewer numbers that are fitted come
+    before more."""
+    ranked: list[Method] = (
+        ["rank_mean"] if metric in OF_RANKS or metric.startswith("partial_auc") else []
+    )
     return ["mean", *ranked, "best_alpha" if members == 2 else "greedy", "weights", "logistic"]
 
 

@@ -1,4 +1,5 @@
-"""What metrics.json says of a blend: scores with intervals, nested and naive, of the members, the methods and the blend."""
+"""What metrics.json says of a blend: scores with intervals, nested and naive, of the members, the
+methods and the blend."""
 
 import dataclasses
 from typing import Any
@@ -21,28 +22,57 @@ def without_scores(members: Members, metric: str, blend: Blend) -> dict[str, Any
     weights = dict.fromkeys(members.names, 1 / len(members.names))
     return {
         "metric": metric,
-        "blend": {**nothing, "naive": None, "method": blend.method, "weights": weights, "scored": []},
+        "blend": {
+            **nothing,
+            "naive": None,
+            "method": blend.method,
+            "weights": weights,
+            "scored": [],
+        },
         "methods": {},
-        "members": {name: {**nothing, "validation": members.validation[name]} for name in members.names},
+        "members": {
+            name: {**nothing, "validation": members.validation[name]} for name in members.names
+        },
         "metrics": {},
         "order": {"methods": [], "metrics": []},
         "warnings": _warnings(members),
     }
 
 
-def scores(members: Members, level1: Level1, blend: Blend, fitted: stack.Fitted, nested: Nested, seed: int) -> dict[str, Any]:
+def scores(
+    members: Members, level1: Level1, blend: Blend, fitted: stack.Fitted, nested: Nested, seed: int
+) -> dict[str, Any]:
     """Everything that metrics.json says."""
     metric, targets, fold = level1.rows.metric, level1.rows.targets, level1.fold
-    names = candidates(metric, level1.rows.members) if blend.method == "auto" and len(members.scored) > 1 else []
+    names = (
+        candidates(metric, level1.rows.members)
+        if blend.method == "auto" and len(members.scored) > 1
+        else []
+    )
     names = list(dict.fromkeys([*names, "mean", fitted.method]))
-    each = {name: stack.nested(level1, dataclasses.replace(blend, method=name), seed) for name in names}
-    looked = diversity.look(level1, members.scored, dataclasses.replace(blend, method=fitted.method), seed)
+    each = {
+        name: stack.nested(level1, dataclasses.replace(blend, method=name), seed) for name in names
+    }
+    looked = diversity.look(
+        level1, members.scored, dataclasses.replace(blend, method=fitted.method), seed
+    )
     all_metrics = listed(metric, members.task)
-    usable = [name for name in all_metrics if name == metric or _has_score(name, targets, level1.rows.predictions.shape[2])]
-    scorers: dict[str, Counted | CountedAll] = {"blend": counted_all(usable, targets, nested.probabilities, nested.thresholds)}
-    scorers |= {f"member/{name}": counted(metric, targets, own) for name, own in zip(members.scored, members.oof, strict=True)}
+    usable = [
+        name
+        for name in all_metrics
+        if name == metric or _has_score(name, targets, level1.rows.predictions.shape[2])
+    ]
+    scorers: dict[str, Counted | CountedAll] = {
+        "blend": counted_all(usable, targets, nested.probabilities, nested.thresholds)
+    }
+    scorers |= {
+        f"member/{name}": counted(metric, targets, own)
+        for name, own in zip(members.scored, members.oof, strict=True)
+    }
     scorers |= {f"method/{name}": _scorer(metric, targets, one) for name, one in each.items()}
-    scorers |= {f"without/{name}": _scorer(metric, targets, one) for name, one in looked.without.items()}
+    scorers |= {
+        f"without/{name}": _scorer(metric, targets, one) for name, one in looked.without.items()
+    }
     drawn = resampled(scorers, level1.clusters, resamples=blend.resamples, seed=seed)
     of_blend = drawn[f"blend/{metric}"]
     whole = _of_folds(metric, targets, nested.probabilities, fold, nested.thresholds)
@@ -51,13 +81,19 @@ def scores(members: Members, level1: Level1, blend: Blend, fitted: stack.Fitted,
         if name not in members.scored:
             per_member[name] = {"oof": None, "folds": [], "low": None, "high": None}
         else:
-            own = _of_folds(metric, targets, level1.rows.predictions[members.scored.index(name)], fold)
-            per_member[name] = own | _beside(metric, own["oof"], drawn[f"member/{name}"], whole["oof"], of_blend)
+            own = _of_folds(
+                metric, targets, level1.rows.predictions[members.scored.index(name)], fold
+            )
+            per_member[name] = own | _beside(
+                metric, own["oof"], drawn[f"member/{name}"], whole["oof"], of_blend
+            )
         per_member[name]["validation"] = members.validation[name]
     per_method: dict[str, dict[str, Any]] = {}
     for name, one in each.items():
         own = _of_folds(metric, targets, one.probabilities, fold, one.thresholds)
-        per_method[name] = own | _beside(metric, own["oof"], drawn[f"method/{name}"], whole["oof"], of_blend)
+        per_method[name] = own | _beside(
+            metric, own["oof"], drawn[f"method/{name}"], whole["oof"], of_blend
+        )
         per_method[name]["naive"] = _naive(level1, dataclasses.replace(blend, method=name), seed)
     measures: dict[str, dict[str, Any]] = {}
     for name in usable:
@@ -70,7 +106,9 @@ def scores(members: Members, level1: Level1, blend: Blend, fitted: stack.Fitted,
         "blend": {
             **whole,
             **interval(of_blend, whole["oof"]),
-            "naive": score(metric, targets, fitted.apply(level1.rows.predictions), fitted.thresholds),
+            "naive": score(
+                metric, targets, fitted.apply(level1.rows.predictions), fitted.thresholds
+            ),
             "method": fitted.method,
             "weights": dict(zip(members.names, shares, strict=True)),
             "scored": members.scored,
@@ -83,31 +121,49 @@ def scores(members: Members, level1: Level1, blend: Blend, fitted: stack.Fitted,
         "order": {"methods": list(per_method), "metrics": usable},
         "diversity": looked.described(members.scored, metric, targets, each[fitted.method], drawn),
         "calibration": _calibration(targets, nested, blend),
-        "missing": {"members": members.missing, "on_missing": blend.on_missing, "dropped_rows": members.dropped},
+        "missing": {
+            "members": members.missing,
+            "on_missing": blend.on_missing,
+            "dropped_rows": members.dropped,
+        },
         "warnings": [*_warnings(members), *_few_folds(level1, blend)],
     }
 
 
-def _beside(metric: str, own: float, drawn: np.ndarray, whole: float, of_blend: np.ndarray) -> dict[str, Any]:
-    """The interval of a score, and that of what the blend is better by: above 0 where it is, of any metric."""
+def _beside(
+    metric: str, own: float, drawn: np.ndarray, whole: float, of_blend: np.ndarray
+) -> dict[str, Any]:
+    """The interval of a score, and that of what the blend is better by: above 0 where it is, of any
+    metric."""
     sign = 1 if HIGHER_IS_BETTER[metric] else -1
-    return {**interval(drawn, own), "blend_gains": interval(sign * (of_blend - drawn), sign * (whole - own))}
+    return {
+        **interval(drawn, own),
+        "blend_gains": interval(sign * (of_blend - drawn), sign * (whole - own)),
+    }
 
 
 def _few_folds(level1: Level1, blend: Blend) -> list[str]:
     """What two folds cannot do."""
-    fitted_apart = blend.method == "auto" or blend.calibration != "none" or blend.thresholds != "none"
+    fitted_apart = (
+        blend.method == "auto" or blend.calibration != "none" or blend.thresholds != "none"
+    )
     if len(np.unique(level1.fold)) > 2 or not fitted_apart:
         return []
     return [
-        "with two folds, the method, the calibration and the thresholds of the nested score are chosen on rows that the blend "
-        "has seen: three folds or more score what the test images get"
+        "with two folds, the method, the calibration and the thresholds of the nested score are"
+        " chosen on rows that the blend has seen: three folds or more score what the test"
+        " images get"
     ]
 
 
 def _naive(level1: Level1, blend: Blend, seed: int) -> float:
     fitted = stack.fit(level1, blend, seed)
-    return score(level1.rows.metric, level1.rows.targets, fitted.apply(level1.rows.predictions), fitted.thresholds)
+    return score(
+        level1.rows.metric,
+        level1.rows.targets,
+        fitted.apply(level1.rows.predictions),
+        fitted.thresholds,
+    )
 
 
 def _scorer(metric: str, targets: np.ndarray, nested: Nested) -> Counted:
@@ -124,17 +180,32 @@ def _has_score(metric: str, targets: np.ndarray, classes: int) -> bool:
 
 
 def _of_folds(
-    metric: str, targets: np.ndarray, probabilities: np.ndarray, fold: np.ndarray, thresholds: np.ndarray | None = None
+    metric: str,
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    fold: np.ndarray,
+    thresholds: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """`oof`: the score of all rows; `folds`: that of each fold's rows, in the order of the folds."""
+    """`oof`: the score of all rows; `folds`: that of each fold's rows, in the order of the
+    folds."""
 
     def of(rows: np.ndarray) -> float:
-        return score(metric, targets[rows], probabilities[rows], None if thresholds is None else thresholds[rows])
+        return score(
+            metric,
+            targets[rows],
+            probabilities[rows],
+            None if thresholds is None else thresholds[rows],
+        )
 
-    return {"oof": of(np.ones(len(fold), dtype=bool)), "folds": [of(fold == k) for k in np.unique(fold)]}
+    return {
+        "oof": of(np.ones(len(fold), dtype=bool)),
+        "folds": [of(fold == k) for k in np.unique(fold)],
+    }
 
 
-def _every_fold(metric: str, targets: np.ndarray, nested: Nested, fold: np.ndarray) -> dict[str, Any]:
+def _every_fold(
+    metric: str, targets: np.ndarray, nested: Nested, fold: np.ndarray
+) -> dict[str, Any]:
     """As `_of_folds`; None of a fold that lacks a class which the metric needs."""
 
     def of(rows: np.ndarray) -> float | None:
@@ -144,7 +215,10 @@ def _every_fold(metric: str, targets: np.ndarray, nested: Nested, fold: np.ndarr
         except TrainingError:
             return None
 
-    return {"oof": of(np.ones(len(fold), dtype=bool)), "folds": [of(fold == k) for k in np.unique(fold)]}
+    return {
+        "oof": of(np.ones(len(fold), dtype=bool)),
+        "folds": [of(fold == k) for k in np.unique(fold)],
+    }
 
 
 def _calibration(targets: np.ndarray, nested: Nested, blend: Blend) -> dict[str, Any]:
@@ -157,7 +231,10 @@ def _calibration(targets: np.ndarray, nested: Nested, blend: Blend) -> dict[str,
         "method": blend.calibration,
         **{
             stage: {
-                **{name: score(name, targets, values) for name in ("log_loss", "brier", "calibration_error")},
+                **{
+                    name: score(name, targets, values)
+                    for name in ("log_loss", "brier", "calibration_error")
+                },
                 "curve": _reliability(targets, values),
             }
             for stage, values in stages.items()
@@ -166,19 +243,31 @@ def _calibration(targets: np.ndarray, nested: Nested, blend: Blend) -> dict[str,
 
 
 def _reliability(targets: np.ndarray, probabilities: np.ndarray) -> list[dict[str, float]]:
-    """Of each bin of confidence that holds a row: the mean confidence, the share that was right, and how many."""
+    """Of each bin of confidence that holds a row: the mean confidence, the share that was right,
+    and how many."""
     told, right = (array.ravel() for array in confidence(targets, probabilities))
     place = bins(told)
     count = np.bincount(place, minlength=BINS)
-    mean, share = (np.bincount(place, weights=values, minlength=BINS) / np.maximum(count, 1) for values in (told, right))
-    return [{"confidence": float(mean[k]), "accuracy": float(share[k]), "rows": int(count[k])} for k in np.flatnonzero(count)]
+    mean, share = (
+        np.bincount(place, weights=values, minlength=BINS) / np.maximum(count, 1)
+        for values in (told, right)
+    )
+    return [
+        {"confidence": float(mean[k]), "accuracy": float(share[k]), "rows": int(count[k])}
+        for k in np.flatnonzero(count)
+    ]
 
 
 def _warnings(members: Members) -> list[str]:
     found = list(members.warnings)
     for name, counts in members.missing.items():
         lacking = " and ".join(
-            f"{number} {split} rows" for split, number in (("out-of-fold", counts["oof"]), ("test", counts["test"])) if number
+            f"{number} {split} rows"
+            for split, number in (("out-of-fold", counts["oof"]), ("test", counts["test"]))
+            if number
         )
-        found.append(f"{name} lacks {lacking}: " + ("left out" if members.dropped else "filled by the others' ranks"))
+        found.append(
+            f"{name} lacks {lacking}: "
+            + ("left out" if members.dropped else "filled by the others' ranks")
+        )
     return found

@@ -1,1 +1,2 @@
-"""The first step: are the parameters a competition, are its files there, and which bytes are they?"""
+"""The first step: are the parameters a competition, are its files there, and which bytes are
+they?"""

@@ -39,12 +39,20 @@ def check(
         ("blend_digest", str),
     ],
 ):
-    """All parameters as one checked competition, every path in it whole, with digests of the files it names."""
-    from trainer.events import step
+    """All parameters as one checked competition, every path in it whole, with digests of the files
+    it names."""
+    from trainer.events import step_scope
 
-    with step("check"):
+    with step_scope("check"):
         from components.check.resolve import settle
 
-        sections = {"data": data, "records": records, "folds": folds, "train": train, "blend": blend, "submission": submission}
+        sections = {
+            "data": data,
+            "records": records,
+            "folds": folds,
+            "train": train,
+            "blend": blend,
+            "submission": submission,
+        }
         scalars = {"name": name, "task": task, "metric": metric, "classes": classes, "seed": seed}
         return settle({**scalars, **sections, "members": members}, root)

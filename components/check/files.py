@@ -1,4 +1,5 @@
-"""What can be said about a competition before anything runs: cheap, and without TensorFlow or kfp."""
+"""What can be said about a competition before anything runs: cheap, and without TensorFlow or
+kfp."""
 
 import importlib.util
 import os
@@ -8,7 +9,7 @@ from pathlib import Path
 from components.blending import external
 from components.folds.user_ids import excluded, own_folds
 from components.records import source
-from components.records.source import Found
+from components.records.source import SourceSummary
 from components.storage import objects
 from components.submission import sample
 from trainer.config import known_backbones
@@ -18,8 +19,9 @@ from trainer.config.objective import NO_FOLD
 from trainer.errors import CompetitionError
 
 
-def check_files(competition: Competition, file: str | Path) -> Found:
-    """Look at the files that a competition names: are they there, have they the columns, do the ids agree?
+def check_files(competition: Competition, file: str | Path) -> SourceSummary:
+    """Look at the files that a competition names: are they there, have they the columns, do the ids
+    agree?
 
     Cells are not read: a bad pixel or label is found by the records step, which names it.
 
@@ -28,11 +30,11 @@ def check_files(competition: Competition, file: str | Path) -> Found:
         file: the competition file, for the error.
 
     Raises:
-        CompetitionError: a key names a file that is not there, of data or of weights, a size that is not the images', or more
-            folds or a larger batch than there are images for.
-        DataError: a file lacks a column, also one of predictions made elsewhere; the ids of the sample submission or of the
-            answers are not the test images', or an answer is no class; the user's own folds or list of images to leave out name
-            images that are not there.
+        CompetitionError: a key names a file that is not there, of data or of weights, a size that
+            is not the images', or more folds or a larger batch than there are images for.
+        DataError: a file lacks a column, also one of predictions made elsewhere; the ids of the
+            sample submission or of the answers are not the test images', or an answer is no class;
+            the user's own folds or list of images to leave out name images that are not there.
     """
     # CIFAR's batches are named by a pattern.
     tables = (
@@ -54,7 +56,12 @@ def check_files(competition: Competition, file: str | Path) -> Found:
     wanted = sample.read(competition.submission.sample)
     sample.check_form(wanted, competition.submission, competition.classes, competition.task)
     if found.test_ids is not None:
-        sample.check_ids(wanted, competition.submission.sample, found.test_ids, competition.data.test or "the test images")
+        sample.check_ids(
+            wanted,
+            competition.submission.sample,
+            found.test_ids,
+            competition.data.test or "the test images",
+        )
     if competition.leaderboard.answers:
         # Read here so that a run does not fail over it after hours; the pipeline does not get it.
         sample.read_answers(
@@ -71,10 +78,17 @@ def check_files(competition: Competition, file: str | Path) -> Found:
             own_folds(competition.folds.file, found.train_ids, (), count=competition.folds.count)
     for one in competition.blend.external:
         ids = {"oof": found.train_ids or (), "test": found.test_ids or ()}
-        # Which labelled images are held out is not known yet where some are left out, or always train.
-        if competition.folds.exclude_file or competition.folds.file or competition.folds.duplicates == "drop":
+        # Which labelled images are held out is not known yet where some are left out, or always
+        # train.
+        if (
+            competition.folds.exclude_file
+            or competition.folds.file
+            or competition.folds.duplicates == "drop"
+        ):
             ids["oof"] = ()
-        external.check(one, competition.classes, ids, complete=competition.blend.on_missing == "error")
+        external.check(
+            one, competition.classes, ids, complete=competition.blend.on_missing == "error"
+        )
     check_weights(competition.members, competition.folds.count, f"{file}: members")
     if found.train is not None:
         _check_amounts(competition, file, found.train)
@@ -91,7 +105,8 @@ def stop_at_missing(named: Mapping[str, str], file: str | Path) -> None:
         CompetitionError: a line for each that is not.
     """
     gone = [
-        f"{file}: {key} = {path!r}: {'a folder, not a file' if os.path.isdir(path) else 'no such file'}"
+        f"{file}: {key} = {path!r}:"
+        f" {'a folder, not a file' if os.path.isdir(path) else 'no such file'}"
         for key, path in named.items()
         if path and not _is_file(path)
     ]
@@ -128,7 +143,8 @@ def backbone_files(members: Sequence[Member]) -> list[str]:
 
 
 def weights_files(members: Sequence[Member], folds: int) -> list[str]:
-    """The files of weights that members begin with, one for each of `folds` where their name says so."""
+    """The files of weights that members begin with, one for each of `folds` where their name says
+    so."""
     return sorted(
         {
             member.weights.replace("{fold}", str(fold))
@@ -145,14 +161,18 @@ def _is_file(path: str) -> bool:
 
 
 def _check_amounts(competition: Competition, file: str | Path, images: int) -> None:
-    """Are there images enough for the folds and the batches? Groups can make it worse, which the steps then say."""
+    """Are there images enough for the folds and the batches? Groups can make it worse, which the
+    steps then say."""
     count = competition.folds.count
     if images < count:
-        raise CompetitionError(f"{file}: folds.count = {count}: there are only {images} labelled images")
+        raise CompetitionError(
+            f"{file}: folds.count = {count}: there are only {images} labelled images"
+        )
     training = images - -(-images // count)
     for index, member in enumerate(competition.members):
         left = images if member.validation == "none" else training
         if member.batch_size > left:
             raise CompetitionError(
-                f"{file}: members[{index}].batch_size = {member.batch_size}: only {left} images are left to train on"
+                f"{file}: members[{index}].batch_size = {member.batch_size}: only {left} images are"
+                " left to train on"
             )

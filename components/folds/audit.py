@@ -26,29 +26,36 @@ def audit(
     """Examine an assignment of folds.
 
     Args:
-        train: n rows of the examples table, with a column `near`: the same text for near-duplicates, "" for an image without
-            one.
+        train: n rows of the examples table, with a column `near`: the same text for
+            near-duplicates, "" for an image without one.
         fold: (n,) their folds, as in the folds table.
         count: how many folds there should be.
         classes: the class names in order. task: of the competition.
-        test: the rows of the test split, looked at for images that are also in train: those leak no score between folds, so
-            they are counted and no error.
+        test: the rows of the test split, looked at for images that are also in train: those leak no
+            score between folds, so they are counted and no error.
         links: (pairs, 2) sha256 of near-duplicates.
 
     Returns:
-        left_out and always_train (how many images); images_a_fold; class_counts a fold; prevalence, of each class, overall and
-        a fold; largest_deviation, of a class's share in a fold from its share overall; groups, where an image without one
-        counts as its own; duplicate_sets (identical images) and near_duplicate_sets, largest_near_duplicate_set;
-        identical_across_folds, near_across_folds and groups_across_folds, 0, or there would be an error; label_conflicts, ids
-        of duplicates that bear different labels; identical_in_test, near_in_test; warnings.
+        left_out and always_train (how many images); images_a_fold; class_counts a fold; prevalence,
+        of each class, overall and a fold; largest_deviation, of a class's share in a fold from its
+        share overall; groups, where an image without one counts as its own; duplicate_sets
+        (identical images) and near_duplicate_sets, largest_near_duplicate_set;
+        identical_across_folds, near_across_folds and groups_across_folds, 0, or there would be an
+        error; label_conflicts, ids of duplicates that bear different labels; identical_in_test,
+        near_in_test; warnings.
 
     Raises:
-        DataError: identical or near-duplicate images, or images of one group, stand in two folds; or a fold has no image.
+        DataError: identical or near-duplicate images, or images of one group, stand in two folds;
+            or a fold has no image.
     """
     _no_label_in_two_folds(train, fold, "sha256", "identical images stand")
     _no_label_in_two_folds(train, fold, "group", "images of one group stand")
     _no_label_in_two_folds(
-        train, fold, "near", "near-duplicate images stand", "; duplicates = 'identical' does not look for them"
+        train,
+        fold,
+        "near",
+        "near-duplicate images stand",
+        "; duplicates = 'identical' does not look for them",
     )
     copies = train["sha256"].value_counts()
     near = train["near"][train["near"] != ""].value_counts()
@@ -59,8 +66,8 @@ def audit(
         empty = int(np.flatnonzero(sizes == 0)[0])
         groups = len(np.unique(_groups(train)[validates]))
         raise DataError(
-            f"fold {empty} would have no image: {int(validates.sum())} images in {groups} groups are too few for "
-            f"folds.count = {count}"
+            f"fold {empty} would have no image: {int(validates.sum())} images in {groups} groups"
+            f" are too few for folds.count = {count}"
         )
     labels = tables.memberships(train["target"].to_numpy()[validates], len(classes), task)
     table = np.zeros((count, len(classes)), dtype=np.int64)
@@ -70,8 +77,9 @@ def audit(
     conflicts = _conflicts(train)
     group = _groups(train)[validates]
     warnings = [
-        f"class {classes[index]!r} is missing in {int((table[:, index] == 0).sum())} of {count} folds: it has "
-        f"{int(table[:, index].sum())} images in {len(np.unique(group[labels[:, index]]))} groups"
+        f"class {classes[index]!r} is missing in {int((table[:, index] == 0).sum())} of {count}"
+        f" folds: it has {int(table[:, index].sum())} images in"
+        f" {len(np.unique(group[labels[:, index]]))} groups"
         for index in np.flatnonzero((table == 0).any(axis=0)).tolist()
     ]
     largest = int(np.bincount(group).max())
@@ -79,7 +87,8 @@ def audit(
         warnings.append(f"one group has {largest} of {len(group)} images, more than a fold's share")
     if conflicts:
         warnings.append(
-            f"{len(conflicts)} sets of duplicates bear different labels, the first of them {', '.join(conflicts[0])}"
+            f"{len(conflicts)} sets of duplicates bear different labels, the first of them"
+            f" {', '.join(conflicts[0])}"
         )
     return {
         "left_out": int((fold == tables.LEFT_OUT).sum()),
@@ -87,7 +96,8 @@ def audit(
         "images_a_fold": sizes.tolist(),
         "class_counts": {name: table[:, index].tolist() for index, name in enumerate(classes)},
         "prevalence": {
-            name: {"overall": float(overall[index]), "folds": share[:, index].tolist()} for index, name in enumerate(classes)
+            name: {"overall": float(overall[index]), "folds": share[:, index].tolist()}
+            for index, name in enumerate(classes)
         },
         "largest_deviation": float(np.abs(share - overall).max()),
         "groups": own_group + int(train["group"][train["group"] != ""].nunique()),
@@ -110,7 +120,12 @@ def _groups(train: pd.DataFrame) -> np.ndarray:
 
 def _linked_to(digests: set[str], links: np.ndarray) -> set[str]:
     """The images that are near-duplicates of any of `digests`."""
-    return {end for one, other in links.tolist() for end, far in ((one, other), (other, one)) if far in digests}
+    return {
+        end
+        for one, other in links.tolist()
+        for end, far in ((one, other), (other, one))
+        if far in digests
+    }
 
 
 def _conflicts(train: pd.DataFrame) -> list[list[str]]:
@@ -124,8 +139,11 @@ def _conflicts(train: pd.DataFrame) -> list[list[str]]:
     return sorted(found)
 
 
-def _no_label_in_two_folds(train: pd.DataFrame, fold: np.ndarray, column: str, what: str, hint: str = "") -> None:
-    # An image that always trains leaks into every fold that has its like; one that is left out leaks nowhere.
+def _no_label_in_two_folds(
+    train: pd.DataFrame, fold: np.ndarray, column: str, what: str, hint: str = ""
+) -> None:
+    # An image that always trains leaks into every fold that has its like; one that is left out
+    # leaks nowhere.
     labelled = (train[column] != "").to_numpy() & (fold != tables.LEFT_OUT)
     folds_of = pd.Series(fold[labelled]).groupby(train[column].to_numpy()[labelled]).nunique()
     leaking = folds_of[folds_of > 1]

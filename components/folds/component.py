@@ -16,9 +16,9 @@ def folds(
     audit: dsl.Output[dsl.Artifact],
 ) -> None:
     """The folds table, and the audit that shows it does not leak."""
-    from trainer.events import step
+    from trainer.events import step_scope
 
-    with step("folds"):
+    with step_scope("folds"):
         from components.folds.make_folds import write_folds
         from trainer.config.data import Folds
         from trainer.config.schema import parse

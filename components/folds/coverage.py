@@ -4,21 +4,25 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-# Of the search for an assignment; what is larger, or takes more, is left as it is, and the audit says so.
+# Of the search for an assignment; what is larger, or takes more, is left as it is, and the audit
+# says so.
 _VARIABLES = 150
 _NODES = 30
 
 
-def covering(fold_of: np.ndarray, composition: sparse.csr_matrix, at_risk: np.ndarray, count: int) -> np.ndarray:
+def covering(
+    fold_of: np.ndarray, composition: sparse.csr_matrix, at_risk: np.ndarray, count: int
+) -> np.ndarray:
     """Move few groups, so that each fold has a group of each class at risk.
 
-    An integer program over the groups that hold such classes: one fold a group, in each fold at least one group of each class.
+    An integer program over the groups that hold such classes: one fold a group, in each fold at
+    least one group of each class.
 
     Args:
         fold_of: (groups,) the fold of each group.
         composition: (groups, categories) rows of each category in each group.
-        at_risk: (categories,) whether a category is a class of as many groups as folds, and of so few that a fold might go
-            without.
+        at_risk: (categories,) whether a category is a class of as many groups as folds, and of so
+            few that a fold might go without.
         count: how many folds.
 
     Returns:
@@ -37,7 +41,13 @@ def covering(fold_of: np.ndarray, composition: sparse.csr_matrix, at_risk: np.nd
     covers = sparse.vstack(
         [
             sparse.coo_matrix(
-                (np.ones(len(groups)), (np.zeros(len(groups), int), [place[int(group)] * count + fold for group in groups])),
+                (
+                    np.ones(len(groups)),
+                    (
+                        np.zeros(len(groups), int),
+                        [place[int(group)] * count + fold for group in groups],
+                    ),
+                ),
                 shape=(1, variables),
             )
             for groups in wanted

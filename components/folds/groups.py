@@ -6,7 +6,8 @@ from scipy.sparse import csgraph
 
 
 def merged(*columns: np.ndarray) -> np.ndarray:
-    """One group for all rows that are linked, over any number of steps, by a label they share in any column.
+    """One group for all rows that are linked, over any number of steps, by a label they share in
+    any column.
 
     Args:
         columns: (n,) labels each; an empty text links a row to nobody.

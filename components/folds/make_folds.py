@@ -1,4 +1,5 @@
-"""The folds step: find what belongs together, deal it into folds or take the user's, audit the result."""
+"""The folds step: find what belongs together, deal it into folds or take the user's, audit the
+result."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from trainer.artifacts import tables
 from trainer.artifacts.manifest import check_digest, read_manifest, write_json
 from trainer.config.data import Folds
 from trainer.errors import DataError
-from trainer.events import tell
+from trainer.events import emit
 
 
 def write_folds(
@@ -34,24 +35,27 @@ def write_folds(
 ) -> None:
     """Give a fold to each labelled image, or take the user's, audit the result, and write both.
 
-    An image of an external set that trains always is left out where it, or one of its group, is also among the images that are
-    dealt: it would leak into their validation.
+    An image of an external set that trains always is left out where it, or one of its group, is
+    also among the images that are dealt: it would leak into their validation.
 
     Args:
         records: a records folder, whole by its manifest.
-        folds: how many folds, which ids are left out, what becomes of duplicates, or the user's own file.
+        folds: how many folds, which ids are left out, what becomes of duplicates, or the user's own
+            file.
         seed: of the competition.
         classes: the class names in order.
-        file_digest: what the launcher found the bytes of the files that `folds` names to be ("": nothing).
+        file_digest: what the launcher found the bytes of the files that `folds` names to be ("":
+            nothing).
         out: `folds.csv`: id, fold.
         audit_out: the audit as JSON.
 
     Raises:
-        DataError: the audit finds a leak, or a fold is empty; an id that the user names is no labelled image, or lacks a fold.
+        DataError: the audit finds a leak, or a fold is empty; an id that the user names is no
+            labelled image, or lacks a fold.
     """
     about = read_manifest(records, only=(tables.EXAMPLES,))
     examples = tables.read_examples(records)
-    named = [objects.near(path) for path in (folds.file, folds.exclude_file) if path]
+    named = [objects.local_path(path) for path in (folds.file, folds.exclude_file) if path]
     check_digest(named, file_digest)
     looked = folds.duplicates != "identical"
     links = _links(records, examples, about) if looked else np.empty((0, 2), dtype=str)
@@ -61,7 +65,11 @@ def write_folds(
     fold = np.full(len(train), tables.LEFT_OUT)
     if folds.file:
         never_validate = set(train["id"][train["external"] == "train"])
-        fold = train["id"].map(own_folds(folds.file, train["id"], never_validate, count=folds.count)).to_numpy(dtype=np.int64)
+        fold = (
+            train["id"]
+            .map(own_folds(folds.file, train["id"], never_validate, count=folds.count))
+            .to_numpy(dtype=np.int64)
+        )
     included &= (fold != tables.LEFT_OUT) | (folds.file == "")
     # Images that are left out link no others.
     train["near"] = ""
@@ -70,20 +78,23 @@ def write_folds(
         labels = tables.memberships(train["target"].to_numpy(), len(classes), about["task"])
         fold = _dealt(train, included, folds, seed, labels)
     test = examples[examples["split"] == "test"]
-    findings = audit(train, fold, count=folds.count, classes=classes, task=about["task"], test=test, links=links)
+    findings = audit(
+        train, fold, count=folds.count, classes=classes, task=about["task"], test=test, links=links
+    )
     findings |= {"near_duplicates_looked_for": looked, "duplicates": folds.duplicates}
     tables.write_csv(out, pd.DataFrame({"id": train["id"], "fold": fold}))
     write_json(audit_out, findings)
     for warning in findings["warnings"]:
-        tell("note", "folds", f"warning: {warning}")
+        emit("note", "folds", f"warning: {warning}")
     left_out = f", {findings['left_out']} images left out" if findings["left_out"] else ""
     always = f", {findings['always_train']} train always" if findings["always_train"] else ""
-    tell(
+    emit(
         "note",
         "folds",
-        f"{folds.count} folds of {min(findings['images_a_fold'])} to {max(findings['images_a_fold'])} images, "
-        f"{findings['groups']} groups, {findings['duplicate_sets']} sets of identical and {findings['near_duplicate_sets']} of "
-        f"near-duplicate images, none in two folds{left_out}{always}",
+        f"{folds.count} folds of {min(findings['images_a_fold'])} to"
+        f" {max(findings['images_a_fold'])} images, {findings['groups']} groups,"
+        f" {findings['duplicate_sets']} sets of identical and {findings['near_duplicate_sets']} of"
+        f" near-duplicate images, none in two folds{left_out}{always}",
     )
 
 
@@ -92,8 +103,11 @@ def _links(records: str | Path, examples: pd.DataFrame, about: Mapping[str, Any]
         return near_duplicates(examples, root, about)
 
 
-def _dealt(train: pd.DataFrame, included: np.ndarray, folds: Folds, seed: int, labels: np.ndarray) -> np.ndarray:
-    """(n,) the fold of each row of `train`, of which `included` says who has one; `labels`: (n, classes), what each is."""
+def _dealt(
+    train: pd.DataFrame, included: np.ndarray, folds: Folds, seed: int, labels: np.ndarray
+) -> np.ndarray:
+    """(n,) the fold of each row of `train`, of which `included` says who has one; `labels`: (n,
+    classes), what each is."""
     fold = np.full(len(train), tables.LEFT_OUT)
     if folds.duplicates == "drop":
         included = included & ~copies(train, included)
@@ -105,18 +119,27 @@ def _dealt(train: pd.DataFrame, included: np.ndarray, folds: Folds, seed: int, l
     clashing = included & always & np.isin(group, group[dealt])
     fold[included & always & ~clashing] = tables.ALWAYS_TRAINS
     if clashing.any():
-        tell(
-            "note", "folds", f"{int(clashing.sum())} external images are left out: they, or their groups, are among those dealt"
+        emit(
+            "note",
+            "folds",
+            f"{int(clashing.sum())} external images are left out: they, or their groups, are among"
+            " those dealt",
         )
     rows = train[dealt]
     # Numbers of groups of which some rows are left out need not be in a row.
     numbers = np.unique(group[dealt], return_inverse=True)[1]
-    fold[dealt] = assign(strata(rows, numbers, labels[dealt], folds.strata, folds.bins), numbers, count=folds.count, seed=seed)
+    fold[dealt] = assign(
+        strata(rows, numbers, labels[dealt], folds.strata, folds.bins),
+        numbers,
+        count=folds.count,
+        seed=seed,
+    )
     return fold
 
 
 def copies(train: pd.DataFrame, included: np.ndarray) -> np.ndarray:
-    """(n,) whether each row is a copy: identical to, or a near-duplicate of, one that is included and stands before it.
+    """(n,) whether each row is a copy: identical to, or a near-duplicate of, one that is included
+    and stands before it.
 
     The competition's own images stand before those of external sets.
     """

@@ -1,12 +1,12 @@
 """Near-duplicate images: the same picture saved again, resized, or made a little brighter.
 
-Candidates are pairs whose perceptual hashes differ in at most `DISTANCE` of 64 bits; each is then verified on the pixels of the
-stored images. All pairs within that distance are found: if two hashes differ in at most five bits, then of three bands of them
-at least one differs in at most one bit. So three times, hashes are sorted by a band, and each is looked up as it is and with
-each bit of the band flipped (multi-index hashing: Norouzi, Punjani and Fleet, Fast Search in Hamming Space with Multi-Index
-Hashing, CVPR 2012). Time grows as n log n, by chance pairs, n² / 60,000 of them, and by pairs
-that really look alike, as scans of one form do.
-"""
+Candidates are pairs whose perceptual hashes differ in at most `DISTANCE` of 64 bits; each is then
+verified on the pixels of the stored images. All pairs within that distance are found: if two hashes
+differ in at most five bits, then of three bands of them at least one differs in at most one bit. So
+three times, hashes are sorted by a band, and each is looked up as it is and with each bit of the
+band flipped (multi-index hashing: Norouzi, Punjani and Fleet, Fast Search in Hamming Space with
+Multi-Index Hashing, CVPR 2012). Time grows as n log n, by chance pairs, n² / 60,000 of them, and by
+pairs that really look alike, as scans of one form do."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,11 +30,13 @@ _CHUNK = 1 << 22
 _PAIRS = 1 << 11
 # More candidates than these, and all images look alike.
 _MOST = 5_000_000
-# Thumbnails are compared, for what is finer does not survive being saved again. Chosen on photographs, emoji and digits: of
-# pairs of different digits, which look much alike, one of 12 million passes.
+# Thumbnails are compared, for what is finer does not survive being saved again. Chosen on
+# photographs, emoji and digits: of pairs of different digits, which look much alike, one of 12
+# million passes.
 SIDE = 32
 CORRELATION = 0.95
-# Of 8 by 8 tiles, the one that differs most, in deviations: a mark or a mouth that only one of the two has.
+# Of 8 by 8 tiles, the one that differs most, in deviations: a mark or a mouth that only one of the
+# two has.
 TILE = 0.40
 _TILES = 8
 # Levels: with a smaller deviation an image is flat; with less between its channels it is grey.
@@ -43,7 +45,9 @@ _GREY = 3.0
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
-def near_duplicates(examples: pd.DataFrame, root: str | Path, about: Mapping[str, Any]) -> np.ndarray:
+def near_duplicates(
+    examples: pd.DataFrame, root: str | Path, about: Mapping[str, Any]
+) -> np.ndarray:
     """Which images are near-duplicates of each other.
 
     Args:
@@ -55,7 +59,8 @@ def near_duplicates(examples: pd.DataFrame, root: str | Path, about: Mapping[str
         (pairs, 2) sha256 digests, each pair once. Byte-identical images are one image here.
 
     Raises:
-        DataError: most images look alike to the hash, and comparing their pixels would take too long.
+        DataError: most images look alike to the hash, and comparing their pixels would take too
+            long.
     """
     first = np.unique(examples["sha256"].to_numpy(dtype=str), return_index=True)[1]
     alone = examples.iloc[np.sort(first)].reset_index(drop=True)
@@ -87,8 +92,8 @@ def _candidates(hashes: np.ndarray, code: np.ndarray) -> np.ndarray:
     total = int(np.where(left == right, sizes - counts[left], 2 * sizes).sum()) // 2
     if total > _MOST:
         raise DataError(
-            f"{total:,} pairs of images have like perceptual hashes, which are too many to compare: where all images look "
-            "alike, set folds.duplicates = 'identical'"
+            f"{total:,} pairs of images have like perceptual hashes, which are too many to compare:"
+            " where all images look alike, set folds.duplicates = 'identical'"
         )
     which = np.repeat(np.arange(len(left)), sizes)
     within = np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -112,9 +117,15 @@ def linked(digests: np.ndarray, links: np.ndarray) -> np.ndarray:
     known, code = np.unique(digests.astype(str), return_inverse=True)
     ends = np.searchsorted(known, links)
     ends = np.minimum(ends, max(0, len(known) - 1))
-    inside = (known[ends] == links).all(axis=1) if len(known) and len(links) else np.zeros(len(links), dtype=bool)
+    inside = (
+        (known[ends] == links).all(axis=1)
+        if len(known) and len(links)
+        else np.zeros(len(links), dtype=bool)
+    )
     one, other = ends[inside].reshape(-1, 2).T
-    graph = sparse.coo_matrix((np.ones(len(one), dtype=bool), (one, other)), shape=(len(known), len(known)))
+    graph = sparse.coo_matrix(
+        (np.ones(len(one), dtype=bool), (one, other)), shape=(len(known), len(known))
+    )
     component = csgraph.connected_components(graph, directed=False)[1]
     several = np.bincount(component)[component] > 1 if len(known) else np.zeros(0, dtype=bool)
     return np.where(several, component.astype(str), "")[code]
@@ -132,19 +143,26 @@ def similar(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     found = [
         np.stack([one, other])
         for first_bit, bits in _BANDS
-        for one, other in _agreeing(hashes, (hashes >> np.uint64(first_bit)) & np.uint64((1 << bits) - 1), bits)
+        for one, other in _agreeing(
+            hashes, (hashes >> np.uint64(first_bit)) & np.uint64((1 << bits) - 1), bits
+        )
     ]
     pairs = np.unique(np.concatenate([np.empty((2, 0), dtype=np.int64), *found], axis=1), axis=1)
     return pairs[0], pairs[1]
 
 
-def _agreeing(hashes: np.ndarray, band: np.ndarray, bits: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _agreeing(
+    hashes: np.ndarray, band: np.ndarray, bits: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs that agree in a band but for one bit at most, and differ in few bits overall."""
     order = np.argsort(band, kind="stable")
     ordered = band[order]
     for flip in [0, *(1 << bit for bit in range(bits))]:
         probe = band ^ np.uint64(flip)
-        start, end = np.searchsorted(ordered, probe, "left"), np.searchsorted(ordered, probe, "right")
+        start, end = (
+            np.searchsorted(ordered, probe, "left"),
+            np.searchsorted(ordered, probe, "right"),
+        )
         counts = end - start
         # Rows are taken in runs whose pairs fit into memory.
         runs = np.flatnonzero(np.diff(np.cumsum(counts) // _CHUNK, prepend=-1))
@@ -189,8 +207,8 @@ def thumbnail(jpeg: bytes) -> np.ndarray:
 
 
 def alike(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Whether pairs of thumbnails show the same picture, at whatever brightness and contrast; flat ones, whether their colour
-    is the same. Where one of the two is grey, both are compared as grey.
+    """Whether pairs of thumbnails show the same picture, at whatever brightness and contrast; flat
+    ones, whether their colour is the same. Where one of the two is grey, both are compared as grey.
 
     Args:
         ones, others: (n, 32, 32, 3) uint8.
@@ -198,12 +216,15 @@ def alike(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
     Returns:
         (n,) bool.
     """
-    one, other = (images.reshape(len(images), SIDE * SIDE * 3).astype(np.float32) for images in (ones, others))
+    one, other = (
+        images.reshape(len(images), SIDE * SIDE * 3).astype(np.float32) for images in (ones, others)
+    )
     means, deviations = zip(*(_moments(images) for images in (one, other)), strict=True)
     covariance = np.einsum("ni,ni->n", one, other) / one.shape[1] - means[0] * means[1]
     flat = [deviation < _FLAT for deviation in deviations]
     grey = [_spread(images) < _GREY for images in (ones, others)]
-    # Most pairs end here: correlated they are not, and as grey they would be no more so, but where one alone is.
+    # Most pairs end here: correlated they are not, and as grey they would be no more so, but where
+    # one alone is.
     likely = (covariance >= CORRELATION * deviations[0] * deviations[1]) | (grey[0] != grey[1])
     likely &= ~(flat[0] | flat[1])
     result = flat[0] & flat[1]
@@ -223,11 +244,14 @@ def _spread(images: np.ndarray) -> np.ndarray:
 def _moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of each row."""
     mean = images.mean(axis=1)
-    return mean, np.sqrt(np.maximum(0, np.einsum("ni,ni->n", images, images) / images.shape[1] - mean * mean))
+    return mean, np.sqrt(
+        np.maximum(0, np.einsum("ni,ni->n", images, images) / images.shape[1] - mean * mean)
+    )
 
 
 def _same_picture(ones: np.ndarray, others: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """Of pairs that are not flat, whether they correlate as a whole and differ little in every tile."""
+    """Of pairs that are not flat, whether they correlate as a whole and differ little in every
+    tile."""
     one, other = (images.astype(np.float32) for images in (ones, others))
     for images in (one, other):
         images[grey] = (images[grey] @ _LUMA)[..., None]
@@ -236,5 +260,7 @@ def _same_picture(ones: np.ndarray, others: np.ndarray, grey: np.ndarray) -> np.
         flattened /= np.maximum(flattened.std(axis=1, keepdims=True), 1e-6)
     correlation = np.einsum("nhwc,nhwc->n", one, other) / (SIDE * SIDE * 3)
     side = SIDE // _TILES
-    differences = np.abs(one - other).mean(axis=3).reshape(-1, _TILES, side, _TILES, side).mean(axis=(2, 4))
+    differences = (
+        np.abs(one - other).mean(axis=3).reshape(-1, _TILES, side, _TILES, side).mean(axis=(2, 4))
+    )
     return (correlation >= CORRELATION) & (differences.max(axis=(1, 2)) <= TILE)

@@ -18,18 +18,21 @@ _FEW = 4
 def assign(strata: np.ndarray, groups: np.ndarray, *, count: int, seed: int) -> np.ndarray:
     """A fold for each row: groups whole, every stratum spread as evenly as the groups allow.
 
-    The groups, large ones first, among equals those of rare strata, then in seeded order, each go to the fold where they raise
-    the sum of squared deviations from an even spread the least; then each is taken up again and moved where that lowers the
-    sum, until none moves. A category's deviation is measured against its total, so that a rare class weighs as much as a
-    common one: adding c rows to the h held of a category of n raises its term by ((h + c)² - h²) / n, or, less what is the
-    same for all folds, 2 h c / n. A fold that has nothing of a class comes before all that; what such moves leave uncovered
-    is looked for among all assignments. Equals go to the lowest fold.
+    The groups, large ones first, among equals those of rare strata, then in seeded order, each go
+    to the fold where they raise the sum of squared deviations from an even spread the least; then
+    each is taken up again and moved where that lowers the sum, until none moves. A category's
+    deviation is measured against its total, so that a rare class weighs as much as a common one:
+    adding c rows to the h held of a category of n raises its term by ((h + c)² - h²) / n, or, less
+    what is the same for all folds, 2 h c / n. A fold that has nothing of a class comes before all
+    that; what such moves leave uncovered is looked for among all assignments. Equals go to the
+    lowest fold.
 
-    Time grows with the number of groups, memory with rows and categories: a million rows in 100,000 groups take seconds.
+    Time grows with the number of groups, memory with rows and categories: a million rows in 100,000
+    groups take seconds.
 
     Args:
-        strata: (n, s) integer codes. The first column is the class; further columns, and the folds' sizes, count a hundredth
-            of it, and so decide among folds that are alike in the class.
+        strata: (n, s) integer codes. The first column is the class; further columns, and the folds'
+            sizes, count a hundredth of it, and so decide among folds that are alike in the class.
         groups: (n,) labels of any one type; rows of one group get one fold.
         count: how many folds.
         seed: of the order among groups of one size.
@@ -48,7 +51,8 @@ def assign(strata: np.ndarray, groups: np.ndarray, *, count: int, seed: int) -> 
     weight = 1 / np.asarray(composition.sum(axis=0)).ravel()
     weight[classes:] *= _MINOR
     shuffled = np.random.default_rng(seed).permutation(len(rows_of))
-    # Groups of one kind follow each other, or what one class leaves uneven the next could not even out.
+    # Groups of one kind follow each other, or what one class leaves uneven the next could not even
+    # out.
     kind = composition.indices[composition.indptr[:-1]]
     rarity = composition @ weight
     order = shuffled[np.lexsort((kind[shuffled], -rarity[shuffled], -rows_of[shuffled]))]
@@ -70,7 +74,8 @@ def _pass_over(
     at_risk: np.ndarray,
     count: int,
 ) -> None:
-    """Deal groups that have no fold (-1), and move those that have one, until none moves; `fold_of` is changed in place."""
+    """Deal groups that have no fold (-1), and move those that have one, until none moves; `fold_of`
+    is changed in place."""
     held = np.zeros((composition.shape[1], count))
     sizes = np.zeros(count)
     for fold in range(count):
@@ -105,14 +110,17 @@ def _pass_over(
 
 
 def _composition(strata: np.ndarray, group: np.ndarray) -> sparse.csr_matrix:
-    """(groups, categories) how many rows of each category a group has; each column of `strata` has categories of its own."""
+    """(groups, categories) how many rows of each category a group has; each column of `strata` has
+    categories of its own."""
     columns, first = [], 0
     for column in strata.T:
         code = np.unique(column, return_inverse=True)[1]
         columns.append(code + first)
         first += int(code.max()) + 1
     places = (np.tile(group, len(columns)), np.concatenate(columns))
-    table = sparse.csr_matrix((np.ones(len(places[0])), places), shape=(int(group.max()) + 1, first))
+    table = sparse.csr_matrix(
+        (np.ones(len(places[0])), places), shape=(int(group.max()) + 1, first)
+    )
     table.sum_duplicates()
     table.sort_indices()
     return table

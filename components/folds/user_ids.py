@@ -1,8 +1,9 @@
-"""What the user's files say of single images: which are left out, and whose folds are given. Light: no numpy, no pandas."""
+"""What the user's files say of single images: which are left out, and whose folds are given. Light:
+no numpy, no pandas."""
 
 from collections.abc import Collection, Iterable
 
-from components.storage.objects import near
+from components.storage.objects import local_path
 from trainer.artifacts.csv_rows import read_rows, read_two_columns
 from trainer.config.data import Folds
 from trainer.errors import DataError
@@ -21,17 +22,21 @@ def excluded(folds: Folds, known: Collection[str]) -> set[str]:
     """
     named = {"folds.exclude": list(folds.exclude)}
     if folds.exclude_file:
-        lines = [row[0] for row in read_rows(near(folds.exclude_file))]
+        lines = [row[0] for row in read_rows(local_path(folds.exclude_file))]
         # A file of nothing but ids has no header.
         named[folds.exclude_file] = lines[1:] if lines[:1] == ["id"] else lines
     for where, wanted in named.items():
         unknown = sorted(set(wanted).difference(known))
         if unknown:
-            raise DataError(f"{where}: {unknown[0]!r} is no labelled image ({len(unknown)} such ids)")
+            raise DataError(
+                f"{where}: {unknown[0]!r} is no labelled image ({len(unknown)} such ids)"
+            )
     return {id_ for wanted in named.values() for id_ in wanted}
 
 
-def own_folds(path: str, ids: Iterable[str], never_validate: Collection[str], *, count: int) -> dict[str, int]:
+def own_folds(
+    path: str, ids: Iterable[str], never_validate: Collection[str], *, count: int
+) -> dict[str, int]:
     """The folds of a user's file by id.
 
     Args:
@@ -41,12 +46,15 @@ def own_folds(path: str, ids: Iterable[str], never_validate: Collection[str], *,
         count: how many folds.
 
     Raises:
-        DataError: it has other columns, an id twice, unknown or missing, or a fold that is none, or that lets an image validate
-            that never does; the text has the row.
+        DataError: it has other columns, an id twice, unknown or missing, or a fold that is none, or
+            that lets an image validate that never does; the text has the row.
     """
-    header, rows = read_two_columns(near(path))
+    header, rows = read_two_columns(local_path(path))
     if header != ("id", "fold"):
-        raise DataError(f"{path}: its columns are {', '.join(map(repr, header))}, where 'id' and 'fold' are meant")
+        raise DataError(
+            f"{path}: its columns are {', '.join(map(repr, header))}, where 'id' and 'fold' are"
+            " meant"
+        )
     allowed = {str(number): number for number in range(_LOWEST, count)}
     ids = list(ids)
     known = set(ids)
@@ -55,13 +63,20 @@ def own_folds(path: str, ids: Iterable[str], never_validate: Collection[str], *,
         if id_ not in known:
             raise DataError(f"{path}: row {number}, column 'id': {id_!r} is no labelled image")
         if fold not in allowed:
-            raise DataError(f"{path}: row {number}, column 'fold': {fold!r} is no whole number from -2 to {count - 1}")
+            raise DataError(
+                f"{path}: row {number}, column 'fold': {fold!r} is no whole number from -2 to"
+                f" {count - 1}"
+            )
         if id_ in never_validate and allowed[fold] >= 0:
             raise DataError(
-                f"{path}: row {number}, column 'fold': {fold}, though {id_!r} is of an external set that never validates"
+                f"{path}: row {number}, column 'fold': {fold}, though {id_!r} is of an external set"
+                " that never validates"
             )
         found[id_] = allowed[fold]
     lacking = [id_ for id_ in ids if id_ not in found]
     if lacking:
-        raise DataError(f"{path}: no fold for id {lacking[0]!r} ({len(lacking)} labelled images lack one; -1 leaves out)")
+        raise DataError(
+            f"{path}: no fold for id {lacking[0]!r} ({len(lacking)} labelled images lack one; -1"
+            " leaves out)"
+        )
     return found

@@ -33,13 +33,21 @@ def check_gan(
         ("weights_digest", str),
     ],
 ):
-    """All parameters as one checked file, every path in it whole, with digests of the files it names."""
-    from trainer.events import step
+    """All parameters as one checked file, every path in it whole, with digests of the files it
+    names."""
+    from trainer.events import step_scope
 
-    with step("check"):
+    with step_scope("check"):
         from components.gan.resolve import settle
 
-        sections = {"data": data, "records": records, "folds": folds, "judge": judge, "gan": gan, "train": train}
+        sections = {
+            "data": data,
+            "records": records,
+            "folds": folds,
+            "judge": judge,
+            "gan": gan,
+            "train": train,
+        }
         return settle({"name": name, "classes": classes, "seed": seed, **sections}, root)
 
 
@@ -55,10 +63,11 @@ def train_gan(
     weights_digest: str,
     trained: dsl.Output[dsl.Model],
 ) -> None:
-    """A generator of images like the real ones, with samples, pictures and figures of how close they come."""
-    from trainer.events import step
+    """A generator of images like the real ones, with samples, pictures and figures of how close
+    they come."""
+    from trainer.events import step_scope
 
-    with step("train-gan"):
+    with step_scope("train-gan"):
         from components.gan.run_training import train
 
         train(
@@ -84,9 +93,9 @@ def gallery(
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
     """One HTML page about the training, and its figures for the console."""
-    from trainer.events import step
+    from trainer.events import step_scope
 
-    with step("gallery"):
+    with step_scope("gallery"):
         from components.gan.page import fill
 
         fill(page=page, metrics=metrics, name=name, trained=trained.path, recipe=recipe, seed=seed)

@@ -1,1 +1,2 @@
-"""Labelled images in any shape a competition ships them -> TFRecord shards and the examples table."""
+"""Labelled images in any shape a competition ships them -> TFRecord shards and the examples
+table."""

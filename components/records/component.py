@@ -8,23 +8,27 @@ from components import LIGHT_IMAGE
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def cut(data: dict, records: dict, source_digest: str) -> list:
     """The parts, which the loop runs over, each with all that it needs."""
-    from trainer.events import step
+    from trainer.events import step_scope
 
-    with step("cut"):
+    with step_scope("cut"):
         from trainer.config.data import Records
         from trainer.config.schema import parse
 
         parts = parse(Records, records, "records").parts
         # kfp's local runner gives a loop's tasks no outputs of other tasks, only the item.
-        return [{"part": part, "data": data, "records": records, "source_digest": source_digest} for part in range(parts)]
+        return [
+            {"part": part, "data": data, "records": records, "source_digest": source_digest}
+            for part in range(parts)
+        ]
 
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def records(part: dict, classes: list, task: str, images: dsl.Output[dsl.Dataset]) -> None:
-    """A part of the images as TFRecord shards with their examples table; of ready shards, the table alone."""
-    from trainer.events import step
+    """A part of the images as TFRecord shards with their examples table; of ready shards, the table
+    alone."""
+    from trainer.events import step_scope
 
-    with step("records"):
+    with step_scope("records"):
         from components.records.convert import convert
         from trainer.config.data import Data, Records
         from trainer.config.schema import parse
@@ -42,15 +46,22 @@ def records(part: dict, classes: list, task: str, images: dsl.Output[dsl.Dataset
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def join(
-    parts: dsl.Input[list[dsl.Dataset]], data: dict, records: dict, classes: list, task: str, images: dsl.Output[dsl.Dataset]
+    parts: dsl.Input[list[dsl.Dataset]],
+    data: dict,
+    records: dict,
+    classes: list,
+    task: str,
+    images: dsl.Output[dsl.Dataset],
 ) -> None:
     """All parts as one records folder, published where the competition file says so."""
-    from trainer.events import step
+    from trainer.events import step_scope
 
-    with step("join"):
+    with step_scope("join"):
         from components.records.merge import join_and_publish
         from trainer.config.data import Data, Records
         from trainer.config.schema import parse
 
         parsed = parse(Data, data, "data"), parse(Records, records, "records")
-        join_and_publish([part.path for part in parts], *parsed, classes=classes, task=task, out=images.path)
+        join_and_publish(
+            [part.path for part in parts], *parsed, classes=classes, task=task, out=images.path
+        )

@@ -1,9 +1,9 @@
-"""Write the images of a competition as TFRecord shards, with a table of what is in them; or scan ready ones.
+"""Write the images of a competition as TFRecord shards, with a table of what is in them; or scan
+ready ones.
 
-The work is cut into units that depend on nothing but the source: a shard each. A unit's files appear whole, its table last; a
-run that was killed goes on after the last whole unit, and tasks that share the work (`records.parts`) write the bytes that one
-would write.
-"""
+The work is cut into units that depend on nothing but the source: a shard each. A unit's files
+appear whole, its table last; a run that was killed goes on after the last whole unit, and tasks
+that share the work (`records.parts`) write the bytes that one would write."""
 
 import hashlib
 import json
@@ -30,17 +30,17 @@ from components.records.sources import tfrecords
 from components.records.sources.columns import target_of
 from components.records.types import Item, Reader, Rejected, Row, Subset
 from components.storage import objects
+from trainer import runtime
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import write_manifest
 from trainer.artifacts.records import open_shard
 from trainer.config.data import Data, Records
 from trainer.errors import DataError
-from trainer.events import Ticker, tell
+from trainer.events import ProgressBar, emit
 
 # Of the stored images: pixel CSVs are grey, everything else becomes RGB.
 CHANNELS = {"pixels": 1, "files": 3, "tfrecords": 3, "cifar10": 3}
 # A folder that outlives a killed task; the launcher of a local run names it.
-WORK_VARIABLE = "FOLDLINE_WORK"
 # A download waits for the network, and not for a core.
 _REMOTE_WORKERS = 16
 
@@ -50,11 +50,12 @@ Target = Callable[..., int]
 
 
 class Unit(NamedTuple):
-    """A piece of the work: `run` writes its shards below a folder; it returns the rows of its table, and the rejects."""
+    """A piece of the work: `run` writes its shards below a folder; it returns the rows of its
+    table, and the rejects."""
 
     name: str
     images: int
-    run: Callable[[Path, Ticker], tuple[list[dict[str, Any]], list[Rejected]]]
+    run: Callable[[Path, ProgressBar], tuple[list[dict[str, Any]], list[Rejected]]]
 
 
 def convert(
@@ -69,8 +70,9 @@ def convert(
 ) -> None:
     """Convert, or scan, one part of `data` into the folder `out`.
 
-    At most 4 images a core are under way (64 where they come from a bucket), and no more than `records.max_pixels` pixels are
-    decoded at once, at 11 bytes each at the worst; a shard is written as it comes.
+    At most 4 images a core are under way (64 where they come from a bucket), and no more than
+    `records.max_pixels` pixels are decoded at once, at 11 bytes each at the worst; a shard is
+    written as it comes.
 
     Args:
         data: where the images are.
@@ -81,21 +83,35 @@ def convert(
         out: shards, examples.parquet, rejects.csv and, last, manifest.json are written here.
 
     Raises:
-        DataError: a file is missing, has changed since the launcher saw it, or is not what `data` says; a label is no class; an
-            image cannot be used, and the competition file does not let it be skipped, or it is a test image.
+        DataError: a file is missing, has changed since the launcher saw it, or is not what `data`
+            says; a label is no class; an image cannot be used, and the competition file does not
+            let it be skipped, or it is a test image.
     """
     # Images are shared out among threads of our own; OpenCV's would take cores from each other.
     cv2.setNumThreads(1)
     out = Path(out)
     digest = source.digest(data)
     if source_digest and digest != source_digest:
-        raise DataError(f"{data.root}: the images or tables changed while the run was under way: run again")
+        raise DataError(
+            f"{data.root}: the images or tables changed while the run was under way: run again"
+        )
     everything = _units(data, records, classes, task)
-    mine = everything[len(everything) * part // records.parts : len(everything) * (part + 1) // records.parts]
+    mine = everything[
+        len(everything) * part // records.parts : len(everything) * (part + 1) // records.parts
+    ]
     work = _work_folder(
-        out, [asdict(data), asdict(records), list(classes), task, digest, part, os.environ.get("FOLDLINE_CODE", "")]
+        out,
+        [
+            asdict(data),
+            asdict(records),
+            list(classes),
+            task,
+            digest,
+            part,
+            os.environ.get("FOLDLINE_CODE", ""),
+        ],
     )
-    ticker = Ticker("records", "images", sum(unit.images for unit in mine))
+    ticker = ProgressBar("records", "images", sum(unit.images for unit in mine))
     table: list[pd.DataFrame] = []
     rejects: list[pd.DataFrame] = []
     for unit in mine:
@@ -118,23 +134,34 @@ def convert(
         shutil.move(shard, target)
     examples = pd.concat(table, ignore_index=True) if table else pd.DataFrame()
     tables.write_parquet(out / tables.EXAMPLES, examples)
-    bad_rows = pd.concat(rejects, ignore_index=True) if rejects else pd.DataFrame(columns=list(Rejected._fields))
+    bad_rows = (
+        pd.concat(rejects, ignore_index=True)
+        if rejects
+        else pd.DataFrame(columns=list(Rejected._fields))
+    )
     tables.write_csv(out / tables.REJECTS, bad_rows)
     shutil.rmtree(work)
     write_manifest(out, {"part": part, "source_digest": digest})
-    tell("note", "records", f"part {part + 1} of {records.parts}: {len(examples)} images, {len(bad_rows)} left out")
+    emit(
+        "note",
+        "records",
+        f"part {part + 1} of {records.parts}: {len(examples)} images, {len(bad_rows)} left out",
+    )
 
 
 def _shards_there(work: Path, table: pd.DataFrame) -> bool:
-    """Whether the shards that a table names are there: a task that was killed at its end had begun to move them away."""
-    names = {name for column in table.columns if column.startswith("shard_") for name in table[column]}
+    """Whether the shards that a table names are there: a task that was killed at its end had begun
+    to move them away."""
+    names = {
+        name for column in table.columns if column.startswith("shard_") for name in table[column]
+    }
     return all((work / name).exists() for name in names)
 
 
 def _work_folder(out: Path, key: list[Any]) -> Path:
     """Where unfinished work is kept: what was begun with the same key is gone on with."""
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
-    beside = os.environ.get(WORK_VARIABLE)
+    beside = os.environ.get(runtime.WORK)
     if beside:
         work = Path(beside, name)
     else:
@@ -148,21 +175,37 @@ def _work_folder(out: Path, key: list[Any]) -> Path:
 
 def _units(data: Data, records: Records, classes: Sequence[str], task: str) -> list[Unit]:
     index_of = {name: index for index, name in enumerate(classes)}
-    target = partial(target_of, index_of=index_of, separator=data.separator if task == "multilabel" else "")
+    target = partial(
+        target_of, index_of=index_of, separator=data.separator if task == "multilabel" else ""
+    )
     if data.source == "tfrecords":
         return [
-            Unit(f"scan{number:05d}", shard.records or 0, partial(_scan, data, shard, records, target))
+            Unit(
+                f"scan{number:05d}",
+                shard.records or 0,
+                partial(_scan, data, shard, records, target),
+            )
             for number, shard in enumerate(tfrecords.units(data, records))
         ]
     budget = Budget(records.max_pixels)
     return [
-        Unit(f"{block.subset.split}{block.number:05d}", block.rows, partial(_convert, block, opened, records, target, budget))
+        Unit(
+            f"{block.subset.split}{block.number:05d}",
+            block.rows,
+            partial(_convert, block, opened, records, target, budget),
+        )
         for block, opened in source.blocks(data, records)
     ]
 
 
 def _convert(
-    block: source.Block, opened: Reader, records: Records, target: Target, budget: Budget, work: Path, ticker: Ticker
+    block: source.Block,
+    opened: Reader,
+    records: Records,
+    target: Target,
+    budget: Budget,
+    work: Path,
+    ticker: ProgressBar,
 ) -> tuple[list[dict[str, Any]], list[Rejected]]:
     """Write the shards of one block, one a size."""
     subset = block.subset
@@ -174,8 +217,13 @@ def _convert(
             stale.unlink()
     workers = _REMOTE_WORKERS if objects.is_remote(subset.data.root) else WORKERS
     with ExitStack() as stack:
-        shards = {size: stack.enter_context(open_shard(work / folders[size], subset.split, block.number)) for size in folders}
-        for row, made in in_order(partial(_made, records, budget), source.items(block, opened), workers):
+        shards = {
+            size: stack.enter_context(open_shard(work / folders[size], subset.split, block.number))
+            for size in folders
+        }
+        for row, made in in_order(
+            partial(_made, records, budget), source.items(block, opened), workers
+        ):
             ticker.advance()
             if isinstance(made, Rejected):
                 _reject(made, subset, records, rejects)
@@ -215,7 +263,12 @@ def _fitted(loaded: bytes | np.ndarray, records: Records, budget: Budget) -> _Ma
     data = loaded if isinstance(loaded, bytes) else loaded.tobytes()
     with _pixels_of(loaded, records, budget) as (pixels, (width, height), extent):
         images = {size: fitted(pixels, size, records.fit, extent) for size in records.sizes}
-        as_it_is = isinstance(loaded, bytes) and width == height and width in images and is_plain_jpeg(loaded)
+        as_it_is = (
+            isinstance(loaded, bytes)
+            and width == height
+            and width in images
+            and is_plain_jpeg(loaded)
+        )
         # Or it would live on after its claim on memory.
         del pixels
     for size, image in images.items():
@@ -235,16 +288,28 @@ def _fitted(loaded: bytes | np.ndarray, records: Records, budget: Budget) -> _Ma
 def _pixels_of(
     loaded: bytes | np.ndarray, records: Records, budget: Budget
 ) -> AbstractContextManager[tuple[np.ndarray, tuple[int, int], tuple[float, float]]]:
-    """As `decoding`: the pixels, as large as they need be, the size of the whole image, and how much of it the pixels show."""
+    """As `decoding`: the pixels, as large as they need be, the size of the whole image, and how
+    much of it the pixels show."""
     if isinstance(loaded, bytes):
         exact = records.fit != "stretch"
-        return decoding(loaded, side=max(records.sizes), max_pixels=records.max_pixels, exact=exact, claim=budget.claim)
+        return decoding(
+            loaded,
+            side=max(records.sizes),
+            max_pixels=records.max_pixels,
+            exact=exact,
+            claim=budget.claim,
+        )
     size = (loaded.shape[1], loaded.shape[0])
     return nullcontext((loaded, size, size))
 
 
 def _scan(
-    data: Data, shard: tfrecords.Shard, records: Records, target: Target, work: Path, ticker: Ticker
+    data: Data,
+    shard: tfrecords.Shard,
+    records: Records,
+    target: Target,
+    work: Path,
+    ticker: ProgressBar,
 ) -> tuple[list[dict[str, Any]], list[Rejected]]:
     """The rows of one ready shard."""
     rows: list[dict[str, Any]] = []
@@ -287,18 +352,37 @@ def _reject(rejected: Rejected, subset: Subset, records: Records, rejects: list[
 
 def _of_row(row: Row, subset: Subset, target: int) -> dict[str, Any]:
     """What the examples table says of an image by its row."""
-    numeric = {tables.tabular(name): value for name, value in zip(subset.data.numeric, row.numeric, strict=True)}
-    categorical = {tables.tabular(name): value for name, value in zip(subset.data.categorical, row.categorical, strict=True)}
+    numeric = {
+        tables.tabular(name): value
+        for name, value in zip(subset.data.numeric, row.numeric, strict=True)
+    }
+    categorical = {
+        tables.tabular(name): value
+        for name, value in zip(subset.data.categorical, row.categorical, strict=True)
+    }
     group = subset.group_prefix + row.group if row.group else ""
-    about = {"id": row.id, "split": subset.split, "external": subset.external, "target": target, "group": group}
+    about = {
+        "id": row.id,
+        "split": subset.split,
+        "external": subset.external,
+        "target": target,
+        "group": group,
+    }
     return {**about, **numeric, **categorical}
 
 
 def _features(row: Row, data: Data, jpeg: bytes, target: int) -> dict[str, bytes | int | float]:
-    """What a record holds; `target` only where there is a label, and of the tabular columns only what is not missing."""
+    """What a record holds; `target` only where there is a label, and of the tabular columns only
+    what is not missing."""
     features: dict[str, bytes | int | float] = {"image": jpeg, "image_name": row.id.encode()}
-    features |= {name: value for name, value in zip(data.numeric, row.numeric, strict=True) if value == value}
-    features |= {name: value.encode() for name, value in zip(data.categorical, row.categorical, strict=True) if value}
+    features |= {
+        name: value for name, value in zip(data.numeric, row.numeric, strict=True) if value == value
+    }
+    features |= {
+        name: value.encode()
+        for name, value in zip(data.categorical, row.categorical, strict=True)
+        if value
+    }
     return features if target < 0 else {**features, "target": target}
 
 

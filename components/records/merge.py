@@ -16,7 +16,7 @@ from trainer.artifacts import tables
 from trainer.artifacts.manifest import MANIFEST, read_manifest, write_manifest
 from trainer.config.data import Data, Records
 from trainer.errors import DataError, IntegrityError
-from trainer.events import tell
+from trainer.events import emit
 
 _PLACES = ("shard", "row", "bytes", "sum_c", "sumsq_c")
 # What the records of two sizes must agree in.
@@ -41,7 +41,7 @@ def join_and_publish(
     join(parts, data, records, classes=classes, task=task, out=out)
     if records.publish:
         sent = objects.publish(out, records.publish)
-        tell("note", "join", f"{records.publish}: {sent} files sent, the manifest last")
+        emit("note", "join", f"{records.publish}: {sent} files sent, the manifest last")
 
 
 def join(
@@ -55,8 +55,8 @@ def join(
 ) -> None:
     """Join the folders of all parts.
 
-    Shards are linked where the file system can, and copied otherwise. Ready TFRecords stay where they are: the manifest's
-    `root` says where.
+    Shards are linked where the file system can, and copied otherwise. Ready TFRecords stay where
+    they are: the manifest's `root` says where.
 
     Args:
         parts: the folders that `convert` wrote, in any order.
@@ -64,24 +64,37 @@ def join(
         out: shards, examples.parquet, rejects.csv and, last, manifest.json are written here.
 
     Raises:
-        IntegrityError: a part is missing or not whole. DataError: parts saw different sources; an id stands twice; an image is
-            missing in one of the sizes; a class has no image; more images cannot be used than `records` allows.
+        IntegrityError: a part is missing or not whole. DataError: parts saw different sources; an
+            id stands twice; an image is missing in one of the sizes; a class has no image; more
+            images cannot be used than `records` allows.
     """
     out = Path(out)
     about = sorted(
-        (read_manifest(part, only=(tables.EXAMPLES, tables.REJECTS)) | {"folder": str(part)} for part in parts), key=_part
+        (
+            read_manifest(part, only=(tables.EXAMPLES, tables.REJECTS)) | {"folder": str(part)}
+            for part in parts
+        ),
+        key=_part,
     )
     if [_part(one) for one in about] != list(range(records.parts)):
-        raise IntegrityError(f"parts {', '.join(str(_part(one)) for one in about)} of {records.parts} are there")
+        raise IntegrityError(
+            f"parts {', '.join(str(_part(one)) for one in about)} of {records.parts} are there"
+        )
     if len({one["source_digest"] for one in about}) > 1:
-        raise DataError(f"{data.root}: the images or tables changed while the run was under way: run again")
+        raise DataError(
+            f"{data.root}: the images or tables changed while the run was under way: run again"
+        )
     for stale in (out / MANIFEST, *out.glob("*/*.tfrec")):
         stale.unlink(missing_ok=True)
     folders = [Path(one["folder"]) for one in about]
-    rejects = pd.concat([tables.read_rejects(folder / tables.REJECTS) for folder in folders], ignore_index=True)
+    rejects = pd.concat(
+        [tables.read_rejects(folder / tables.REJECTS) for folder in folders], ignore_index=True
+    )
     # Of ready shards, an image may be damaged in one size and in another not.
     rejects = rejects.drop_duplicates("id", ignore_index=True)
-    examples = _one_table([tables.read_examples(folder) for folder in folders], set(rejects["id"]), data, records)
+    examples = _one_table(
+        [tables.read_examples(folder) for folder in folders], set(rejects["id"]), data, records
+    )
     _check(examples, rejects, data, records, classes, task)
     for folder in folders:
         for shard in sorted(folder.glob("*/*.tfrec")):
@@ -115,19 +128,33 @@ def join(
     )
     if unused:
         some = ", ".join(repr(Path(path).name) for path in unused[:_UNUSED_SHOWN])
-        tell("note", "join", f"warning: {len(unused)} image files have no row in a table, and are not used: {some}")
+        emit(
+            "note",
+            "join",
+            f"warning: {len(unused)} image files have no row in a table, and are not used: {some}",
+        )
     skipped = f", {len(rejects)} left out (rejects.csv)" if len(rejects) else ""
     sizes = ", ".join(f"{size} × {size}" for size in records.sizes)
-    tell("note", "join", f"{images['train']} train and {images['test']} test images of {sizes}{skipped}")
+    emit(
+        "note",
+        "join",
+        f"{images['train']} train and {images['test']} test images of {sizes}{skipped}",
+    )
 
 
 def _part(about: dict[str, object]) -> int:
     return int(about["part"])  # type: ignore[call-overload]  # as `convert` wrote it
 
 
-def _one_table(parts: Sequence[pd.DataFrame], rejected: set[str], data: Data, records: Records) -> pd.DataFrame:
+def _one_table(
+    parts: Sequence[pd.DataFrame], rejected: set[str], data: Data, records: Records
+) -> pd.DataFrame:
     """The examples of all parts; of ready shards, those of each size side by side."""
-    table = pd.concat([part for part in parts if len(part)], ignore_index=True) if any(map(len, parts)) else pd.DataFrame()
+    table = (
+        pd.concat([part for part in parts if len(part)], ignore_index=True)
+        if any(map(len, parts))
+        else pd.DataFrame()
+    )
     if not len(table):
         raise DataError(f"{data.root}: no image can be used")
     if data.source != "tfrecords":
@@ -141,7 +168,14 @@ def _one_table(parts: Sequence[pd.DataFrame], rejected: set[str], data: Data, re
         here = table[table[f"shard_{size}"].notna()]
         _no_id_twice(here, data)
         if whole is None:
-            whole = here.drop(columns=[f"{name}_{other}" for other in records.sizes if other != size for name in _PLACES])
+            whole = here.drop(
+                columns=[
+                    f"{name}_{other}"
+                    for other in records.sizes
+                    if other != size
+                    for name in _PLACES
+                ]
+            )
             continue
         # By id, for the shards of two sizes need not be cut alike.
         keys = ["split", "id"]
@@ -150,17 +184,26 @@ def _one_table(parts: Sequence[pd.DataFrame], rejected: set[str], data: Data, re
         if len(lone):
             missing = size if lone["_merge"].iloc[0] == "left_only" else records.sizes[0]
             id_ = lone["id"].iloc[0]
-            raise DataError(f"{data.root}: id {id_!r} has no record of size {missing} ({len(lone)} ids lack one of the sizes)")
-        both = whole[[*keys, *_LABELS]].merge(here[[*keys, *_LABELS]], on=keys, suffixes=("", "_other"))
+            raise DataError(
+                f"{data.root}: id {id_!r} has no record of size {missing} ({len(lone)} ids lack one"
+                " of the sizes)"
+            )
+        both = whole[[*keys, *_LABELS]].merge(
+            here[[*keys, *_LABELS]], on=keys, suffixes=("", "_other")
+        )
         for column in _LABELS:
             other = both[both[column] != both[f"{column}_other"]]
             if len(other):
                 raise DataError(
-                    f"{data.root}: id {other['id'].iloc[0]!r} has another {column} in size {size} ({len(other)} such ids)"
+                    f"{data.root}: id {other['id'].iloc[0]!r} has another {column} in size {size}"
+                    f" ({len(other)} such ids)"
                 )
         whole = whole.merge(here[keys + own], on=keys, how="left")
     assert whole is not None
-    return whole.astype({f"row_{size}": int for size in records.sizes} | {f"bytes_{size}": int for size in records.sizes})
+    return whole.astype(
+        {f"row_{size}": int for size in records.sizes}
+        | {f"bytes_{size}": int for size in records.sizes}
+    )
 
 
 def _named_features_are_there(train: pd.DataFrame, data: Data) -> None:
@@ -170,33 +213,47 @@ def _named_features_are_there(train: pd.DataFrame, data: Data) -> None:
     named += [("categorical", name, tables.tabular(name)) for name in data.categorical]
     for key, name, column in named:
         if (train[column].isna() | (train[column] == "")).all():
-            raise DataError(f"{data.root}: no training record has the feature {name!r} (data.{key})")
+            raise DataError(
+                f"{data.root}: no training record has the feature {name!r} (data.{key})"
+            )
 
 
 def _no_id_twice(table: pd.DataFrame, data: Data) -> None:
     twice = table.duplicated(["split", "id"])
     if twice.any():
         id_ = table["id"][twice].iloc[0]
-        raise DataError(f"{data.root}: id {id_!r} stands there more than once ({int(twice.sum())} such images)")
+        raise DataError(
+            f"{data.root}: id {id_!r} stands there more than once ({int(twice.sum())} such images)"
+        )
 
 
 def _check(
-    examples: pd.DataFrame, rejects: pd.DataFrame, data: Data, records: Records, classes: Sequence[str], task: str
+    examples: pd.DataFrame,
+    rejects: pd.DataFrame,
+    data: Data,
+    records: Records,
+    classes: Sequence[str],
+    task: str,
 ) -> None:
-    """Classes have images, and those that cannot be used are no more than the competition file allows."""
+    """Classes have images, and those that cannot be used are no more than the competition file
+    allows."""
     labelled = int((examples["split"] == "train").sum())
     if len(rejects) > records.max_bad_fraction * (labelled + len(rejects)):
         first = rejects.iloc[0]
         raise DataError(
-            f"{first['file'] or 'id ' + repr(first['id'])}: {first['reason']} ({len(rejects)} such images of "
-            f"{labelled + len(rejects)}, more than records.max_bad_fraction = {records.max_bad_fraction:g} allows)"
+            f"{first['file'] or 'id ' + repr(first['id'])}: {first['reason']} ({len(rejects)} such"
+            f" images of {labelled + len(rejects)}, more than records.max_bad_fraction ="
+            f" {records.max_bad_fraction:g} allows)"
         )
-    own = examples["target"][(examples["split"] == "train") & (examples["external"] != "train")].to_numpy()
+    own = examples["target"][
+        (examples["split"] == "train") & (examples["external"] != "train")
+    ].to_numpy()
     seen = set(np.flatnonzero(tables.memberships(own, len(classes), task).any(axis=0)).tolist())
     for index, name in enumerate(classes):
         if index not in seen:
             raise DataError(
-                f"{data.train or data.root}: no image of class {name!r}: take it out of `classes`, or add images of it"
+                f"{data.train or data.root}: no image of class {name!r}: take it out of `classes`,"
+                " or add images of it"
             )
     if data.tests()[1] and not (examples["split"] == "test").any():
         raise DataError(f"{data.root}: no test image")

@@ -1,4 +1,5 @@
-"""What a source gives: rows, what each row's image is loaded from, and what became of those that cannot be used."""
+"""What a source gives: rows, what each row's image is loaded from, and what became of those that
+cannot be used."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -11,9 +12,9 @@ from trainer.config.data import Data
 class Row(NamedTuple):
     """One labelled or unlabelled image by its table.
 
-    id: unique within its split. label: a class name, or the index of a class; "" where there is none. group: "" where there is
-    none. numeric: NaN where missing; categorical: "" where missing. where: the file and row, for errors.
-    """
+    id: unique within its split. label: a class name, or the index of a class; "" where there is
+    none. group: "" where there is none. numeric: NaN where missing; categorical: "" where missing.
+    where: the file and row, for errors."""
 
     id: str
     label: str | int
@@ -24,8 +25,8 @@ class Row(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A row, the file its image is in ("" where there is none), and what loads it, in any thread: a file's bytes, or
-    (height, width, 1 or 3) uint8 pixels. Loading raises BadImage or OSError."""
+    """A row, the file its image is in ("" where there is none), and what loads it, in any thread: a
+    file's bytes, or (height, width, 1 or 3) uint8 pixels. Loading raises BadImage or OSError."""
 
     row: Row
     file: str
@@ -33,7 +34,8 @@ class Item(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """A row whose image cannot be used: its file ("" where there is none), why, and the file's size in bytes."""
+    """A row whose image cannot be used: its file ("" where there is none), why, and the file's size
+    in bytes."""
 
     id: str
     file: str
@@ -44,7 +46,8 @@ class Rejected(NamedTuple):
 class Subset(NamedTuple):
     """The images of one split, or of one external set.
 
-    external: "" for the competition's own, else what the external set is for (`train`, `folds`). prefix: before every id.
+    external: "" for the competition's own, else what the external set is for (`train`, `folds`).
+    prefix: before every id.
     group_prefix: before every group that is named.
     """
 

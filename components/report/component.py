@@ -23,9 +23,9 @@ def report(
     curves: dsl.Output[dsl.ClassificationMetrics],
 ) -> None:
     """One HTML page about the run, and its figures for the console."""
-    from trainer.events import step
+    from trainer.events import step_scope
 
-    with step("report"):
+    with step_scope("report"):
         from components.report.write import fill
 
         fill(

@@ -1,4 +1,5 @@
-"""The report's figures as kfp's consoles show them: a ROC curve, a confusion matrix, and a page of Markdown."""
+"""The report's figures as kfp's consoles show them: a ROC curve, a confusion matrix, and a page of
+Markdown."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +25,8 @@ class Roc(NamedTuple):
 
 
 def roc(oof: OutOfFold) -> Roc | None:
-    """The curve of the second of two classes; of more, every decision about every class in one. None where one kind lacks."""
+    """The curve of the second of two classes; of more, every decision about every class in one.
+    None where one kind lacks."""
     from sklearn.metrics import roc_curve
 
     binary = oof.targets.ndim == 1 and oof.is_one.shape[1] == 2
@@ -33,7 +35,8 @@ def roc(oof: OutOfFold) -> Roc | None:
     if not 0 < is_one.sum() < len(is_one):
         return None
     false, true, thresholds = roc_curve(is_one, values)
-    # The first threshold is infinite, which is no JSON; the page of the service draws about so many points.
+    # The first threshold is infinite, which is no JSON; the page of the service draws about so many
+    # points.
     thresholds[0] = 1.0
     places = np.unique(np.linspace(0, len(false) - 1, _POINTS).astype(int))
     return Roc(false[places].tolist(), true[places].tolist(), thresholds[places].tolist())
@@ -51,25 +54,40 @@ def confusion(oof: OutOfFold) -> list[list[int]] | None:
 
 def markdown(name: str, blended: str | Path, classes: Sequence[str]) -> str:
     """Score, members and weights, as a console shows them beside a run."""
-    scores: dict[str, Any] = json.loads((Path(blended) / tables.METRICS).read_text(encoding="utf-8"))
+    scores: dict[str, Any] = json.loads(
+        (Path(blended) / tables.METRICS).read_text(encoding="utf-8")
+    )
     blend = scores["blend"]
     lines = [f"# {_plain(name)}", ""]
     if blend["oof"] is None:
         lines += ["Every member is trained on all images: there is nothing to score.", ""]
     else:
-        between = "" if blend["low"] is None else f" (95 % from {blend['low']:.4f} to {blend['high']:.4f})"
+        between = (
+            ""
+            if blend["low"] is None
+            else f" (95 % from {blend['low']:.4f} to {blend['high']:.4f})"
+        )
         lines += [
-            f"**{blend['oof']:.4f}** {scores['metric']} out of fold{between}, {len(classes)} classes, by {blend['method']}. "
-            f"On the rows it was fitted on: {blend['naive']:.4f}.",
+            (
+                f"**{blend['oof']:.4f}** {scores['metric']} out of fold{between}, {len(classes)}"
+                f" classes, by {blend['method']}. On the rows it was fitted on:"
+                f" {blend['naive']:.4f}."
+            ),
             "",
         ]
         folds = range(len(blend["folds"]))
-        lines += ["| | " + " | ".join(f"fold {k}" for k in folds) + " | out of fold |", "|---|" + "---:|" * (len(folds) + 1)]
+        lines += [
+            "| | " + " | ".join(f"fold {k}" for k in folds) + " | out of fold |",
+            "|---|" + "---:|" * (len(folds) + 1),
+        ]
         for row in score_rows(scores):
             cells = " | ".join(f"{value:.4f}" for value in (*row["folds"], row["oof"]))
             lines.append(f"| {_plain(row['name'])} | {cells} |")
         lines.append("")
-    lines.append("Weights: " + ", ".join(f"{_plain(member)} {weight:.3f}" for member, weight in blend["weights"].items()))
+    lines.append(
+        "Weights: "
+        + ", ".join(f"{_plain(member)} {weight:.3f}" for member, weight in blend["weights"].items())
+    )
     lines += ["", *(f"- {_plain(warning)}" for warning in scores["warnings"])]
     return "\n".join(lines).rstrip() + "\n"
 

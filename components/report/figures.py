@@ -17,19 +17,25 @@ _POINTS, _NAMED = 150, 8
 
 
 def learning_curves(history: pd.DataFrame, metric: str) -> str:
-    """Training and held-out loss, the held-out score, and the learning rate, by epoch: a colour a member, a thin line a fold.
+    """Training and held-out loss, the held-out score, and the learning rate, by epoch: a colour a
+    member, a thin line a fold.
 
     Args:
-        history: member, fold, epoch, loss, learning_rate, and where images were held out val_loss and val_<metric>.
+        history: member, fold, epoch, loss, learning_rate, and where images were held out val_loss
+            and val_<metric>.
         metric: of the competition.
     """
     from matplotlib import ticker
 
     held_out = f"val_{metric}" if f"val_{metric}" in history else ""
     with canvas(1, 3, width=13, height=3.6) as (figure, (loss, score, rates)):
-        for colour, (member, rows) in zip(itertools.cycle(PALETTE), history.groupby("member", sort=False), strict=False):
+        for colour, (member, rows) in zip(
+            itertools.cycle(PALETTE), history.groupby("member", sort=False), strict=False
+        ):
             by_epoch = rows.groupby("epoch")
-            loss.plot(by_epoch["loss"].mean(), color=colour, linestyle=":", label=f"{member}, training")
+            loss.plot(
+                by_epoch["loss"].mean(), color=colour, linestyle=":", label=f"{member}, training"
+            )
             rates.plot(by_epoch["learning_rate"].mean(), color=colour, label=str(member))
             if not held_out or rows[held_out].isna().all():
                 continue
@@ -38,7 +44,11 @@ def learning_curves(history: pd.DataFrame, metric: str) -> str:
             for _, fold in rows.groupby("fold"):
                 loss.plot(fold["epoch"], fold["val_loss"], color=colour, alpha=0.25, linewidth=0.8)
                 score.plot(fold["epoch"], fold[held_out], color=colour, alpha=0.25, linewidth=0.8)
-        for axes, title in ((loss, "loss"), (score, f"held-out {metric}"), (rates, "learning rate")):
+        for axes, title in (
+            (loss, "loss"),
+            (score, f"held-out {metric}"),
+            (rates, "learning rate"),
+        ):
             axes.set(title=title, xlabel="epoch")
             if axes.lines:
                 axes.legend(frameon=False)
@@ -54,7 +64,8 @@ def learning_curves(history: pd.DataFrame, metric: str) -> str:
 
 
 def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> str:
-    """Counts of (truth, prediction), coloured by the share of the truth's row; the diagonal is left pale.
+    """Counts of (truth, prediction), coloured by the share of the truth's row; the diagonal is left
+    pale.
 
     Of many classes only the errors that are a tenth of their row and more have their number.
 
@@ -74,9 +85,15 @@ def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequen
     with canvas(1, 1, width=side, height=side) as (figure, axes):
         shown = np.ma.masked_equal(errors, 0)
         # By the root, so that one large error does not pale all others.
-        axes.imshow(shown, cmap="Oranges", norm=PowerNorm(0.5, vmin=0, vmax=max(0.01, float(errors.max()) * 3)))
+        axes.imshow(
+            shown,
+            cmap="Oranges",
+            norm=PowerNorm(0.5, vmin=0, vmax=max(0.01, float(errors.max()) * 3)),
+        )
         small = {"fontsize": 7} if many else {}
-        axes.set_xticks(range(size), _plain(classes), rotation=90 if max(map(len, classes)) > 2 else 0, **small)
+        axes.set_xticks(
+            range(size), _plain(classes), rotation=90 if max(map(len, classes)) > 2 else 0, **small
+        )
         axes.set_yticks(range(size), _plain(classes), **small)
         axes.set(xlabel="prediction", ylabel="truth")
         if many:
@@ -104,19 +121,26 @@ def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequen
 
 
 def _plain(names: Sequence[str]) -> list[str]:
-    # A dollar sign would start a formula, and an underscore hides a line from the legend: a space without width goes before it.
+    # A dollar sign would start a formula, and an underscore hides a line from the legend: a space
+    # without width goes before it.
     return [("\u200b" if name.startswith("_") else "") + name.replace("$", r"\$") for name in names]
 
 
 def curves(is_one: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> str:
-    """ROC and precision-recall curves of each class against the rest; of two classes, of the second.
+    """ROC and precision-recall curves of each class against the rest; of two classes, of the
+    second.
 
     Of many classes those with the smallest area under the ROC curve have their names.
 
     Args:
         is_one: (n, classes) bool. probabilities: (n, classes).
     """
-    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+    from sklearn.metrics import (
+        average_precision_score,
+        precision_recall_curve,
+        roc_auc_score,
+        roc_curve,
+    )
 
     shown = [k for k in range(is_one.shape[1]) if 0 < is_one[:, k].sum() < len(is_one)]
     if is_one.shape[1] == 2 and (is_one.sum(axis=1) == 1).all():
@@ -127,13 +151,25 @@ def curves(is_one: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
     with canvas(1, 2, width=11, height=4.6) as (figure, (roc, pr)):
         # The named ones last, on top of the others.
         for k in [*(k for k in shown if k not in named), *reversed(named)]:
-            style = {"color": colour_of[k], "linewidth": 1.5} if k in colour_of else {"color": INK, "alpha": 0.15}
+            style = (
+                {"color": colour_of[k], "linewidth": 1.5}
+                if k in colour_of
+                else {"color": INK, "alpha": 0.15}
+            )
             false, true, _ = roc_curve(is_one[:, k], probabilities[:, k])
             precision, recall, _ = precision_recall_curve(is_one[:, k], probabilities[:, k])
             average = average_precision_score(is_one[:, k], probabilities[:, k])
             name = _plain(classes)[k]
-            roc.plot(*_thinned(false, true), label=f"{name}, area {areas[k]:.3f}" if k in colour_of else None, **style)
-            pr.plot(*_thinned(recall, precision), label=f"{name}, average {average:.3f}" if k in colour_of else None, **style)
+            roc.plot(
+                *_thinned(false, true),
+                label=f"{name}, area {areas[k]:.3f}" if k in colour_of else None,
+                **style,
+            )
+            pr.plot(
+                *_thinned(recall, precision),
+                label=f"{name}, average {average:.3f}" if k in colour_of else None,
+                **style,
+            )
         roc.plot([0, 1], [0, 1], color=INK, linewidth=0.6, linestyle=":")
         roc.set(title="ROC", xlabel="false-positive rate", ylabel="true-positive rate")
         pr.set(title="precision and recall", xlabel="recall", ylabel="precision", ylim=(0, 1.03))
@@ -146,12 +182,15 @@ def curves(is_one: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
 def _thinned(across: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """At most so many points of a curve, evenly along it, both ends among them."""
     along = np.concatenate([[0], np.cumsum(np.abs(np.diff(across)) + np.abs(np.diff(up)))])
-    places = np.unique(np.searchsorted(along, np.linspace(0, along[-1], _POINTS)).clip(0, len(across) - 1))
+    places = np.unique(
+        np.searchsorted(along, np.linspace(0, along[-1], _POINTS)).clip(0, len(across) - 1)
+    )
     return across[places], up[places]
 
 
 def reliability(calibration: Mapping[str, Any]) -> str:
-    """The share that was right in each bin of confidence, before and after the calibration, and how many rows a bin has.
+    """The share that was right in each bin of confidence, before and after the calibration, and how
+    many rows a bin has.
 
     Args:
         calibration: of metrics.json.
@@ -172,9 +211,15 @@ def reliability(calibration: Mapping[str, Any]) -> str:
                 label=f"{name}, error {error:.4f}",
             )
             counts.plot(
-                [point["confidence"] for point in points], [point["rows"] for point in points], "o-", markersize=4, color=colour
+                [point["confidence"] for point in points],
+                [point["rows"] for point in points],
+                "o-",
+                markersize=4,
+                color=colour,
             )
-        axes.set(title="reliability", xlabel="mean confidence in the bin", ylabel="share that was right")
+        axes.set(
+            title="reliability", xlabel="mean confidence in the bin", ylabel="share that was right"
+        )
         axes.legend(frameon=False)
         counts.set(title="predictions in the bin", xlabel="mean confidence in the bin")
         counts.set_yscale("log")
@@ -182,19 +227,26 @@ def reliability(calibration: Mapping[str, Any]) -> str:
 
 
 def alpha_curve(trace: Sequence[float], metric: str, names: Sequence[str]) -> str:
-    """The score of alpha times the first member and 1 - alpha times the second, as `best_alpha` found it."""
+    """The score of alpha times the first member and 1 - alpha times the second, as `best_alpha`
+    found it."""
     with canvas(1, 1, width=6.5, height=3.4) as (figure, axes):
         axes.plot(np.linspace(0, 1, len(trace)), trace, color=PALETTE[0])
-        axes.set(xlabel=f"alpha: share of {_plain(names)[0]}, the rest {_plain(names)[1]}", ylabel=metric)
+        axes.set(
+            xlabel=f"alpha: share of {_plain(names)[0]}, the rest {_plain(names)[1]}", ylabel=metric
+        )
         return svg(figure)
 
 
 def error_correlation(correlation: Sequence[Sequence[float | None]], names: Sequence[str]) -> str:
     """How the members' errors go together: 1 is the same errors."""
-    values = np.array([[np.nan if value is None else value for value in row] for row in correlation], dtype=float)
+    values = np.array(
+        [[np.nan if value is None else value for value in row] for row in correlation], dtype=float
+    )
     side = 2.2 + 0.55 * len(names)
     with canvas(1, 1, width=side + 0.6, height=side) as (figure, axes):
-        axes.imshow(values, cmap="Blues", vmin=min(0.0, float(np.nanmin(values, initial=0))), vmax=1.6)
+        axes.imshow(
+            values, cmap="Blues", vmin=min(0.0, float(np.nanmin(values, initial=0))), vmax=1.6
+        )
         axes.set_xticks(range(len(names)), _plain(names), rotation=45, ha="right")
         axes.set_yticks(range(len(names)), _plain(names))
         for row, column in np.ndindex(*values.shape):

@@ -1,4 +1,5 @@
-"""The images of the report: errors, images drawn at random, and what the augmentation makes of some."""
+"""The images of the report: errors, images drawn at random, and what the augmentation makes of
+some."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -38,12 +39,18 @@ class Picture:
 
 
 def pictures(
-    images: Images, oof: pd.DataFrame, places: np.ndarray, confidence: np.ndarray, classes: Sequence[str], task: str
+    images: Images,
+    oof: pd.DataFrame,
+    places: np.ndarray,
+    confidence: np.ndarray,
+    classes: Sequence[str],
+    task: str,
 ) -> list[Picture]:
     """The images at `places` of the out-of-fold table, with truth and prediction.
 
     Args:
-        images: those at `places`, in their order. oof: the blend's whole table. confidence: (n,) of its decisions.
+        images: those at `places`, in their order. oof: the blend's whole table. confidence: (n,) of
+            its decisions.
     """
     workers = Workers(1)
     pixels = workers.decoded(images, range(len(images)))
@@ -61,20 +68,37 @@ def pictures(
 
 
 def source(pixels: np.ndarray) -> str:
-    """An image as an address that holds it: (side, side, channels) uint8, made smaller where it is large."""
+    """An image as an address that holds it: (side, side, channels) uint8, made smaller where it is
+    large."""
     side = pixels.shape[0]
     if side > _SIDE:
-        pixels = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).reshape(_SIDE, _SIDE, -1)
+        pixels = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).reshape(
+            _SIDE, _SIDE, -1
+        )
     grey = pixels.shape[2] == 1
     packed = simplejpeg.encode_jpeg(
-        np.ascontiguousarray(pixels), quality=_QUALITY, colorspace="GRAY" if grey else "RGB", colorsubsampling="444"
+        np.ascontiguousarray(pixels),
+        quality=_QUALITY,
+        colorspace="GRAY" if grey else "RGB",
+        colorsubsampling="444",
     )
     return "data:image/jpeg;base64," + base64.b64encode(packed).decode()
 
 
-def fetched(root: str | Path, examples: pd.DataFrame, ids: Sequence[str], about: Mapping[str, Any], size: int) -> Images:
-    """Some training images in one size, in the order of `ids`, which may name one more than once."""
-    rows = examples[examples["split"] == "train"].set_index("id", drop=False).loc[list(dict.fromkeys(ids))]
+def fetched(
+    root: str | Path,
+    examples: pd.DataFrame,
+    ids: Sequence[str],
+    about: Mapping[str, Any],
+    size: int,
+) -> Images:
+    """Some training images in one size, in the order of `ids`, which may name one more than
+    once."""
+    rows = (
+        examples[examples["split"] == "train"]
+        .set_index("id", drop=False)
+        .loc[list(dict.fromkeys(ids))]
+    )
     images = load(root, rows, about, size=size)
     place_of = {id_: place for place, id_ in enumerate(rows["id"])}
     places = [place_of[id_] for id_ in ids]
@@ -89,15 +113,25 @@ def nearest(sizes: Sequence[int]) -> int:
 
 
 def augmented(
-    root: str | Path, examples: pd.DataFrame, about: Mapping[str, Any], members: Sequence[Member], seed: int
+    root: str | Path,
+    examples: pd.DataFrame,
+    about: Mapping[str, Any],
+    members: Sequence[Member],
+    seed: int,
 ) -> list[dict[str, Any]]:
-    """For each different augmentation: some training images, as stored and as training sees them, again and again.
+    """For each different augmentation: some training images, as stored and as training sees them,
+    again and again.
 
     Returns:
-        names of the members that have it, and `rows`, a list an image of addresses: the original first.
+        names of the members that have it, and `rows`, a list an image of addresses: the original
+        first.
     """
     train = examples[(examples["split"] == "train") & (examples["external"] == "")]
-    ids = train["id"].iloc[np.linspace(0, len(train) - 1, min(_SHOWN_AUGMENTED, len(train))).astype(int)].tolist()
+    ids = (
+        train["id"]
+        .iloc[np.linspace(0, len(train) - 1, min(_SHOWN_AUGMENTED, len(train))).astype(int)]
+        .tolist()
+    )
     kinds: list[tuple[Augment, int, list[str]]] = []
     for member in members:
         kind = member.augment, member.size or int(about["sizes"][0])
@@ -111,8 +145,15 @@ def augmented(
         images = fetched(root, examples, ids, about, size)
         rows = [[source(one)] for one in workers.decoded(images, range(len(ids)))]
         for time in range(_TIMES):
-            drawn = draw(augment, epoch_draws(augment, seed=seed, epoch=time, rows=len(ids)), size=size, means=images.means)
-            for row, one in zip(rows, workers.painted(images, np.arange(len(ids)), drawn, augment), strict=True):
+            drawn = draw(
+                augment,
+                epoch_draws(augment, seed=seed, epoch=time, rows=len(ids)),
+                size=size,
+                means=images.means,
+            )
+            for row, one in zip(
+                rows, workers.painted(images, np.arange(len(ids)), drawn, augment), strict=True
+            ):
                 row.append(source(one))
         found.append({"names": names, "rows": rows})
     workers.close()

@@ -1,4 +1,5 @@
-"""The report: one HTML file that needs nothing else, about how well the run did and where it errs."""
+"""The report: one HTML file that needs nothing else, about how well the run did and where it
+errs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,20 +15,21 @@ from components.report import figures
 from components.report import tables as facts
 from components.report.images import augmented, fetched, nearest, pictures
 from trainer.artifacts import tables
-from trainer.artifacts.manifest import read_manifest, whole_file
+from trainer.artifacts.manifest import atomic_write, read_manifest
 from trainer.config.member import Member
-from trainer.events import tell
+from trainer.events import emit
 from trainer.metrics import HIGHER_IS_BETTER
 
 _SHOWN = 24
 
 
 @dataclass(frozen=True)
-class Run:
+class ReportInputs:
     """What the report is about, and where it lies.
 
-    name, classes, metric, seed: of the competition; members: its recipes. blended: the folder that blending wrote. records: the
-    records folder, and root the local folder that its shards lie below. statistics, audit: the JSON files of those steps.
+    name, classes, metric, seed: of the competition; members: its recipes. blended: the folder that
+    blending wrote. records: the records folder, and root the local folder that its shards lie
+    below. statistics, audit: the JSON files of those steps.
     submission: the file. price: of an hour of a training machine, 0 where it was not given.
     """
 
@@ -47,9 +49,10 @@ class Run:
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """The blend's out-of-fold rows: table, (n, classes) probabilities, targets as scores take them, (n, classes) bool of what
-    each image is and was decided to be, (n,) whether that is wrong, and (n,) the probability of what was decided: of any number
-    of classes an image that of the surest wrong decision, or of the surest one where none is wrong."""
+    """The blend's out-of-fold rows: table, (n, classes) probabilities, targets as scores take them,
+    (n, classes) bool of what each image is and was decided to be, (n,) whether that is wrong, and
+    (n,) the probability of what was decided: of any number of classes an image that of the surest
+    wrong decision, or of the surest one where none is wrong."""
 
     table: pd.DataFrame
     probabilities: np.ndarray
@@ -68,7 +71,10 @@ def out_of_fold(blended: str | Path, classes: Sequence[str]) -> OutOfFold:
     """
     task, count = read_manifest(blended)["task"], len(classes)
     table = pd.read_parquet(Path(blended) / tables.OOF)
-    is_one, decided = (tables.memberships(table[column].to_numpy(), count, task) for column in ("target", "prediction"))
+    is_one, decided = (
+        tables.memberships(table[column].to_numpy(), count, task)
+        for column in ("target", "prediction")
+    )
     probabilities = table[list(classes)].to_numpy()
     wrong = (is_one != decided).any(axis=1)
     sure = np.where(decided, probabilities, 1 - probabilities if task == "multilabel" else 0)
@@ -84,7 +90,7 @@ def out_of_fold(blended: str | Path, classes: Sequence[str]) -> OutOfFold:
     )
 
 
-def write_report(run: Run, out: str | Path) -> None:
+def write_report(run: ReportInputs, out: str | Path) -> None:
     """Write the page."""
     about, stored = read_manifest(run.blended), read_manifest(run.records, only=(tables.EXAMPLES,))
     scores = json.loads((Path(run.blended) / tables.METRICS).read_text(encoding="utf-8"))
@@ -97,7 +103,9 @@ def write_report(run: Run, out: str | Path) -> None:
     worst = wrong[np.argsort(-oof.confidence[wrong], kind="stable")][:_SHOWN]
     drawn = np.sort(np.random.default_rng(run.seed).permutation(len(oof.table))[:_SHOWN])
     places = np.concatenate([worst, drawn])
-    shown = fetched(run.root, examples, oof.table["id"].iloc[places].tolist(), stored, nearest(stored["sizes"]))
+    shown = fetched(
+        run.root, examples, oof.table["id"].iloc[places].tolist(), stored, nearest(stored["sizes"])
+    )
     seen = pictures(shown, oof.table, places, oof.confidence, run.classes, about["task"])
     train = examples[(examples["split"] == "train") & (examples["external"] == "")]
     page = render(
@@ -114,7 +122,9 @@ def write_report(run: Run, out: str | Path) -> None:
         audit=audit,
         curves=figures.learning_curves(history, run.metric),
         plots=_plots(run, oof, scores),
-        chosen=[name for name, value in scores["members"].items() if value.get("validation") == "best"],
+        chosen=[
+            name for name, value in scores["members"].items() if value.get("validation") == "best"
+        ],
         unscored=[name for name, value in scores["members"].items() if value["oof"] is None],
         classes=facts.per_class(oof.is_one, oof.decided, run.classes) if len(oof.table) else [],
         confused=_confused(run, oof),
@@ -128,56 +138,85 @@ def write_report(run: Run, out: str | Path) -> None:
         versions=facts.versions(about["tasks"]),
         digests=facts.digests(run.records, run.blended, run.submission),
     )
-    with whole_file(out) as partial:
+    with atomic_write(out) as partial:
         partial.write_text(page, encoding="utf-8")
-    tell("note", "report", f"{len(page.encode()) / 1e6:.1f} MB, {len(wrong)} of {len(oof.table)} out-of-fold images are wrong")
+    emit(
+        "note",
+        "report",
+        f"{len(page.encode()) / 1e6:.1f} MB, {len(wrong)} of {len(oof.table)} out-of-fold images"
+        " are wrong",
+    )
 
 
 def score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The lines of the score table: the members, then the blend; the best of each column is marked."""
-    rows = [{"name": name, "is_blend": False, **value} for name, value in scores["members"].items() if value["oof"] is not None]
+    """The lines of the score table: the members, then the blend; the best of each column is
+    marked."""
+    rows = [
+        {"name": name, "is_blend": False, **value}
+        for name, value in scores["members"].items()
+        if value["oof"] is not None
+    ]
     if not rows:
         return []
-    rows.append({"name": f"blend ({scores['blend']['method']}, nested)", "is_blend": True, **scores["blend"]})
+    rows.append(
+        {
+            "name": f"blend ({scores['blend']['method']}, nested)",
+            "is_blend": True,
+            **scores["blend"],
+        }
+    )
     best = max if HIGHER_IS_BETTER[scores["metric"]] else min
     best_folds = [best(values) for values in zip(*(row["folds"] for row in rows), strict=True)]
     best_oof = best(row["oof"] for row in rows)
     for row in rows:
-        row["cells"] = [(value, value == top) for value, top in zip(row["folds"], best_folds, strict=True)]
+        row["cells"] = [
+            (value, value == top) for value, top in zip(row["folds"], best_folds, strict=True)
+        ]
         row["best"] = row["oof"] == best_oof
     return rows
 
 
-def _plots(run: Run, oof: OutOfFold, scores: Mapping[str, Any]) -> dict[str, str]:
+def _plots(run: ReportInputs, oof: OutOfFold, scores: Mapping[str, Any]) -> dict[str, str]:
     """The plots of the out-of-fold rows, by name; those that there is nothing for are left out."""
     if not len(oof.table):
         return {}
     found = {"curves": figures.curves(oof.is_one, oof.probabilities, run.classes)}
     found["reliability"] = figures.reliability(scores["calibration"])
     if oof.targets.ndim == 1:
-        found["confusion"] = figures.confusion_matrix(oof.targets, oof.decided.argmax(axis=1), run.classes)
+        found["confusion"] = figures.confusion_matrix(
+            oof.targets, oof.decided.argmax(axis=1), run.classes
+        )
     members = scores["diversity"]["names"]
     if len(members) > 1:
         found["errors"] = figures.error_correlation(scores["diversity"]["errors"], members)
     if scores["blend"]["method"] == "best_alpha":
-        found["alpha"] = figures.alpha_curve(scores["blend"]["level2"]["trace"], run.metric, members)
+        found["alpha"] = figures.alpha_curve(
+            scores["blend"]["level2"]["trace"], run.metric, members
+        )
     return found
 
 
-def _confused(run: Run, oof: OutOfFold) -> list[dict[str, Any]]:
+def _confused(run: ReportInputs, oof: OutOfFold) -> list[dict[str, Any]]:
     if oof.targets.ndim == 2 or len(run.classes) <= figures.MOST_NUMBERED:
         return []
     return facts.confused(oof.targets, oof.decided.argmax(axis=1), run.classes)
 
 
-def _parts(run: Run, oof: OutOfFold, examples: pd.DataFrame, stored: Mapping[str, Any]) -> dict[str, Any]:
+def _parts(
+    run: ReportInputs, oof: OutOfFold, examples: pd.DataFrame, stored: Mapping[str, Any]
+) -> dict[str, Any]:
     """The score by tabular column and by group."""
     if not len(oof.table):
         return {"columns": {}, "groups": None}
     rows = examples[examples["split"] == "train"].set_index("id").loc[oof.table["id"]].reset_index()
     scored = facts.Scored(run.metric, oof.targets, oof.probabilities, oof.decided)
-    named = [(name, True) for name in stored["numeric"]] + [(name, False) for name in stored["categorical"]]
+    named = [(name, True) for name in stored["numeric"]] + [
+        (name, False) for name in stored["categorical"]
+    ]
     return {
-        "columns": {name: facts.by_column(scored, rows[tables.tabular(name)], numeric=numeric) for name, numeric in named},
+        "columns": {
+            name: facts.by_column(scored, rows[tables.tabular(name)], numeric=numeric)
+            for name, numeric in named
+        },
         "groups": facts.by_group(scored, rows["group"]),
     }

@@ -1,4 +1,5 @@
-"""The numbers of the report that blending did not make already: where the blend errs, and what the run took."""
+"""The numbers of the report that blending did not make already: where the blend errs, and what the
+run took."""
 
 import importlib.metadata
 import itertools
@@ -22,7 +23,9 @@ _MOST_ROWS = 20
 _LIBRARIES = ("foldline", "numpy", "pandas", "scikit-learn", "scipy")
 
 
-def per_class(is_one: np.ndarray, decided: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+def per_class(
+    is_one: np.ndarray, decided: np.ndarray, classes: Sequence[str]
+) -> list[dict[str, Any]]:
     """Precision, recall and F1 of each class, with how many images are of it and were taken for it.
 
     Args:
@@ -42,10 +45,15 @@ def per_class(is_one: np.ndarray, decided: np.ndarray, classes: Sequence[str]) -
     ]
 
 
-def confused(targets: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The pairs of classes that were taken for each other most often, the commonest first; (n,) class indices."""
+def confused(
+    targets: np.ndarray, predicted: np.ndarray, classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The pairs of classes that were taken for each other most often, the commonest first; (n,)
+    class indices."""
     wrong = targets != predicted
-    pairs, counts = np.unique(np.stack([targets[wrong], predicted[wrong]], axis=1), axis=0, return_counts=True)
+    pairs, counts = np.unique(
+        np.stack([targets[wrong], predicted[wrong]], axis=1), axis=0, return_counts=True
+    )
     order = np.argsort(-counts, kind="stable")[:_MOST_ROWS]
     there = np.bincount(targets, minlength=len(classes))
     return [
@@ -60,39 +68,60 @@ def confused(targets: np.ndarray, predicted: np.ndarray, classes: Sequence[str])
 
 
 class Scored:
-    """The out-of-fold rows, to be scored in parts: (n, classes) probabilities, and what was decided, bool."""
+    """The out-of-fold rows, to be scored in parts: (n, classes) probabilities, and what was
+    decided, bool."""
 
-    def __init__(self, metric: str, targets: np.ndarray, probabilities: np.ndarray, decided: np.ndarray) -> None:
+    def __init__(
+        self, metric: str, targets: np.ndarray, probabilities: np.ndarray, decided: np.ndarray
+    ) -> None:
         is_one = targets if targets.ndim == 2 else targets[:, None] == np.arange(decided.shape[1])
         self.metric, self.targets, self.wrong = metric, targets, (is_one != decided).any(axis=1)
         # What was decided may have been decided by thresholds.
         self.told = decided.astype(np.float64) if metric in OF_CLASSES else probabilities
 
     def of(self, name: str, rows: np.ndarray, **more: Any) -> dict[str, Any]:
-        """A line: how many rows, the share that is wrong, and the score where these rows have one."""
+        """A line: how many rows, the share that is wrong, and the score where these rows have
+        one."""
         try:
             value: float | None = score(self.metric, self.targets[rows], self.told[rows])
         except TrainingError:
             value = None  # a metric of ranks, and a class is lacking here
-        return {"name": name, "images": int(rows.sum()), "wrong": float(self.wrong[rows].mean()), "score": value, **more}
+        return {
+            "name": name,
+            "images": int(rows.sum()),
+            "wrong": float(self.wrong[rows].mean()),
+            "score": value,
+            **more,
+        }
 
 
 def by_column(scored: Scored, values: pd.Series, *, numeric: bool) -> list[dict[str, Any]]:
-    """The score in the quarters of a number, or at each of the commonest values of a text; missing values by themselves."""
+    """The score in the quarters of a number, or at each of the commonest values of a text; missing
+    values by themselves."""
     missing = (values.isna() if numeric else values == "").to_numpy()
     found = []
     if numeric:
         known = values[~missing].astype(float)
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1))) if len(known) else np.array([])
+        edges = (
+            np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)))
+            if len(known)
+            else np.array([])
+        )
         if len(edges) == 1:
             edges = np.repeat(edges, 2)
         for number, (low, high) in enumerate(itertools.pairwise(edges)):
             last = number == len(edges) - 2
-            rows = ~missing & (values >= low).to_numpy() & ((values <= high) if last else (values < high)).to_numpy()
+            rows = (
+                ~missing
+                & (values >= low).to_numpy()
+                & ((values <= high) if last else (values < high)).to_numpy()
+            )
             if rows.any():
                 found.append(scored.of(f"{low:g} to {high:g}" if low < high else f"{low:g}", rows))
     else:
-        counts = values[~missing].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+        counts = (
+            values[~missing].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+        )
         for value in counts.index[:_MOST_VALUES]:
             found.append(scored.of(str(value), (values == value).to_numpy()))
         rest = ~missing & ~values.isin(counts.index[:_MOST_VALUES]).to_numpy()
@@ -104,7 +133,8 @@ def by_column(scored: Scored, values: pd.Series, *, numeric: bool) -> list[dict[
 
 
 def by_group(scored: Scored, group: pd.Series) -> dict[str, Any] | None:
-    """The score by how many images a group has, and the groups with most errors; None where there are no groups."""
+    """The score by how many images a group has, and the groups with most errors; None where there
+    are no groups."""
     named = (group != "").to_numpy()
     if not named.any():
         return None
@@ -114,14 +144,25 @@ def by_group(scored: Scored, group: pd.Series) -> dict[str, Any] | None:
     for low, high in limits:
         rows = (size >= low) & (size <= high)
         if rows.any():
-            name = f"{low:g}" if low == high else f"{low:g} to {high:g}" if np.isfinite(high) else f"{low:g} and more"
+            name = (
+                f"{low:g}"
+                if low == high
+                else f"{low:g} to {high:g}"
+                if np.isfinite(high)
+                else f"{low:g} and more"
+            )
             sizes.append(scored.of(name, rows))
     errors = pd.Series(scored.wrong[named]).groupby(group.to_numpy()[named]).agg(["sum", "size"])
-    worst = errors[errors["sum"] > 0].sort_values(["sum", "size"], ascending=[False, True], kind="stable")[:10]
+    worst = errors[errors["sum"] > 0].sort_values(
+        ["sum", "size"], ascending=[False, True], kind="stable"
+    )[:10]
     return {
         "groups": int(group[named].nunique()),
         "sizes": sizes,
-        "worst": [{"name": str(name), "wrong": int(row["sum"]), "images": int(row["size"])} for name, row in worst.iterrows()],
+        "worst": [
+            {"name": str(name), "wrong": int(row["sum"]), "images": int(row["size"])}
+            for name, row in worst.iterrows()
+        ],
     }
 
 
@@ -132,7 +173,9 @@ def duplicate_sets(train: pd.DataFrame) -> list[list[str]]:
     return sorted(sets, key=lambda ids: (-len(ids), ids))[:_MOST_ROWS]
 
 
-def durations(history: pd.DataFrame, tasks: Sequence[Mapping[str, Any]], price: float) -> dict[str, Any]:
+def durations(
+    history: pd.DataFrame, tasks: Sequence[Mapping[str, Any]], price: float
+) -> dict[str, Any]:
     """What training took, a member: hours of a task, its device, and what that cost.
 
     Args:

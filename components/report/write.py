@@ -1,13 +1,14 @@
-"""What the report's component does, as a function of plain paths and of the artifacts that consoles read."""
+"""What the report's component does, as a function of plain paths and of the artifacts that consoles
+read."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from components.report import console
-from components.report.page import Run, out_of_fold, write_report
+from components.report.page import ReportInputs, out_of_fold, write_report
 from components.storage.shards import local_shards
-from trainer.artifacts.manifest import whole_file, write_json
+from trainer.artifacts.manifest import atomic_write, write_json
 from trainer.config.competition import Train
 from trainer.config.member import Member
 from trainer.config.schema import parse
@@ -35,11 +36,18 @@ def fill(
     recipes = [parse(Member, member, "members") for member in members]
     price = parse(Train, train, "train").hourly_price
     with local_shards(records) as root:
-        run = Run(
-            name=name, classes=classes, members=recipes, blended=blended, records=records, root=root, price=price, **others
+        run = ReportInputs(
+            name=name,
+            classes=classes,
+            members=recipes,
+            blended=blended,
+            records=records,
+            root=root,
+            price=price,
+            **others,
         )
         write_report(run, page.path)
-    with whole_file(summary.path) as partial:
+    with atomic_write(summary.path) as partial:
         partial.write_text(console.markdown(name, blended, classes), encoding="utf-8")
     oof = out_of_fold(blended, classes)
     drawn, table = console.roc(oof), console.confusion(oof)

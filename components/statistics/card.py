@@ -10,7 +10,7 @@ import pandas as pd
 from components.html import PALETTE, canvas, render, svg
 from components.statistics.summary import description, kept
 from trainer.artifacts import tables
-from trainer.artifacts.manifest import read_manifest, whole_file
+from trainer.artifacts.manifest import atomic_write, read_manifest
 
 # More bars than these would be no picture; the rest is told in words.
 _BARS = 40
@@ -25,7 +25,9 @@ _TITLES = {
 }
 
 
-def write_card(found: Mapping[str, Any], records: str | Path, folds_table: str | Path, *, out: str | Path) -> None:
+def write_card(
+    found: Mapping[str, Any], records: str | Path, folds_table: str | Path, *, out: str | Path
+) -> None:
     """Write the page.
 
     Args:
@@ -49,7 +51,7 @@ def write_card(found: Mapping[str, Any], records: str | Path, folds_table: str |
         differing=[entry for entry in found["drift"] if entry["verdict"] == "different"],
         rejects=len(tables.read_rejects(Path(records) / tables.REJECTS)),
     )
-    with whole_file(out) as partial:
+    with atomic_write(out) as partial:
         partial.write_text(page, encoding="utf-8")
 
 
@@ -64,7 +66,14 @@ def class_balance(classes: Mapping[str, Mapping[str, float]]) -> str:
         axes.barh([name.replace("$", r"\$") for name in names], counts, color=PALETTE[0])
         for place, name in enumerate(names):
             text = f"{counts[place]:,}, {100 * classes[name]['share']:.1f} %"
-            axes.annotate(text, (counts[place], place), (5, 0), textcoords="offset points", va="center", fontsize=9)
+            axes.annotate(
+                text,
+                (counts[place], place),
+                (5, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
+            )
         axes.invert_yaxis()
         axes.margins(x=0.18)
         axes.spines[:].set_visible(False)
@@ -81,14 +90,33 @@ def distributions(train: pd.DataFrame, test: pd.DataFrame) -> str:
         return ""
     across = min(3, len(varying))
     down = -(-len(varying) // across)
-    with canvas(down, across, width=3.7 * across, height=0.4 + 2.4 * down, squeeze=False) as (figure, grid):
+    with canvas(down, across, width=3.7 * across, height=0.4 + 2.4 * down, squeeze=False) as (
+        figure,
+        grid,
+    ):
         for axes in grid.ravel()[len(varying) :]:
             axes.set_axis_off()
         for axes, column in zip(grid.ravel(), varying, strict=False):
             edges = np.linspace(both[column].min(), both[column].max(), _BINS + 1)
-            for values, colour, name in ((train[column], PALETTE[0], "train"), (test[column], PALETTE[1], "test")):
-                axes.hist(values, edges, density=True, histtype="stepfilled", color=colour, alpha=0.45, label=name)
+            for values, colour, name in (
+                (train[column], PALETTE[0], "train"),
+                (test[column], PALETTE[1], "test"),
+            ):
+                axes.hist(
+                    values,
+                    edges,
+                    density=True,
+                    histtype="stepfilled",
+                    color=colour,
+                    alpha=0.45,
+                    label=name,
+                )
             axes.set_title(_TITLES[column], fontsize=10)
             axes.set_yticks([])
-        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper right", frameon=False, ncols=2)
+        figure.legend(
+            *grid[0, 0].get_legend_handles_labels(),
+            loc="outside upper right",
+            frameon=False,
+            ncols=2,
+        )
         return svg(figure)

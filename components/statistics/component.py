@@ -16,15 +16,17 @@ def statistics(
     card: dsl.Output[dsl.HTML],
 ) -> None:
     """Exact pooled pixel statistics, and a card about the data set."""
-    from trainer.events import step
+    from trainer.events import step_scope
 
-    with step("statistics"):
+    with step_scope("statistics"):
         from components.statistics.card import write_card
         from components.statistics.summary import figures
         from components.statistics.summary import statistics as write_statistics
         from trainer.artifacts.manifest import write_json
 
-        found = write_statistics(images.path, folds.path, audit.path, classes=classes, out=statistics.path)
+        found = write_statistics(
+            images.path, folds.path, audit.path, classes=classes, out=statistics.path
+        )
         for name, value in figures(found).items():
             metrics.log_metric(name, value)
         # A cache takes a task for unfinished whose metrics have no file.

@@ -6,27 +6,31 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-# A difference that chance would make less often than this is real; whether it matters is another question.
+# A difference that chance would make less often than this is real; whether it matters is another
+# question.
 _REAL = 0.01
-# Of the statistic, which is the largest difference in share between the splits: below, real but small.
+# Of the statistic, which is the largest difference in share between the splits: below, real but
+# small.
 _SMALL = 0.1
 
 
 def drift(train: pd.DataFrame, test: pd.DataFrame) -> list[dict[str, Any]]:
     """Compare each column of two tables.
 
-    A numeric column by the two-sample Kolmogorov-Smirnov test (its statistic: the largest difference between the shares of both
-    splits that lie below any value), any other by the chi-squared test of homogeneity (its statistic here: half the sum of the
-    differences in share, the total variation distance). Missing values are left out of a column and compared as a column of
-    their own where there are any. P-values are corrected for the number of columns (Holm, A Simple Sequentially Rejective
-    Multiple Test Procedure, 1979).
+    A numeric column by the two-sample Kolmogorov-Smirnov test (its statistic: the largest
+    difference between the shares of both splits that lie below any value), any other by the
+    chi-squared test of homogeneity (its statistic here: half the sum of the differences in share,
+    the total variation distance). Missing values are left out of a column and compared as a column
+    of their own where there are any. P-values are corrected for the number of columns (Holm, A
+    Simple Sequentially Rejective Multiple Test Procedure, 1979).
 
     Args:
         train, test: the same columns; float64 with NaN, or text with "", for missing values.
 
     Returns:
-        for each column: column, test, statistic (0 to 1), p (corrected), train and test (how many values), and a verdict:
-        `alike`, `slightly different` (real, the statistic below 0.1), `different`, or `too few values`.
+        for each column: column, test, statistic (0 to 1), p (corrected), train and test (how many
+        values), and a verdict: `alike`, `slightly different` (real, the statistic below 0.1),
+        `different`, or `too few values`.
     """
     found: list[dict[str, Any]] = []
     for column in train.columns:
@@ -48,7 +52,12 @@ def _compared(train: pd.Series, test: pd.Series) -> dict[str, Any]:
         return {"test_name": "none", "statistic": 0.0, "p": 1.0, **counts}
     if train.dtype.kind in "fiu":
         result = stats.ks_2samp(train.to_numpy(), test.to_numpy(), method="asymp")
-        return {"test_name": "Kolmogorov-Smirnov", "statistic": float(result.statistic), "p": float(result.pvalue), **counts}
+        return {
+            "test_name": "Kolmogorov-Smirnov",
+            "statistic": float(result.statistic),
+            "p": float(result.pvalue),
+            **counts,
+        }
     both = pd.concat([side.value_counts() for side in (train, test)], axis=1).fillna(0).sort_index()
     table = both.to_numpy().T
     share = table / table.sum(axis=1, keepdims=True)

@@ -1,9 +1,8 @@
 """Objects of Google Cloud Storage: the one place that talks to it, outside the launchers.
 
-Paths that begin with `gs://` are objects or prefixes. Every transfer is checked by crc32c, and tried again for `PATIENCE`
-seconds where the service falters. Without credentials public buckets can be read. The client is the official one; it honours
-STORAGE_EMULATOR_HOST.
-"""
+Paths that begin with `gs://` are objects or prefixes. Every transfer is checked by crc32c, and
+tried again for `PATIENCE` seconds where the service falters. Without credentials public buckets can
+be read. The client is the official one; it honours STORAGE_EMULATOR_HOST."""
 
 import base64
 import contextlib
@@ -22,7 +21,8 @@ from trainer.artifacts.manifest import MANIFEST, read_manifest
 from trainer.errors import DataError, IntegrityError, StorageError
 
 _SCHEME = "gs://"
-# Where a task on Vertex AI, and on a cluster, sees the objects of buckets, and where Linux tells what is mounted.
+# Where a task on Vertex AI, and on a cluster, sees the objects of buckets, and where Linux tells
+# what is mounted.
 MOUNT = "/gcs/"
 _MOUNTS = Path("/proc/self/mounts")
 # Transfers at once; each has at most a chunk of its object in memory.
@@ -32,7 +32,8 @@ PATIENCE = 60.0
 
 
 class Object(NamedTuple):
-    """An object: where it is, its length, the base64 of its crc32c (big-endian) and its generation."""
+    """An object: where it is, its length, the base64 of its crc32c (big-endian) and its
+    generation."""
 
     uri: str
     bytes: int
@@ -52,24 +53,32 @@ def uri_of(path: str | Path) -> str:
 
 
 def is_slow(path: str | Path) -> bool:
-    """Whether a path is a bucket that is mounted as a folder (gcsfuse): each read is a request then."""
+    """Whether a path is a bucket that is mounted as a folder (gcsfuse): each read is a request
+    then."""
     if not str(path).startswith(MOUNT) or not _MOUNTS.exists():
         return False
     mounts = [line.split() for line in _MOUNTS.read_text(encoding="utf-8").splitlines()]
-    return any(f"{place}/".startswith(MOUNT) and kind.startswith("fuse") for _, place, kind, *_ in mounts)
+    return any(
+        f"{place}/".startswith(MOUNT) and kind.startswith("fuse") for _, place, kind, *_ in mounts
+    )
 
 
 def listing(prefix: str) -> list[Object]:
-    """Every object whose URI begins with `prefix`, sorted; folders' empty placeholders are left out.
+    """Every object whose URI begins with `prefix`, sorted; folders' empty placeholders are left
+    out.
 
     Raises:
         StorageError: the bucket is not there, or may not be read.
     """
     bucket, name = _split(prefix)
     with _explained(prefix):
-        blobs = _client().list_blobs(bucket, prefix=name, page_size=PAGE, retry=_retry(), timeout=PATIENCE)
+        blobs = _client().list_blobs(
+            bucket, prefix=name, page_size=PAGE, retry=_retry(), timeout=PATIENCE
+        )
         return sorted(
-            Object(f"{_SCHEME}{bucket}/{blob.name}", int(blob.size), blob.crc32c, int(blob.generation))
+            Object(
+                f"{_SCHEME}{bucket}/{blob.name}", int(blob.size), blob.crc32c, int(blob.generation)
+            )
             for blob in blobs
             if not blob.name.endswith("/")
         )
@@ -96,7 +105,8 @@ def read(uri: str) -> bytes:
     """An object's bytes, whole in memory.
 
     Raises:
-        StorageError: it is not there, or may not be read. IntegrityError: what came is not what is stored.
+        StorageError: it is not there, or may not be read. IntegrityError: what came is not what is
+            stored.
     """
     with _explained(uri):
         blob = _blob(uri)
@@ -106,21 +116,24 @@ def read(uri: str) -> bytes:
     return data
 
 
-def near(path: str) -> str:
-    """A local path to the same bytes: `path` itself, or a copy that lives as long as this process."""
+def local_path(path: str) -> str:
+    """A local path to the same bytes: `path` itself, or a copy that lives as long as this
+    process."""
     return _copy(path) if is_remote(path) else path
 
 
 @functools.cache
 def _copy(uri: str) -> str:
-    # The copy's path ends as the object's does, so that an error that names it says which one it is.
+    # The copy's path ends as the object's does, so that an error that names it says which one it
+    # is.
     path = _inside(Path(_scratch().name), uri.removeprefix(_SCHEME), uri)
     path.write_bytes(read(uri))
     return str(path)
 
 
 def _inside(folder: Path, name: str, uri: str) -> Path:
-    """Where an object's file goes, its folder made; a bucket's owner chooses names, and `..` is a fine one there."""
+    """Where an object's file goes, its folder made; a bucket's owner chooses names, and `..` is a
+    fine one there."""
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{uri}: its name leads out of the folder")
@@ -143,9 +156,13 @@ def fetch(objects: Iterable[Object], prefix: str, folder: Path) -> None:
     def one(wanted: Object) -> None:
         path = _inside(folder, wanted.uri.removeprefix(prefix).lstrip("/"), wanted.uri)
         with _explained(wanted.uri):
-            _blob(wanted.uri).download_to_filename(path, retry=_retry(), timeout=PATIENCE, checksum="crc32c")
+            _blob(wanted.uri).download_to_filename(
+                path, retry=_retry(), timeout=PATIENCE, checksum="crc32c"
+            )
         if path.stat().st_size != wanted.bytes or _file_crc32c(path) != wanted.crc32c:
-            raise IntegrityError(f"{wanted.uri}: came with another crc32c than it is stored with: try again")
+            raise IntegrityError(
+                f"{wanted.uri}: came with another crc32c than it is stored with: try again"
+            )
 
     for _ in in_order(one, objects, TRANSFERS):
         pass
@@ -155,12 +172,14 @@ def fetch_folder(uri: str, folder: Path) -> None:
     """Download a published folder, and check it by its manifest.
 
     Raises:
-        IntegrityError: it has no manifest, so whoever wrote it did not finish; or a file is not the one that the manifest
-            names.
+        IntegrityError: it has no manifest, so whoever wrote it did not finish; or a file is not the
+            one that the manifest names.
     """
     objects = listing(uri + "/")
     if f"{uri}/{MANIFEST}" not in {entry.uri for entry in objects}:
-        raise IntegrityError(f"{uri}: no {MANIFEST}, so what wrote here did not finish: publish it again")
+        raise IntegrityError(
+            f"{uri}: no {MANIFEST}, so what wrote here did not finish: publish it again"
+        )
     fetch(objects, uri, folder)
     read_manifest(folder)
 
@@ -168,8 +187,9 @@ def fetch_folder(uri: str, folder: Path) -> None:
 def publish(folder: str | Path, uri: str) -> int:
     """Upload a whole folder, its manifest last, so that nobody takes a part for the whole.
 
-    Objects that are there with the same bytes are left: an upload that was stopped goes on. Each object is written only where
-    its generation is the one that was listed (0: none), so that of two writers at once one fails and neither mixes.
+    Objects that are there with the same bytes are left: an upload that was stopped goes on. Each
+    object is written only where its generation is the one that was listed (0: none), so that of two
+    writers at once one fails and neither mixes.
 
     Returns:
         how many files were sent.
@@ -183,12 +203,21 @@ def publish(folder: str | Path, uri: str) -> int:
     if manifest is not None and manifest.crc32c == _file_crc32c(folder / MANIFEST):
         return 0
     if manifest is not None:
-        raise StorageError(f"{uri}: other finished records are there: name another prefix, or delete these")
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MANIFEST]
-    foreign = sorted(set(there) - {f"{uri}/{path.relative_to(folder).as_posix()}" for path in files})
+        raise StorageError(
+            f"{uri}: other finished records are there: name another prefix, or delete these"
+        )
+    files = [
+        path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MANIFEST
+    ]
+    foreign = sorted(
+        set(there) - {f"{uri}/{path.relative_to(folder).as_posix()}" for path in files}
+    )
     if foreign:
         # Whoever lists the prefix would take it for a part of these.
-        raise StorageError(f"{foreign[0]}: is there, and no part of these records: delete it, or name another prefix")
+        raise StorageError(
+            f"{foreign[0]}: is there, and no part of these records: delete it, or name another"
+            " prefix"
+        )
 
     def one(path: Path) -> int:
         target = f"{uri}/{path.relative_to(folder).as_posix()}"
@@ -213,7 +242,8 @@ def delete(uri: str) -> None:
 
 
 def _send(path: Path, uri: str, there: Object | None) -> int:
-    """Upload one file, unless the object has these bytes already; returns how many were sent, 0 or 1."""
+    """Upload one file, unless the object has these bytes already; returns how many were sent, 0 or
+    1."""
     from google.api_core.exceptions import PreconditionFailed
 
     crc = _file_crc32c(path)
@@ -230,18 +260,24 @@ def _send(path: Path, uri: str, there: Object | None) -> int:
                 timeout=PATIENCE,
             )
         except PreconditionFailed:
-            # Either another writer, or this very upload, whose answer was lost and which was tried again.
+            # Either another writer, or this very upload, whose answer was lost and which was tried
+            # again.
             blob.reload(retry=_retry(), timeout=PATIENCE)
             if blob.crc32c != crc:
-                raise StorageError(f"{uri}: another writer put something else there meanwhile") from None
+                raise StorageError(
+                    f"{uri}: another writer put something else there meanwhile"
+                ) from None
     if blob.crc32c != crc:
-        raise IntegrityError(f"{uri}: is stored with another crc32c than {path} has: delete it and try again")
+        raise IntegrityError(
+            f"{uri}: is stored with another crc32c than {path} has: delete it and try again"
+        )
     return 1
 
 
 @contextlib.contextmanager
 def local_root(root: str, names: Iterable[str]) -> Iterator[Path]:
-    """A local folder in which the files `names` of `root` lie; remote ones are there as long as the block lasts."""
+    """A local folder in which the files `names` of `root` lie; remote ones are there as long as the
+    block lasts."""
     if not is_remote(root):
         yield Path(root)
         return
@@ -300,17 +336,27 @@ def _explained(uri: str) -> Iterator[None]:
     try:
         yield
     except DataCorruption as error:
-        raise IntegrityError(f"{uri}: came with another checksum than it is stored with: try again ({error})") from None
+        raise IntegrityError(
+            f"{uri}: came with another checksum than it is stored with: try again ({error})"
+        ) from None
     except exceptions.NotFound:
         raise StorageError(f"{uri}: no such bucket or object") from None
     except (exceptions.GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
-        refused = isinstance(error, (exceptions.Forbidden, exceptions.Unauthorized, GoogleAuthError))
+        refused = isinstance(
+            error, (exceptions.Forbidden, exceptions.Unauthorized, GoogleAuthError)
+        )
         if not refused or getattr(error, "retryable", False):
             told = f"{uri}: the storage service failed for {PATIENCE:g} s: {error}"
         elif _anonymous():
-            told = f"{uri}: not signed in: run `gcloud auth application-default login` ({_said(error)})"
+            told = (
+                f"{uri}: not signed in: run `gcloud auth application-default login`"
+                f" ({_said(error)})"
+            )
         elif isinstance(error, GoogleAuthError):
-            told = f"{uri}: the account cannot sign in ({error}): run `gcloud auth application-default login`"
+            told = (
+                f"{uri}: the account cannot sign in ({error}): run `gcloud auth application-default"
+                " login`"
+            )
         else:
             told = f"{uri}: not allowed ({_said(error)}): {_lacking(_said(error))}"
         raise StorageError(told) from None
@@ -328,11 +374,16 @@ def _said(error: Any) -> str:
 
 def _lacking(said: str) -> str:
     found = re.search(r"storage\.\w+\.\w+", said)
-    return f"lacks {found[0]}, which {role(found[0])} has" if found else "check the account's roles on the bucket"
+    return (
+        f"lacks {found[0]}, which {role(found[0])} has"
+        if found
+        else "check the account's roles on the bucket"
+    )
 
 
 def role(permission: str) -> str:
-    """The smallest role that has a permission, as `storage.objects.get`, and where it is granted."""
+    """The smallest role that has a permission, as `storage.objects.get`, and where it is
+    granted."""
     if permission.startswith("storage.buckets."):
         return "roles/storage.bucketViewer on the bucket"
     reads = permission in ("storage.objects.get", "storage.objects.list")

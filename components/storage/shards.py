@@ -11,8 +11,8 @@ from trainer.artifacts.manifest import read_manifest
 
 @contextlib.contextmanager
 def local_shards(records: str | Path, size: int = 0) -> Iterator[Path]:
-    """The local folder below which the shards of a records folder lie: itself, or where its ready TFRecords are, fetched if
-    need be.
+    """The local folder below which the shards of a records folder lie: itself, or where its ready
+    TFRecords are, fetched if need be.
 
     Args:
         size: of the shards that are wanted, in pixels; 0 for the smallest.

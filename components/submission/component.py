@@ -14,9 +14,9 @@ def submission(
     csv: dsl.Output[dsl.Dataset],
 ) -> None:
     """The submission file, checked against the sample."""
-    from trainer.events import step
+    from trainer.events import step_scope
 
-    with step("submission"):
+    with step_scope("submission"):
         from components.submission.write import write_submission
         from trainer.config.output import Submission
         from trainer.config.schema import parse

@@ -1,4 +1,5 @@
-"""kaggle.com: the one module that talks to it, by the service's own client library (`kagglesdk`, the extra `leaderboard`)."""
+"""kaggle.com: the one module that talks to it, by the service's own client library (`kagglesdk`,
+the extra `leaderboard`)."""
 
 import contextlib
 import json
@@ -17,7 +18,8 @@ _CONNECT_SECONDS = 10.0
 
 
 class Entry(NamedTuple):
-    """A submission as the service knows it. status: pending, complete or error; scores are None until there are any."""
+    """A submission as the service knows it. status: pending, complete or error; scores are None
+    until there are any."""
 
     ref: int
     status: str
@@ -30,8 +32,9 @@ class Entry(NamedTuple):
 def credentials(environment: Mapping[str, str], home: Path) -> dict[str, str]:
     """Who asks: `api_token`, or `username` and `password`.
 
-    In this order: KAGGLE_API_TOKEN, or the file that it names; KAGGLE_USERNAME with KAGGLE_KEY; `access_token`,
-    `access_token.txt` and `kaggle.json`, in KAGGLE_CONFIG_DIR, `~/.kaggle` or `~/.config/kaggle`.
+    In this order: KAGGLE_API_TOKEN, or the file that it names; KAGGLE_USERNAME with KAGGLE_KEY;
+    `access_token`, `access_token.txt` and `kaggle.json`, in KAGGLE_CONFIG_DIR, `~/.kaggle` or
+    `~/.config/kaggle`.
 
     Raises:
         LeaderboardError: there are none, or a file does not hold any.
@@ -52,10 +55,12 @@ def credentials(environment: Mapping[str, str], home: Path) -> dict[str, str]:
                 held = json.loads(_text(key))
                 return {"username": str(held["username"]), "password": str(held["key"])}
             except (ValueError, KeyError, TypeError):
-                raise LeaderboardError(f"{key}: holds no username and key: download it anew from kaggle.com/settings") from None
+                raise LeaderboardError(
+                    f"{key}: holds no username and key: download it anew from kaggle.com/settings"
+                ) from None
     raise LeaderboardError(
-        "no credentials for kaggle.com: make a token at kaggle.com/settings, and set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and "
-        "KAGGLE_KEY, or put its file into ~/.kaggle"
+        "no credentials for kaggle.com: make a token at kaggle.com/settings, and set"
+        " KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, or put its file into ~/.kaggle"
     )
 
 
@@ -63,7 +68,9 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise LeaderboardError(f"{path}: cannot be read as a credential ({type(error).__name__})") from None
+        raise LeaderboardError(
+            f"{path}: cannot be read as a credential ({type(error).__name__})"
+        ) from None
 
 
 class Board:
@@ -87,11 +94,16 @@ class Board:
 
         asked = ApiStartSubmissionUploadRequest()
         asked.competition_name, asked.file_name = self.competition, name
-        asked.content_length, asked.last_modified_epoch_seconds = path.stat().st_size, int(path.stat().st_mtime)
+        asked.content_length, asked.last_modified_epoch_seconds = (
+            path.stat().st_size,
+            int(path.stat().st_mtime),
+        )
         with self._explained("nothing was entered"):
             started = self._api.start_submission_upload(asked)
         with self._explained("nothing was entered"), open(path, "rb") as stream:
-            put = requests.put(started.create_url, data=stream, timeout=(_CONNECT_SECONDS, self.timeout))
+            put = requests.put(
+                started.create_url, data=stream, timeout=(_CONNECT_SECONDS, self.timeout)
+            )
             put.raise_for_status()
         entered = ApiCreateSubmissionRequest()
         entered.competition_name, entered.blob_file_tokens, entered.submission_description = (
@@ -102,7 +114,10 @@ class Board:
         with self._explained("it may have been entered: `foldline leaderboard list` shows it then"):
             answer = self._api.create_submission(entered)
         if not answer.ref:
-            raise LeaderboardError(f"kaggle.com entered nothing and gave no number: {answer.message or 'no reason given'}")
+            raise LeaderboardError(
+                "kaggle.com entered nothing and gave no number:"
+                f" {answer.message or 'no reason given'}"
+            )
         return int(answer.ref)
 
     def look(self, ref: int) -> Entry:
@@ -115,7 +130,9 @@ class Board:
 
         asked = ApiGetSubmissionRequest()
         asked.ref = ref
-        with self._explained(f"submission {ref} is entered: `foldline leaderboard list` asks again"):
+        with self._explained(
+            f"submission {ref} is entered: `foldline leaderboard list` asks again"
+        ):
             found = self._api.get_submission(asked)
             return Entry(
                 int(found.ref),
@@ -127,7 +144,8 @@ class Board:
             )
 
     def wait(self, ref: int, patience: float, pause: Callable[[float], None] = time.sleep) -> Entry:
-        """Look until the submission is scored or refused, or patience is at its end: then it is still `pending`."""
+        """Look until the submission is scored or refused, or patience is at its end: then it is
+        still `pending`."""
         until, gap = time.monotonic() + patience, _FIRST_LOOK
         while True:
             entry = self.look(ref)
@@ -147,13 +165,26 @@ class Board:
         except requests.HTTPError as error:
             raise LeaderboardError(f"{_refusal(error, self.competition)}; {then}") from None
         except requests.Timeout:
-            raise LeaderboardError(f"kaggle.com did not answer within {self.timeout:g} seconds; {then}") from None
+            raise LeaderboardError(
+                f"kaggle.com did not answer within {self.timeout:g} seconds; {then}"
+            ) from None
         except requests.ConnectionError as error:
-            raise LeaderboardError(f"kaggle.com cannot be reached ({type(error).__name__}); {then}") from None
-        except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
-            # The client takes an answer apart without looking: a page of a proxy, a status it does not know.
+            raise LeaderboardError(
+                f"kaggle.com cannot be reached ({type(error).__name__}); {then}"
+            ) from None
+        except (
+            requests.RequestException,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ) as error:
+            # The client takes an answer apart without looking: a page of a proxy, a status it does
+            # not know.
             kind = type(error).__name__
-            raise LeaderboardError(f"kaggle.com gave an answer that is not understood ({kind}); {then}") from None
+            raise LeaderboardError(
+                f"kaggle.com gave an answer that is not understood ({kind}); {then}"
+            ) from None
 
 
 @contextlib.contextmanager
@@ -167,7 +198,9 @@ def board(competition: str, timeout: float) -> Iterator[Board]:
         from kagglesdk import KaggleClient
         from requests.adapters import HTTPAdapter
     except ImportError as error:
-        raise LeaderboardError(f"{error.name} is not installed: pip install 'foldline[leaderboard]'") from None
+        raise LeaderboardError(
+            f"{error.name} is not installed: pip install 'foldline[leaderboard]'"
+        ) from None
 
     class Timed(HTTPAdapter):
         """The client sets no timeout, so a hanging server would hang it for ever."""
@@ -199,19 +232,33 @@ def _refusal(error: Any, competition: str) -> str:
     own = f" (it says: {said})" if said and not said.startswith(generic) else ""
     lower = said.lower()
     if status == 401:
-        return f"kaggle.com does not accept the credentials: make a new token at kaggle.com/settings{own}"
-    if status == 429 or (own and any(word in lower for word in ("per day", "daily", "submission limit", "too many"))):
-        return f"kaggle.com takes no more for now: the daily limit of submissions, or too many requests{own}"
+        return (
+            "kaggle.com does not accept the credentials: make a new token at"
+            f" kaggle.com/settings{own}"
+        )
+    if status == 429 or (
+        own and any(word in lower for word in ("per day", "daily", "submission limit", "too many"))
+    ):
+        return (
+            "kaggle.com takes no more for now: the daily limit of submissions, or too many"
+            f" requests{own}"
+        )
     if status == 403 and "rule" in lower:
-        return f"the rules are not accepted: do that at kaggle.com/competitions/{competition}/rules{own}"
+        return (
+            "the rules are not accepted: do that at"
+            f" kaggle.com/competitions/{competition}/rules{own}"
+        )
     if status == 403:
         # It answers so, too, where there is no competition of the name.
         return (
-            f"kaggle.com allows no submission to {competition!r}: is that its name, the last part of its address? have you "
-            f"joined it, and does it still take submissions?{own}"
+            f"kaggle.com allows no submission to {competition!r}: is that its name, the last part"
+            f" of its address? have you joined it, and does it still take submissions?{own}"
         )
     if status == 404:
-        return f"kaggle.com knows no competition {competition!r}: its name is the last part of its address{own}"
+        return (
+            f"kaggle.com knows no competition {competition!r}: its name is the last part of its"
+            f" address{own}"
+        )
     if status >= 500:
         return f"kaggle.com has trouble of its own (status {status}): try again later{own}"
     return f"kaggle.com refused it (status {status}){own or ' and gave no reason'}"

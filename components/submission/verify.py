@@ -14,27 +14,43 @@ _SHOWN = 20
 
 
 def check_file(
-    path: str | Path, sample: Sample, submission: Submission, classes: Sequence[str], *, task: str, name: str = ""
+    path: str | Path,
+    sample: Sample,
+    submission: Submission,
+    classes: Sequence[str],
+    *,
+    task: str,
+    name: str = "",
 ) -> int:
-    """Check a submission file against the sample; returns its number of rows. name: of the file in messages, if not its own.
+    """Check a submission file against the sample; returns its number of rows. name: of the file in
+    messages, if not its own.
 
     Raises:
         DataError: the first 20 breaches, a line each, and how many there are.
     """
-    found = [f"{name or path}: {line}" for line in breaches(path, sample, submission, classes, task=task)]
+    found = [
+        f"{name or path}: {line}" for line in breaches(path, sample, submission, classes, task=task)
+    ]
     if found:
-        more = [f"{name or path}: {len(found) - _SHOWN} more lines like these"] if len(found) > _SHOWN else []
+        more = (
+            [f"{name or path}: {len(found) - _SHOWN} more lines like these"]
+            if len(found) > _SHOWN
+            else []
+        )
         raise DataError("\n".join([*found[:_SHOWN], *more]))
     return len(sample.ids)
 
 
-def breaches(path: str | Path, sample: Sample, submission: Submission, classes: Sequence[str], *, task: str) -> Iterator[str]:
+def breaches(
+    path: str | Path, sample: Sample, submission: Submission, classes: Sequence[str], *, task: str
+) -> Iterator[str]:
     """Each breach with its row, from 1 after the header, id and column.
 
     Args:
         path: a CSV, packed where it ends in .gz.
         sample: what it must agree with in header, ids, their order and number.
-        submission: what its values are. classes: the class names in order. task: of the competition.
+        submission: what its values are. classes: the class names in order. task: of the
+            competition.
     """
     lines = read_rows(path)
     header, wanted = next(lines, []), [sample.id_column, *sample.columns]
@@ -50,7 +66,10 @@ def breaches(path: str | Path, sample: Sample, submission: Submission, classes: 
         where += f", id {id_!r}"
         if len(row) != len(wanted):
             column = wanted[len(row)] if len(row) < len(wanted) else f"number {len(wanted) + 1}"
-            yield f"{where}, column {column!r}: the row has {len(row)} columns, where the sample has {len(wanted)}"
+            yield (
+                f"{where}, column {column!r}: the row has {len(row)} columns, where the sample has"
+                f" {len(wanted)}"
+            )
             continue
         if id_ in seen:
             yield f"{where}, column {wanted[0]!r}: is already in row {seen[id_]}"
@@ -63,16 +82,27 @@ def breaches(path: str | Path, sample: Sample, submission: Submission, classes: 
             if said := value_of(value):
                 yield f"{where}, column {column!r}: {value!r} {said}"
         if submission.values == "columns" and task != "multilabel":
-            yield from _check_sum(f"{where}, columns {wanted[1]!r} to {wanted[-1]!r}", row[1:], submission.digits)
+            yield from _check_sum(
+                f"{where}, columns {wanted[1]!r} to {wanted[-1]!r}", row[1:], submission.digits
+            )
     for number in range(len(rows), len(sample.ids)):
-        yield f"row {number + 1}, id {sample.ids[number]!r}, column {wanted[0]!r}: the sample's row is missing"
+        yield (
+            f"row {number + 1}, id {sample.ids[number]!r}, column {wanted[0]!r}: the sample's row"
+            " is missing"
+        )
 
 
-def _checker(submission: Submission, classes: Sequence[str], task: str) -> Callable[[str], str | None]:
+def _checker(
+    submission: Submission, classes: Sequence[str], task: str
+) -> Callable[[str], str | None]:
     """What is wrong with a value, in words; None where it is good."""
     if submission.values in ("probability", "columns"):
         return _not_a_probability
-    allowed = {str(index) for index in range(len(classes))} if submission.values == "index" else set(classes)
+    allowed = (
+        {str(index) for index in range(len(classes))}
+        if submission.values == "index"
+        else set(classes)
+    )
     kind = f"no number from 0 to {len(classes) - 1}" if submission.values == "index" else "no class"
 
     def one(value: str) -> str | None:

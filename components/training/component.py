@@ -8,20 +8,28 @@ from components import LIGHT_IMAGE, TRAINING_IMAGE
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def plan(members: list, folds: dict, train: dict, records: dict, weights_digest: str) -> list:
     """The list of training tasks that the loop runs over."""
-    from trainer.events import step, tell
+    from trainer.events import emit, step_scope
 
-    with step("plan"):
+    with step_scope("plan"):
         from components.training.plan import plan as plan_tasks
         from trainer.config.competition import Train
         from trainer.config.data import Folds, Records
         from trainer.config.member import Member
         from trainer.config.schema import parse
 
-        recipes = [parse(Member, member, f"members[{index}]") for index, member in enumerate(members)]
+        recipes = [
+            parse(Member, member, f"members[{index}]") for index, member in enumerate(members)
+        ]
         stored = parse(Records, records, "records")
         dealt = parse(Folds, folds, "folds")
-        tasks = plan_tasks(recipes, dealt, parse(Train, train, "train"), stored, weights_digest=weights_digest)
-        tell("note", "plan", f"{len(recipes)} members × {dealt.count} folds in {len(tasks)} training tasks")
+        tasks = plan_tasks(
+            recipes, dealt, parse(Train, train, "train"), stored, weights_digest=weights_digest
+        )
+        emit(
+            "note",
+            "plan",
+            f"{len(recipes)} members × {dealt.count} folds in {len(tasks)} training tasks",
+        )
         return tasks
 
 
@@ -38,9 +46,9 @@ def train(
     predictions: dsl.Output[dsl.Model],
 ) -> None:
     """Models of one member for some folds, with their out-of-fold and test predictions."""
-    from trainer.events import step
+    from trainer.events import step_scope
 
-    with step("train"):
+    with step_scope("train"):
         from components.training.run_task import train as train_models
 
         train_models(

@@ -12,21 +12,28 @@ from trainer.errors import CompetitionError
 
 
 def plan(
-    members: Sequence[Member], folds: Folds, train: Train, records: Records, *, weights_digest: str = ""
+    members: Sequence[Member],
+    folds: Folds,
+    train: Train,
+    records: Records,
+    *,
+    weights_digest: str = "",
 ) -> list[dict[str, Any]]:
     """A task for every `folds_per_task` folds of every member, members in the order of the file.
 
     Returns:
-        for each task `member`, all keys of the recipe, its size filled in; `folds`, a list of fold numbers, NO_FOLD alone for
-        a member that trains on all images; `settings`, the section `train`; and `weights_digest`. Plain JSON values: it is what
-        the pipeline's loop runs over.
+        for each task `member`, all keys of the recipe, its size filled in; `folds`, a list of fold
+        numbers, NO_FOLD alone for a member that trains on all images; `settings`, the section
+        `train`; and `weights_digest`. Plain JSON values: it is what the pipeline's loop runs over.
     """
     names = [member.name for member in members]
     for name in names:
         if names.count(name) > 1:
             raise CompetitionError(f"members: more than one is named {name!r}")
     step = train.folds_per_task
-    chunks = [list(range(first, min(first + step, folds.count))) for first in range(0, folds.count, step)]
+    chunks = [
+        list(range(first, min(first + step, folds.count))) for first in range(0, folds.count, step)
+    ]
     # What an hour costs changes no model: a new price must find the training done.
     settings = asdict(replace(train, hourly_price=0.0))
     return [

@@ -16,7 +16,8 @@ from pathlib import Path
 # As the command of every task sets it: kfp then leaves out its compiler, and what that needs.
 os.environ["_KFP_RUNTIME"] = "true"
 RUNNER = "kfp.dsl.executor_main"
-# Faces are run by kfp, which is given their text; the leaderboard is the launcher's, for no task has its token.
+# Faces are run by kfp, which is given their text; the leaderboard is the launcher's, for no task
+# has its token.
 LEFT_OUT = {"component.py", "upload.py"}
 # One of these trains, and where JAX does, TensorFlow may be missing.
 ENGINES = {"jax": "jax.py", "tensorflow": "tensorflow.py"}
@@ -62,12 +63,20 @@ def main() -> int:
     """Look at every import, inside functions too."""
     training = importlib.util.find_spec("keras") is not None
     packages = ["components", "trainer"] if training else ["components"]
-    files = [path for name in packages for path in Path(str(importlib.import_module(name).__file__)).parent.rglob("*.py")]
-    left_out = LEFT_OUT | {file for library, file in ENGINES.items() if importlib.util.find_spec(library) is None}
+    files = [
+        path
+        for name in packages
+        for path in Path(str(importlib.import_module(name).__file__)).parent.rglob("*.py")
+    ]
+    left_out = LEFT_OUT | {
+        file for library, file in ENGINES.items() if importlib.util.find_spec(library) is None
+    }
     wanted = {pair for path in files if path.name not in left_out for pair in imports(path)}
     # accelerator.py and networks.py import the engine they choose.
     wanted = {
-        pair for pair in wanted if pair[0].split(".")[0] not in ENGINES or importlib.util.find_spec(pair[0].split(".")[0])
+        pair
+        for pair in wanted
+        if pair[0].split(".")[0] not in ENGINES or importlib.util.find_spec(pair[0].split(".")[0])
     }
     problems = [problem for pair in sorted({(RUNNER, ""), *wanted}) if (problem := missing(*pair))]
     if not draws_and_stores():
@@ -80,7 +89,10 @@ def main() -> int:
         kind = ", training" if training else ""
         python = sys.version.split()[0]
         version = importlib.metadata.version("foldline")
-        print(f"foldline {version}: {len(wanted)} imports of {len(files)} files, Python {python}, user {os.getuid()}{kind}")
+        print(
+            f"foldline {version}: {len(wanted)} imports of {len(files)} files, Python {python},"
+            f" user {os.getuid()}{kind}"
+        )
     return bool(problems)
 
 

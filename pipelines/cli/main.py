@@ -1,7 +1,8 @@
-"""`foldline`: check a competition file, compile the pipelines, run one here or elsewhere, verify records, submit results.
+"""`foldline`: check a competition file, compile the pipelines, run one here or elsewhere, verify
+records, submit results.
 
-Exit status: 0, done; 1, a step failed or records are damaged; 2, something the user wrote is wrong; 130, interrupted.
-"""
+Exit status: 0, done; 1, a step failed or records are damaged; 2, something the user wrote is wrong;
+130, interrupted."""
 
 import argparse
 import os
@@ -15,37 +16,74 @@ from trainer.errors import CompetitionError, DataError, FoldlineError, RunError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="foldline", description="Labelled images to a leaderboard submission.")
+    parser = argparse.ArgumentParser(
+        prog="foldline", description="Labelled images to a leaderboard submission."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run a competition on this machine")
     run.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
-    run.add_argument("--out", type=remote.folder, metavar="DIR", help="where the results go (default: runs/<name>)")
-    run.add_argument("--docker", action="store_true", help="every step in a container of its own (make images)")
+    run.add_argument(
+        "--out",
+        type=remote.folder,
+        metavar="DIR",
+        help="where the results go (default: runs/<name>)",
+    )
+    run.add_argument(
+        "--docker", action="store_true", help="every step in a container of its own (make images)"
+    )
     run.set_defaults(command=_run)
     check = commands.add_parser("check", help="say what is wrong in a competition file")
     check.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
     check.set_defaults(command=_check)
-    verify = commands.add_parser("verify", help="check a records folder down to the crc of every record")
-    verify.add_argument("folder", metavar="DIR", help="a records folder, or gs://bucket/prefix of a published one")
+    verify = commands.add_parser(
+        "verify", help="check a records folder down to the crc of every record"
+    )
+    verify.add_argument(
+        "folder", metavar="DIR", help="a records folder, or gs://bucket/prefix of a published one"
+    )
     verify.set_defaults(command=_verify)
     compile_ = commands.add_parser("compile", help="write the pipelines as YAML")
-    compile_.add_argument("file", type=Path, nargs="?", metavar="FILE", help="a competition file, for the parameters' defaults")
-    compile_.add_argument("--out", type=remote.folder, default=Path("build"), metavar="DIR", help="default: build")
+    compile_.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        help="a competition file, for the parameters' defaults",
+    )
+    compile_.add_argument(
+        "--out", type=remote.folder, default=Path("build"), metavar="DIR", help="default: build"
+    )
     remote.add_machine(compile_)
     remote.add_images(compile_)
     compile_.set_defaults(command=_compile)
     remote.add(commands)
-    board = commands.add_parser("leaderboard", help="submit a run's results to kaggle.com, and show what they scored")
+    board = commands.add_parser(
+        "leaderboard", help="submit a run's results to kaggle.com, and show what they scored"
+    )
     actions = board.add_subparsers(required=True, metavar="ACTION")
     submit = actions.add_parser("submit", help="upload the submission and wait for its score")
-    submit.add_argument("--message", default="", metavar="TEXT", help="shown beside it (default: score and code version)")
-    submit.add_argument("--again", action="store_true", help="also where the same file was submitted before")
+    submit.add_argument(
+        "--message",
+        default="",
+        metavar="TEXT",
+        help="shown beside it (default: score and code version)",
+    )
+    submit.add_argument(
+        "--again", action="store_true", help="also where the same file was submitted before"
+    )
     submit.set_defaults(command=_submit)
-    listing = actions.add_parser("list", help="all submissions with their scores, and how cross-validation foretells them")
+    listing = actions.add_parser(
+        "list", help="all submissions with their scores, and how cross-validation foretells them"
+    )
     listing.set_defaults(command=_list)
     for action in (submit, listing):
         action.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
-        action.add_argument("--out", type=remote.folder, metavar="DIR", help="the run's folder (default: runs/<name>)")
+        action.add_argument(
+            "--out",
+            type=remote.folder,
+            metavar="DIR",
+            help="the run's folder (default: runs/<name>)",
+        )
     options = parser.parse_args(arguments)
     try:
         return int(options.command(options))
@@ -83,29 +121,41 @@ def _verify(options: argparse.Namespace) -> int:
     from components.records.verify import verify
 
     found = verify(options.folder)
-    print(f"{options.folder}: whole. {found.files} files, {found.records} records, every crc and digest holds")
+    print(
+        f"{options.folder}: whole. {found.files} files, {found.records} records, every crc and"
+        " digest holds"
+    )
     return 0
 
 
 def _compile(options: argparse.Namespace) -> int:
     from pipelines.compile import DEFAULTS, compile_all
-    from pipelines.targets.base import Images
+    from pipelines.targets.base import ContainerImages
     from trainer.config.gan import read
 
-    files = [remote.with_machine(read(path), options) for path in ([options.file] if options.file else DEFAULTS)]
+    files = [
+        remote.with_machine(read(path), options)
+        for path in ([options.file] if options.file else DEFAULTS)
+    ]
     given = {"light": options.image_light, "training": options.image_training}
     tags = [flag for flag, image in given.items() if "@" not in image]
     if tags:
         print(
-            f"note: without --image-{' and --image-'.join(tags)} by digest the files for vertex and gke name images that no "
-            "registry has: good for reading, not for a console",
+            f"note: without --image-{' and --image-'.join(tags)} by digest the files for vertex and"
+            " gke name images that no registry has: good for reading, not for a console",
             file=sys.stderr,
         )
     try:
-        for path in compile_all(options.out, files, Images(**{name: image for name, image in given.items() if image})):
+        for path in compile_all(
+            options.out,
+            files,
+            ContainerImages(**{name: image for name, image in given.items() if image}),
+        ):
             print(path)
     except OSError as error:
-        raise CompetitionError(f"{options.out}: cannot be made or written to: {error.strerror}") from None
+        raise CompetitionError(
+            f"{options.out}: cannot be made or written to: {error.strerror}"
+        ) from None
     return 0
 
 
@@ -117,7 +167,9 @@ def _submit(options: argparse.Namespace) -> int:
     competition = load(options.file)
     out = options.out or Path("runs") / competition.name
     with runner.hold(out):
-        leaderboard.submit(competition, out, message=options.message, again=options.again, say=print)
+        leaderboard.submit(
+            competition, out, message=options.message, again=options.again, say=print
+        )
     return 0
 
 
@@ -148,7 +200,9 @@ def _run(options: argparse.Namespace) -> int:
     out = options.out or Path("runs") / competition.name
     console = Console()
     with runner.hold(out):
-        console.line("run", f"{competition.name} in {out}, log in {out / runner.PIPELINE_ROOT / runner.LOG}")
+        console.line(
+            "run", f"{competition.name} in {out}, log in {out / runner.PIPELINE_ROOT / runner.LOG}"
+        )
         try:
             outputs = runner.run(competition, out, console.event, in_containers=options.docker)
             metrics = results.gather(competition, outputs, out)
@@ -174,10 +228,16 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _explain(error: RunError | KeyboardInterrupt, out: Path, log: Path, old: list[str]) -> None:
-    """Why a run stopped, where to read on, and what the files are that lie in its folder all the same."""
+    """Why a run stopped, where to read on, and what the files are that lie in its folder all the
+    same."""
     lines = ["", "interrupted; finished steps are kept: the same command goes on after them"]
     if isinstance(error, RunError):
-        lines = ["", f"step {error.step} failed: {error}", *(f"    {line}" for line in error.tail), f"the whole log: {log}"]
+        lines = [
+            "",
+            f"step {error.step} failed: {error}",
+            *(f"    {line}" for line in error.tail),
+            f"the whole log: {log}",
+        ]
     if old:
         lines.append(f"{', '.join(old)} in {out} are of an earlier run")
     print("\n".join(lines), file=sys.stderr)

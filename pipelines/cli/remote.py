@@ -12,11 +12,12 @@ from typing import Any
 from pipelines.definitions import registry
 from pipelines.local import fingerprint
 from pipelines.remote import cron
-from pipelines.remote.destination import TARGETS, Place, place, recalled, remember
+from pipelines.remote.destination import TARGETS, Destination, recall, remember, resolve_destination
 from pipelines.targets import machines
+from trainer import runtime
 from trainer.config import known_backbones
 from trainer.config.competition import Competition
-from trainer.config.gan import Generative, load
+from trainer.config.gan import Gan, load
 from trainer.errors import CompetitionError, RemoteError
 
 RUNS = Path("runs")
@@ -35,7 +36,9 @@ def folder(text: str) -> Path:
 
 def add(commands: Any) -> None:
     """Add the remote commands to the parser's."""
-    submit = commands.add_parser("submit", help="run a competition on Vertex AI or on a Kubeflow Pipelines server")
+    submit = commands.add_parser(
+        "submit", help="run a competition on Vertex AI or on a Kubeflow Pipelines server"
+    )
     submit.set_defaults(command=_submit)
     schedule = commands.add_parser("schedule", help="run a competition there again and again")
     schedule.set_defaults(command=_schedule)
@@ -49,7 +52,11 @@ def add(commands: Any) -> None:
         parser.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
         parser.add_argument("--experiment", default="", metavar="NAME", help="to compare runs in")
         parser.add_argument(
-            "--label", action="append", default=[], metavar="K=V", help="for bills and lists; any number of them"
+            "--label",
+            action="append",
+            default=[],
+            metavar="K=V",
+            help="for bills and lists; any number of them",
         )
         parser.add_argument(
             "--cache",
@@ -57,11 +64,22 @@ def add(commands: Any) -> None:
             default=True,
             help="whether finished tasks of other runs are reused",
         )
-        parser.add_argument("--dry-run", action="store_true", help="show the request, and what it would cost; send nothing")
-        parser.add_argument("--prices", type=Path, metavar="FILE", help="a table of prices (default: the project's own)")
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="show the request, and what it would cost; send nothing",
+        )
+        parser.add_argument(
+            "--prices",
+            type=Path,
+            metavar="FILE",
+            help="a table of prices (default: the project's own)",
+        )
         add_machine(parser)
         add_images(parser)
-    submit.add_argument("--wait", action="store_true", help="until the run has ended; its failure is this command's")
+    submit.add_argument(
+        "--wait", action="store_true", help="until the run has ended; its failure is this command's"
+    )
     for name, handler, text in (
         ("status", _status, "a run and its tasks"),
         ("logs", _logs, "the last lines that a run's tasks wrote"),
@@ -70,14 +88,21 @@ def add(commands: Any) -> None:
     ):
         parser = commands.add_parser(name, help=text)
         parser.set_defaults(command=handler)
-        parser.add_argument("run", metavar="RUN", help="the run's name, as `foldline list` shows it")
+        parser.add_argument(
+            "run", metavar="RUN", help="the run's name, as `foldline list` shows it"
+        )
         if name == "logs":
             parser.add_argument("--task", default="", metavar="NAME", help="of this task only")
-            parser.add_argument("--lines", type=int, default=50, metavar="N", help="of each task (default: 50)")
+            parser.add_argument(
+                "--lines", type=int, default=50, metavar="N", help="of each task (default: 50)"
+            )
         if name == "fetch":
             parser.add_argument("--out", type=folder, metavar="DIR", help="default: runs/<name>")
             parser.add_argument(
-                "--file", type=Path, metavar="FILE", help="the competition file, if its answers are to be scored"
+                "--file",
+                type=Path,
+                metavar="FILE",
+                help="the competition file, if its answers are to be scored",
             )
     listing = commands.add_parser("list", help="the latest runs")
     listing.set_defaults(command=_list)
@@ -88,26 +113,43 @@ def add(commands: Any) -> None:
 
 def _add_place(parser: argparse.ArgumentParser, *, asked: bool) -> None:
     parser.add_argument(
-        "--target", choices=TARGETS, default="vertex" if asked else None, help="default: vertex, or as submitted"
+        "--target",
+        choices=TARGETS,
+        default="vertex" if asked else None,
+        help="default: vertex, or as submitted",
     )
     parser.add_argument("--project", metavar="ID", help="Google Cloud project")
     parser.add_argument("--region", metavar="REGION", help="as us-central1")
     parser.add_argument(
-        "--bucket", dest="root", metavar="BUCKET", help="for the runs' artifacts: a name, or gs://bucket/prefix"
+        "--bucket",
+        dest="root",
+        metavar="BUCKET",
+        help="for the runs' artifacts: a name, or gs://bucket/prefix",
     )
-    parser.add_argument("--service-account", metavar="EMAIL", help="what the run is allowed (docs/security.md)")
-    parser.add_argument("--host", metavar="URL", help="of a Kubeflow Pipelines server; its token is in FOLDLINE_KFP_TOKEN")
+    parser.add_argument(
+        "--service-account", metavar="EMAIL", help="what the run is allowed (docs/security.md)"
+    )
+    parser.add_argument(
+        "--host",
+        metavar="URL",
+        help="of a Kubeflow Pipelines server; its token is in FOLDLINE_KFP_TOKEN",
+    )
     parser.add_argument("--namespace", metavar="NAME", help="of a server with several users")
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--tpu", metavar="SLICE", help="train on a TPU slice: " + ", ".join(machines.TPUS))
+    kind.add_argument(
+        "--tpu", metavar="SLICE", help="train on a TPU slice: " + ", ".join(machines.TPUS)
+    )
     kind.add_argument("--gpu", metavar="KIND", help="train on GPUs: " + ", ".join(machines.GPUS))
     kind.add_argument("--cpu", action="store_true", help="train without an accelerator")
     parser.add_argument("--gpus", type=int, metavar="N", help="how many")
     parser.add_argument(
-        "--spot", action=argparse.BooleanOptionalAction, default=None, help="machines that may be taken away, for less"
+        "--spot",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="machines that may be taken away, for less",
     )
 
 
@@ -121,7 +163,7 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def with_machine(competition: Competition | Generative, options: argparse.Namespace) -> Competition | Generative:
+def with_machine(competition: Competition | Gan, options: argparse.Namespace) -> Competition | Gan:
     """The file with what flags say of the machine, checked.
 
     Raises:
@@ -130,7 +172,10 @@ def with_machine(competition: Competition | Generative, options: argparse.Namesp
     chosen: dict[str, Any] = {}
     if options.tpu or options.gpu or options.cpu:
         chosen = {"tpu": options.tpu or "", "gpu": options.gpu or "", "gpus": 1}
-        if (options.tpu or "", options.gpu or "") != (competition.machine.tpu, competition.machine.gpu):
+        if (options.tpu or "", options.gpu or "") != (
+            competition.machine.tpu,
+            competition.machine.gpu,
+        ):
             # They were meant for another machine.
             chosen |= {"cpus": 0, "memory_gib": 0}
     if options.gpus is not None:
@@ -146,52 +191,59 @@ def with_machine(competition: Competition | Generative, options: argparse.Namesp
     return chosen_for
 
 
-def _launcher(where: Place) -> Any:
+def _launcher(where: Destination) -> Any:
     if where.target == "vertex":
-        from pipelines.remote.vertex import Vertex
+        from pipelines.remote.vertex import VertexLauncher
         from pipelines.targets.base import needs
 
         needs("google.cloud.aiplatform_v1", "vertex")
-        return Vertex(where)
-    from pipelines.remote.kubeflow import TOKEN_VARIABLE, Cluster
+        return VertexLauncher(where)
+    from pipelines.remote.kubeflow import KubeflowLauncher
 
-    return Cluster(where, token=os.environ.get(TOKEN_VARIABLE, ""))
+    return KubeflowLauncher(where, token=os.environ.get(runtime.KFP_TOKEN, ""))
 
 
 def _flags(options: argparse.Namespace) -> dict[str, str | None]:
     return {name: getattr(options, name) for name in _PLACE}
 
 
-def _known(options: argparse.Namespace) -> tuple[Place, Any]:
+def _known(options: argparse.Namespace) -> tuple[Destination, Any]:
     """Where a run is: as remembered when it was submitted, or as flags say."""
-    before = recalled(options.run, RUNS)
+    before = recall(options.run, RUNS)
     target = options.target or before.get("target") or "vertex"
-    given: Mapping[str, str | None] = {**before, **{name: value for name, value in _flags(options).items() if value}}
-    where = place(target, given, needs=("project", "region") if target == "vertex" else ("host",))
+    given: Mapping[str, str | None] = {
+        **before,
+        **{name: value for name, value in _flags(options).items() if value},
+    }
+    where = resolve_destination(
+        target, given, needs=("project", "region") if target == "vertex" else ("host",)
+    )
     return where, _launcher(where)
 
 
-def _prepared(options: argparse.Namespace) -> tuple[Place, Any, Any]:
+def _prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
     """A checked request, its place and its launcher; what may be wrong with the place is said."""
     from pipelines.remote import estimate
     from pipelines.remote.launcher import prepare, shown
-    from pipelines.targets.base import Images
+    from pipelines.targets.base import ContainerImages
 
     competition = with_machine(load(options.file), options)
-    where = place(options.target, _flags(options))
+    where = resolve_destination(options.target, _flags(options))
     # Who is not signed in is told so before anything is looked for.
     launcher = _launcher(where)
     costs = estimate.prices(options.prices)
     if not competition.train.hourly_price:
         # The report tells what training cost.
         hourly = round(costs.training(competition.machine, where.target), 4)
-        competition = dataclasses.replace(competition, train=dataclasses.replace(competition.train, hourly_price=hourly))
+        competition = dataclasses.replace(
+            competition, train=dataclasses.replace(competition.train, hourly_price=hourly)
+        )
     request = prepare(
         competition,
         options.file,
         where,
         RUNS / competition.name,
-        images=Images(options.image_light, options.image_training),
+        images=ContainerImages(options.image_light, options.image_training),
         labels=_labels(options.label),
         experiment=options.experiment,
         cache=options.cache,
@@ -204,12 +256,15 @@ def _prepared(options: argparse.Namespace) -> tuple[Place, Any, Any]:
     return where, launcher, request
 
 
-def _own_code(competition: Competition | Generative) -> list[str]:
-    """Warnings of backbones that are a function of the user's, which the project's images do not carry."""
+def _own_code(competition: Competition | Gan) -> list[str]:
+    """Warnings of backbones that are a function of the user's, which the project's images do not
+    carry."""
     return [
-        f"{member.name}: backbone = {member.backbone!r}: is code that the training image must hold, in a module it can import"
+        f"{member.name}: backbone = {member.backbone!r}: is code that the training image must hold,"
+        " in a module it can import"
         for member in registry.members(competition)
-        if known_backbones.is_function(member.backbone) and member.backbone.partition(".")[0] not in fingerprint.IN_IMAGES
+        if known_backbones.is_function(member.backbone)
+        and member.backbone.partition(".")[0] not in fingerprint.IN_IMAGES
     ]
 
 
@@ -233,7 +288,11 @@ def _submit(options: argparse.Namespace) -> int:
     try:
         run = launcher.submit(request)
     except KeyboardInterrupt:
-        print(f"\nit may run already: `foldline status {request.name}`, `foldline cancel {request.name}`", file=sys.stderr)
+        print(
+            f"\nit may run already: `foldline status {request.name}`, `foldline cancel"
+            f" {request.name}`",
+            file=sys.stderr,
+        )
         return 130
     print(f"\n{run.name} is submitted\n{run.console}")
     if run.warning:
@@ -259,7 +318,10 @@ def _watch(launcher: Any, name: str) -> int:
         print(f"the run goes on: `foldline status {name}`", file=sys.stderr)
         raise
     except KeyboardInterrupt:
-        print(f"\nthe run goes on: `foldline status {name}`, `foldline cancel {name}`", file=sys.stderr)
+        print(
+            f"\nthe run goes on: `foldline status {name}`, `foldline cancel {name}`",
+            file=sys.stderr,
+        )
         return 130
     print(f"{run.name}: {run.state}")
     if run.state != "succeeded":
@@ -273,7 +335,10 @@ def _explain(launcher: Any, run: Any) -> None:
     """Which task failed, why, and the end of its log."""
     failed = [task for task in run.tasks if task.state == "failed"]
     for task in failed:
-        print(f"\ntask {task.name} failed: {task.error or 'its service says no more'}", file=sys.stderr)
+        print(
+            f"\ntask {task.name} failed: {task.error or 'its service says no more'}",
+            file=sys.stderr,
+        )
         try:
             lines = list(launcher.logs(run, task, lines=TAIL))
         except RemoteError as error:
@@ -325,7 +390,9 @@ def _logs(options: argparse.Namespace) -> int:
     tasks = [task for task in run.tasks if not options.task or task.name == options.task]
     if not tasks:
         there = ", ".join(sorted({task.name for task in run.tasks}))
-        raise CompetitionError(f"--task {options.task}: no such task in {run.name}; there are: {there}")
+        raise CompetitionError(
+            f"--task {options.task}: no such task in {run.name}; there are: {there}"
+        )
     for number, task in enumerate(tasks):
         print(f"{'' if number == 0 else chr(10)}{task.name} ({task.state})")
         for line in launcher.logs(run, task, lines=options.lines):
@@ -344,7 +411,9 @@ def _list(options: argparse.Namespace) -> int:
     if options.limit < 1:
         raise CompetitionError(f"--limit {options.limit}: must be at least 1")
     needs = ("project", "region") if options.target == "vertex" else ("host",)
-    for run in _launcher(place(options.target, _flags(options), needs=needs)).latest(limit=options.limit):
+    for run in _launcher(resolve_destination(options.target, _flags(options), needs=needs)).latest(
+        limit=options.limit
+    ):
         print(f"{run.name:<44}  {run.state:<10}  {run.created}")
     return 0
 
@@ -355,8 +424,12 @@ def _fetch(options: argparse.Namespace) -> int:
     _, launcher = _known(options)
     run = launcher.get(options.run)
     if run.state != "succeeded":
-        raise RemoteError(f"run {run.name}: is {run.state}: its results are there when it has succeeded")
-    competition, out, metrics = fetch(run, load(options.file) if options.file else None, options.out, RUNS)
+        raise RemoteError(
+            f"run {run.name}: is {run.state}: its results are there when it has succeeded"
+        )
+    competition, out, metrics = fetch(
+        run, load(options.file) if options.file else None, options.out, RUNS
+    )
     results = registry.results(registry.of(competition))
     print(f"{results.score_table(metrics)}\n")
     for name in results.names(competition):

@@ -1,8 +1,9 @@
-"""Emoji as a folder of images a class, from a package that ships them: `python -m pipelines.competitions.emoji PACKAGE FOLDER`.
+"""Emoji as a folder of images a class, from a package that ships them: `python -m
+pipelines.competitions.emoji PACKAGE FOLDER`.
 
-The package is emoji-datasource-google of the npm registry (Apache-2.0), unpacked; every emoji in it is a PNG of 64 × 64. Those
-that differ by the tone of a skin only are left out, and so are the five tones by themselves.
-"""
+The package is emoji-datasource-google of the npm registry (Apache-2.0), unpacked; every emoji in it
+is a PNG of 64 × 64. Those that differ by the tone of a skin only are left out, and so are the five
+tones by themselves."""
 
 import argparse
 import json
@@ -35,7 +36,9 @@ def main(package: Path, folder: Path) -> int:
     try:
         listed = json.loads((package / "emoji.json").read_text(encoding="utf-8"))
         copies = {
-            f"{CLASSES[entry['category']]}/{entry['short_name']}.png": package / "img" / "google" / "64" / entry["image"]
+            f"{CLASSES[entry['category']]}/{entry['short_name']}.png": (
+                package / "img" / "google" / "64" / entry["image"]
+            )
             for entry in listed
             if entry["category"] in CLASSES and entry["has_img_google"]
         }
@@ -48,7 +51,8 @@ def main(package: Path, folder: Path) -> int:
             shutil.copyfile(image, folder / name)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{package}: no unpacked emoji-datasource-google ({type(error).__name__}: {error}): npm pack it, and unpack that"
+            f"{package}: no unpacked emoji-datasource-google ({type(error).__name__}: {error}): npm"
+            " pack it, and unpack that"
         ) from None
     return len(copies)
 
@@ -59,6 +63,9 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, help="where the images go, as data/emoji")
     options = parser.parse_args()
     try:
-        print(f"{options.folder}: {main(options.package, options.folder):,} images in {len(CLASSES)} classes")
+        print(
+            f"{options.folder}: {main(options.package, options.folder):,} images in {len(CLASSES)}"
+            " classes"
+        )
     except DataError as error:
         sys.exit(str(error))

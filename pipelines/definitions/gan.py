@@ -24,7 +24,7 @@ STEPS = {
 TASK, METRIC = "multiclass", "accuracy"
 
 
-class Outputs(NamedTuple):
+class GanOutputs(NamedTuple):
     trained: dsl.Model
     judge: dsl.Model
     page: dsl.HTML
@@ -35,7 +35,8 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
     """The pipeline, ready to compile.
 
     Args:
-        defaults: a value for every parameter, as `Generative.pipeline_arguments` gives them and `root`.
+        defaults: a value for every parameter, as `Generative.pipeline_arguments` gives them and
+            `root`.
         target: says what each task runs on.
     """
     placed = target.placed
@@ -51,11 +52,13 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         judge: dict,
         gan: dict,
         train: dict,
-    ) -> Outputs:
-        """Labelled images to a generator of more of them, judged by a classifier of the same images.
+    ) -> GanOutputs:
+        """Labelled images to a generator of more of them, judged by a classifier of the same
+        images.
 
         Args:
-            root: where the data is, gs://bucket/prefix; empty for what data.root says. Relative paths are below it.
+            root: where the data is, gs://bucket/prefix; empty for what data.root says. Relative
+                paths are below it.
             name: of the run's subject.
             classes: the class names, in order.
             seed: decides the folds, the initial weights and all that is drawn.
@@ -84,7 +87,9 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         # It looks at what a cache does not know: the files.
         checked.set_caching_options(False)
         found = checked.outputs
-        stored, dealt, described = preparation.prepare(placed, found, classes=classes, task=TASK, seed=seed)
+        stored, dealt, described = preparation.prepare(
+            placed, found, classes=classes, task=TASK, seed=seed
+        )
         judging = placed(
             "train",
             target.training("train", train_step)(
@@ -111,10 +116,22 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
                 weights_digest=found["weights_digest"],
             ),
         ).outputs["trained"]
-        shown = placed("gallery", gallery_step(name=name, trained=trained, recipe=found["gan"], seed=seed))
-        return Outputs(trained=trained, judge=judging, page=shown.outputs["page"], data_card=described.outputs["card"])
+        shown = placed(
+            "gallery", gallery_step(name=name, trained=trained, recipe=found["gan"], seed=seed)
+        )
+        return GanOutputs(
+            trained=trained,
+            judge=judging,
+            page=shown.outputs["page"],
+            data_card=described.outputs["card"],
+        )
 
     # kfp reads the defaults off the function.
-    gan_pipeline.__defaults__ = tuple(defaults[parameter] for parameter in inspect.signature(gan_pipeline).parameters)
-    made = dsl.pipeline(name="gan", description="Labelled images to a generator of more of them, with samples and a page.")
+    gan_pipeline.__defaults__ = tuple(
+        defaults[parameter] for parameter in inspect.signature(gan_pipeline).parameters
+    )
+    made = dsl.pipeline(
+        name="gan",
+        description="Labelled images to a generator of more of them, with samples and a page.",
+    )
     return made(gan_pipeline)

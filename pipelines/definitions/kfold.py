@@ -27,7 +27,7 @@ STEPS = {
 }
 
 
-class Outputs(NamedTuple):
+class KfoldOutputs(NamedTuple):
     folds: dsl.Dataset
     blended: dsl.Dataset
     submission: dsl.Dataset
@@ -39,8 +39,8 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
     """The pipeline, ready to compile.
 
     Args:
-        defaults: a value for every parameter, as `Competition.pipeline_arguments` gives them and `root`: what a console's form
-            begins with.
+        defaults: a value for every parameter, as `Competition.pipeline_arguments` gives them and
+            `root`: what a console's form begins with.
         target: says what each task runs on.
     """
     placed = target.placed
@@ -60,11 +60,12 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         members: list,
         blend: dict,
         submission: dict,
-    ) -> Outputs:
+    ) -> KfoldOutputs:
         """Labelled images to out-of-fold predictions, a submission and a report.
 
         Args:
-            root: where the data is, gs://bucket/prefix; empty for what data.root says. Relative paths are below it.
+            root: where the data is, gs://bucket/prefix; empty for what data.root says. Relative
+                paths are below it.
             name: of the competition.
             task: multiclass, binary or multilabel.
             metric: accuracy, macro_f1, roc_auc, log_loss or another of trainer/metrics.py.
@@ -99,7 +100,9 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         # It looks at what a cache does not know: the files.
         checked.set_caching_options(False)
         found = checked.outputs
-        stored, dealt, described = preparation.prepare(placed, found, classes=classes, task=task, seed=seed)
+        stored, dealt, described = preparation.prepare(
+            placed, found, classes=classes, task=task, seed=seed
+        )
         tasks = placed(
             "plan",
             plan_step(
@@ -162,7 +165,7 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
                 seed=seed,
             ),
         )
-        return Outputs(
+        return KfoldOutputs(
             folds=dealt.outputs["table"],
             blended=blended,
             submission=written.outputs["csv"],
@@ -171,6 +174,11 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         )
 
     # kfp reads the defaults off the function.
-    kfold_pipeline.__defaults__ = tuple(defaults[parameter] for parameter in inspect.signature(kfold_pipeline).parameters)
-    made = dsl.pipeline(name="kfold", description="Labelled images to out-of-fold predictions, a submission and a report.")
+    kfold_pipeline.__defaults__ = tuple(
+        defaults[parameter] for parameter in inspect.signature(kfold_pipeline).parameters
+    )
+    made = dsl.pipeline(
+        name="kfold",
+        description="Labelled images to out-of-fold predictions, a submission and a report.",
+    )
     return made(kfold_pipeline)

@@ -1,4 +1,5 @@
-"""The steps that both pipelines begin with, after their check: from a source to records, folds and statistics. Wiring only."""
+"""The steps that both pipelines begin with, after their check: from a source to records, folds and
+statistics. Wiring only."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,7 +13,13 @@ from components.records.component import records as records_step
 from components.statistics.component import statistics as statistics_step
 
 # The component functions by the name of their task.
-STEPS = {"cut": cut_step, "records": records_step, "join": join_step, "folds": folds_step, "statistics": statistics_step}
+STEPS = {
+    "cut": cut_step,
+    "records": records_step,
+    "join": join_step,
+    "folds": folds_step,
+    "statistics": statistics_step,
+}
 
 
 class Prepared(NamedTuple):
@@ -23,14 +30,22 @@ class Prepared(NamedTuple):
     statistics: Any
 
 
-def prepare(placed: Callable[[str, Any], Any], found: Any, *, classes: Any, task: Any, seed: Any) -> Prepared:
+def prepare(
+    placed: Callable[[str, Any], Any], found: Any, *, classes: Any, task: Any, seed: Any
+) -> Prepared:
     """The tasks, inside a pipeline.
 
     Args:
-        placed: of a target. found: outputs of the check: data, records and folds, with digests of their files.
+        placed: of a target. found: outputs of the check: data, records and folds, with digests of
+            their files.
         classes, task, seed: parameters of the pipeline, or values.
     """
-    parts = placed("cut", cut_step(data=found["data"], records=found["records"], source_digest=found["source_digest"]))
+    parts = placed(
+        "cut",
+        cut_step(
+            data=found["data"], records=found["records"], source_digest=found["source_digest"]
+        ),
+    )
     with dsl.ParallelFor(items=parts.output, name="records") as part:
         converted = placed(
             "records",
@@ -48,10 +63,21 @@ def prepare(placed: Callable[[str, Any], Any], found: Any, *, classes: Any, task
     ).outputs["images"]
     dealt = placed(
         "folds",
-        folds_step(images=stored, folds=found["folds"], classes=classes, seed=seed, file_digest=found["folds_digest"]),
+        folds_step(
+            images=stored,
+            folds=found["folds"],
+            classes=classes,
+            seed=seed,
+            file_digest=found["folds_digest"],
+        ),
     )
     described = placed(
         "statistics",
-        statistics_step(images=stored, folds=dealt.outputs["table"], audit=dealt.outputs["audit"], classes=classes),
+        statistics_step(
+            images=stored,
+            folds=dealt.outputs["table"],
+            audit=dealt.outputs["audit"],
+            classes=classes,
+        ),
     )
     return Prepared(stored, dealt, described)

@@ -1,20 +1,21 @@
-"""The two pipelines, k-fold and GAN, by the kind of file that each of them runs. kfp is imported only where one is compiled."""
+"""The two pipelines, k-fold and GAN, by the kind of file that each of them runs. kfp is imported
+only where one is compiled."""
 
 import importlib
 from pathlib import Path
 from typing import Any
 
-from components.records.source import Found
+from components.records.source import SourceSummary
 from pipelines.targets import machines
 from trainer.config.competition import Competition
-from trainer.config.gan import Generative
+from trainer.config.gan import Gan
 from trainer.config.member import Member
 from trainer.errors import CompetitionError
 
 KFOLD, GAN = "kfold", "gan"
 
 
-def of(file: Competition | Generative) -> str:
+def of(file: Competition | Gan) -> str:
     """The name of the pipeline that runs a file."""
     return KFOLD if isinstance(file, Competition) else GAN
 
@@ -31,10 +32,12 @@ def wiring(kind: str) -> Any:
 
 def results(kind: str) -> Any:
     """The module that knows what a run leaves: `names`, `gather`, `score_table`, `FETCHED`."""
-    return importlib.import_module("pipelines.results.kfold" if kind == KFOLD else "pipelines.results.gan")
+    return importlib.import_module(
+        "pipelines.results.kfold" if kind == KFOLD else "pipelines.results.gan"
+    )
 
 
-def check_files(file: Competition | Generative, origin: str | Path) -> Found:
+def check_files(file: Competition | Gan, origin: str | Path) -> SourceSummary:
     """Look at the files that a file names, as the first step of its pipeline does.
 
     Raises:
@@ -49,28 +52,31 @@ def check_files(file: Competition | Generative, origin: str | Path) -> Found:
     return check_gan(file, origin)
 
 
-def check_machine(file: Competition | Generative) -> None:
+def check_machine(file: Competition | Gan) -> None:
     """Is there such a machine, and can its devices share the batches?
 
     Raises:
-        CompetitionError: no. A member's batches are checked where it trains, for the size that fits may depend on the devices.
+        CompetitionError: no. A member's batches are checked where it trains, for the size that fits
+            may depend on the devices.
     """
     machines.check(file.machine)
     count = machines.devices(file.machine)
-    if isinstance(file, Generative) and file.gan.batch_size % count:
+    if isinstance(file, Gan) and file.gan.batch_size % count:
         raise CompetitionError(
-            f"gan.batch_size = {file.gan.batch_size}: must be a multiple of the {count} devices of "
-            f"machine.{'tpu' if file.machine.tpu else 'gpu'} = {file.machine.tpu or file.machine.gpu!r}"
+            f"gan.batch_size = {file.gan.batch_size}: must be a multiple of the {count} devices of"
+            f" machine.{'tpu' if file.machine.tpu else 'gpu'} ="
+            f" {file.machine.tpu or file.machine.gpu!r}"
         )
 
 
-def members(file: Competition | Generative) -> list[Member]:
+def members(file: Competition | Gan) -> list[Member]:
     """The recipes of all classifiers that are trained."""
     return file.members if isinstance(file, Competition) else [file.judge]
 
 
-def files(file: Competition | Generative) -> dict[str, list[str]]:
-    """Every file and folder that a run reads, by the keys that name them; "" for none. Weights count where they are files."""
+def files(file: Competition | Gan) -> dict[str, list[str]]:
+    """Every file and folder that a run reads, by the keys that name them; "" for none. Weights
+    count where they are files."""
     data = file.data
     named = {
         "data.root": [data.root],
@@ -83,7 +89,9 @@ def files(file: Competition | Generative) -> dict[str, list[str]]:
     }
     if isinstance(file, Competition):
         named["submission.sample"] = [file.submission.sample]
-        named["blend.external"] = [path for one in file.blend.external for path in (one.oof, one.test)]
+        named["blend.external"] = [
+            path for one in file.blend.external for path in (one.oof, one.test)
+        ]
     else:
         named["weights"] += [path for path in [file.gan.features.weights] if "/" in path]
     return named

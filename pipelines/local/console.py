@@ -38,16 +38,26 @@ class Console:
         elif kind == "epoch":
             self._progress(step, pid, event["text"], event["text"])
         elif kind == "progress":
-            self._progress(step, pid, event["text"], f"{step:<{_LABEL}}{event['text']}" if event["text"] else "")
+            self._progress(
+                step,
+                pid,
+                event["text"],
+                f"{step:<{_LABEL}}{event['text']}" if event["text"] else "",
+            )
         elif kind in ("fold", "reused"):
             self.line(step, event["text"])
         elif kind == "error":
             self.training.pop(pid, None)
             # A training task beside it is left to finish: its work is kept for the next run.
-            self.line(step, "failed" + ("; waiting for the task beside it" if self.training else ""))
+            self.line(
+                step, "failed" + ("; waiting for the task beside it" if self.training else "")
+            )
         elif kind == "done":
             self.training.pop(pid, None)
-            self.line(step, f"done in {clock(event['seconds'])}: {self.notes.pop(pid, '')}".removesuffix(": "))
+            self.line(
+                step,
+                f"done in {clock(event['seconds'])}: {self.notes.pop(pid, '')}".removesuffix(": "),
+            )
 
     def line(self, label: str, text: str) -> None:
         """A line that stays."""
@@ -61,14 +71,19 @@ class Console:
         self._show("")
 
     def _progress(self, step: str, pid: int, text: str, live: str) -> None:
-        """What a task is at: on a terminal `live`, which stays until the next ("": no more); in a log `text`, now and then."""
+        """What a task is at: on a terminal `live`, which stays until the next ("": no more); in a
+        log `text`, now and then."""
         if not live:
             self.training.pop(pid, None)
         else:
             self.training[pid] = live
         if self.live:
             self._show("   ".join(self.training.values()))
-        elif text and time.monotonic() - self.said_at.get(pid, -_SECONDS_BETWEEN_LINES) >= _SECONDS_BETWEEN_LINES:
+        elif (
+            text
+            and time.monotonic() - self.said_at.get(pid, -_SECONDS_BETWEEN_LINES)
+            >= _SECONDS_BETWEEN_LINES
+        ):
             self.said_at[pid] = time.monotonic()
             self.line(step, text)
 

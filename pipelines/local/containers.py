@@ -11,7 +11,7 @@ from components.check.files import weights_files
 from pipelines.definitions import registry
 from pipelines.local import fingerprint
 from trainer.config.competition import Competition
-from trainer.config.gan import Generative
+from trainer.config.gan import Gan
 from trainer.errors import RunError
 
 # Of the launcher's environment, what a task needs as well.
@@ -28,13 +28,17 @@ def check_images() -> None:
     try:
         import docker
     except ImportError:
-        raise RunError("start", "--docker needs the extra docker: pip install '.[docker]'") from None
+        raise RunError(
+            "start", "--docker needs the extra docker: pip install '.[docker]'"
+        ) from None
     from docker.errors import DockerException, ImageNotFound
 
     try:
         client = docker.from_env()
     except DockerException as error:
-        raise RunError("start", f"no Docker engine answers ({error}): start one, or set DOCKER_HOST") from None
+        raise RunError(
+            "start", f"no Docker engine answers ({error}): start one, or set DOCKER_HOST"
+        ) from None
     code = fingerprint.version(fingerprint.IN_IMAGES)
     with contextlib.closing(client):
         for name in (LIGHT_IMAGE, TRAINING_IMAGE):
@@ -43,10 +47,14 @@ def check_images() -> None:
             except ImageNotFound:
                 raise RunError("start", f"there is no image {name}: {_BUILD}") from None
             if built != code:
-                raise RunError("start", f"image {name} is of the code {built}, and this is {code}: {_BUILD}")
+                raise RunError(
+                    "start", f"image {name} is of the code {built}, and this is {code}: {_BUILD}"
+                )
 
 
-def request(competition: Competition | Generative, root: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+def request(
+    competition: Competition | Gan, root: Path, environment: Mapping[str, str]
+) -> dict[str, Any]:
     """What the child needs to start containers.
 
     Args:
@@ -62,7 +70,7 @@ def request(competition: Competition | Generative, root: Path, environment: Mapp
     return {"environment": {**environment, **handed_on}, "mounts": _folders(competition)}
 
 
-def _folders(competition: Competition | Generative) -> list[str]:
+def _folders(competition: Competition | Gan) -> list[str]:
     """The local folders in which the files lie that tasks read."""
     named = registry.files(competition)
     folders = {path for path in named.pop("data.root") if not path.startswith("gs://")}
@@ -75,7 +83,8 @@ def _folders(competition: Competition | Generative) -> list[str]:
 
 
 def runner(request: Mapping[str, Any]) -> Any:
-    """kfp's runner of containers: the image's own user, or the one who started the run, and never root."""
+    """kfp's runner of containers: the image's own user, or the one who started the run, and never
+    root."""
     from docker.types import Mount
     from kfp import local
 

@@ -1,4 +1,5 @@
-"""Digests for the local cache, which by itself sees neither a change in the code of a step nor one in an input file."""
+"""Digests for the local cache, which by itself sees neither a change in the code of a step nor one
+in an input file."""
 
 import ast
 import hashlib
@@ -17,14 +18,18 @@ IN_IMAGES = ("components", "trainer")
 
 
 def code(steps: Mapping[str, Any]) -> dict[str, str]:
-    """A digest for each kfp component: of all project code that its body can reach, and of the libraries' versions.
+    """A digest for each kfp component: of all project code that its body can reach, and of the
+    libraries' versions.
 
     Args:
         steps: name to a component made with `dsl.component`.
     """
     libraries = _libraries()
     return {
-        name: source_code.digest(reached(component.python_func.__module__, component.python_func.__name__), salt=libraries)
+        name: source_code.digest(
+            reached(component.python_func.__module__, component.python_func.__name__),
+            salt=libraries,
+        )
         for name, component in steps.items()
     }
 
@@ -32,16 +37,21 @@ def code(steps: Mapping[str, Any]) -> dict[str, str]:
 def reached(module: str, function: str) -> list[Path]:
     """The project's files that a component's body imports, directly or through others, sorted.
 
-    Of the module that holds the component only the component itself counts: kfp has its text in the cache key already.
-    """
+    Of the module that holds the component only the component itself counts: kfp has its text in the
+    cache key already."""
     face = ast.parse(source_code.file_of(module).read_text(encoding="utf-8"))  # type: ignore[union-attr]  # it was imported
-    body = next(node for node in face.body if isinstance(node, ast.FunctionDef) and node.name == function)
+    body = next(
+        node for node in face.body if isinstance(node, ast.FunctionDef) and node.name == function
+    )
     return source_code.reached(source_code.imported(body))
 
 
 def _libraries() -> str:
     """Python's version and that of each installed library that the project names."""
-    names = {re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in importlib.metadata.requires("foldline") or []}
+    names = {
+        re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
+        for line in importlib.metadata.requires("foldline") or []
+    }
     versions = [sys.version]
     for name in sorted(names):
         try:
@@ -55,6 +65,8 @@ def version(folders: Sequence[str] = source_code.PACKAGES) -> str:
     """The project's version and the first digits of a digest of its code: `0.1.0-1f2e3d4c`."""
     root = source_code.ROOT
     kinds = ("*.py", "*.html", "*.css")
-    files = sorted(path for folder in folders for kind in kinds for path in (root / folder).rglob(kind))
+    files = sorted(
+        path for folder in folders for kind in kinds for path in (root / folder).rglob(kind)
+    )
     digest = hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
     return f"{importlib.metadata.version('foldline')}-{digest[:8]}"

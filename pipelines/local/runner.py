@@ -1,8 +1,8 @@
 """Run a pipeline on this machine: compiled to YAML, then run from the YAML by kfp's local runner.
 
-The runner works in a child process: it patches `print` and the root logger of the process it is in, and it prints for
-machines. Its output goes to a log; what a person sees comes from the steps' own events (trainer/events.py).
-"""
+The runner works in a child process: it patches `print` and the root logger of the process it is in,
+and it prints for machines. Its output goes to a log; what a person sees comes from the steps' own
+events (trainer/events.py)."""
 
 import contextlib
 import fcntl
@@ -19,20 +19,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from components.records.convert import WORK_VARIABLE
-from components.training.run_task import COMPILED_VARIABLE
 from pipelines.definitions import registry
 from pipelines.local import containers, fingerprint
+from trainer import runtime
 from trainer.artifacts.manifest import write_json
-from trainer.backends.devices import THREADS_VARIABLE
 from trainer.config.competition import Competition
-from trainer.config.gan import Generative
+from trainer.config.gan import Gan
 from trainer.errors import CompetitionError, RunError
-from trainer.events import EVENTS_VARIABLE, LAUNCHER_VARIABLE, follow_launcher, tell
+from trainer.events import emit, follow_launcher
 
 PIPELINE_ROOT = "pipeline_root"
 LOG = "run.log"
-CODE_VARIABLE = "FOLDLINE_CODE"
 _LOCK = ".lock"
 _FAILED_TASK = re.compile(r"Inner task failed: '([^']+)'")
 _CACHE_HIT = re.compile(r"Task (\S+) cache hit")
@@ -43,7 +40,8 @@ Event = dict[str, Any]
 
 @contextlib.contextmanager
 def hold(out: Path) -> Iterator[None]:
-    """Be the only run that works in `out`, made if need be; while it lasts, a polite kill (SIGTERM) is as Ctrl-C.
+    """Be the only run that works in `out`, made if need be; while it lasts, a polite kill (SIGTERM)
+    is as Ctrl-C.
 
     Raises:
         CompetitionError: no folder can be made there.
@@ -54,7 +52,9 @@ def hold(out: Path) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
         lock = open(root / _LOCK, "wb")  # noqa: SIM115  # closed below
     except OSError as error:
-        raise CompetitionError(f"--out {out}: cannot be made or written to: {error.strerror}") from None
+        raise CompetitionError(
+            f"--out {out}: cannot be made or written to: {error.strerror}"
+        ) from None
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -63,7 +63,9 @@ def hold(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunError("start", f"another run is working in {out}: wait for it, or choose another --out") from None
+            raise RunError(
+                "start", f"another run is working in {out}: wait for it, or choose another --out"
+            ) from None
         before = signal.signal(signal.SIGTERM, interrupt)
         try:
             yield
@@ -72,15 +74,21 @@ def hold(out: Path) -> Iterator[None]:
 
 
 def run(
-    competition: Competition | Generative, out: Path, on_event: Callable[[Event], None], *, in_containers: bool = False
+    competition: Competition | Gan,
+    out: Path,
+    on_event: Callable[[Event], None],
+    *,
+    in_containers: bool = False,
 ) -> dict[str, Path]:
-    """Run the pipeline, or what of it has not been run before, with its root under `out`; inside `hold(out)`.
+    """Run the pipeline, or what of it has not been run before, with its root under `out`; inside
+    `hold(out)`.
 
     Args:
         competition: checked.
         out: the run's folder; the pipeline root, the log and the cache live in a folder of it.
         on_event: called with each event as it comes, in this thread.
-        in_containers: every task in a container of its own, of the images that `make images` builds.
+        in_containers: every task in a container of its own, of the images that `make images`
+            builds.
 
     Returns:
         where each output of the pipeline is, and the `yaml` that was run.
@@ -106,10 +114,10 @@ def run(
         "threads": _threads(side_by_side=2 if isinstance(competition, Competition) else 1),
     }
     ours = {
-        EVENTS_VARIABLE: str(events),
-        WORK_VARIABLE: str(root / "work"),
-        COMPILED_VARIABLE: str(root / "compiled"),
-        LAUNCHER_VARIABLE: str(root / _LOCK),
+        runtime.EVENTS: str(events),
+        runtime.WORK: str(root / "work"),
+        runtime.COMPILED: str(root / "compiled"),
+        runtime.LAUNCHER: str(root / _LOCK),
     }
     if in_containers:
         containers.check_images()
@@ -130,25 +138,31 @@ def run(
         raise failed or _unexplained(root / LOG)
     # Work that was begun and never gone on with, as after a change of the data.
     shutil.rmtree(root / "work", ignore_errors=True)
-    return {name: Path(path) for name, path in json.loads(outputs.read_text(encoding="utf-8")).items()}
+    return {
+        name: Path(path) for name, path in json.loads(outputs.read_text(encoding="utf-8")).items()
+    }
 
 
 def _threads(*, side_by_side: int) -> int:
     """The threads of a training task: half the cores where kfp runs two tasks side by side.
 
-    The same for any number of tasks: it decides the last bits of the results, which must not depend on how the folds are
-    cut into tasks. FOLDLINE_THREADS overrides it.
-    """
-    wanted = os.environ.get(THREADS_VARIABLE)
+    The same for any number of tasks: it decides the last bits of the results, which must not depend
+    on how the folds are cut into tasks. FOLDLINE_THREADS overrides it."""
+    wanted = os.environ.get(runtime.THREADS)
     if wanted is None:
         return max(1, (os.cpu_count() or 1) // side_by_side)
     if not wanted.isdecimal() or not 1 <= int(wanted) <= 1024:
-        raise CompetitionError(f"{THREADS_VARIABLE} = {wanted!r}: must be a whole number from 1 to 1024")
+        raise CompetitionError(
+            f"{runtime.THREADS} = {wanted!r}: must be a whole number from 1 to 1024"
+        )
     return int(wanted)
 
 
-def _follow(child: subprocess.Popen[bytes], events: Path, on_event: Callable[[Event], None]) -> RunError | None:
-    """Hand on the events until the child has ended; the first error among them, or what can be said of a silent death."""
+def _follow(
+    child: subprocess.Popen[bytes], events: Path, on_event: Callable[[Event], None]
+) -> RunError | None:
+    """Hand on the events until the child has ended; the first error among them, or what can be said
+    of a silent death."""
     failed: RunError | None = None
     running: dict[int, str] = {}
     try:
@@ -171,9 +185,12 @@ def _follow(child: subprocess.Popen[bytes], events: Path, on_event: Callable[[Ev
     finally:
         _end(child)
     if failed is None and child.returncode != 0 and running:
-        # Killed from outside, as by a machine that ran out of memory: the step could say nothing itself.
+        # Killed from outside, as by a machine that ran out of memory: the step could say nothing
+        # itself.
         step = next(iter(running.values()))
-        failed = RunError(step, "its process was killed (out of memory?)", _tail(_read_log(events.parent / LOG)))
+        failed = RunError(
+            step, "its process was killed (out of memory?)", _tail(_read_log(events.parent / LOG))
+        )
     return failed
 
 
@@ -200,9 +217,11 @@ def _read_log(log: Path) -> str:
 
 
 def _unexplained(log: Path) -> RunError:
-    """The error of a run of which no step said what went wrong: it failed before, or around, the step's own code."""
+    """The error of a run of which no step said what went wrong: it failed before, or around, the
+    step's own code."""
     text = _read_log(log)
-    # Tasks' lines are indented; a traceback at the margin is the local runner's, and says no more than this.
+    # Tasks' lines are indented; a traceback at the margin is the local runner's, and says no more
+    # than this.
     text, _, traceback = text.partition("\nTraceback (most recent call last):")
     failed = _FAILED_TASK.search(traceback)
     if failed is None:
@@ -222,31 +241,49 @@ def child_main(request_path: str) -> None:
     from pipelines.targets.base import TRAINING, Target
 
     kind = request["kind"]
-    environment = {step: {CODE_VARIABLE: digest} for step, digest in fingerprint.code(registry.wiring(kind).STEPS).items()}
+    environment = {
+        step: {runtime.CODE: digest}
+        for step, digest in fingerprint.code(registry.wiring(kind).STEPS).items()
+    }
     for step in environment.keys() & set(TRAINING):
-        environment[step][THREADS_VARIABLE] = str(request["threads"])
+        environment[step][runtime.THREADS] = str(request["threads"])
     if "docker" in request:
         for variables in environment.values():
             variables.update(request["docker"]["environment"])
-    yaml = compile_pipeline(root / f"{kind}{TARGETS['local']}", kind, request["arguments"], Target(environment=environment))
+    yaml = compile_pipeline(
+        root / f"{kind}{TARGETS['local']}",
+        kind,
+        request["arguments"],
+        Target(environment=environment),
+    )
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger().addFilter(_tell_reuse)
-    # kfp replaces the text "python3" in whatever a task is given, paths of the user's included, by the interpreter's path.
-    # Naming it python3 and putting its folder first in PATH makes that replacement change nothing.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    # kfp replaces the text "python3" in whatever a task is given, paths of the user's included, by
+    # the interpreter's path. Naming it python3 and putting its folder first in PATH makes that
+    # replacement change nothing.
+    os.environ["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    )
     sys.executable = "python3"
     local.init(
-        runner=containers.runner(request["docker"]) if "docker" in request else local.SubprocessRunner(use_venv=False),
+        runner=(
+            containers.runner(request["docker"])
+            if "docker" in request
+            else local.SubprocessRunner(use_venv=False)
+        ),
         pipeline_root=str(root),
         enable_caching=True,
     )
     outputs = load_component_from_file(str(yaml))(**request["arguments"]).outputs
-    write_json(root / "outputs.json", {"yaml": str(yaml), **{name: artifact.path for name, artifact in outputs.items()}})
+    write_json(
+        root / "outputs.json",
+        {"yaml": str(yaml), **{name: artifact.path for name, artifact in outputs.items()}},
+    )
 
 
 def _tell_reuse(record: logging.LogRecord) -> bool:
     if match := _CACHE_HIT.match(record.getMessage()):
-        tell("reused", match[1], "reused: nothing it depends on has changed")
+        emit("reused", match[1], "reused: nothing it depends on has changed")
     return True
 
 

@@ -1,4 +1,5 @@
-"""When a schedule starts its runs: the five fields of a cron, checked before a service sees them."""
+"""When a schedule starts its runs: the five fields of a cron, checked before a service sees
+them."""
 
 import re
 import zoneinfo
@@ -9,11 +10,18 @@ from trainer.errors import CompetitionError
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 # Of each field: the bounds of its numbers, and its names.
-_FIELDS: tuple[tuple[int, int, Sequence[str]], ...] = ((0, 59, ()), (0, 23, ()), (1, 31, ()), (1, 12, _MONTHS), (0, 7, _DAYS))
+_FIELDS: tuple[tuple[int, int, Sequence[str]], ...] = (
+    (0, 59, ()),
+    (0, 23, ()),
+    (1, 31, ()),
+    (1, 12, _MONTHS),
+    (0, 7, _DAYS),
+)
 
 
 def check(cron: str) -> None:
-    """Five fields of numbers, ranges, lists and steps, or names of months and days; a time zone may stand before them.
+    """Five fields of numbers, ranges, lists and steps, or names of months and days; a time zone may
+    stand before them.
 
     Raises:
         CompetitionError: they are none.
@@ -23,7 +31,9 @@ def check(cron: str) -> None:
     # A small system may have no table of them.
     if zone and zones and zone[1] not in zones:
         raise CompetitionError(f"--cron {cron!r}: there is no time zone {zone[1]}")
-    problem = CompetitionError(f"--cron {cron!r}: must be five fields: minute hour day month weekday, as '0 5 * * 1'")
+    problem = CompetitionError(
+        f"--cron {cron!r}: must be five fields: minute hour day month weekday, as '0 5 * * 1'"
+    )
     fields = cron[zone.end() if zone else 0 :].split()
     if len(fields) != len(_FIELDS):
         raise problem
@@ -38,16 +48,16 @@ def check(cron: str) -> None:
 
 
 def with_seconds(cron: str) -> str:
-    """A checked cron for a Kubeflow Pipelines server, which puts seconds first, knows Sunday as 0 alone, and takes no time
-    zone (robfig/cron v1, which its go.mod names).
+    """A checked cron for a Kubeflow Pipelines server, which puts seconds first, knows Sunday as 0
+    alone, and takes no time zone (robfig/cron v1, which its go.mod names).
 
     Raises:
         CompetitionError: there is a zone.
     """
     if "TZ=" in cron:
         raise CompetitionError(
-            f"--cron {cron!r}: a Kubeflow Pipelines server counts in the zone of its own (CRON_SCHEDULE_TIMEZONE of its "
-            "scheduled workflow controller): leave TZ=… away"
+            f"--cron {cron!r}: a Kubeflow Pipelines server counts in the zone of its own"
+            " (CRON_SCHEDULE_TIMEZONE of its scheduled workflow controller): leave TZ=… away"
         )
     *fields, days = cron.split()
     return " ".join(["0", *fields, _without_seven(days) if "7" in days else days])

@@ -1,10 +1,10 @@
 """What a run would take and cost: tasks, machines, hours, money, before anything is sent.
 
-An estimate good to a factor of three. Hours of training are counted operations over what a machine was seen to do with such
-networks. Public logs of three trainings on a TPU v3-8 (melanoma.toml and flowers104.toml in pipelines/competitions name them)
-are 3, 5 and 6 % of its peak; this project's own demo does 28 GFLOP/s on a CPU core. Multiply-adds of the networks are those of
-their papers, at the side that stands beside them, and grow with the square of the side.
-"""
+An estimate good to a factor of three. Hours of training are counted operations over what a machine
+was seen to do with such networks. Public logs of three trainings on a TPU v3-8 (melanoma.toml and
+flowers104.toml in pipelines/competitions name them) are 3, 5 and 6 % of its peak; this project's
+own demo does 28 GFLOP/s on a CPU core. Multiply-adds of the networks are those of their papers, at
+the side that stands beside them, and grow with the square of the side."""
 
 import math
 import tomllib
@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.records.source import Found
+from components.records.source import SourceSummary
 from components.training.plan import plan
 from pipelines.definitions import registry
 from pipelines.targets import machines
 from trainer.config.competition import Competition
-from trainer.config.gan import HELD_OUT, Generative
+from trainer.config.gan import HELD_OUT_FOLD, Gan
 from trainer.config.machine import Machine
 from trainer.config.member import Member
 from trainer.config.objective import NO_FOLD
 from trainer.errors import CompetitionError
 
 PRICES = Path(__file__).with_name("prices.toml")
-# (10⁹ multiply-adds, side). EfficientNet: Tan and Le, arXiv:1905.11946, table 2. DenseNet: Huang et al., arXiv:1608.06993,
-# figure 3. ResNet: He et al., arXiv:1512.03385, table 1.
+# (10⁹ multiply-adds, side). EfficientNet: Tan and Le, arXiv:1905.11946, table 2. DenseNet: Huang et
+# al., arXiv:1608.06993, figure 3. ResNet: He et al., arXiv:1512.03385, table 1.
 NETWORKS: Mapping[str, tuple[float, int]] = {
     "EfficientNetB0": (0.39, 224),
     "EfficientNetB1": (0.70, 240),
@@ -44,8 +44,9 @@ NETWORKS: Mapping[str, tuple[float, int]] = {
     "ResNet152": (11.3, 224),
 }
 OTHER = "ResNet50"
-# Peaks in 10¹² operations a second of half precision: of a TPU chip (docs.cloud.google.com/tpu/docs/v2 and so on), of a GPU
-# (its data sheet, without sparsity). And the share of it that is seen.
+# Peaks in 10¹² operations a second of half precision: of a TPU chip
+# (docs.cloud.google.com/tpu/docs/v2 and so on), of a GPU (its data sheet, without sparsity). And
+# the share of it that is seen.
 PEAKS: Mapping[str, float] = {"v2": 45, "v3": 123, "v5e": 197, "v6e": 918} | {
     "T4": 65,
     "V100": 125,
@@ -61,7 +62,7 @@ START = 0.1
 
 
 @dataclass(frozen=True)
-class Line:
+class CostLine:
     """Tasks that are alike; hours of one, None where nobody knows how many images there are."""
 
     what: str
@@ -87,7 +88,11 @@ class Prices:
             listed, times = self._of("cpu", ""), machines.paid_cpus(machine, target)
         base = times * float(listed["spot" if machine.spot else "on_demand"])
         # The fee of Vertex AI is a share of the on-demand price, whatever is paid for the machine.
-        return base + (float(self.table["surcharge"]) * times * float(listed["on_demand"]) if target == "vertex" else 0.0)
+        return base + (
+            float(self.table["surcharge"]) * times * float(listed["on_demand"])
+            if target == "vertex"
+            else 0.0
+        )
 
     def _of(self, kind: str, name: str) -> Mapping[str, Any]:
         try:
@@ -113,7 +118,8 @@ def prices(file: Path | None) -> Prices:
         str(table["date"]), str(table["currency"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CompetitionError(
-            f"--prices {path}: cannot be read as a table like pipelines/remote/prices.toml: {error!r}"
+            f"--prices {path}: cannot be read as a table like pipelines/remote/prices.toml:"
+            f" {error!r}"
         ) from None
     return Prices(table)
 
@@ -124,7 +130,9 @@ def _amount(value: Any) -> float:
     return float(value)
 
 
-def lines(competition: Competition | Generative, found: Found, target: str, costs: Prices) -> list[Line]:
+def lines(
+    competition: Competition | Gan, found: SourceSummary, target: str, costs: Prices
+) -> list[CostLine]:
     """What would run, as tasks that are alike."""
     machine = competition.machine
     name = _machine(machine, target)
@@ -135,28 +143,32 @@ def lines(competition: Competition | Generative, found: Found, target: str, cost
     for member in members:
         own = [task["folds"] for task in tasks if task["member"]["name"] == member.name]
         if not isinstance(competition, Competition):
-            own = [[HELD_OUT]]
+            own = [[HELD_OUT_FOLD]]
         hours = None
         if found.train is not None and found.test_ids is not None:
             seconds = _seconds(member, own[0], competition, found.train, len(found.test_ids))
             hours = START + seconds / 3600
-        made.append(Line(f"train {member.name}", len(own), name, hours, hourly))
+        made.append(CostLine(f"train {member.name}", len(own), name, hours, hourly))
     if not isinstance(competition, Competition):
         operations = competition.gan.operations(competition.records.sizes[0], channels=3)
         hours = START + competition.gan.steps * operations / _operations(machine) / 3600
-        made.append(Line("train gan", 1, name, hours, hourly))
+        made.append(CostLine("train gan", 1, name, hours, hourly))
     images = (found.train or 0) + len(found.test_ids or [])
     light = START + images * 0.02 * len(competition.records.sizes) / 3600
     steps = (9 if isinstance(competition, Competition) else 6) + competition.records.parts
     plain = "e2-standard-4" if target == "vertex" else "a node"
-    return [*made, Line("other steps", steps, plain, light, float(costs.table["light"]))]
+    return [*made, CostLine("other steps", steps, plain, light, float(costs.table["light"]))]
 
 
 def _machine(machine: Machine, target: str) -> str:
     if target == "vertex" and (machine.tpu or machine.gpu or machine.spot):
         found = machines.on_vertex(machine)
         name = found.machine_type + (f" {found.topology}" if found.topology else "")
-        name += f" + {found.accelerator_count} {found.accelerator_type}" if found.accelerator_type else ""
+        name += (
+            f" + {found.accelerator_count} {found.accelerator_type}"
+            if found.accelerator_type
+            else ""
+        )
     elif machine.tpu or machine.gpu:
         node = machines.on_gke(machine)
         name = f"{node.count} {node.resource} ({machine.tpu or machine.gpu})"
@@ -166,7 +178,9 @@ def _machine(machine: Machine, target: str) -> str:
     return name + (", spot" if machine.spot else "")
 
 
-def _seconds(member: Member, folds: list[int], competition: Competition | Generative, images: int, tests: int) -> float:
+def _seconds(
+    member: Member, folds: list[int], competition: Competition | Gan, images: int, tests: int
+) -> float:
     """Of one task: its folds' training, three passes forward an image, and their predictions."""
     size = member.augment.crop or member.size or competition.records.sizes[0]
     forward = 2e9 * _multiply_adds(member, size)
@@ -182,7 +196,9 @@ def _multiply_adds(member: Member, size: int) -> float:
     """10⁹ of an image, forward."""
     if member.backbone == "cnn":
         side, channels, total = size, 3, 0.0
-        for number, (filters, stride) in enumerate(zip(member.cnn.filters, member.cnn.strides, strict=True)):
+        for number, (filters, stride) in enumerate(
+            zip(member.cnn.filters, member.cnn.strides, strict=True)
+        ):
             side = math.ceil(side / stride)
             kernel = 3 if number else member.cnn.first_kernel
             total += side**2 * kernel**2 * channels * filters
@@ -202,7 +218,7 @@ def _operations(machine: Machine) -> float:
     return CPU_TERA * machines.cpu_needs(machine)[0] * 1e12
 
 
-def table(competition: Competition | Generative, found: Found, target: str, costs: Prices) -> str:
+def table(competition: Competition | Gan, found: SourceSummary, target: str, costs: Prices) -> str:
     """The estimate as text, with how it was made."""
     made = lines(competition, found, target, costs)
     currency = str(costs.table["currency"])
@@ -218,23 +234,30 @@ def table(competition: Competition | Generative, found: Found, target: str, cost
         cells.append([line.what, str(line.count), line.machine, hours, f"{line.hourly:.3f}", price])
     cells.append(["together", "", "", "", "", "?" if unknown else f"{total:.2f}"])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    rows = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    rows = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
     machine = competition.machine
     training = [line for line in made if line.what.startswith("train ")]
-    most = sum(line.count * line.hourly for line in training) * machine.hours * (1 + machine.retries)
+    most = (
+        sum(line.count * line.hourly for line in training) * machine.hours * (1 + machine.retries)
+    )
     unlisted = [
         m.backbone
         for m in registry.members(competition)
         if m.backbone != "cnn" and m.backbone.rpartition("/")[2] not in NETWORKS
     ]
     notes = [
-        f"Estimated from counted operations at {SHARE:.0%} of an accelerator's peak, good to a factor of three; prices of "
-        f"{costs.table['date']}.",
+        (
+            f"Estimated from counted operations at {SHARE:.0%} of an accelerator's peak, good to a"
+            f" factor of three; prices of {costs.table['date']}."
+        ),
     ]
     if target != "vertex" or machine.tpu or machine.gpu or machine.spot:
         notes.append(
-            f"At the very most {currency} {most:.0f} of training: machine.hours = {machine.hours:g} a task, tried "
-            f"{1 + machine.retries} times."
+            f"At the very most {currency} {most:.0f} of training: machine.hours = {machine.hours:g}"
+            f" a task, tried {1 + machine.retries} times."
         )
     if unlisted:
         notes.append(f"Operations of {', '.join(unlisted)} are not known: taken for {OTHER}'s.")

@@ -9,15 +9,17 @@ import yaml
 from components.storage import objects
 from pipelines.definitions import registry
 from pipelines.local import runner
-from pipelines.remote.launcher import Run, competition_of
+from pipelines.remote.launcher import RemoteRun, competition_of
 from trainer.config.competition import Competition
-from trainer.config.gan import Generative
+from trainer.config.gan import Gan
 from trainer.errors import CompetitionError, RemoteError
 
-File: TypeAlias = Competition | Generative
+File: TypeAlias = Competition | Gan
 
 
-def fetch(run: Run, competition: File | None, out: Path | None, runs: Path) -> tuple[File, Path, dict[str, Any]]:
+def fetch(
+    run: RemoteRun, competition: File | None, out: Path | None, runs: Path
+) -> tuple[File, Path, dict[str, Any]]:
     """Download a run's results, check them by their manifests, and put them where a local run does.
 
     Args:
@@ -29,12 +31,16 @@ def fetch(run: Run, competition: File | None, out: Path | None, runs: Path) -> t
         the competition, the folder, and what metrics.json holds.
 
     Raises:
-        RemoteError: the run left no such output. StorageError, IntegrityError: an object is not there or not whole.
+        RemoteError: the run left no such output. StorageError, IntegrityError: an object is not
+            there or not whole.
     """
     given = competition_of(run)
     about = [(registry.of(file), file.name, file.classes) for file in (competition or given, given)]
     if competition is not None and about[0] != about[1]:
-        raise CompetitionError(f"--file: is of the competition {competition.name!r}, and run {run.name} of {given.name!r}")
+        raise CompetitionError(
+            f"--file: is of the competition {competition.name!r}, and run {run.name} of"
+            f" {given.name!r}"
+        )
     competition = competition or given
     out = out or runs / competition.name
     with runner.hold(out), tempfile.TemporaryDirectory(prefix="foldline-") as scratch:
@@ -52,13 +58,14 @@ def fetch(run: Run, competition: File | None, out: Path | None, runs: Path) -> t
         return competition, out, results.gather(competition, outputs, out, near=_near)
 
 
-def _only(run: Run, key: tuple[str, str]) -> str:
+def _only(run: RemoteRun, key: tuple[str, str]) -> str:
     """The URI of an output. Tries that failed left none."""
     uris = run.outputs.get(key, [])
     if not uris:
         raise RemoteError(
-            f"run {run.name}: its task {key[0]} left no {key[1]}: it was taken from another run's cache, which a Kubeflow "
-            "Pipelines server does not tell of: submit with --no-cache, and training goes on from its checkpoints"
+            f"run {run.name}: its task {key[0]} left no {key[1]}: it was taken from another run's"
+            " cache, which a Kubeflow Pipelines server does not tell of: submit with --no-cache,"
+            " and training goes on from its checkpoints"
         )
     if not uris[-1].startswith("gs://"):
         raise RemoteError(f"run {run.name}: {uris[-1]}: lies where only its cluster can read")
@@ -67,4 +74,4 @@ def _only(run: Run, key: tuple[str, str]) -> str:
 
 def _near(path: str) -> str:
     """A model's file: its manifest names it as the task saw it."""
-    return objects.near(objects.uri_of(path))
+    return objects.local_path(objects.uri_of(path))

@@ -1,8 +1,8 @@
 """Runs on a Kubeflow Pipelines server, by kfp's own client.
 
-Its lower layer where the upper one prints, waits for ever, or hides a status. A server of 2.x tells no task's error, pod or
-outputs: logs are asked for by the name a pod must have, and artifacts are found below the bucket.
-"""
+Its lower layer where the upper one prints, waits for ever, or hides a status. A server of 2.x tells
+no task's error, pod or outputs: logs are asked for by the name a pod must have, and artifacts are
+found below the bucket."""
 
 import contextlib
 import json
@@ -13,22 +13,22 @@ from typing import Any
 
 from components.storage.objects import place_of_bucket
 from pipelines.remote.cron import with_seconds
-from pipelines.remote.destination import Place
+from pipelines.remote.destination import Destination
 from pipelines.remote.kubeflow_run import STATES, UUID, artifacts, documents, name_of, tasks
-from pipelines.remote.launcher import Request, Run, Task
+from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
+from trainer import runtime
 from trainer.errors import CompetitionError, RemoteError
 
 TIMEOUT = (5, 60)
 PATIENCE = 60.0
 FIRST_PAUSE = 1.0
-TOKEN_VARIABLE = "FOLDLINE_KFP_TOKEN"
 _FALTERING = {429, 500, 502, 503, 504}
 
 
-class Cluster:
+class KubeflowLauncher:
     """Pipelines of a Kubeflow Pipelines server; see `pipelines.remote.launcher.Launcher`."""
 
-    def __init__(self, where: Place, *, token: str = "") -> None:
+    def __init__(self, where: Destination, *, token: str = "") -> None:
         self.where = where
         self.client = _client(where, token)
 
@@ -38,14 +38,23 @@ class Cluster:
         with self._explained("server"):
             health = self._again(self.client._healthz_api.healthz_service_get_healthz)
         if health.multi_user is None:
-            raise RemoteError(f"server: {self.where.host} answers, and not as Kubeflow Pipelines: is it a sign-in page?")
+            raise RemoteError(
+                f"server: {self.where.host} answers, and not as Kubeflow Pipelines: is it a sign-in"
+                " page?"
+            )
         if health.multi_user and not self.where.namespace:
-            raise CompetitionError("missing: --namespace (or FOLDLINE_NAMESPACE): this server has several users")
+            raise CompetitionError(
+                "missing: --namespace (or FOLDLINE_NAMESPACE): this server has several users"
+            )
         return []
 
-    def body(self, request: Request) -> dict[str, Any]:
+    def body(self, request: RunRequest) -> dict[str, Any]:
         """The run of its REST interface. Labels go into the description: runs have none."""
-        spec = {"pipeline_spec": request.spec, "platform_spec": request.platforms} if request.platforms else request.spec
+        spec = (
+            {"pipeline_spec": request.spec, "platform_spec": request.platforms}
+            if request.platforms
+            else request.spec
+        )
         return {
             "display_name": request.name,
             "description": json.dumps(request.labels, sort_keys=True) if request.labels else "",
@@ -54,20 +63,28 @@ class Cluster:
             "service_account": self.where.service_account,
         }
 
-    def submit(self, request: Request) -> Run:
+    def submit(self, request: RunRequest) -> RemoteRun:
         """Start a run; after a lost answer the run that is there by then is taken for it."""
         import urllib3
         from kfp_server_api import ApiException
 
         with self._explained(f"run {request.name}"):
-            body = {**self.body(request), "experiment_id": self._experiment(request.experiment or "foldline")}
+            body = {
+                **self.body(request),
+                "experiment_id": self._experiment(request.experiment or "foldline"),
+            }
             until, pause = time.monotonic() + PATIENCE, FIRST_PAUSE
             while True:
                 try:
-                    run = self.client._run_api.run_service_create_run(run=body, _request_timeout=TIMEOUT)
+                    run = self.client._run_api.run_service_create_run(
+                        run=body, _request_timeout=TIMEOUT
+                    )
                     break
                 except (ApiException, urllib3.exceptions.HTTPError) as error:
-                    if getattr(error, "status", 503) not in _FALTERING or time.monotonic() + pause > until:
+                    if (
+                        getattr(error, "status", 503) not in _FALTERING
+                        or time.monotonic() + pause > until
+                    ):
                         raise
                 time.sleep(pause)
                 pause = min(2 * pause, 20.0)
@@ -76,8 +93,9 @@ class Cluster:
                     break
         return self._run(_whole(run, "run_id", self.where.host))
 
-    def get(self, name: str) -> Run:
-        """A run by its name or id, with its tasks, and the URIs of its artifacts once it has ended."""
+    def get(self, name: str) -> RemoteRun:
+        """A run by its name or id, with its tasks, and the URIs of its artifacts once it has
+        ended."""
         with self._explained(f"run {name}"):
             by_id = self.client._run_api.run_service_get_run
             run = self._again(by_id, name) if UUID.fullmatch(name) else self._named(name)
@@ -85,9 +103,9 @@ class Cluster:
             raise RemoteError(f"run {name}: not found on {self.where.host}")
         return self._run(_whole(run, "run_id", self.where.host))
 
-    def latest(self, *, limit: int) -> list[Run]:
+    def latest(self, *, limit: int) -> list[RemoteRun]:
         """The latest runs of our pipelines."""
-        found: list[Run] = []
+        found: list[RemoteRun] = []
         token = ""
         with self._explained("runs"):
             while len(found) < limit:
@@ -98,7 +116,9 @@ class Cluster:
                     page_size=100,
                     sort_by="created_at desc",
                 )
-                found += [run for one in page.runs or [] if (run := self._run(one, outputs=False)).spec]
+                found += [
+                    run for one in page.runs or [] if (run := self._run(one, outputs=False)).spec
+                ]
                 token = page.next_page_token
                 if not token:
                     break
@@ -110,7 +130,7 @@ class Cluster:
         with self._explained(f"run {name}"):
             self._again(self.client._run_api.run_service_terminate_run, id_)
 
-    def logs(self, run: Run, task: Task, *, lines: int) -> Iterator[str]:
+    def logs(self, run: RemoteRun, task: RunStep, *, lines: int) -> Iterator[str]:
         """The last lines of a task's pod, as long as it is kept."""
         from kfp_server_api import ApiException
 
@@ -127,13 +147,16 @@ class Cluster:
                 yield from text.splitlines()[-lines:]
                 return
         namespace = self.where.namespace or "kubeflow"
-        yield f"(its pod is not found: kubectl -n {namespace} logs -l pipeline/runid={id_} -c main --prefix --tail={lines})"
+        yield (
+            f"(its pod is not found: kubectl -n {namespace} logs -l pipeline/runid={id_} -c main"
+            f" --prefix --tail={lines})"
+        )
 
     @property
     def schedules(self) -> str:
         return f"{self.where.host}/#/recurringruns"
 
-    def schedule(self, request: Request, cron: str) -> str:
+    def schedule(self, request: RunRequest, cron: str) -> str:
         """A recurring run, one at a time."""
         trigger = {"cron_schedule": {"cron": with_seconds(cron)}}
         with self._explained("schedule"):
@@ -164,9 +187,14 @@ class Cluster:
         return str(run.run_id)
 
     def _named(self, name: str) -> Any:
-        wanted = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]}
+        wanted = {
+            "predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]
+        }
         page = self._again(
-            self.client._run_api.run_service_list_runs, namespace=self.where.namespace, filter=json.dumps(wanted), page_size=2
+            self.client._run_api.run_service_list_runs,
+            namespace=self.where.namespace,
+            filter=json.dumps(wanted),
+            page_size=2,
         )
         if not page.runs:
             return None
@@ -177,7 +205,9 @@ class Cluster:
         """Its id; made where it is not there."""
         from kfp_server_api import ApiException
 
-        wanted = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]}
+        wanted = {
+            "predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]
+        }
         for attempt in range(2):
             page = self._again(
                 self.client._experiment_api.experiment_service_list_experiments,
@@ -198,11 +228,11 @@ class Cluster:
                     raise
         raise RemoteError(f"experiment {name}: could be neither found nor made")
 
-    def _run(self, run: Any, *, outputs: bool = True) -> Run:
+    def _run(self, run: Any, *, outputs: bool = True) -> RemoteRun:
         details = run.run_details.task_details or [] if run.run_details else []
         spec, given = documents(run.pipeline_spec)
         config = run.runtime_config
-        found = Run(
+        found = RemoteRun(
             name=run.display_name or run.run_id,
             state=STATES.get(run.state or "", "running"),
             created=run.created_at.isoformat() if run.created_at else "",
@@ -212,8 +242,18 @@ class Cluster:
             arguments=(config.parameters or {}) if config else {},
             spec=spec,
         )
-        if outputs and found.state == "succeeded" and config and (config.pipeline_root or "").startswith("gs://"):
-            found = Run(**{**vars(found), "outputs": artifacts(config.pipeline_root, name_of(spec), run.run_id)})
+        if (
+            outputs
+            and found.state == "succeeded"
+            and config
+            and (config.pipeline_root or "").startswith("gs://")
+        ):
+            found = RemoteRun(
+                **{
+                    **vars(found),
+                    "outputs": artifacts(config.pipeline_root, name_of(spec), run.run_id),
+                }
+            )
         return found
 
     def _text(self, path: str) -> str:
@@ -241,7 +281,10 @@ class Cluster:
             try:
                 return call(*given, **named, _request_timeout=TIMEOUT)
             except (ApiException, urllib3.exceptions.HTTPError) as error:
-                if getattr(error, "status", 503) not in _FALTERING or time.monotonic() + pause > until:
+                if (
+                    getattr(error, "status", 503) not in _FALTERING
+                    or time.monotonic() + pause > until
+                ):
                     raise
             time.sleep(pause)
             pause = min(2 * pause, 20.0)
@@ -257,11 +300,13 @@ class Cluster:
         except ApiException as error:
             told = _said(error)
             if error.status == 401:
-                told = f"not signed in ({told}): put a token into {TOKEN_VARIABLE}"
+                told = f"not signed in ({told}): put a token into {runtime.KFP_TOKEN}"
             elif error.status in (302, 303, 307):
-                told = f"sends to a sign-in page: put a token into {TOKEN_VARIABLE}"
+                told = f"sends to a sign-in page: put a token into {runtime.KFP_TOKEN}"
             elif error.status == 403:
-                place = f"namespace {self.where.namespace}" if self.where.namespace else "this server"
+                place = (
+                    f"namespace {self.where.namespace}" if self.where.namespace else "this server"
+                )
                 told = f"not allowed ({told}): ask for the role kubeflow-edit in {place}"
             elif error.status == 404:
                 told = f"not found on {self.where.host} ({told})"
@@ -272,11 +317,12 @@ class Cluster:
             raise RemoteError(f"{what}: {told}") from None
         except urllib3.exceptions.HTTPError as error:
             raise RemoteError(
-                f"{what}: {self.where.host} cannot be reached: {getattr(error, 'reason', None) or error}"
+                f"{what}: {self.where.host} cannot be reached:"
+                f" {getattr(error, 'reason', None) or error}"
             ) from None
 
 
-def _client(where: Place, token: str) -> Any:
+def _client(where: Destination, token: str) -> Any:
     import urllib3
 
     with warnings.catch_warnings():
@@ -285,11 +331,16 @@ def _client(where: Place, token: str) -> Any:
         import kfp
 
         # With any namespace it does not ask the server now, five times, hiding what that answers.
-        client = kfp.Client(host=where.host, existing_token=token or None, namespace=where.namespace or "-")
+        client = kfp.Client(
+            host=where.host, existing_token=token or None, namespace=where.namespace or "-"
+        )
     client._context_setting["namespace"] = where.namespace
-    # No redirect to a sign-in page is followed, and no pause of an hour that a server asks for is made.
+    # No redirect to a sign-in page is followed, and no pause of an hour that a server asks for is
+    # made.
     pool = client._run_api.api_client.rest_client.pool_manager.connection_pool_kw
-    pool["retries"] = urllib3.Retry(0, redirect=0, raise_on_redirect=False, respect_retry_after_header=False)
+    pool["retries"] = urllib3.Retry(
+        0, redirect=0, raise_on_redirect=False, respect_retry_after_header=False
+    )
     return client
 
 
@@ -304,6 +355,8 @@ def _said(error: Any) -> str:
     body = error.body if isinstance(error.body, str) else ""
     try:
         told = json.loads(body)
-        return str(told.get("message") or told.get("error") or told.get("error_message") or body)[:500]
+        return str(told.get("message") or told.get("error") or told.get("error_message") or body)[
+            :500
+        ]
     except (ValueError, AttributeError):
         return (body or str(error.reason))[:500]

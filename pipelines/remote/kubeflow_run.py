@@ -6,10 +6,16 @@ from typing import Any
 
 from components.storage import objects
 from pipelines.definitions import registry
-from pipelines.remote.launcher import Task
+from pipelines.remote.launcher import RunStep
 
 PIPELINES = (registry.KFOLD, registry.GAN)
-STATES = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELED": "cancelled", "PENDING": "waiting", "SKIPPED": "succeeded"}
+STATES = {
+    "SUCCEEDED": "succeeded",
+    "FAILED": "failed",
+    "CANCELED": "cancelled",
+    "PENDING": "waiting",
+    "SKIPPED": "succeeded",
+}
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # As many as a task is tried at most.
 _TRIES = 11
@@ -24,7 +30,12 @@ def documents(spec: Any) -> tuple[dict[str, Any], set[str]]:
     if name_of(spec) not in PIPELINES:
         return {}, set()
     dags = [spec["root"], *spec.get("components", {}).values()]
-    return spec, {name for one in dags for name, task in one.get("dag", {}).get("tasks", {}).items() if _is_leaf(task, spec)}
+    return spec, {
+        name
+        for one in dags
+        for name, task in one.get("dag", {}).get("tasks", {}).items()
+        if _is_leaf(task, spec)
+    }
 
 
 def name_of(spec: Mapping[str, Any]) -> str:
@@ -37,13 +48,13 @@ def _is_leaf(task: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
     return "dag" not in spec.get("components", {}).get(component, {})
 
 
-def tasks(details: list[Any], names: set[str]) -> Iterator[Task]:
+def tasks(details: list[Any], names: set[str]) -> Iterator[RunStep]:
     for one in details:
         if one.display_name not in names:
             continue
         nodes = [child.pod_name for child in one.child_tasks or [] if child.pod_name]
         pods = [pod for node in nodes for pod in _pods(node, one.display_name)]
-        yield Task(
+        yield RunStep(
             name=one.display_name,
             state=STATES.get(one.state or "", (one.state or "running").lower()),
             error=one.error.message if one.error and one.error.message else "",
@@ -55,12 +66,13 @@ def tasks(details: list[Any], names: set[str]) -> Iterator[Task]:
 def _pods(node: str, task: str) -> list[str]:
     """Names that the pod of a task may have, the likeliest first.
 
-    The server names a node of Argo's, `{workflow}-{number}`; a pod has its template's name between the two. Where a task may be
-    tried again the node stands above its tries, each of which has a number of its own, made of its name. What the names of a
-    loop's nodes are is not known here.
-    """
+    The server names a node of Argo's, `{workflow}-{number}`; a pod has its template's name between
+    the two. Where a task may be tried again the node stands above its tries, each of which has a
+    number of its own, made of its name. What the names of a loop's nodes are is not known here."""
     workflow, _, number = node.rpartition("-")
-    tries = [fnv1a(f"{workflow}.root.{task}.executor({attempt})") for attempt in reversed(range(_TRIES))]
+    tries = [
+        fnv1a(f"{workflow}.root.{task}.executor({attempt})") for attempt in reversed(range(_TRIES))
+    ]
     retried = [f"{workflow}-retry-system-container-impl-{of_try}" for of_try in tries]
     return [*retried, *(f"{workflow}-{template}-{number}" for template in _TEMPLATES), node]
 
@@ -74,7 +86,8 @@ def fnv1a(text: str) -> int:
 
 
 def artifacts(root: str, pipeline: str, run_id: str) -> dict[tuple[str, str], list[str]]:
-    """URIs of what a run left below its root: `{root}/{pipeline}/{run}/{task}/{uuid}/{output}`, as the driver names them."""
+    """URIs of what a run left below its root: `{root}/{pipeline}/{run}/{task}/{uuid}/{output}`, as
+    the driver names them."""
     base = f"{root}/{pipeline}/{run_id}/"
     found: dict[tuple[str, str], set[str]] = {}
     for entry in objects.listing(base):

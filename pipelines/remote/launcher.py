@@ -1,4 +1,5 @@
-"""What all remote runs have in common: what is checked before anything is sent, what a launcher can do, what a run is."""
+"""What all remote runs have in common: what is checked before anything is sent, what a launcher can
+do, what a run is."""
 
 import dataclasses
 import datetime
@@ -13,16 +14,16 @@ from typing import Any, Protocol
 
 import yaml
 
-from components.records.source import Found
+from components.records.source import SourceSummary
 from pipelines.compile import TARGETS, compile_pipeline, parameters, target
 from pipelines.definitions import registry
 from pipelines.local import fingerprint
-from pipelines.remote.destination import Place
-from pipelines.targets.base import Images
+from pipelines.remote.destination import Destination
+from pipelines.targets.base import ContainerImages
+from trainer import runtime
 from trainer.config.competition import Competition
-from trainer.config.gan import Generative
+from trainer.config.gan import Gan
 from trainer.errors import CompetitionError
-from trainer.events import WANTED_VARIABLE
 
 COMPILED = {"vertex": "vertex", "kfp": "gke"}
 FINISHED = {"succeeded", "failed", "cancelled"}
@@ -40,26 +41,27 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 @dataclass(frozen=True)
-class Request:
+class RunRequest:
     """A run that has been checked and not been sent.
 
-    name: of the run. spec, platforms: the two documents of the compiled pipeline, the second empty where there is none.
+    name: of the run. spec, platforms: the two documents of the compiled pipeline, the second empty
+    where there is none.
     arguments: of its parameters. found: what was seen of the data.
     """
 
     name: str
-    competition: Competition | Generative
+    competition: Competition | Gan
     spec: dict[str, Any]
     platforms: dict[str, Any]
     arguments: dict[str, Any]
     labels: dict[str, str]
     experiment: str
     file: Path
-    found: Found
+    found: SourceSummary
 
 
 @dataclass(frozen=True)
-class Task:
+class RunStep:
     """A task of a run. jobs: names by which its log is found."""
 
     name: str
@@ -70,7 +72,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Run:
+class RemoteRun:
     """A run as its service tells it; state: waiting, running, succeeded, failed or cancelled."""
 
     name: str
@@ -78,7 +80,7 @@ class Run:
     created: str
     console: str
     error: str = ""
-    tasks: tuple[Task, ...] = ()
+    tasks: tuple[RunStep, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
     # URIs of the artifacts, by task and output; several for a loop's task.
@@ -93,43 +95,43 @@ class Launcher(Protocol):
     def check(self) -> list[str]:
         """Is the place there? Returns warnings."""
 
-    def body(self, request: Request) -> dict[str, Any]:
+    def body(self, request: RunRequest) -> dict[str, Any]:
         """What would be sent."""
 
-    def submit(self, request: Request) -> Run:
+    def submit(self, request: RunRequest) -> RemoteRun:
         """Start a run."""
 
-    def get(self, name: str) -> Run:
+    def get(self, name: str) -> RemoteRun:
         """A run with its tasks."""
 
-    def latest(self, *, limit: int) -> list[Run]:
+    def latest(self, *, limit: int) -> list[RemoteRun]:
         """The latest runs of our pipelines, without their tasks."""
 
     def cancel(self, name: str) -> None:
         """Ask a run to end."""
 
-    def logs(self, run: Run, task: Task, *, lines: int) -> Iterator[str]:
+    def logs(self, run: RemoteRun, task: RunStep, *, lines: int) -> Iterator[str]:
         """The last lines of a task's log, oldest first."""
 
     @property
     def schedules(self) -> str:
         """The page where schedules are paused and deleted."""
 
-    def schedule(self, request: Request, cron: str) -> str:
+    def schedule(self, request: RunRequest, cron: str) -> str:
         """Start a run again and again; returns the schedule's name."""
 
 
 def prepare(
-    competition: Competition | Generative,
+    competition: Competition | Gan,
     file: Path,
-    where: Place,
+    where: Destination,
     out: Path,
     *,
-    images: Images,
+    images: ContainerImages,
     labels: Mapping[str, str],
     experiment: str = "",
     cache: bool = True,
-) -> Request:
+) -> RunRequest:
     """Check all that can be checked here, and compile.
 
     Args:
@@ -141,20 +143,29 @@ def prepare(
         cache: whether finished tasks of other runs may be reused.
 
     Raises:
-        CompetitionError: a line for each thing that is wrong. DataError: the data is not what the file says.
+        CompetitionError: a line for each thing that is wrong. DataError: the data is not what the
+            file says.
     """
-    problems = [*_local_paths(competition, file), *_image_problems(images), *_label_problems(labels)]
+    problems = [
+        *_local_paths(competition, file),
+        *_image_problems(images),
+        *_label_problems(labels),
+    ]
     if experiment and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,127}", experiment):
-        problems.append(f"--experiment {experiment}: use lower-case letters, digits and -, at most 128")
+        problems.append(
+            f"--experiment {experiment}: use lower-case letters, digits and -, at most 128"
+        )
     if problems:
         raise CompetitionError("\n".join(problems))
     found = registry.check_files(competition, file)
     kind, compiled = registry.of(competition), COMPILED[where.target]
     path = out / f"{kind}{TARGETS[compiled]}"
     # An image of other code would fail in the middle, or do something else.
-    wanted = {WANTED_VARIABLE: fingerprint.version(fingerprint.IN_IMAGES)}
+    wanted = {runtime.WANTED_CODE: fingerprint.version(fingerprint.IN_IMAGES)}
     made = target(compiled, competition.machine, images)
-    made = dataclasses.replace(made, environment=dict.fromkeys(registry.wiring(kind).STEPS, wanted), secret=where.secret)
+    made = dataclasses.replace(
+        made, environment=dict.fromkeys(registry.wiring(kind).STEPS, wanted), secret=where.secret
+    )
     try:
         compile_pipeline(path, kind, parameters(competition), made)
     except OSError as error:
@@ -165,7 +176,7 @@ def prepare(
     arguments = _arguments(competition, where)
     check_arguments(arguments, spec)
     moment = datetime.datetime.now(datetime.UTC)
-    return Request(
+    return RunRequest(
         name=f"{competition.name.replace('_', '-')}-{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         competition=competition,
         spec=spec,
@@ -178,28 +189,33 @@ def prepare(
     )
 
 
-def _arguments(competition: Competition | Generative, where: Place) -> dict[str, Any]:
+def _arguments(competition: Competition | Gan, where: Destination) -> dict[str, Any]:
     values = parameters(competition)
     if not values["train"]["checkpoints"]:
-        # Where the next run of the same training finds them; beside the runs, so that one lifecycle rule clears both.
+        # Where the next run of the same training finds them; beside the runs, so that one lifecycle
+        # rule clears both.
         values["train"] = {**values["train"], "checkpoints": f"{where.root}/checkpoints"}
     return values
 
 
-def _local_paths(competition: Competition | Generative, file: Path) -> Iterator[str]:
+def _local_paths(competition: Competition | Gan, file: Path) -> Iterator[str]:
     """Paths that a task elsewhere cannot read."""
     for key, paths in registry.files(competition).items():
         for path in paths:
             if path and not path.startswith("gs://"):
-                yield f"{file}: {key} = {path!r}: is on this machine only: copy it to a bucket, and name gs://… there"
+                yield (
+                    f"{file}: {key} = {path!r}: is on this machine only: copy it to a bucket, and"
+                    " name gs://… there"
+                )
 
 
-def _image_problems(images: Images) -> Iterator[str]:
+def _image_problems(images: ContainerImages) -> Iterator[str]:
     for flag, name in (("light", images.light), ("training", images.training)):
         if not _DIGEST.fullmatch(name):
             yield (
-                f"--image-{flag} {name} (or FOLDLINE_IMAGE_{flag.upper()}): must name an image by digest, "
-                "as REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME@sha256:…: a tag may be another image tomorrow"
+                f"--image-{flag} {name} (or FOLDLINE_IMAGE_{flag.upper()}): must name an image by"
+                " digest, as REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME@sha256:…: a tag may be"
+                " another image tomorrow"
             )
 
 
@@ -208,9 +224,15 @@ def _label_problems(labels: Mapping[str, str]) -> Iterator[str]:
         yield f"--label: {len(labels)} labels, and at most 63 are allowed"
     for key, value in labels.items():
         if key.startswith("goog-") or key == "foldline":
-            yield f"--label {key}={value}: this key is not yours: goog-… is Google's, foldline names the competition"
+            yield (
+                f"--label {key}={value}: this key is not yours: goog-… is Google's, foldline names"
+                " the competition"
+            )
         elif not _LABEL.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
-            yield f"--label {key}={value}: use lower-case letters, digits, _ and -, a letter first, at most 63 each"
+            yield (
+                f"--label {key}={value}: use lower-case letters, digits, _ and -, a letter first,"
+                " at most 63 each"
+            )
 
 
 def without_cache(spec: dict[str, Any]) -> None:
@@ -221,13 +243,18 @@ def without_cache(spec: dict[str, Any]) -> None:
 
 
 def check_arguments(arguments: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
-    """Do the arguments fit the parameters of a compiled pipeline? The services take what does not, and fail later.
+    """Do the arguments fit the parameters of a compiled pipeline? The services take what does not,
+    and fail later.
 
     Raises:
         CompetitionError: a line for each that is missing, unknown or of another type.
     """
     wanted = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    problems = [f"parameter {name}: is no parameter of the pipeline" for name in arguments if name not in wanted]
+    problems = [
+        f"parameter {name}: is no parameter of the pipeline"
+        for name in arguments
+        if name not in wanted
+    ]
     for name, definition in wanted.items():
         if name not in arguments:
             if not definition.get("isOptional") and "defaultValue" not in definition:
@@ -235,7 +262,9 @@ def check_arguments(arguments: Mapping[str, Any], spec: Mapping[str, Any]) -> No
             continue
         kind, value = definition["parameterType"], arguments[name]
         # A bool is an int to Python, and no number to the services.
-        fits = isinstance(value, _TYPES[kind]) and (kind == "BOOLEAN" or not isinstance(value, bool))
+        fits = isinstance(value, _TYPES[kind]) and (
+            kind == "BOOLEAN" or not isinstance(value, bool)
+        )
         if not fits:
             problems.append(f"parameter {name} = {value!r}: must be {kind}")
         elif not _is_json(value):
@@ -249,10 +278,14 @@ def _is_json(value: Any) -> bool:
         return all(isinstance(key, str) and _is_json(entry) for key, entry in value.items())
     if isinstance(value, list):
         return all(map(_is_json, value))
-    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+    return (
+        value is None
+        or isinstance(value, str | int)
+        or (isinstance(value, float) and math.isfinite(value))
+    )
 
 
-def competition_of(run: Run) -> Competition | Generative:
+def competition_of(run: RemoteRun) -> Competition | Gan:
     """The file that a run was given, rebuilt from its arguments and the defaults of its pipeline.
 
     Raises:
@@ -262,17 +295,28 @@ def competition_of(run: Run) -> Competition | Generative:
     from trainer.config.schema import parse
 
     definitions = run.spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
-    values = {name: one.get("defaultValue") for name, one in definitions.items()} | dict(run.arguments)
-    kind: Any = Competition if registry.of_parameters(values) == registry.KFOLD else Generative
+    values = {name: one.get("defaultValue") for name, one in definitions.items()} | dict(
+        run.arguments
+    )
+    kind: Any = Competition if registry.of_parameters(values) == registry.KFOLD else Gan
     known = {one.name for one in dataclasses.fields(kind)}
     root = values.pop("root", "")
     if root and isinstance(values.get("data"), Mapping):
         values["data"] = {**values["data"], "root": root}
-    parsed: Competition | Generative = parse(kind, {name: value for name, value in values.items() if name in known}, run.name)
+    parsed: Competition | Gan = parse(
+        kind, {name: value for name, value in values.items() if name in known}, run.name
+    )
     root = parsed.data.root
-    return competition.whole_paths(parsed, root) if isinstance(parsed, Competition) else gan.whole_paths(parsed, root)
+    return (
+        competition.whole_paths(parsed, root)
+        if isinstance(parsed, Competition)
+        else gan.whole_paths(parsed, root)
+    )
 
 
 def shown(body: Mapping[str, Any], file: Path) -> str:
     """A request as text, with the compiled pipeline by its file."""
-    return json.dumps({**body, **{key: str(file) for key in ("pipelineSpec", "pipeline_spec") if key in body}}, indent=2)
+    return json.dumps(
+        {**body, **{key: str(file) for key in ("pipelineSpec", "pipeline_spec") if key in body}},
+        indent=2,
+    )

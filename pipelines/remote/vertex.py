@@ -1,8 +1,7 @@
 """Runs on Vertex AI Pipelines, by Google's own client library over REST.
 
-The library's lower layer: `aiplatform.PipelineJob` also looks for the bucket's project at an address that cannot be chosen,
-makes a bucket that is missing, and prints.
-"""
+The library's lower layer: `aiplatform.PipelineJob` also looks for the bucket's project at an
+address that cannot be chosen, makes a bucket that is missing, and prints."""
 
 import contextlib
 import dataclasses
@@ -12,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from components.storage.objects import place_of_bucket, role
-from pipelines.remote.destination import Place
-from pipelines.remote.launcher import Request, Run, Task
+from pipelines.remote.destination import Destination
+from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
 from pipelines.remote.vertex_job import run_of, text_of
 from trainer.errors import CompetitionError, RemoteError
 
@@ -22,7 +21,8 @@ TIMEOUT, PATIENCE = 60.0, 60.0
 FIRST_PAUSE = 1.0
 LABEL = "foldline"
 _CONSOLE = "https://console.cloud.google.com"
-# What an account lacks who may not: the smallest role that has it. docs/security.md says who needs which.
+# What an account lacks who may not: the smallest role that has it. docs/security.md says who needs
+# which.
 _ROLES = {
     "aiplatform.": "roles/aiplatform.user",
     "iam.serviceAccounts.actAs": "roles/iam.serviceAccountUser on the run's service account",
@@ -31,10 +31,10 @@ _ROLES = {
 }
 
 
-class Vertex:
+class VertexLauncher:
     """Pipelines of a project and region; see `pipelines.remote.launcher.Launcher`."""
 
-    def __init__(self, where: Place) -> None:
+    def __init__(self, where: Destination) -> None:
         self.where = where
         self.parent = f"projects/{where.project}/locations/{where.region}"
         self.endpoint = where.endpoint or f"https://{where.region}-aiplatform.googleapis.com"
@@ -43,12 +43,17 @@ class Vertex:
     def check(self) -> list[str]:
         """Whether the bucket is there, and near."""
         place = place_of_bucket(self.where.root)
-        near = place == self.where.region or (place in ("us", "eu", "asia") and _continent(self.where.region) == place)
+        near = place == self.where.region or (
+            place in ("us", "eu", "asia") and _continent(self.where.region) == place
+        )
         if near:
             return []
-        return [f"{self.where.root} lies in {place}, and the run in {self.where.region}: slower, and its traffic costs"]
+        return [
+            f"{self.where.root} lies in {place}, and the run in {self.where.region}: slower, and"
+            " its traffic costs"
+        ]
 
-    def body(self, request: Request) -> dict[str, Any]:
+    def body(self, request: RunRequest) -> dict[str, Any]:
         """The PipelineJob of its REST interface."""
         return {
             "displayName": request.competition.name,
@@ -63,7 +68,7 @@ class Vertex:
             "pipelineSpec": request.spec,
         }
 
-    def submit(self, request: Request) -> Run:
+    def submit(self, request: RunRequest) -> RemoteRun:
         """Start a run; after a lost answer the run that is there by then is taken for it."""
         from google.api_core.exceptions import Conflict
 
@@ -95,13 +100,13 @@ class Vertex:
                 warning = f"the run goes on, and is in no experiment: {error}"
         return dataclasses.replace(run_of(made, self._console(made)), warning=warning)
 
-    def get(self, name: str) -> Run:
+    def get(self, name: str) -> RemoteRun:
         """A run with its tasks and the URIs of its artifacts."""
         with self._explained(f"run {name}"):
             job = self._found(name)
         return run_of(job, self._console(job))
 
-    def latest(self, *, limit: int) -> list[Run]:
+    def latest(self, *, limit: int) -> list[RemoteRun]:
         """The latest runs that bear our label, also those of schedules."""
         from google.cloud.aiplatform_v1.types import ListPipelineJobsRequest
         from google.protobuf.field_mask_pb2 import FieldMask
@@ -117,7 +122,9 @@ class Vertex:
         with self._explained("runs"):
             found = []
             # The library asks for each page with it.
-            for job in self._pipelines().list_pipeline_jobs(request=wanted, retry=_patience(), timeout=TIMEOUT):
+            for job in self._pipelines().list_pipeline_jobs(
+                request=wanted, retry=_patience(), timeout=TIMEOUT
+            ):
                 found.append(run_of(job, self._console(job)))
                 if len(found) == limit:
                     break
@@ -126,9 +133,13 @@ class Vertex:
     def cancel(self, name: str) -> None:
         """Ask a run to end; its tasks are ended soon after."""
         with self._explained(f"run {name}"):
-            _patiently(lambda **options: self._pipelines().cancel_pipeline_job(name=self._name(name), **options))
+            _patiently(
+                lambda **options: self._pipelines().cancel_pipeline_job(
+                    name=self._name(name), **options
+                )
+            )
 
-    def logs(self, run: Run, task: Task, *, lines: int) -> Iterator[str]:
+    def logs(self, run: RemoteRun, task: RunStep, *, lines: int) -> Iterator[str]:
         """The last lines that the task's machines wrote to Cloud Logging."""
         if not task.jobs:
             return
@@ -154,26 +165,32 @@ class Vertex:
     def schedules(self) -> str:
         return f"{_CONSOLE}/vertex-ai/pipelines/schedules?project={self.where.project}"
 
-    def schedule(self, request: Request, cron: str) -> str:
+    def schedule(self, request: RunRequest, cron: str) -> str:
         """A schedule that starts the run again and again, one at a time."""
         from google.cloud.aiplatform_v1.services.schedule_service import ScheduleServiceClient
         from google.cloud.aiplatform_v1.types import CreatePipelineJobRequest, Schedule
 
         if request.experiment:
-            raise CompetitionError("--experiment goes with submit: Vertex AI puts no run of a schedule into an experiment")
+            raise CompetitionError(
+                "--experiment goes with submit: Vertex AI puts no run of a schedule into an"
+                " experiment"
+            )
         client = ScheduleServiceClient(**self._options())
         made = Schedule(
             display_name=f"foldline {request.competition.name}",
             cron=cron,
             max_concurrent_run_count=1,
-            create_pipeline_job_request=CreatePipelineJobRequest(parent=self.parent, pipeline_job=self._job(request)),
+            create_pipeline_job_request=CreatePipelineJobRequest(
+                parent=self.parent, pipeline_job=self._job(request)
+            ),
         )
         with self._explained("schedule"):
-            # Not tried again: a schedule has no name of ours by which a second one would be refused.
+            # Not tried again: a schedule has no name of ours by which a second one would be
+            # refused.
             name = client.create_schedule(parent=self.parent, schedule=made, timeout=TIMEOUT).name
         return str(name)
 
-    def _job(self, request: Request) -> Any:
+    def _job(self, request: RunRequest) -> Any:
         from google.cloud.aiplatform_v1.types import PipelineJob
         from google.protobuf import json_format
 
@@ -182,11 +199,15 @@ class Vertex:
         return message
 
     def _found(self, name: str) -> Any:
-        return _patiently(lambda **options: self._pipelines().get_pipeline_job(name=self._name(name), **options))
+        return _patiently(
+            lambda **options: self._pipelines().get_pipeline_job(name=self._name(name), **options)
+        )
 
     def _name(self, run: str) -> str:
         if not re.fullmatch(r"[a-z0-9][-a-z0-9]{0,127}", run):
-            raise CompetitionError(f"{run}: is no name of a run on Vertex AI: lower-case letters, digits and -")
+            raise CompetitionError(
+                f"{run}: is no name of a run on Vertex AI: lower-case letters, digits and -"
+            )
         return f"{self.parent}/pipelineJobs/{run}"
 
     def _pipelines(self) -> Any:
@@ -195,7 +216,11 @@ class Vertex:
         return PipelineServiceClient(**self._options())
 
     def _options(self) -> dict[str, Any]:
-        return {"transport": "rest", "client_options": {"api_endpoint": self.endpoint}, "credentials": self.credentials}
+        return {
+            "transport": "rest",
+            "client_options": {"api_endpoint": self.endpoint},
+            "credentials": self.credentials,
+        }
 
     def _console(self, job: Any) -> str:
         return (
@@ -216,7 +241,8 @@ class Vertex:
         return page
 
     def _make_experiment(self, experiment: str) -> None:
-        """An experiment, as the console's tables of comparison want it, where there is none of its name."""
+        """An experiment, as the console's tables of comparison want it, where there is none of its
+        name."""
         from google.api_core.exceptions import Conflict
         from google.cloud.aiplatform_v1.types import Context
 
@@ -238,13 +264,17 @@ class Vertex:
         with self._explained(f"experiment {experiment}"):
             until = time.monotonic() + PATIENCE
             # The service makes the run's context a moment after the run.
-            while not (context := self._found(job.rpartition("/")[2]).job_detail.pipeline_run_context.name):
+            while not (
+                context := self._found(job.rpartition("/")[2]).job_detail.pipeline_run_context.name
+            ):
                 if time.monotonic() > until:
                     raise RemoteError(f"experiment {experiment}: the run got no context")
                 time.sleep(FIRST_PAUSE)
             _patiently(
                 lambda **options: self._metadata().add_context_children(
-                    context=f"{self._store()}/contexts/{experiment}", child_contexts=[context], **options
+                    context=f"{self._store()}/contexts/{experiment}",
+                    child_contexts=[context],
+                    **options,
                 )
             )
 
@@ -267,11 +297,15 @@ class Vertex:
             yield
         except (GoogleAuthError, exceptions.Unauthorized) as error:
             told = _said(error) if isinstance(error, exceptions.Unauthorized) else error
-            raise RemoteError(f"{what}: not signed in ({told}): run `gcloud auth application-default login`") from None
+            raise RemoteError(
+                f"{what}: not signed in ({told}): run `gcloud auth application-default login`"
+            ) from None
         except exceptions.Forbidden as error:
             raise RemoteError(f"{what}: not allowed: {_said(error)}{_role(error)}") from None
         except exceptions.NotFound as error:
-            raise RemoteError(f"{what}: not found in {self.where.project}, {self.where.region}: {_said(error)}") from None
+            raise RemoteError(
+                f"{what}: not found in {self.where.project}, {self.where.region}: {_said(error)}"
+            ) from None
         except exceptions.Conflict as error:
             raise RemoteError(f"{what}: is there already: {_said(error)}") from None
         except exceptions.TooManyRequests as error:
@@ -293,7 +327,9 @@ def _credentials() -> Any:
     try:
         found, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
     except DefaultCredentialsError as error:
-        raise CompetitionError(f"no Google account ({error}): run `gcloud auth application-default login`") from None
+        raise CompetitionError(
+            f"no Google account ({error}): run `gcloud auth application-default login`"
+        ) from None
     return found
 
 
@@ -302,7 +338,8 @@ def _continent(region: str) -> str:
 
 
 def _patiently(call: Callable[..., Any]) -> Any:
-    """Call a function with the time it may take, again and again where the service falters or asks for patience."""
+    """Call a function with the time it may take, again and again where the service falters or asks
+    for patience."""
     return _patience()(call)(timeout=TIMEOUT)
 
 
@@ -325,9 +362,13 @@ def _patience() -> Any:
     )
 
     def again(error: Exception) -> bool:
-        return isinstance(error, faltering) or (isinstance(error, GoogleAuthError) and error.retryable)
+        return isinstance(error, faltering) or (
+            isinstance(error, GoogleAuthError) and error.retryable
+        )
 
-    return Retry(predicate=again, initial=FIRST_PAUSE, maximum=20.0, multiplier=2.0, timeout=PATIENCE)
+    return Retry(
+        predicate=again, initial=FIRST_PAUSE, maximum=20.0, multiplier=2.0, timeout=PATIENCE
+    )
 
 
 def _said(error: Any) -> str:
@@ -339,20 +380,39 @@ def _said(error: Any) -> str:
 
 
 def _role(error: Any) -> str:
-    permission = (error.metadata or {}).get("permission", "") if error.reason == "IAM_PERMISSION_DENIED" else ""
-    named = permission or next(iter(re.findall(r"'?([a-z]+\.[A-Za-z]+\.[A-Za-z]+)'?", _said(error))), "")
+    permission = (
+        (error.metadata or {}).get("permission", "")
+        if error.reason == "IAM_PERMISSION_DENIED"
+        else ""
+    )
+    named = permission or next(
+        iter(re.findall(r"'?([a-z]+\.[A-Za-z]+\.[A-Za-z]+)'?", _said(error))), ""
+    )
     if named.startswith("storage."):
         return f" (lacks {named}, which {role(named)} has)"
-    return next((f" (lacks {named}, which {has} has)" for begin, has in _ROLES.items() if named.startswith(begin)), "")
+    return next(
+        (
+            f" (lacks {named}, which {has} has)"
+            for begin, has in _ROLES.items()
+            if named.startswith(begin)
+        ),
+        "",
+    )
 
 
 def _quota(error: Any) -> str:
     violations = [
         violation
         for detail in error.details
-        if isinstance(detail, Mapping) and str(detail.get("@type", "")).endswith("google.rpc.QuotaFailure")
+        if isinstance(detail, Mapping)
+        and str(detail.get("@type", "")).endswith("google.rpc.QuotaFailure")
         for violation in detail.get("violations", [])
     ]
-    told = "; ".join(f"{one.get('subject', '')} {one.get('description', '')}".strip() for one in violations)
-    ask = "ask for more at console.cloud.google.com/iam-admin/quotas, take another region, or a smaller machine"
+    told = "; ".join(
+        f"{one.get('subject', '')} {one.get('description', '')}".strip() for one in violations
+    )
+    ask = (
+        "ask for more at console.cloud.google.com/iam-admin/quotas, take another region, or a"
+        " smaller machine"
+    )
     return f" ({told}): {ask}" if told else ""

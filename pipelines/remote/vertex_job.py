@@ -1,4 +1,5 @@
-"""What Vertex AI tells of a run, as ours: its state, its tasks, where their logs and artifacts are."""
+"""What Vertex AI tells of a run, as ours: its state, its tasks, where their logs and artifacts
+are."""
 
 import contextlib
 import json
@@ -6,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.remote.launcher import Run, Task
+from pipelines.remote.launcher import RemoteRun, RunStep
 
 _STATES = {
     "PIPELINE_STATE_QUEUED": "waiting",
@@ -15,10 +16,15 @@ _STATES = {
     "PIPELINE_STATE_FAILED": "failed",
     "PIPELINE_STATE_CANCELLED": "cancelled",
 }
-_TASK_STATES = {"PENDING": "waiting", "SKIPPED": "reused", "CANCEL_PENDING": "cancelling", "NOT_TRIGGERED": "not started"}
+_TASK_STATES = {
+    "PENDING": "waiting",
+    "SKIPPED": "reused",
+    "CANCEL_PENDING": "cancelling",
+    "NOT_TRIGGERED": "not started",
+}
 
 
-def run_of(job: Any, console: str) -> Run:
+def run_of(job: Any, console: str) -> RemoteRun:
     """A PipelineJob as ours."""
     from google.protobuf import json_format
 
@@ -33,7 +39,7 @@ def run_of(job: Any, console: str) -> Run:
             outputs.setdefault((_task_name(task), name), []).extend(
                 one["uri"] for one in artifacts.get("artifacts", []) if one.get("uri")
             )
-    return Run(
+    return RemoteRun(
         name=job.name.rpartition("/")[2],
         state=_STATES.get(detail.get("state", ""), "running"),
         created=detail.get("createTime", ""),
@@ -50,9 +56,9 @@ def _task_name(task: Mapping[str, Any]) -> str:
     return str(task.get("taskName", ""))
 
 
-def _task(task: Mapping[str, Any]) -> Task:
+def _task(task: Mapping[str, Any]) -> RunStep:
     state = task.get("state", "")
-    return Task(
+    return RunStep(
         name=_task_name(task),
         state=_TASK_STATES.get(state, state.lower()),
         error=task.get("error", {}).get("message", ""),
@@ -62,7 +68,8 @@ def _task(task: Mapping[str, Any]) -> Task:
 
 
 def _jobs(task: Mapping[str, Any]) -> tuple[str, ...]:
-    """The numbers of the custom jobs that did a task: its own, those tried before, and those it launched."""
+    """The numbers of the custom jobs that did a task: its own, those tried before, and those it
+    launched."""
     names: list[str] = []
     executor = task.get("executorDetail", {})
     container, custom = executor.get("containerDetail", {}), executor.get("customJobDetail", {})

@@ -11,13 +11,14 @@ from typing import Any
 
 from components.submission.write import file_name, score_answers
 from trainer.artifacts import tables
-from trainer.artifacts.manifest import read_manifest, sha256, whole_file, write_json
+from trainer.artifacts.manifest import atomic_write, read_manifest, sha256, write_json
 from trainer.config.competition import Competition
 
 MODELS = "models"
 # As tables.model_file names them, and what stands beside each.
 _MODEL = re.compile(r"(all|fold\d+)(\.keras|" + re.escape(tables.SEEN) + ")")
-# (task, output) of what results are made of, by the name that `gather` knows; what is a folder ends with /.
+# (task, output) of what results are made of, by the name that `gather` knows; what is a folder ends
+# with /.
 FETCHED = {
     "folds": ("folds", "table"),
     "blended/": ("blend", "blended"),
@@ -25,7 +26,15 @@ FETCHED = {
     "report": ("report", "page"),
     "data_card": ("statistics", "card"),
 }
-_RESULTS = ("oof.csv", "test.csv", "folds.csv", "metrics.json", "report.html", "data_card.html", "kfold.yaml")
+_RESULTS = (
+    "oof.csv",
+    "test.csv",
+    "folds.csv",
+    "metrics.json",
+    "report.html",
+    "data_card.html",
+    "kfold.yaml",
+)
 
 
 def names(competition: Competition) -> list[str]:
@@ -34,18 +43,24 @@ def names(competition: Competition) -> list[str]:
 
 
 def gather(
-    competition: Competition, outputs: Mapping[str, Path], out: Path, *, near: Callable[[str], str] = str
+    competition: Competition,
+    outputs: Mapping[str, Path],
+    out: Path,
+    *,
+    near: Callable[[str], str] = str,
 ) -> dict[str, Any]:
     """Copy the results of a run into `out`, and score the submission where there are answers.
 
     Args:
         competition: as loaded.
-        outputs: where the pipeline's outputs are: yaml, folds, blended, submission, report, data_card.
+        outputs: where the pipeline's outputs are: yaml, folds, blended, submission, report,
+            data_card.
         out: gets the files that `names` lists.
         near: gives a local path for one that the blend's manifest has of a model.
 
     Returns:
-        what metrics.json holds: that of blending, the submission's sha256, and `leaderboard` where there are answers.
+        what metrics.json holds: that of blending, the submission's sha256, and `leaderboard` where
+        there are answers.
 
     Raises:
         IntegrityError: an output is not whole. DataError: the answers do not fit.
@@ -73,7 +88,7 @@ def gather(
         "kfold.yaml": outputs["yaml"],
     }
     for name, source in sources.items():
-        with whole_file(out / name) as partial:
+        with atomic_write(out / name) as partial:
             shutil.copyfile(source, partial)
     metrics["submission"] = sha256(out / file_name(competition.submission))
     write_json(out / tables.METRICS, metrics)
@@ -83,9 +98,12 @@ def gather(
     return metrics
 
 
-def _gather_models(models: Mapping[str, Mapping[str, str]], folder: Path, near: Callable[[str], str]) -> None:
-    """Each member's models as `<member>/fold<k>.keras`, and what they have seen beside them: the same files, by another name
-    where the disk can. Those of an earlier run go, and nothing else that may lie there."""
+def _gather_models(
+    models: Mapping[str, Mapping[str, str]], folder: Path, near: Callable[[str], str]
+) -> None:
+    """Each member's models as `<member>/fold<k>.keras`, and what they have seen beside them: the
+    same files, by another name where the disk can. Those of an earlier run go, and nothing else
+    that may lie there."""
     for path in folder.glob("*/*"):
         if _MODEL.fullmatch(path.name):
             path.unlink()
@@ -103,33 +121,46 @@ def _gather_models(models: Mapping[str, Mapping[str, str]], folder: Path, near: 
 
 
 def score_table(metrics: Mapping[str, Any]) -> str:
-    """The scores as text: a line a member and the blend, a column a fold, and cross-validation beside the leaderboard."""
+    """The scores as text: a line a member and the blend, a column a fold, and cross-validation
+    beside the leaderboard."""
     blend = metrics["blend"]
     rows = [*metrics["members"].items(), (f"blend by {blend['method']}, nested", blend)]
     folds = len(blend["folds"])
     table = [[metrics["metric"], *(f"fold {fold}" for fold in range(folds)), "out of fold"]]
     for name, value in rows:
-        scores = [f"{score:.4f}" for score in (*value["folds"], value["oof"])] if value["oof"] is not None else []
+        scores = (
+            [f"{score:.4f}" for score in (*value["folds"], value["oof"])]
+            if value["oof"] is not None
+            else []
+        )
         chosen = value.get("validation") == "best" or any(
-            metrics["members"][member].get("validation") == "best" for member in value.get("scored", [])
+            metrics["members"][member].get("validation") == "best"
+            for member in value.get("scored", [])
         )
         mark = " *" if chosen else ""
         table.append([name + mark, *(scores or ["-"] * (folds + 1))])
     first, *others = (max(map(len, column)) for column in zip(*table, strict=True))
     lines = [
-        f"{name:<{first}}  " + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, others, strict=True))
+        f"{name:<{first}}  "
+        + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, others, strict=True))
         for name, *cells in table
     ]
     lines += [f"{mark}: {text}" for mark, text in _notes(metrics).items()]
     if "leaderboard" in metrics:
         lines.append("")
         honest = "none" if blend["oof"] is None else f"{blend['oof']:.4f}"
-        lines.append(f"cross-validation {honest}   leaderboard {metrics['leaderboard']:.4f} (withheld answers)")
+        lines.append(
+            f"cross-validation {honest}   leaderboard {metrics['leaderboard']:.4f} (withheld"
+            " answers)"
+        )
     return "\n".join(lines)
 
 
 def _notes(metrics: Mapping[str, Any]) -> dict[str, str]:
     """What a reader must know of the scores, by the mark in the table."""
     chosen = {value.get("validation") for value in metrics["members"].values()}
-    notes = {"*": "epochs chosen by the very images that are scored: a little too good", "-": "trained on all images: no score"}
+    notes = {
+        "*": "epochs chosen by the very images that are scored: a little too good",
+        "-": "trained on all images: no score",
+    }
     return {mark: notes[mark] for mark, kind in (("*", "best"), ("-", "none")) if kind in chosen}

@@ -1,4 +1,5 @@
-"""`foldline leaderboard`: submissions of a run, what they scored, and how that goes with cross-validation."""
+"""`foldline leaderboard`: submissions of a run, what they scored, and how that goes with
+cross-validation."""
 
 import csv
 import datetime
@@ -15,46 +16,78 @@ from components.submission.write import file_name
 from pipelines.local import fingerprint
 from trainer.artifacts import tables
 from trainer.artifacts.csv_rows import read_rows
-from trainer.artifacts.manifest import sha256, whole_file
+from trainer.artifacts.manifest import atomic_write, sha256
 from trainer.config.competition import Competition
 from trainer.errors import CompetitionError, DataError, LeaderboardError
 
 HISTORY = "leaderboard.csv"
 PAGE = "leaderboard.html"
-COLUMNS = ("time", "competition", "sha256", "code", "cv", "public", "private", "ref", "status", "message")
+COLUMNS = (
+    "time",
+    "competition",
+    "sha256",
+    "code",
+    "cv",
+    "public",
+    "private",
+    "ref",
+    "status",
+    "message",
+)
 Row = dict[str, str]
 # Points that a rank correlation is worth telling of.
 _LEAST = 3
 
 
-def submit(competition: Competition, out: Path, *, message: str = "", again: bool = False, say: Callable[[str], None]) -> None:
+def submit(
+    competition: Competition,
+    out: Path,
+    *,
+    message: str = "",
+    again: bool = False,
+    say: Callable[[str], None],
+) -> None:
     """Check the submission of a run, upload it, wait for its score, and write a line of history.
 
     Args:
         competition: names its leaderboard.
         out: the run's folder.
-        message: what the service shows beside it; "" is the cross-validation score and the code's version.
+        message: what the service shows beside it; "" is the cross-validation score and the code's
+            version.
         again: also where the same file has been entered before.
         say: takes each line for the user.
 
     Raises:
-        CompetitionError: no leaderboard is named. DataError: there is no submission, or it would be refused.
+        CompetitionError: no leaderboard is named. DataError: there is no submission, or it would be
+            refused.
         LeaderboardError: the service refused it, with the reason.
     """
     settings = competition.leaderboard
     if not settings.competition:
-        raise CompetitionError("leaderboard.competition is not set: it says where to submit to, the last part of its address")
+        raise CompetitionError(
+            "leaderboard.competition is not set: it says where to submit to, the last part of its"
+            " address"
+        )
     path = out / file_name(competition.submission)
     if not path.is_file():
         raise DataError(f"{path}: no submission there: run the competition first")
     wanted = sample.read(competition.submission.sample)
-    rows = check_file(path, wanted, competition.submission, competition.classes, task=competition.task)
+    rows = check_file(
+        path, wanted, competition.submission, competition.classes, task=competition.task
+    )
     digest, history = sha256(path), read(out)
-    same = [row for row in history if row["sha256"] == digest and row["competition"] == settings.competition]
+    same = [
+        row
+        for row in history
+        if row["sha256"] == digest and row["competition"] == settings.competition
+    ]
     before = next((row for row in same if row["status"] != "error"), None)
     if before is not None and not again:
         scored = before["public"] or "none yet"
-        say(f"{path}: submitted already, {before['time']}, public score {scored}; --again does it anyway")
+        say(
+            f"{path}: submitted already, {before['time']}, public score {scored}; --again does it"
+            " anyway"
+        )
         return
     cv = _cross_validation(out, digest, say)
     row = dict.fromkeys(COLUMNS, "") | {
@@ -64,7 +97,9 @@ def submit(competition: Competition, out: Path, *, message: str = "", again: boo
         "code": fingerprint.version(),
         "cv": "" if cv is None else f"{cv:.9g}",
     }
-    row["message"] = message or f"foldline {row['code']}, {competition.metric} {row['cv'] or 'without a score'}"
+    row["message"] = (
+        message or f"foldline {row['code']}, {competition.metric} {row['cv'] or 'without a score'}"
+    )
     say(f"{path}: {rows} rows, good; to {settings.competition}")
     with upload.board(settings.competition, settings.timeout_seconds) as board:
         row["ref"] = str(board.submit(path, path.name, row["message"]))
@@ -75,16 +110,26 @@ def submit(competition: Competition, out: Path, *, message: str = "", again: boo
         entry = board.wait(int(row["ref"]), settings.timeout_seconds)
     row.update(_told(entry))
     _write(out, [*history, row])
-    write_page(competition, [one for one in [*history, row] if one["competition"] == settings.competition], out)
+    write_page(
+        competition,
+        [one for one in [*history, row] if one["competition"] == settings.competition],
+        out,
+    )
     if entry.status == "error":
         raise LeaderboardError(
-            f"kaggle.com could not score submission {entry.ref}: {entry.error or 'it gives no reason'}"
-            + (f"; {entry.url}" if entry.url else "")
+            f"kaggle.com could not score submission {entry.ref}:"
+            f" {entry.error or 'it gives no reason'}" + (f"; {entry.url}" if entry.url else "")
         )
     if entry.status == "pending":
-        say(f"no score after {settings.timeout_seconds:g} seconds: `foldline leaderboard list` asks again")
+        say(
+            f"no score after {settings.timeout_seconds:g} seconds: `foldline leaderboard list` asks"
+            " again"
+        )
         return
-    say(f"public {row['public'] or 'none'}, private {row['private'] or 'none'}, cross-validation {row['cv'] or 'none'}")
+    say(
+        f"public {row['public'] or 'none'}, private {row['private'] or 'none'}, cross-validation"
+        f" {row['cv'] or 'none'}"
+    )
 
 
 def _cross_validation(out: Path, digest: str, say: Callable[[str], None]) -> float | None:
@@ -98,9 +143,14 @@ def _cross_validation(out: Path, digest: str, say: Callable[[str], None]) -> flo
         metrics = json.loads(path.read_text(encoding="utf-8"))
         cv, of = metrics["blend"]["oof"], metrics["submission"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: holds no scores of a run ({type(error).__name__}): run the competition again") from None
+        raise DataError(
+            f"{path}: holds no scores of a run ({type(error).__name__}): run the competition again"
+        ) from None
     if of != digest:
-        say("warning: the submission is not the one that the run wrote: no cross-validation score goes with it")
+        say(
+            "warning: the submission is not the one that the run wrote: no cross-validation score"
+            " goes with it"
+        )
         return None
     return None if cv is None else float(cv)
 
@@ -109,19 +159,29 @@ def show(competition: Competition, out: Path, *, say: Callable[[str], None]) -> 
     """Ask for scores that were not there yet, and show all submissions as a table and as a page.
 
     Raises:
-        LeaderboardError: scores are missing and the service cannot be asked; the table is shown all the same.
+        LeaderboardError: scores are missing and the service cannot be asked; the table is shown all
+            the same.
     """
     whole = read(out)
     history = [row for row in whole if row["competition"] == competition.leaderboard.competition]
     if not history:
-        say(f"{out / HISTORY}: no submission to {competition.leaderboard.competition or 'any competition'} yet")
+        say(
+            f"{out / HISTORY}: no submission to"
+            f" {competition.leaderboard.competition or 'any competition'} yet"
+        )
         return
     # Private scores appear when a competition ends.
-    open_ = [row for row in history if row["ref"] and row["status"] != "error" and not (row["public"] and row["private"])]
+    open_ = [
+        row
+        for row in history
+        if row["ref"] and row["status"] != "error" and not (row["public"] and row["private"])
+    ]
     trouble: LeaderboardError | None = None
     try:
         if open_:
-            with upload.board(open_[0]["competition"], competition.leaderboard.timeout_seconds) as board:
+            with upload.board(
+                open_[0]["competition"], competition.leaderboard.timeout_seconds
+            ) as board:
                 _refresh(board, open_)
     except LeaderboardError as error:
         trouble = error
@@ -130,7 +190,10 @@ def show(competition: Competition, out: Path, *, say: Callable[[str], None]) -> 
     say(table(history))
     said = correlation(history)
     if said is not None:
-        say(f"\nrank correlation of cross-validation and public score: {said:.3f}, over {len(pairs(history))} submissions")
+        say(
+            f"\nrank correlation of cross-validation and public score: {said:.3f}, over"
+            f" {len(pairs(history))} submissions"
+        )
     say(f"\n{out / PAGE}")
     if trouble is not None:
         raise trouble
@@ -143,7 +206,10 @@ def _refresh(board: Board, rows: list[Row]) -> None:
 
 def _told(entry: Entry) -> Row:
     scores = {"public": entry.public, "private": entry.private}
-    return {"status": entry.status, **{name: "" if value is None else f"{value:.9g}" for name, value in scores.items()}}
+    return {
+        "status": entry.status,
+        **{name: "" if value is None else f"{value:.9g}" for name, value in scores.items()},
+    }
 
 
 def read(out: Path) -> list[Row]:
@@ -157,12 +223,17 @@ def read(out: Path) -> list[Row]:
         return []
     header, *rows = list(read_rows(path)) or [[]]
     if header != list(COLUMNS) or any(len(row) != len(COLUMNS) for row in rows):
-        raise DataError(f"{path}: the columns are not {', '.join(COLUMNS)}: put it aside, and a new one is begun")
+        raise DataError(
+            f"{path}: the columns are not {', '.join(COLUMNS)}: put it aside, and a new one is"
+            " begun"
+        )
     found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
     for number, one in enumerate(found, start=1):
         for name in ("cv", "public", "private", "ref"):
             if one[name] and not _is_number(one[name]):
-                raise DataError(f"{path}: row {number}, column {name!r}: {one[name]!r} is no number")
+                raise DataError(
+                    f"{path}: row {number}, column {name!r}: {one[name]!r} is no number"
+                )
     return found
 
 
@@ -174,7 +245,10 @@ def _is_number(text: str) -> bool:
 
 
 def _write(out: Path, rows: list[Row]) -> None:
-    with whole_file(out / HISTORY) as partial, open(partial, "w", encoding="utf-8", newline="") as stream:
+    with (
+        atomic_write(out / HISTORY) as partial,
+        open(partial, "w", encoding="utf-8", newline="") as stream,
+    ):
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -186,7 +260,8 @@ def pairs(rows: list[Row]) -> list[tuple[float, float]]:
 
 
 def correlation(rows: list[Row]) -> float | None:
-    """Spearman's rank correlation of cross-validation and public score; None for fewer than three, or where one is constant."""
+    """Spearman's rank correlation of cross-validation and public score; None for fewer than three,
+    or where one is constant."""
     from scipy.stats import spearmanr
 
     points = pairs(rows)
@@ -201,7 +276,10 @@ def table(rows: list[Row]) -> str:
     cells += [
         [
             row["time"],
-            *(f"{float(row[name]):.5f}" if row[name] else "-" for name in ("cv", "public", "private")),
+            *(
+                f"{float(row[name]):.5f}" if row[name] else "-"
+                for name in ("cv", "public", "private")
+            ),
             row["status"],
             row["code"],
             row["sha256"][:8],
@@ -209,7 +287,10 @@ def table(rows: list[Row]) -> str:
         for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    )
 
 
 def write_page(competition: Competition, rows: list[Row], out: Path) -> None:
@@ -224,7 +305,7 @@ def write_page(competition: Competition, rows: list[Row], out: Path) -> None:
         "plot": _plot(pairs(rows), competition.metric),
     }
     page = html.render(Path(sample.__file__).with_name("leaderboard.html"), **values)
-    with whole_file(out / PAGE) as partial:
+    with atomic_write(out / PAGE) as partial:
         partial.write_text(page, encoding="utf-8")
 
 
@@ -238,7 +319,9 @@ def _plot(points: list[tuple[float, float]], metric: str) -> str:
         for number, point in enumerate(points, start=1):
             axes.annotate(str(number), point, xytext=(5, 5), textcoords="offset points", fontsize=9)
         low, high = min(map(min, points)), max(map(max, points))
-        axes.plot([low, high], [low, high], color=INK, linewidth=0.6, linestyle=":", label="no difference")
+        axes.plot(
+            [low, high], [low, high], color=INK, linewidth=0.6, linestyle=":", label="no difference"
+        )
         axes.set(xlabel=f"cross-validation, {metric}", ylabel="public score")
         axes.legend(frameon=False)
         return svg(figure)

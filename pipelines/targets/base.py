@@ -15,7 +15,8 @@ from pipelines.targets import machines
 from trainer.config.machine import Machine
 from trainer.errors import CompetitionError
 
-# vCPUs and GiB of the steps that need more than the rest: decoding, near-duplicates, the report's pictures.
+# vCPUs and GiB of the steps that need more than the rest: decoding, near-duplicates, the report's
+# pictures.
 NEEDS = {
     "records": (4, 16),
     "join": (2, 8),
@@ -48,7 +49,7 @@ def needs(module: str, extra: str) -> None:
 
 
 @dataclass(frozen=True)
-class Images:
+class ContainerImages:
     """The container images, on a cluster by digest: `registry/name@sha256:…`."""
 
     light: str = LIGHT_IMAGE
@@ -59,13 +60,13 @@ class Images:
 class Target:
     """This machine, or a Kubeflow Pipelines backend that places tasks as it likes.
 
-    environment: variables for the task of each step, by its name. A launcher sets them whose cache would otherwise not see that
-    the code behind a step has changed (kfp's local one). secret: of Kubernetes, with a Google account's `key.json`, for a
-    cluster that gives its pods no account.
+    environment: variables for the task of each step, by its name. A launcher sets them whose cache
+    would otherwise not see that the code behind a step has changed (kfp's local one). secret: of
+    Kubernetes, with a Google account's `key.json`, for a cluster that gives its pods no account.
     """
 
     machine: Machine = field(default_factory=Machine)
-    images: Images = field(default_factory=Images)
+    images: ContainerImages = field(default_factory=ContainerImages)
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     secret: str = ""
 
@@ -93,9 +94,9 @@ class Target:
         task.set_memory_request(f"{memory_gib}Gi").set_memory_limit(f"{memory_gib}Gi")
 
 
-class Vertex(Target):
-    """Vertex AI: training on a TPU, a GPU or a spot machine is a custom job, which alone can name these; the rest are plain
-    tasks.
+class VertexTarget(Target):
+    """Vertex AI: training on a TPU, a GPU or a spot machine is a custom job, which alone can name
+    these; the rest are plain tasks.
 
     A custom job is one machine. It runs as the pipeline's own service account.
     """
@@ -105,7 +106,9 @@ class Vertex(Target):
             return step
         needs("google_cloud_pipeline_components", "vertex")
         from google_cloud_pipeline_components import _placeholders
-        from google_cloud_pipeline_components.v1.custom_job import create_custom_training_job_from_component
+        from google_cloud_pipeline_components.v1.custom_job import (
+            create_custom_training_job_from_component,
+        )
 
         host = machines.on_vertex(self.machine)
         job = create_custom_training_job_from_component(
@@ -116,11 +119,15 @@ class Vertex(Target):
             accelerator_count=host.accelerator_count or 1,
             boot_disk_size_gb=self.machine.disk_gb,
             timeout=f"{round(self.machine.hours * 3600)}s",
-            # A spot machine that is taken away is a worker that restarts: the job begins again and finds its checkpoints.
+            # A spot machine that is taken away is a worker that restarts: the job begins again and
+            # finds its checkpoints.
             restart_job_on_worker_restart=self.machine.spot,
             strategy="SPOT" if self.machine.spot else "STANDARD",
             service_account=_placeholders.SERVICE_ACCOUNT_PLACEHOLDER,
-            env=[{"name": name, "value": value} for name, value in self.environment.get(name, {}).items()],
+            env=[
+                {"name": name, "value": value}
+                for name, value in self.environment.get(name, {}).items()
+            ],
         )
         (pool,) = job.component_spec.inputs["worker_pool_specs"].default
         pool["container_spec"]["image_uri"] = self.images.training
@@ -134,15 +141,18 @@ class Vertex(Target):
         if training and self._custom():
             return task
         super().placed(name, task)
-        self._resources(task, *(machines.cpu_needs(self.machine) if training else NEEDS.get(name, REST)))
+        self._resources(
+            task, *(machines.cpu_needs(self.machine) if training else NEEDS.get(name, REST))
+        )
         return task
 
     def _custom(self) -> bool:
         return bool(self.machine.tpu or self.machine.gpu or self.machine.spot)
 
 
-class Cluster(Target):
-    """Kubeflow Pipelines on Google Kubernetes Engine: node selectors, topology and tolerations for accelerators."""
+class GkeTarget(Target):
+    """Kubeflow Pipelines on Google Kubernetes Engine: node selectors, topology and tolerations for
+    accelerators."""
 
     def placed(self, name: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
         needs("kfp.kubernetes", "cluster")
@@ -164,7 +174,11 @@ class Cluster(Target):
             kubernetes.add_node_selector(task, label, value)
         for key, value in node.tolerations.items():
             kubernetes.add_toleration(
-                task, key=key, operator="Equal" if value else "Exists", value=value or None, effect="NoSchedule"
+                task,
+                key=key,
+                operator="Equal" if value else "Exists",
+                value=value or None,
+                effect="NoSchedule",
             )
         if node.resource:
             task.set_accelerator_type(node.resource).set_accelerator_limit(node.count)

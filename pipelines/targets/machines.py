@@ -1,8 +1,9 @@
-"""The accelerators that a competition file may name: machine types, topologies and chips, on Vertex AI and on GKE.
+"""The accelerators that a competition file may name: machine types, topologies and chips, on Vertex
+AI and on GKE.
 
-The one table of them; `pages` are those that the figures are from, as read in 2026. Nothing here has been started on the real
-thing (docs/accelerators.md). Slices of one host only: of several, each host is a pod or a replica of its own.
-"""
+The one table of them; `pages` are those that the figures are from, as read in 2026. Nothing here
+has been started on the real thing (docs/accelerators.md). Slices of one host only: of several, each
+host is a pod or a replica of its own."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -27,8 +28,9 @@ CPU = (4, 16)
 
 
 @dataclass(frozen=True)
-class Vertex:
-    """A machine of a Vertex AI custom job: `accelerator_type` is one of its API's names, `topology` of a TPU slice."""
+class VertexMachine:
+    """A machine of a Vertex AI custom job: `accelerator_type` is one of its API's names, `topology`
+    of a TPU slice."""
 
     machine_type: str
     accelerator_type: str = ""
@@ -38,7 +40,8 @@ class Vertex:
 
 @dataclass(frozen=True)
 class Node:
-    """What a pod asks of a GKE cluster: vCPUs and GiB (0: as the node has), `count` of a resource, labels, taints it bears."""
+    """What a pod asks of a GKE cluster: vCPUs and GiB (0: as the node has), `count` of a resource,
+    labels, taints it bears."""
 
     cpus: int = 0
     memory_gib: int = 0
@@ -50,10 +53,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Slice:
-    """A TPU slice of one host: its chips, its machine on Vertex, its names on GKE ("": not there), and pages."""
+    """A TPU slice of one host: its chips, its machine on Vertex, its names on GKE ("": not there),
+    and pages."""
 
     chips: int
-    vertex: Vertex
+    vertex: VertexMachine
     gke_accelerator: str
     gke_topology: str
     pages: tuple[str, ...]
@@ -61,7 +65,8 @@ class Slice:
 
 @dataclass(frozen=True)
 class Gpu:
-    """A kind of GPU: the machine of Vertex AI for each number of them, its vCPUs and GiB, its name on GKE, and pages."""
+    """A kind of GPU: the machine of Vertex AI for each number of them, its vCPUs and GiB, its name
+    on GKE, and pages."""
 
     vertex_type: str
     machines: Mapping[int, tuple[str, int, int]]
@@ -69,28 +74,52 @@ class Gpu:
     pages: tuple[str, ...] = _GPU_PAGES
 
 
-_V5E = (*_TPU_PAGES, "docs.cloud.google.com/tpu/docs/v5e", f"{_SAMPLES}/tpuv5e_llama2_pytorch_finetuning_and_serving.ipynb")
+_V5E = (
+    *_TPU_PAGES,
+    "docs.cloud.google.com/tpu/docs/v5e",
+    f"{_SAMPLES}/tpuv5e_llama2_pytorch_finetuning_and_serving.ipynb",
+)
 _V6E = (*_TPU_PAGES, "docs.cloud.google.com/tpu/docs/v6e")
 # The number in a name counts TensorCores of v2 and v3, two a chip, and chips of v5e and v6e.
 TPUS: Mapping[str, Slice] = {
-    "v2-8": Slice(4, Vertex("cloud-tpu", "TPU_V2", 8), "", "", _TPU_PAGES),
-    "v3-8": Slice(4, Vertex("cloud-tpu", "TPU_V3", 8), "tpu-v3-device", "2x2", _TPU_PAGES),
-    "v5e-1": Slice(1, Vertex("ct5lp-hightpu-1t", topology="1x1"), "tpu-v5-lite-podslice", "1x1", _V5E),
-    "v5e-4": Slice(4, Vertex("ct5lp-hightpu-4t", topology="2x2"), "tpu-v5-lite-podslice", "2x2", _V5E),
-    "v5e-8": Slice(8, Vertex("ct5lp-hightpu-8t", topology="2x4"), "tpu-v5-lite-podslice", "2x4", _V5E),
-    "v6e-1": Slice(1, Vertex("ct6e-standard-1t", topology="1x1"), "tpu-v6e-slice", "1x1", _V6E),
-    "v6e-4": Slice(4, Vertex("ct6e-standard-4t", topology="2x2"), "tpu-v6e-slice", "2x2", _V6E),
-    "v6e-8": Slice(8, Vertex("ct6e-standard-8t", topology="2x4"), "tpu-v6e-slice", "2x4", _V6E),
+    "v2-8": Slice(4, VertexMachine("cloud-tpu", "TPU_V2", 8), "", "", _TPU_PAGES),
+    "v3-8": Slice(4, VertexMachine("cloud-tpu", "TPU_V3", 8), "tpu-v3-device", "2x2", _TPU_PAGES),
+    "v5e-1": Slice(
+        1, VertexMachine("ct5lp-hightpu-1t", topology="1x1"), "tpu-v5-lite-podslice", "1x1", _V5E
+    ),
+    "v5e-4": Slice(
+        4, VertexMachine("ct5lp-hightpu-4t", topology="2x2"), "tpu-v5-lite-podslice", "2x2", _V5E
+    ),
+    "v5e-8": Slice(
+        8, VertexMachine("ct5lp-hightpu-8t", topology="2x4"), "tpu-v5-lite-podslice", "2x4", _V5E
+    ),
+    "v6e-1": Slice(
+        1, VertexMachine("ct6e-standard-1t", topology="1x1"), "tpu-v6e-slice", "1x1", _V6E
+    ),
+    "v6e-4": Slice(
+        4, VertexMachine("ct6e-standard-4t", topology="2x2"), "tpu-v6e-slice", "2x2", _V6E
+    ),
+    "v6e-8": Slice(
+        8, VertexMachine("ct6e-standard-8t", topology="2x4"), "tpu-v6e-slice", "2x4", _V6E
+    ),
 }
 GPUS: Mapping[str, Gpu] = {
     "T4": Gpu(
         "NVIDIA_TESLA_T4",
-        {1: ("n1-standard-8", 8, 30), 2: ("n1-standard-16", 16, 60), 4: ("n1-standard-32", 32, 120)},
+        {
+            1: ("n1-standard-8", 8, 30),
+            2: ("n1-standard-16", 16, 60),
+            4: ("n1-standard-32", 32, 120),
+        },
         "nvidia-tesla-t4",
     ),
     "V100": Gpu(
         "NVIDIA_TESLA_V100",
-        {1: ("n1-standard-8", 8, 30), 2: ("n1-standard-16", 16, 60), 4: ("n1-standard-32", 32, 120)},
+        {
+            1: ("n1-standard-8", 8, 30),
+            2: ("n1-standard-16", 16, 60),
+            4: ("n1-standard-32", 32, 120),
+        },
         "nvidia-tesla-v100",
     ),
     "L4": Gpu(
@@ -127,7 +156,12 @@ GPUS: Mapping[str, Gpu] = {
     "H100": Gpu("NVIDIA_H100_80GB", {8: ("a3-highgpu-8g", 208, 1872)}, "nvidia-h100-80gb"),
 }
 # Machines of a spot CPU task, by vCPUs and GiB; n1 takes any region.
-_SPOT = {(4, 15): "n1-standard-4", (4, 26): "n1-highmem-4", (8, 30): "n1-standard-8", (16, 60): "n1-standard-16"} | {
+_SPOT = {
+    (4, 15): "n1-standard-4",
+    (4, 26): "n1-highmem-4",
+    (8, 30): "n1-standard-8",
+    (16, 60): "n1-standard-16",
+} | {
     (32, 120): "n1-standard-32",
     (64, 240): "n1-standard-64",
     (96, 360): "n1-standard-96",
@@ -145,11 +179,15 @@ def check(machine: Machine) -> None:
     elif machine.gpu:
         kind = GPUS[_known("gpu", machine.gpu, GPUS)]
         if machine.gpus not in kind.machines:
-            raise CompetitionError(f"machine.gpus = {machine.gpus}: of {machine.gpu} a machine has {_listed(kind.machines)}")
+            raise CompetitionError(
+                f"machine.gpus = {machine.gpus}: of {machine.gpu} a machine has"
+                f" {_listed(kind.machines)}"
+            )
         name, cpus, memory = kind.machines[machine.gpus]
         if machine.cpus > cpus or machine.memory_gib > memory:
             raise CompetitionError(
-                f"machine.cpus = {machine.cpus}, memory_gib = {machine.memory_gib}: {name} has {cpus} and {memory}"
+                f"machine.cpus = {machine.cpus}, memory_gib = {machine.memory_gib}: {name} has"
+                f" {cpus} and {memory}"
             )
     elif machine.cpus > MOST_CPUS or machine.memory_gib > MOST_MEMORY_GIB:
         raise CompetitionError(
@@ -171,7 +209,8 @@ def _listed(names: Iterable[object]) -> str:
 
 
 def devices(machine: Machine) -> int:
-    """How many devices share each batch: TensorCores of v2 and v3, chips of later ones, GPUs; 1 of a CPU."""
+    """How many devices share each batch: TensorCores of v2 and v3, chips of later ones, GPUs; 1 of
+    a CPU."""
     if machine.tpu:
         return int(machine.tpu.rpartition("-")[2])
     return machine.gpus if machine.gpu else 1
@@ -182,7 +221,7 @@ def cpu_needs(machine: Machine) -> tuple[int, int]:
     return machine.cpus or CPU[0], machine.memory_gib or CPU[1]
 
 
-def on_vertex(machine: Machine) -> Vertex:
+def on_vertex(machine: Machine) -> VertexMachine:
     """The machine of a custom job.
 
     Raises:
@@ -193,22 +232,25 @@ def on_vertex(machine: Machine) -> Vertex:
         return TPUS[machine.tpu].vertex
     if machine.gpu:
         kind = GPUS[machine.gpu]
-        return Vertex(kind.machines[machine.gpus][0], kind.vertex_type, machine.gpus)
-    return Vertex(_spot(machine)[2])
+        return VertexMachine(kind.machines[machine.gpus][0], kind.vertex_type, machine.gpus)
+    return VertexMachine(_spot(machine)[2])
 
 
 def _spot(machine: Machine) -> tuple[int, int, str]:
-    """vCPUs, GiB and name of the smallest that has as many vCPUs, and nearly the memory: n1 counts 15 where others count 16."""
+    """vCPUs, GiB and name of the smallest that has as many vCPUs, and nearly the memory: n1 counts
+    15 where others count 16."""
     cpus, memory = cpu_needs(machine)
     for (has, gib), name in _SPOT.items():
         if has >= cpus and gib >= memory * 15 // 16:
             return has, gib, name
-    raise CompetitionError(f"machine.spot = true: no spot machine has {cpus} vCPUs and {memory} GiB")
+    raise CompetitionError(
+        f"machine.spot = true: no spot machine has {cpus} vCPUs and {memory} GiB"
+    )
 
 
 def paid_cpus(machine: Machine, target: str) -> float:
-    """vCPUs that a training task without an accelerator is paid for, each with 4 GiB: on Vertex a spot task has a whole
-    machine, and where the memory is more than that, the memory counts."""
+    """vCPUs that a training task without an accelerator is paid for, each with 4 GiB: on Vertex a
+    spot task has a whole machine, and where the memory is more than that, the memory counts."""
     cpus, memory = _spot(machine)[:2] if target == "vertex" and machine.spot else cpu_needs(machine)
     return max(cpus, memory / 4)
 
@@ -225,7 +267,9 @@ def on_gke(machine: Machine) -> Node:
         of = TPUS[machine.tpu]
         if not of.gke_accelerator:
             there = [name for name, one in TPUS.items() if one.gke_accelerator]
-            raise CompetitionError(f"machine.tpu = {machine.tpu!r}: is not on GKE; there are {_listed(there)}")
+            raise CompetitionError(
+                f"machine.tpu = {machine.tpu!r}: is not on GKE; there are {_listed(there)}"
+            )
         labels = {
             "cloud.google.com/gke-tpu-accelerator": of.gke_accelerator,
             "cloud.google.com/gke-tpu-topology": of.gke_topology,
@@ -238,5 +282,7 @@ def on_gke(machine: Machine) -> Node:
         # A node keeps some of both for itself.
         asked = machine.cpus or cpus * 3 // 4, machine.memory_gib or memory * 3 // 4
         labels = {"cloud.google.com/gke-accelerator": kind.gke_accelerator}
-        return Node(*asked, "nvidia.com/gpu", machine.gpus, labels | spot, {"nvidia.com/gpu": ""} | spot)
+        return Node(
+            *asked, "nvidia.com/gpu", machine.gpus, labels | spot, {"nvidia.com/gpu": ""} | spot
+        )
     return Node(*cpu_needs(machine), selectors=spot, tolerations=spot)

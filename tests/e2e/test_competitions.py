@@ -1,7 +1,8 @@
-"""Each competition file, reduced: small networks of the same kind, small images and few of them, in the public format.
+"""Each competition file, reduced: small networks of the same kind, small images and few of them, in
+the public format.
 
-What the file says of the data, the labels, the loss, the schedule and the submission stays as it is.
-"""
+What the file says of the data, the labels, the loss, the schedule and the submission stays as it
+is."""
 
 import csv
 import json
@@ -30,8 +31,11 @@ def toml(value: Any) -> str:
     return json.dumps(value)
 
 
-def reduced(name: str, folder: Path, size: int, members: dict[str, dict[str, Any]], **more: Any) -> Path:
-    """The competition file `name` with its images of another size, two folds, and its members changed as said."""
+def reduced(
+    name: str, folder: Path, size: int, members: dict[str, dict[str, Any]], **more: Any
+) -> Path:
+    """The competition file `name` with its images of another size, two folds, and its members
+    changed as said."""
     table = tomllib.loads((FILES / name).read_text())
     table["data"]["root"] = str(folder / "data")
     table["records"]["sizes"] = [size]
@@ -76,8 +80,14 @@ def test_digits_with_efficientnet(tmp_path: Path) -> None:
             writer = csv.writer(stream)
             header = [f"pixel{number}" for number in range(64)]
             writer.writerow(["label", *header] if name == "train" else header)
-            writer.writerows(([labels[n]] if name == "train" else []) + images[n].ravel().tolist() for n in rows)
-    write_sample(tmp_path / "data" / "sample_submission.csv", ["ImageId", "Label"], [str(n) for n in range(1, 13)])
+            writer.writerows(
+                ([labels[n]] if name == "train" else []) + images[n].ravel().tolist() for n in rows
+            )
+    write_sample(
+        tmp_path / "data" / "sample_submission.csv",
+        ["ImageId", "Label"],
+        [str(n) for n in range(1, 13)],
+    )
     file = reduced("digits_efficientnet.toml", tmp_path, 32, {"b3": {"backbone": "EfficientNetB0"}})
     out, submission = run(file)
     assert submission["ImageId"].tolist() == [str(n) for n in range(1, 13)]
@@ -86,7 +96,11 @@ def test_digits_with_efficientnet(tmp_path: Path) -> None:
 
 
 def test_flowers(tmp_path: Path) -> None:
-    for split, numbers in (("train", range(150)), ("val", range(150, 208)), ("test", range(208, 208 + TEST))):
+    for split, numbers in (
+        ("train", range(150)),
+        ("val", range(150, 208)),
+        ("test", range(208, 208 + TEST)),
+    ):
         rows: list[dict[str, bytes | int | float]] = [
             {
                 "image": jpeg(picture(n, 32)),
@@ -95,10 +109,15 @@ def test_flowers(tmp_path: Path) -> None:
             }
             for n in numbers
         ]
-        shard(tmp_path / "data" / "tfrecords-jpeg-32x32" / split / f"00-32x32-{len(rows)}.tfrec", rows)
+        shard(
+            tmp_path / "data" / "tfrecords-jpeg-32x32" / split / f"00-32x32-{len(rows)}.tfrec", rows
+        )
     ids = [f"f{n:08x}" for n in reversed(range(208, 208 + TEST))]
     write_sample(tmp_path / "data" / "sample_submission.csv", ["id", "label"], ids)
-    smaller = {"densenet201": {"backbone": "DenseNet121"}, "efficientnetb7": {"backbone": "efficientnet/EfficientNetB0"}}
+    smaller = {
+        "densenet201": {"backbone": "DenseNet121"},
+        "efficientnetb7": {"backbone": "efficientnet/EfficientNetB0"},
+    }
     out, submission = run(reduced("flowers104.toml", tmp_path, 32, smaller))
     assert submission["id"].tolist() == ids
     assert set(submission["label"]) <= {str(n) for n in range(104)}
@@ -114,7 +133,10 @@ def test_masks(tmp_path: Path) -> None:
     people = 24
     for person in range(people):
         name = f"{person:06}_{('female', 'male')[person % 2]}_Asian_{(18, 40, 60)[person // 2 % 3]}"
-        rows.append(f"{person:06},{('female', 'male')[person % 2]},Asian,{(18, 40, 60)[person // 2 % 3]},{name}")
+        rows.append(
+            f"{person:06},{('female', 'male')[person % 2]},Asian,"
+            f"{(18, 40, 60)[person // 2 % 3]},{name}"
+        )
         for number, file in enumerate(files):
             # Upright, as the photographs are: 384 by 512 there.
             tall = np.concatenate([picture(person * 7 + number, 36)] * 2)[:48]
@@ -122,11 +144,16 @@ def test_masks(tmp_path: Path) -> None:
     (tmp_path / "data" / "train" / "train.csv").write_text("\n".join(rows) + "\n")
     ids = [f"{number:040x}.jpg" for number in range(TEST)]
     for number, id_ in enumerate(ids):
-        put(tmp_path / "data" / "eval" / "images" / id_, np.concatenate([picture(200 + number, 36)] * 2)[:48])
+        put(
+            tmp_path / "data" / "eval" / "images" / id_,
+            np.concatenate([picture(200 + number, 36)] * 2)[:48],
+        )
     write_sample(tmp_path / "data" / "eval" / "info.csv", ["ImageID", "ans"], ids)
     table = tomllib.loads((FILES / "masks.toml").read_text())
     augment = {**table["members"][0]["augment"], "crop": 32}
-    file = reduced("masks.toml", tmp_path, 36, {"b4": {"backbone": "EfficientNetB0", "augment": augment}})
+    file = reduced(
+        "masks.toml", tmp_path, 36, {"b4": {"backbone": "EfficientNetB0", "augment": augment}}
+    )
     out, submission = run(file)
     assert submission["ImageID"].tolist() == ids
     assert set(submission["ans"]) <= {str(n) for n in range(18)}
@@ -145,7 +172,8 @@ def test_melanoma(tmp_path: Path) -> None:
         shard(folder / f"train{number:02}-40.tfrec", rows)
     keep = ("image_name", "patient_id", "sex", "age_approx", "anatom_site_general_challenge")
     tests = [
-        {**{key: row[key] for key in keep}, "image": jpeg(picture(200 + n, 32))} for n, row in enumerate(melanoma(0, TEST, 200))
+        {**{key: row[key] for key in keep}, "image": jpeg(picture(200 + n, 32))}
+        for n, row in enumerate(melanoma(0, TEST, 200))
     ]
     shard(folder / f"test00-{TEST}.tfrec", tests)
     ids = [f"ISIC_{n:07d}" for n in range(200, 200 + TEST)]

@@ -1,4 +1,5 @@
-"""A whole pipeline with every step in a container, by a real Docker engine; `make container-test` builds the images for it."""
+"""A whole pipeline with every step in a container, by a real Docker engine; `make container-test`
+builds the images for it."""
 
 import json
 import os
@@ -14,7 +15,8 @@ from tests.support.paths import ROOT
 from tests.support.tiny import Tiny, in_bucket
 
 pytestmark = pytest.mark.skipif(
-    "FOLDLINE_CONTAINER_TEST" not in os.environ, reason="needs images and a Docker engine: make container-test"
+    "FOLDLINE_CONTAINER_TEST" not in os.environ,
+    reason="needs images and a Docker engine: make container-test",
 )
 DOCKER = os.environ.get("DOCKER", "docker")
 MOST_BYTES = 600_000_000
@@ -25,7 +27,16 @@ def docker(*arguments: str) -> str:
 
 
 def run(toml: Path, out: Path, *more: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipelines.cli.main", "run", str(toml), "--out", str(out), *more]
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.cli.main",
+        "run",
+        str(toml),
+        "--out",
+        str(out),
+        *more,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout + done.stderr
     return done
@@ -33,16 +44,25 @@ def run(toml: Path, out: Path, *more: str, status: int = 0) -> subprocess.Comple
 
 @pytest.fixture
 def digits(tmp_path: Path, bucket: str) -> Path:
-    """The digits competition with its data in a bucket of a storage server on this machine, and fewer epochs."""
+    """The digits competition with its data in a bucket of a storage server on this machine, and
+    fewer epochs."""
     from components.storage import objects
 
     data = tmp_path / "digits"
-    subprocess.run([sys.executable, "-m", "pipelines.competitions.digits", str(data)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "pipelines.competitions.digits", str(data)],
+        check=True,
+        capture_output=True,
+    )
     for name in ("train.csv", "test.csv", "sample_submission.csv"):
         objects._blob(f"{bucket}/digits/{name}").upload_from_filename(data / name)
     text = (ROOT / "pipelines" / "competitions" / "digits.toml").read_text()
-    text = text.replace('root = "../../data/digits"', f'root = "{bucket}/digits"').replace("epochs = 14", "epochs = 2")
-    text = text.replace("warmup_epochs = 2", "warmup_epochs = 1").replace("answers.csv", str(data / "answers.csv"))
+    text = text.replace('root = "../../data/digits"', f'root = "{bucket}/digits"').replace(
+        "epochs = 14", "epochs = 2"
+    )
+    text = text.replace("warmup_epochs = 2", "warmup_epochs = 1").replace(
+        "answers.csv", str(data / "answers.csv")
+    )
     toml = tmp_path / "digits.toml"
     toml.write_text(text)
     return toml
@@ -54,7 +74,9 @@ def test_containers_and_processes_write_the_same_submission(digits: Path, tmp_pa
         assert f"\n{step:<12}done in" in in_containers
     run(digits, tmp_path / "processes")
     for name in ("submission.csv", "oof.csv", "test.csv", "folds.csv"):
-        assert (tmp_path / "containers" / name).read_bytes() == (tmp_path / "processes" / name).read_bytes(), name
+        assert (tmp_path / "containers" / name).read_bytes() == (
+            tmp_path / "processes" / name
+        ).read_bytes(), name
     scores = json.loads((tmp_path / "containers" / "metrics.json").read_text())
     assert scores["blend"]["oof"] > 0.9
     # Run again, and nothing is done twice.
@@ -77,7 +99,9 @@ def test_a_step_that_fails_in_its_container_fails_the_run(tiny: Tiny, tmp_path: 
 def test_an_image_of_other_code_is_refused(tiny: Tiny, tmp_path: Path) -> None:
     kept = docker("image", "inspect", "--format", "{{.Id}}", components.LIGHT_IMAGE).strip()
     other = tmp_path / "Dockerfile"
-    other.write_text(f'FROM {components.LIGHT_IMAGE}\nLABEL org.opencontainers.image.version="0.0.0-other"\n')
+    other.write_text(
+        f'FROM {components.LIGHT_IMAGE}\nLABEL org.opencontainers.image.version="0.0.0-other"\n'
+    )
     docker("build", "--quiet", "--tag", components.LIGHT_IMAGE, str(tmp_path))
     try:
         done = run(tiny.toml, tmp_path / "out", "--docker", status=1)
@@ -94,14 +118,24 @@ def test_what_an_image_is(image: str) -> None:
     (about,) = json.loads(docker("image", "inspect", image))
     assert about["Config"]["User"] == "1000"
     assert not about["Config"]["Entrypoint"]
-    assert f"FOLDLINE_IMAGE_CODE={fingerprint.version(fingerprint.IN_IMAGES)}" in about["Config"]["Env"]
-    assert about["Config"]["Labels"]["org.opencontainers.image.version"] == fingerprint.version(fingerprint.IN_IMAGES)
+    assert (
+        f"FOLDLINE_IMAGE_CODE={fingerprint.version(fingerprint.IN_IMAGES)}"
+        in about["Config"]["Env"]
+    )
+    assert about["Config"]["Labels"]["org.opencontainers.image.version"] == fingerprint.version(
+        fingerprint.IN_IMAGES
+    )
     if image == components.LIGHT_IMAGE:
         assert about["Size"] < MOST_BYTES
     shell = "command -v pip pip3 apt-get perl; python3 -c 'import pip' 2>&1; true"
     assert docker("run", "--rm", image, "sh", "-c", shell).strip().endswith("No module named 'pip'")
     light = docker(
-        "run", "--rm", image, "python3", "-c", "import importlib.util as u; print(bool(u.find_spec('keras')))"
+        "run",
+        "--rm",
+        image,
+        "python3",
+        "-c",
+        "import importlib.util as u; print(bool(u.find_spec('keras')))",
     ).strip()
     assert light == str(image == components.TRAINING_IMAGE)
 

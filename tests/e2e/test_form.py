@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.tiny import Tiny
-from trainer.events import EVENTS_VARIABLE
+from trainer import runtime
 
 # What a Kubeflow Pipelines backend does with the file, done by kfp's local runner.
 RUN = """
@@ -26,13 +26,28 @@ print(json.dumps({name: artifact.path for name, artifact in outputs.items()}))
 
 def run(tiny: Tiny, folder: Path, **arguments: str) -> subprocess.CompletedProcess[str]:
     build = folder / "build"
-    compiled = [sys.executable, "-m", "pipelines.cli.main", "compile", str(tiny.toml), "--out", str(build)]
+    compiled = [
+        sys.executable,
+        "-m",
+        "pipelines.cli.main",
+        "compile",
+        str(tiny.toml),
+        "--out",
+        str(build),
+    ]
     subprocess.run(compiled, check=True, capture_output=True)
     text = (build / "kfold.yaml").read_text()
     assert str(tiny.folder) not in text
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     return subprocess.run(
-        [sys.executable, "-c", RUN, str(build / "kfold.yaml"), str(folder / "root"), json.dumps(arguments)],
+        [
+            sys.executable,
+            "-c",
+            RUN,
+            str(build / "kfold.yaml"),
+            str(folder / "root"),
+            json.dumps(arguments),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -40,8 +55,10 @@ def run(tiny: Tiny, folder: Path, **arguments: str) -> subprocess.CompletedProce
     )
 
 
-def test_the_place_of_the_data_is_all_that_is_filled_in(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(EVENTS_VARIABLE, raising=False)
+def test_the_place_of_the_data_is_all_that_is_filled_in(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(runtime.EVENTS, raising=False)
     tiny.toml.write_text(tiny.toml.read_text().replace("epochs = 12", "epochs = 1"))
     done = run(tiny, tmp_path, root=str(tiny.folder))
     assert done.returncode == 0, done.stdout + done.stderr

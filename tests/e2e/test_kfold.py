@@ -18,12 +18,33 @@ from tests.support.paths import ROOT
 from tests.support.servers.kaggle import TOKEN, Kaggle
 from tests.support.tiny import Tiny, as_files, write_competition
 
-RESULTS = {"submission.csv", "oof.csv", "test.csv", "folds.csv", "metrics.json", "report.html", "data_card.html", "kfold.yaml"}
-STEPS = {"plan", "cut", "records", "join", "folds", "statistics", "train", "blend", "submission", "report"}
+RESULTS = {
+    "submission.csv",
+    "oof.csv",
+    "test.csv",
+    "folds.csv",
+    "metrics.json",
+    "report.html",
+    "data_card.html",
+    "kfold.yaml",
+}
+STEPS = {
+    "plan",
+    "cut",
+    "records",
+    "join",
+    "folds",
+    "statistics",
+    "train",
+    "blend",
+    "submission",
+    "report",
+}
 CONVERTING = {"cut", "records", "join"}
 
 
-# As the installed command, but for Ctrl-C: a test run that was itself started in the background ignores it, and hands that on.
+# As the installed command, but for Ctrl-C: a test run that was itself started in the background
+# ignores it, and hands that on.
 START = (
     "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
     "from pipelines.cli.main import main; sys.exit(main(sys.argv[1:]))"
@@ -34,10 +55,17 @@ def command(tiny: Tiny, out: Path) -> list[str]:
     return [sys.executable, "-c", START, "run", str(tiny.toml), "--out", str(out)]
 
 
-def run(tiny: Tiny, out: Path, status: int = 0, code: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run(
+    tiny: Tiny, out: Path, status: int = 0, code: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
     """Run a competition with the project's code at `code`."""
     done = subprocess.run(
-        command(tiny, out), capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(code)}, cwd=code
+        command(tiny, out),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(code)},
+        cwd=code,
     )
     assert done.returncode == status, done.stdout + done.stderr
     return done
@@ -45,7 +73,9 @@ def run(tiny: Tiny, out: Path, status: int = 0, code: Path = ROOT) -> subprocess
 
 def said(done: subprocess.CompletedProcess[str], what: str) -> list[str]:
     """The steps of which a line says `what`."""
-    return sorted(line.split()[0] for line in done.stdout.splitlines() if re.match(rf"\S+ +{what}", line))
+    return sorted(
+        line.split()[0] for line in done.stdout.splitlines() if re.match(rf"\S+ +{what}", line)
+    )
 
 
 def started(done: subprocess.CompletedProcess[str]) -> set[str]:
@@ -57,7 +87,8 @@ def started(done: subprocess.CompletedProcess[str]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, Path]:
-    """A finished run that the tests below copy from. A path with "python3" in it is one that kfp would rewrite."""
+    """A finished run that the tests below copy from. A path with "python3" in it is one that kfp
+    would rewrite."""
     folder = tmp_path_factory.mktemp("python3-run")
     tiny = write_competition(folder / "competition")
     done = run(tiny, folder / "out")
@@ -88,18 +119,24 @@ def test_what_a_run_leaves(finished: tuple[Tiny, Path]) -> None:
     assert metrics["leaderboard"] == pytest.approx((submission["Label"] == answers["Label"]).mean())
     folds = pd.read_csv(out / "folds.csv", dtype={"id": str})
     assert folds["fold"].tolist() == oof["fold"].tolist()
-    # Real digits and tiny networks: far above chance is what shows that images and labels belong together.
+    # Real digits and tiny networks: far above chance is what shows that images and labels belong
+    # together.
     assert metrics["blend"]["oof"] > 0.3
 
 
 def test_the_answers_are_nowhere_in_the_pipeline(finished: tuple[Tiny, Path]) -> None:
     _, out = finished
-    assert not [path for path in (out / "pipeline_root").rglob("*.json") if "answers.csv" in path.read_text()]
+    assert not [
+        path
+        for path in (out / "pipeline_root").rglob("*.json")
+        if "answers.csv" in path.read_text()
+    ]
     assert "answers" not in (out / "kfold.yaml").read_text()
 
 
 def copy_of(finished: tuple[Tiny, Path], tmp_path: Path) -> tuple[Tiny, Path]:
-    """The finished run again, to change: cached paths are absolute, so it must be put back where it was."""
+    """The finished run again, to change: cached paths are absolute, so it must be put back where it
+    was."""
     tiny, out = finished
     for path in (tiny.folder, out):
         shutil.copytree(path, tmp_path / path.name)
@@ -133,7 +170,10 @@ def test_a_changed_parameter_runs_what_depends_on_it(again: tuple[Tiny, Path]) -
     tiny, out = again
     tiny.toml.write_text(tiny.toml.read_text().replace('method = "weights"', 'method = "mean"'))
     assert started(run(tiny, out)) == {"blend", "submission", "report"}
-    assert json.loads((out / "metrics.json").read_text())["blend"]["weights"] == {"m0": 0.5, "m1": 0.5}
+    assert json.loads((out / "metrics.json").read_text())["blend"]["weights"] == {
+        "m0": 0.5,
+        "m1": 0.5,
+    }
 
 
 def test_another_run_s_blend_joins_as_a_member(again: tuple[Tiny, Path]) -> None:
@@ -141,7 +181,10 @@ def test_another_run_s_blend_joins_as_a_member(again: tuple[Tiny, Path]) -> None
     for name in ("oof.csv", "test.csv"):
         shutil.copy(out / name, tiny.folder / f"before-{name}")
     before = json.loads((out / "metrics.json").read_text())["blend"]
-    table = '[[blend.external]]\nname = "before"\noof = "before-oof.csv"\ntest = "before-test.csv"\n\n[submission]'
+    table = (
+        '[[blend.external]]\nname = "before"\noof = "before-oof.csv"\ntest ='
+        ' "before-test.csv"\n\n[submission]'
+    )
     tiny.toml.write_text(tiny.toml.read_text().replace("[submission]", table))
     assert started(run(tiny, out)) == {"blend", "submission", "report"}
     found = json.loads((out / "metrics.json").read_text())
@@ -153,7 +196,9 @@ def test_another_run_s_blend_joins_as_a_member(again: tuple[Tiny, Path]) -> None
     assert "blend" in started(run(tiny, out))
 
 
-def test_a_run_submits_where_its_file_says_so(again: tuple[Tiny, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_submits_where_its_file_says_so(
+    again: tuple[Tiny, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     tiny, out = again
     server = Kaggle()
     try:
@@ -163,7 +208,9 @@ def test_a_run_submits_where_its_file_says_so(again: tuple[Tiny, Path], monkeypa
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")
         monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
-        text = tiny.toml.read_text().replace("[leaderboard]", '[leaderboard]\ncompetition = "tiny"\nsubmit = true')
+        text = tiny.toml.read_text().replace(
+            "[leaderboard]", '[leaderboard]\ncompetition = "tiny"\nsubmit = true'
+        )
         tiny.toml.write_text(text.replace("[submission]", "[submission]\ngzip = true"))
         done = run(tiny, out)
         assert started(done) == {"submission", "report"}
@@ -173,7 +220,9 @@ def test_a_run_submits_where_its_file_says_so(again: tuple[Tiny, Path], monkeypa
         # Nothing has changed: nothing is sent.
         assert "submitted already" in run(tiny, out).stdout
         assert len(server.entered) == 1
-        assert all(TOKEN.encode() not in path.read_bytes() for path in out.rglob("*") if path.is_file())
+        assert all(
+            TOKEN.encode() not in path.read_bytes() for path in out.rglob("*") if path.is_file()
+        )
     finally:
         server.close()
 
@@ -207,7 +256,9 @@ def test_the_user_s_own_folds_run_through(again: tuple[Tiny, Path]) -> None:
     tiny.toml.write_text(tiny.toml.read_text().replace("count = 3", 'count = 3\nfile = "own.csv"'))
     assert started(run(tiny, out)) == STEPS - CONVERTING
     oof = pd.read_csv(out / "oof.csv", dtype={"id": str})
-    assert dict(zip(oof["id"], oof["fold"], strict=True)) == {id_: fold for id_, fold in own.items() if fold >= 0}
+    assert dict(zip(oof["id"], oof["fold"], strict=True)) == {
+        id_: fold for id_, fold in own.items() if fold >= 0
+    }
     path.write_text(path.read_text().replace("\n5,2\n", "\n5,1\n"))
     assert started(run(tiny, out)) == STEPS - CONVERTING - {"plan"}
 
@@ -219,7 +270,9 @@ def test_image_files_run_through(tmp_path: Path) -> None:
     assert json.loads((out / "metrics.json").read_text())["blend"]["oof"] > 0.3
     assert (out / "submission.csv").read_text().splitlines()[1].startswith("t1,")
     # One image file with other bytes.
-    (tiny.folder / "train" / "img-001.png").write_bytes((tiny.folder / "train" / "img-002.png").read_bytes())
+    (tiny.folder / "train" / "img-001.png").write_bytes(
+        (tiny.folder / "train" / "img-002.png").read_bytes()
+    )
     assert started(run(tiny, out)) == STEPS - {"plan"}
 
 
@@ -227,7 +280,9 @@ def test_changed_code_runs_what_depends_on_it(again: tuple[Tiny, Path], tmp_path
     tiny, out = again
     code = tmp_path / "code"
     for package in ("pipelines", "components", "trainer"):
-        shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
     assert started(run(tiny, out, code=code)) == set()
     page = code / "components" / "report" / "page.html"
     page.write_text(page.read_text().replace("Learning curves", "Curves of learning"))
@@ -246,23 +301,37 @@ def test_the_same_seed_gives_the_same_bytes(finished: tuple[Tiny, Path], tmp_pat
         assert (other / name).read_bytes() == (out / name).read_bytes()
 
 
-def test_the_cut_into_tasks_gives_the_same_bytes(finished: tuple[Tiny, Path], tmp_path: Path) -> None:
-    # One member, and a task a fold: other than in the finished run, where it had a neighbour and all folds in one task.
+def test_the_cut_into_tasks_gives_the_same_bytes(
+    finished: tuple[Tiny, Path], tmp_path: Path
+) -> None:
+    # One member, and a task a fold: other than in the finished run, where it had a neighbour and
+    # all folds in one task.
     _, out = finished
     alone = write_competition(tmp_path / "competition", members=1)
     alone.toml.write_text(
-        alone.toml.read_text().replace("folds_per_task = 3", "folds_per_task = 1").replace('"weights"', '"mean"')
+        alone.toml.read_text()
+        .replace("folds_per_task = 3", "folds_per_task = 1")
+        .replace('"weights"', '"mean"')
     )
     done = run(alone, tmp_path / "out")
     assert said(done, "running").count("train") == 3
-    scores = [json.loads((folder / "metrics.json").read_text())["members"]["m0"] for folder in (out, tmp_path / "out")]
+    scores = [
+        json.loads((folder / "metrics.json").read_text())["members"]["m0"]
+        for folder in (out, tmp_path / "out")
+    ]
     for key in ("oof", "folds", "low", "high"):
         assert scores[0][key] == scores[1][key]
-    trained = [sorted((folder / "pipeline_root").rglob("predictions/oof.parquet")) for folder in (out, tmp_path / "out")]
+    trained = [
+        sorted((folder / "pipeline_root").rglob("predictions/oof.parquet"))
+        for folder in (out, tmp_path / "out")
+    ]
     columns = list("0123456789")
     tables = [pd.concat([pd.read_parquet(path) for path in paths]) for paths in trained]
     ours = tables[1].set_index("id")[columns].sort_index()
-    both = [table.set_index("id")[columns].sort_index() for table in (pd.read_parquet(path) for path in trained[0])]
+    both = [
+        table.set_index("id")[columns].sort_index()
+        for table in (pd.read_parquet(path) for path in trained[0])
+    ]
     assert any(ours.equals(one) for one in both)
 
 
@@ -270,13 +339,21 @@ def test_a_step_that_cannot_start_is_named(again: tuple[Tiny, Path], tmp_path: P
     tiny, out = again
     code = tmp_path / "code"
     for package in ("pipelines", "components", "trainer"):
-        shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
     changed = code / "components" / "blending" / "calibrate.py"
     changed.write_text("import a_library_that_is_not_there\n" + changed.read_text())
     done = run(tiny, out, status=1, code=code)
-    assert "step blend failed: ModuleNotFoundError: No module named 'a_library_that_is_not_there'" in done.stderr
+    assert (
+        "step blend failed: ModuleNotFoundError: No module named 'a_library_that_is_not_there'"
+        in done.stderr
+    )
     assert "kfp/" not in done.stderr.split("the whole log")[0]
-    left = "submission.csv, oof.csv, test.csv, folds.csv, metrics.json, report.html, data_card.html, kfold.yaml"
+    left = (
+        "submission.csv, oof.csv, test.csv, folds.csv, metrics.json, report.html, data_card.html,"
+        " kfold.yaml"
+    )
     assert f"{left} in {out} are of an earlier run" in done.stderr
 
 
@@ -307,19 +384,31 @@ def processes(text: str) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if text.encode() in (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes():
+            if (
+                text.encode()
+                in (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
+            ):
                 found.append(int(folder.name))
         except OSError:  # it ended meanwhile
             continue
     return found
 
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds what a run started by /proc, which Linux has")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
-def test_a_stopped_run_leaves_no_process_and_no_result_and_goes_on(tmp_path: Path, number: int, status: int) -> None:
+@pytest.mark.skipif(
+    not Path("/proc/self/environ").exists(),
+    reason="finds what a run started by /proc, which Linux has",
+)
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)]
+)
+def test_a_stopped_run_leaves_no_process_and_no_result_and_goes_on(
+    tmp_path: Path, number: int, status: int
+) -> None:
     tiny = write_competition(tmp_path / "competition", members=1, epochs=500)
     out = tmp_path / "out"
-    with subprocess.Popen(command(tiny, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
+    with subprocess.Popen(
+        command(tiny, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as running:
         assert running.stdout is not None
         for line in running.stdout:
             if " epoch " in line:
@@ -336,7 +425,8 @@ def test_a_stopped_run_leaves_no_process_and_no_result_and_goes_on(tmp_path: Pat
     if number == signal.SIGKILL:
         tiny.toml.write_text(tiny.toml.read_text().replace("epochs = 500", "epochs = 3"))
         done = run(tiny, out)
-        # All that was finished before the kill is there, and the training that was killed runs anew.
+        # All that was finished before the kill is there, and the training that was killed runs
+        # anew.
         assert started(done) == {"plan", "train", "blend", "submission", "report"}
         assert {path.name for path in out.iterdir()} == RESULTS | {"pipeline_root", "models"}
 
@@ -358,12 +448,17 @@ def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
 def test_a_step_that_is_killed_is_named(tmp_path: Path) -> None:
     tiny = write_competition(tmp_path / "competition", members=1, epochs=500)
     out = tmp_path / "out"
-    with subprocess.Popen(command(tiny, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
+    with subprocess.Popen(
+        command(tiny, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as running:
         assert running.stdout is not None
         for line in running.stdout:
             if " epoch " in line:
                 break
-        events = [json.loads(line) for line in (out / "pipeline_root" / "events.jsonl").read_text().splitlines()]
+        events = [
+            json.loads(line)
+            for line in (out / "pipeline_root" / "events.jsonl").read_text().splitlines()
+        ]
         os.kill(next(event["pid"] for event in events if event["event"] == "epoch"), signal.SIGKILL)
         _, errors = running.communicate(timeout=300)
     assert running.returncode == 1

@@ -1,4 +1,5 @@
-"""A training task that is killed again and again, by the component's own function in processes of its own."""
+"""A training task that is killed again and again, by the component's own function in processes of
+its own."""
 
 import json
 import os
@@ -19,17 +20,18 @@ from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.config.competition import Train
 from trainer.config.member import Augment, Cnn, Head, Member, Optimizer, Schedule
-from trainer.config.objective import Inputs
+from trainer.config.objective import Artifacts
 from trainer.events import RESTART
 
 CLASSES = [str(digit) for digit in range(10)]
 START = """
 import json, sys
-from trainer.progress import step
-with step("train"):
-    from components.training.train import train
+from trainer.events import step_scope
+with step_scope("train"):
+    from components.training.run_task import train
     given = json.loads(sys.argv[1])
-    train(given.pop("entry"), kind="multiclass", metric="accuracy", seed=4, weights_digest="", **given)
+    goal = {"kind": "multiclass", "metric": "accuracy", "seed": 4}
+    train(given.pop("entry"), weights_digest="", **goal, **given)
 """
 SMALL = Member(
     name="m",
@@ -56,14 +58,15 @@ NET = """
 import keras
 def net(pixels):
     small = keras.layers.UpSampling2D(4)(pixels)
-    return keras.applications.MobileNet(alpha=0.25, include_top=False, weights=None, input_shape=(32, 32, 3))(small)
+    options = {"include_top": False, "weights": None, "input_shape": (32, 32, 3)}
+    return keras.applications.MobileNet(alpha=0.25, **options)(small)
 """
 
 
 class Killed:
     """Starts the task in a folder, with a checkpoint at least every half second."""
 
-    def __init__(self, inputs: Inputs, folder: Path, member: Member, folds: list[int]) -> None:
+    def __init__(self, inputs: Artifacts, folder: Path, member: Member, folds: list[int]) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         (folder / "mine.py").write_text(NET)
@@ -114,11 +117,14 @@ class Killed:
 def assert_same(first: Path, second: Path) -> None:
     for name in (tables.OOF, tables.TEST):
         assert (first / name).read_bytes() == (second / name).read_bytes()
-    losses = [pd.read_csv(out / tables.HISTORY)[["fold", "epoch", "loss", "val_loss"]] for out in (first, second)]
+    losses = [
+        pd.read_csv(out / tables.HISTORY)[["fold", "epoch", "loss", "val_loss"]]
+        for out in (first, second)
+    ]
     pd.testing.assert_frame_equal(*losses, check_exact=True)
 
 
-def test_killed_at_ten_random_moments(inputs: Inputs, tmp_path: Path) -> None:
+def test_killed_at_ten_random_moments(inputs: Artifacts, tmp_path: Path) -> None:
     task = Killed(inputs, tmp_path, SMALL, [0, 1])
     task.given["entry"]["settings"]["checkpoint_seconds"] = 0.05
     expected, _ = task.finish("whole")
@@ -132,7 +138,8 @@ def test_killed_at_ten_random_moments(inputs: Inputs, tmp_path: Path) -> None:
             # Its data is read: while it compiles, or at a step.
             time.sleep(moments.uniform(0, 1))
         else:
-            # However long this machine compiles: between two checkpoints of this very process, or while it writes one.
+            # However long this machine compiles: between two checkpoints of this very process, or
+            # while it writes one.
             task.wait_for_a_new_checkpoint("out", process)
             time.sleep(moments.uniform(0, 0.2))
         process.kill()
@@ -143,7 +150,7 @@ def test_killed_at_ten_random_moments(inputs: Inputs, tmp_path: Path) -> None:
     assert_same(expected, found)
 
 
-def test_a_preempted_task_asks_to_be_started_again(inputs: Inputs, tmp_path: Path) -> None:
+def test_a_preempted_task_asks_to_be_started_again(inputs: Artifacts, tmp_path: Path) -> None:
     task = Killed(inputs, tmp_path, DEPTHWISE, [0])
     expected, _ = task.finish("whole")
     process = task.start("out")
@@ -158,7 +165,9 @@ def test_a_preempted_task_asks_to_be_started_again(inputs: Inputs, tmp_path: Pat
 
 
 @pytest.mark.parametrize("left", [1, 2])
-def test_checkpoints_outlive_the_machine(inputs: Inputs, tmp_path: Path, bucket: str, left: int) -> None:
+def test_checkpoints_outlive_the_machine(
+    inputs: Artifacts, tmp_path: Path, bucket: str, left: int
+) -> None:
     task = Killed(inputs, tmp_path, SMALL, [0])
     task.given["entry"]["settings"]["checkpoints"] = f"{bucket}/kept"
     process = task.start("out")

@@ -1,18 +1,19 @@
-"""The demo's recipe on its real digits, reduced to one fold of one member: that it learns what the competition file says."""
+"""The demo's recipe on its real digits, reduced to one fold of one member: that it learns what the
+competition file says."""
 
 import dataclasses
 from pathlib import Path
 
 import pandas as pd
-from tests.support.tiny import converted
 
 from components.folds.make_folds import write_folds
 from components.statistics.summary import statistics as write_statistics
 from pipelines.competitions import digits
+from tests.support.tiny import converted
 from trainer.artifacts import tables
 from trainer.config.competition import load
 from trainer.config.data import Folds
-from trainer.config.objective import Goal, Inputs
+from trainer.config.objective import Artifacts, Objective
 from trainer.training.fit import train_folds
 
 FILE = Path(digits.__file__).with_name("digits.toml")
@@ -25,11 +26,15 @@ def test_the_recipe_reaches_its_accuracy(tmp_path: Path) -> None:
     names = {name: str(tmp_path / "data" / f"{name}.csv") for name in ("train", "test")}
     data = type(competition.data)(source="pixels", target="label", root="", **names)
     records = converted(dataclasses.replace(competition, data=data), tmp_path / "records")
-    folds, audit, statistics = (tmp_path / name for name in ("folds.csv", "audit.json", "statistics.json"))
-    write_folds(records, Folds(count=5), seed=competition.seed, classes=classes, out=folds, audit_out=audit)
+    folds, audit, statistics = (
+        tmp_path / name for name in ("folds.csv", "audit.json", "statistics.json")
+    )
+    write_folds(
+        records, Folds(count=5), seed=competition.seed, classes=classes, out=folds, audit_out=audit
+    )
     write_statistics(records, folds, audit, classes=classes, out=statistics)
-    inputs = Inputs(records=records, root=records, folds_table=folds, statistics=statistics)
-    goal = Goal(task="multiclass", classes=classes, metric="accuracy", seed=competition.seed)
+    inputs = Artifacts(records=records, root=records, folds_table=folds, statistics=statistics)
+    goal = Objective(task="multiclass", classes=classes, metric="accuracy", seed=competition.seed)
     train_folds(competition.members[0], [0], inputs, goal, out=tmp_path / "out")
     oof = pd.read_parquet(tmp_path / "out" / tables.OOF)
     assert len(oof) == 800

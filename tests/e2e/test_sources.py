@@ -23,11 +23,18 @@ from trainer.artifacts.records import encode_example, frame
 TRAIN, TEST = 60, 12
 
 
-def write_file(folder: Path, data: str, *, classes: list[str], sizes: list[int], more: str = "", folds: str = "") -> Path:
+def write_file(
+    folder: Path,
+    data: str,
+    *,
+    classes: list[str],
+    sizes: list[int],
+    more: str = "",
+    folds: str = "",
+) -> Path:
     """A competition file with one small network, for whatever `data` says."""
     path = folder / "file.toml"
-    path.write_text(
-        f"""name = "sources"
+    path.write_text(f"""name = "sources"
 task = "multiclass"
 metric = "accuracy"
 classes = {json.dumps(classes)}
@@ -60,8 +67,7 @@ name = "m"
 cnn = {{ filters = [8], strides = [2] }}
 batch_size = 8
 epochs = 2
-"""
-    )
+""")
     return path
 
 
@@ -91,10 +97,15 @@ def jpeg(pixels: np.ndarray) -> bytes:
 
 
 def run(file: Path, ids: list[str]) -> dict[str, pd.DataFrame]:
-    """Run the file; its submission, out-of-fold predictions, folds and examples table, and the records verified."""
+    """Run the file; its submission, out-of-fold predictions, folds and examples table, and the
+    records verified."""
     out = file.parent / "out"
     checked = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli.main", "check", str(file)], capture_output=True, text=True, check=False, cwd=ROOT
+        [sys.executable, "-m", "pipelines.cli.main", "check", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
     done = subprocess.run(
@@ -105,7 +116,10 @@ def run(file: Path, ids: list[str]) -> dict[str, pd.DataFrame]:
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    read = {name: pd.read_csv(out / f"{name}.csv", dtype={"id": str}) for name in ("submission", "oof", "folds")}
+    read = {
+        name: pd.read_csv(out / f"{name}.csv", dtype={"id": str})
+        for name in ("submission", "oof", "folds")
+    }
     assert read["submission"]["id"].tolist() == ids
     (records,) = out.glob("pipeline_root/*/join/images")
     assert verify(str(records)).records > 0
@@ -135,17 +149,27 @@ def test_person_folders_with_parts_of_a_label(tmp_path: Path) -> None:
     files = ["mask1", "mask2", "incorrect_mask", "normal"]
     for person in range(20):
         name = f"{person:06}_x"
-        rows.append(f"{person:06},{'male' if person % 2 else 'female'},Asian,{(18, 40, 60)[person % 3]},{name}")
+        rows.append(
+            f"{person:06},{'male' if person % 2 else 'female'},Asian,"
+            f"{(18, 40, 60)[person % 3]},{name}"
+        )
         for number, file in enumerate(files):
             put(
-                tmp_path / "data" / "train" / "images" / name / f"{file}.{('jpg', 'png')[number % 2]}",
+                tmp_path
+                / "data"
+                / "train"
+                / "images"
+                / name
+                / f"{file}.{('jpg', 'png')[number % 2]}",
                 picture(person * 4 + number),
             )
     (tmp_path / "data" / "train" / "train.csv").write_text("\n".join(rows) + "\n")
     ids = [f"{number:040x}.jpg" for number in range(TEST)]
     for number, id_ in enumerate(ids):
         put(tmp_path / "data" / "eval" / id_, picture(90 + number))
-    (tmp_path / "data" / "info.csv").write_text("ImageID,ans\n" + "".join(f"{id_},0\n" for id_ in ids))
+    (tmp_path / "data" / "info.csv").write_text(
+        "ImageID,ans\n" + "".join(f"{id_},0\n" for id_ in ids)
+    )
     write_sample(tmp_path, ids)
     data = """source = "files"
 train = "train/train.csv"
@@ -167,7 +191,12 @@ values = ["male", "female"]
 column = "age"
 bins = [30, 60]
 """
-    file = write_file(tmp_path, data.replace('categorical = ["race"]\n', ""), classes=[str(n) for n in range(18)], sizes=[16])
+    file = write_file(
+        tmp_path,
+        data.replace('categorical = ["race"]\n', ""),
+        classes=[str(n) for n in range(18)],
+        sizes=[16],
+    )
     found = run(file, ids)
     by_id = found["oof"].set_index("id")
     assert by_id.loc["000001_x/normal", "target"] == 2 * 6 + 0 * 3 + 1
@@ -183,7 +212,11 @@ def shard(path: Path, rows: list[dict[str, bytes | int | float]]) -> None:
 
 def test_ready_records_of_two_sizes_with_validation(tmp_path: Path) -> None:
     for size in (16, 32):
-        for split, numbers in (("train", range(40)), ("val", range(40, TRAIN)), ("test", range(TRAIN, TRAIN + TEST))):
+        for split, numbers in (
+            ("train", range(40)),
+            ("val", range(40, TRAIN)),
+            ("test", range(TRAIN, TRAIN + TEST)),
+        ):
             rows: list[dict[str, bytes | int | float]] = [
                 {
                     "image": jpeg(picture(n, size)),
@@ -192,7 +225,14 @@ def test_ready_records_of_two_sizes_with_validation(tmp_path: Path) -> None:
                 }
                 for n in numbers
             ]
-            shard(tmp_path / "data" / f"tfrecords-jpeg-{size}x{size}" / split / f"00-{size}x{size}-{len(rows)}.tfrec", rows)
+            shard(
+                tmp_path
+                / "data"
+                / f"tfrecords-jpeg-{size}x{size}"
+                / split
+                / f"00-{size}x{size}-{len(rows)}.tfrec",
+                rows,
+            )
     ids = [f"f{n}" for n in range(TRAIN, TRAIN + TEST)]
     write_sample(tmp_path, ids)
     data = """source = "tfrecords"
@@ -230,7 +270,14 @@ def test_the_melanoma_schema_with_an_earlier_year(tmp_path: Path) -> None:
     shard(tmp_path / "data" / "melanoma-16x16" / "train00-30.tfrec", melanoma(0, 30, 0))
     shard(tmp_path / "data" / "melanoma-16x16" / "train01-30.tfrec", melanoma(1, 30, 30))
     shard(tmp_path / "data" / "isic2019-16x16" / "train00-20.tfrec", melanoma(1, 20, 100))
-    keep = ("image", "image_name", "patient_id", "sex", "age_approx", "anatom_site_general_challenge")
+    keep = (
+        "image",
+        "image_name",
+        "patient_id",
+        "sex",
+        "age_approx",
+        "anatom_site_general_challenge",
+    )
     tests = [{key: row[key] for key in keep} for row in melanoma(0, TEST, 200)]
     shard(tmp_path / "data" / "melanoma-16x16" / f"test00-{TEST}.tfrec", tests)
     ids = [f"ISIC_{n:07d}" for n in range(200, 200 + TEST)]
@@ -266,12 +313,18 @@ def test_cifar_batches(tmp_path: Path, kind: str) -> None:
     planes = pixels.transpose(0, 3, 1, 2).reshape(len(pixels), 3072)
     labels = [label(n) for n in range(len(pixels))]
     (tmp_path / "data").mkdir()
-    for name, rows in (("data_batch_1", slice(0, 30)), ("data_batch_2", slice(30, TRAIN)), ("test_batch", slice(TRAIN, None))):
+    for name, rows in (
+        ("data_batch_1", slice(0, 30)),
+        ("data_batch_2", slice(30, TRAIN)),
+        ("test_batch", slice(TRAIN, None)),
+    ):
         if kind == "python":
             batch = {b"data": planes[rows], b"labels": labels[rows]}
             (tmp_path / "data" / name).write_bytes(pickle.dumps(batch, protocol=2))
         else:
-            values = np.concatenate([np.array(labels[rows], np.uint8)[:, None], planes[rows]], axis=1)
+            values = np.concatenate(
+                [np.array(labels[rows], np.uint8)[:, None], planes[rows]], axis=1
+            )
             values.tofile(tmp_path / "data" / f"{name}.bin")
     ids = [str(n) for n in range(1, TEST + 1)]
     write_sample(tmp_path, ids, "c0")
@@ -298,7 +351,9 @@ def test_files_of_a_bucket_and_records_published_to_it(tmp_path: Path, bucket: s
     data = 'source = "files"\ntrain = "train.csv"\nid = "name"\ntarget = "digit"\n'
     data += 'images = "train/**/{id}.jpg"\ntest_images = "test/{id}.jpg"'
     more = f'publish = "{bucket}/records/digits"\nparts = 2'
-    file = write_file(tmp_path, data, classes=DIGITS, sizes=[16], more=more, folds='exclude_file = "drop.csv"')
+    file = write_file(
+        tmp_path, data, classes=DIGITS, sizes=[16], more=more, folds='exclude_file = "drop.csv"'
+    )
     file.write_text(file.read_text().replace('root = "data"', f'root = "{bucket}/digits"'))
     (tmp_path / "data").rename(tmp_path / "gone")
     found = run(file, ids)
@@ -315,12 +370,16 @@ target = "target"
     other.mkdir()
     again = write_file(other, ready, classes=DIGITS, sizes=[16], folds='exclude = ["i7"]')
     again.write_text(
-        again.read_text().replace('root = "data"', f'root = "{bucket}"').replace('"sample.csv"', '"digits/sample.csv"')
+        again.read_text()
+        .replace('root = "data"', f'root = "{bucket}"')
+        .replace('"sample.csv"', '"digits/sample.csv"')
     )
     second = run(again, ids)
     columns = ["id", "split", "target", "sum_c_16"]
     # Sums are of the pixels before and after JPEG, so only nearly the same.
-    first_sums, second_sums = (np.array(table["examples"]["sum_c_16"].tolist()) for table in (found, second))
+    first_sums, second_sums = (
+        np.array(table["examples"]["sum_c_16"].tolist()) for table in (found, second)
+    )
     assert found["examples"][columns[:3]].equals(second["examples"][columns[:3]])
     np.testing.assert_allclose(first_sums, second_sums, rtol=0.05)
     assert read_manifest(next(other.glob("out/pipeline_root/*/join/images")))["root"] == bucket
@@ -336,11 +395,15 @@ def test_gzipped_pixels_and_an_earlier_year(tmp_path: Path) -> None:
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow((["label"] if labelled else []) + [f"pixel{n}" for n in range(64)])
-        writer.writerows(([labels[n]] if labelled else []) + images[n].ravel().tolist() for n in rows)
+        writer.writerows(
+            ([labels[n]] if labelled else []) + images[n].ravel().tolist() for n in rows
+        )
         return text.getvalue().encode()
 
     (tmp_path / "data" / "train.csv.gz").write_bytes(gzip.compress(table(range(TRAIN), True)))
-    (tmp_path / "data" / "test.csv.gz").write_bytes(gzip.compress(table(range(TRAIN, TRAIN + TEST), False)))
+    (tmp_path / "data" / "test.csv.gz").write_bytes(
+        gzip.compress(table(range(TRAIN, TRAIN + TEST), False))
+    )
     (tmp_path / "data" / "old.csv").write_bytes(table(range(80, 120), True))
     ids = [str(n) for n in range(1, TEST + 1)]
     write_sample(tmp_path, ids)
@@ -348,7 +411,9 @@ def test_gzipped_pixels_and_an_earlier_year(tmp_path: Path) -> None:
     data += '\n[[data.external]]\nname = "old"\nuse = "folds"\ntrain = "old.csv"\n'
     # Enlarged, as for a network that wants more than these have.
     found = run(write_file(tmp_path, data, classes=DIGITS, sizes=[16]), ids)
-    assert sorted(found["oof"]["id"]) == sorted([*(str(n) for n in range(1, TRAIN + 1)), *(f"old/{n}" for n in range(1, 41))])
+    assert sorted(found["oof"]["id"]) == sorted(
+        [*(str(n) for n in range(1, TRAIN + 1)), *(f"old/{n}" for n in range(1, 41))]
+    )
     old = found["folds"]["id"].str.startswith("old/")
     assert np.bincount(found["folds"]["fold"][old]).tolist() == [20, 20]
 
@@ -360,7 +425,13 @@ def test_images_of_several_classes(tmp_path: Path) -> None:
 
     def of(number: int) -> list[str]:
         digit = label(number)
-        return [name for name, is_one in zip(names, (digit % 2 == 0, digit < 5, digit in (0, 6, 8, 9)), strict=True) if is_one]
+        return [
+            name
+            for name, is_one in zip(
+                names, (digit % 2 == 0, digit < 5, digit in (0, 6, 8, 9)), strict=True
+            )
+            if is_one
+        ]
 
     numbers = [number for number in range(110) if of(number)]
     train, test = numbers[:TRAIN], numbers[TRAIN : TRAIN + TEST]
@@ -372,11 +443,19 @@ def test_images_of_several_classes(tmp_path: Path) -> None:
     (tmp_path / "data" / "train.csv").write_text("\n".join(lines) + "\n")
     ids = [f"i{number}" for number in test]
     write_sample(tmp_path, ids, "even")
-    data = 'source = "files"\ntrain = "train.csv"\nid = "name"\ntarget = "labels"\nseparator = "|"\n'
+    data = (
+        'source = "files"\ntrain = "train.csv"\nid = "name"\ntarget = "labels"\nseparator = "|"\n'
+    )
     data += 'images = "train/{id}.jpg"\ntest_images = "test/{id}.jpg"'
     file = write_file(tmp_path, data, classes=names, sizes=[16])
-    text = file.read_text().replace('task = "multiclass"', 'task = "multilabel"').replace('"accuracy"', '"macro_f1"')
-    file.write_text(text.replace("epochs = 2", 'epochs = 20\nloss = { kind = "focal", gamma = 1.0 }'))
+    text = (
+        file.read_text()
+        .replace('task = "multiclass"', 'task = "multilabel"')
+        .replace('"accuracy"', '"macro_f1"')
+    )
+    file.write_text(
+        text.replace("epochs = 2", 'epochs = 20\nloss = { kind = "focal", gamma = 1.0 }')
+    )
     found = run(file, ids)
     assert found["oof"].set_index("id").loc[f"i{train[0]}", "target"] == " ".join(of(train[0]))
     assert {name for row in found["submission"]["label"] for name in row.split(" ")} <= set(names)

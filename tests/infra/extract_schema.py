@@ -1,11 +1,12 @@
-"""Writes google_schema.json: the arguments of those google resources that the files in infra/terraform use.
+"""Writes google_schema.json: the arguments of those google resources that the files in
+infra/terraform use.
 
     npm pack @cdktf/provider-google@16.12.1 && tar xzf cdktf-provider-google-16.12.1.tgz
     python extract_schema.py package
 
-There is no terraform binary to ask for the provider's schema, so it is read from the TypeScript bindings that HashiCorp
-generated from that schema: an interface a block, whose comments name the arguments as HCL spells them.
-"""
+There is no terraform binary to ask for the provider's schema, so it is read from the TypeScript
+bindings that HashiCorp generated from that schema: an interface a block, whose comments name the
+arguments as HCL spells them."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ HERE = Path(__file__).parent
 TERRAFORM = HERE.parents[1] / "infra" / "terraform"
 
 INTERFACE = re.compile(r"^export interface (\w+)[^{]*\{\n(.*?)^\}", re.DOTALL | re.MULTILINE)
-PROPERTY = re.compile(r"/\*\*((?:(?!\*/).)*)\*/\s*readonly (\w+)(\??): (.*?);\n(?=\s*(?:/\*\*|\Z))", re.DOTALL)
+PROPERTY = re.compile(
+    r"/\*\*((?:(?!\*/).)*)\*/\s*readonly (\w+)(\??): (.*?);\n(?=\s*(?:/\*\*|\Z))", re.DOTALL
+)
 ANCHOR = re.compile(r"providers/hashicorp/google/[\d.]+/docs[\w/-]*#(\w+) ")
 BLOCK_TYPE = re.compile(r"(\w+)(\[\])?")
 RESULT = re.compile(r"this\.get\w+Attribute\('(\w+)'\)|new ([\w.]+)\(this, \"(\w+)\"")
@@ -29,7 +32,8 @@ USED = re.compile(r'^(resource|data) "(google_\w+)"', re.MULTILINE)
 
 @dataclass(frozen=True)
 class Bindings:
-    """The generated TypeScript of one resource, one data source, or the provider's own configuration."""
+    """The generated TypeScript of one resource, one data source, or the provider's own
+    configuration."""
 
     root: str
     interfaces: dict[str, str]
@@ -42,7 +46,8 @@ class Bindings:
         return cls(root, dict(INTERFACE.findall(declarations)), script)
 
     def arguments(self, interface: str) -> dict[str, Any]:
-        """What may stand in a block: argument -> whether it must, and the block that it opens, if any."""
+        """What may stand in a block: argument -> whether it must, and the block that it opens, if
+        any."""
         found: dict[str, Any] = {}
         body = self.interfaces[interface]
         for comment, name, optional, kind in PROPERTY.findall(body):
@@ -56,7 +61,9 @@ class Bindings:
                 entry["many"] = bool(shape[2])
             found[anchor[1]] = entry
         if len(found) != body.count("readonly "):
-            raise ValueError(f"{interface}: {len(found)} of {body.count('readonly ')} arguments were understood")
+            raise ValueError(
+                f"{interface}: {len(found)} of {body.count('readonly ')} arguments were understood"
+            )
         return found
 
     def results(self) -> set[str]:
@@ -76,7 +83,9 @@ class Bindings:
 
 def root_class(folder: Path) -> str:
     declarations = (folder / "index.d.ts").read_text(encoding="utf-8")
-    match = re.search(r"^export declare class (\w+) extends cdktf\.Terraform", declarations, re.MULTILINE)
+    match = re.search(
+        r"^export declare class (\w+) extends cdktf\.Terraform", declarations, re.MULTILINE
+    )
     if match is None:
         raise ValueError(f"{folder} declares neither a resource nor a data source")
     return match[1]
@@ -84,17 +93,27 @@ def root_class(folder: Path) -> str:
 
 def used(folder: Path) -> list[tuple[str, str]]:
     """('resource' or 'data', type), of all .tf files in a folder."""
-    return sorted({pair for file in folder.glob("*.tf") for pair in USED.findall(file.read_text(encoding="utf-8"))})
+    return sorted(
+        {
+            pair
+            for file in folder.glob("*.tf")
+            for pair in USED.findall(file.read_text(encoding="utf-8"))
+        }
+    )
 
 
 def extract(package: Path, wanted: list[tuple[str, str]]) -> dict[str, Any]:
     about = json.loads((package / "package.json").read_text(encoding="utf-8"))
-    settings = Bindings.read(package / "lib" / "provider", "GoogleProvider").arguments("GoogleProviderConfig")
+    settings = Bindings.read(package / "lib" / "provider", "GoogleProvider").arguments(
+        "GoogleProviderConfig"
+    )
     schema: dict[str, Any] = {
         "provider": "hashicorp/google",
         "version": about["cdktf"]["provider"]["version"],
         "source": f"npm {about['name']} {about['version']}",
-        "configuration": {key: value for key, value in settings.items() if not key.endswith("_custom_endpoint")},
+        "configuration": {
+            key: value for key, value in settings.items() if not key.endswith("_custom_endpoint")
+        },
         "resources": {},
         "data": {},
     }
@@ -111,7 +130,10 @@ def text(schema: dict[str, Any]) -> str:
     lines = []
     for key, value in sorted(schema.items()):
         if key in {"resources", "data"}:
-            rows = [f"  {json.dumps(name)}: {json.dumps(value[name], sort_keys=True)}" for name in sorted(value)]
+            rows = [
+                f"  {json.dumps(name)}: {json.dumps(value[name], sort_keys=True)}"
+                for name in sorted(value)
+            ]
             lines.append(f" {json.dumps(key)}: {{\n" + ",\n".join(rows) + "\n }")
         else:
             lines.append(f" {json.dumps(key)}: {json.dumps(value, sort_keys=True)}")
@@ -121,4 +143,6 @@ def text(schema: dict[str, Any]) -> str:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    (HERE / "google_schema.json").write_text(text(extract(Path(sys.argv[1]), used(TERRAFORM))), encoding="utf-8")
+    (HERE / "google_schema.json").write_text(
+        text(extract(Path(sys.argv[1]), used(TERRAFORM))), encoding="utf-8"
+    )

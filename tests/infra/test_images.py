@@ -16,7 +16,9 @@ LOCKS = ["light", "cpu", "gpu", "tpu"]
 def pinned(path: Path) -> dict[str, set[str]]:
     """The versions of a lock file by name; several where they depend on the version of Python."""
     found: dict[str, set[str]] = {}
-    for name, version in re.findall(r"^([a-z0-9._-]+)==([^\s;\\]+)", path.read_text(), re.MULTILINE):
+    for name, version in re.findall(
+        r"^([a-z0-9._-]+)==([^\s;\\]+)", path.read_text(), re.MULTILINE
+    ):
         found.setdefault(name, set()).add(version)
     return found
 
@@ -27,11 +29,15 @@ def test_a_lock_holds_the_versions_that_are_tested(name: str) -> None:
     mine, tested = pinned(IMAGES / f"{name}.lock"), pinned(ROOT / "requirements.lock")
     assert len(mine) > 30
     different = {
-        key: (versions, tested[key]) for key, versions in mine.items() if key in tested and not versions <= tested[key]
+        key: (versions, tested[key])
+        for key, versions in mine.items()
+        if key in tested and not versions <= tested[key]
     }
     assert different == {}
     # Every one by hash, and no address of where it is from.
-    assert len(re.findall(r"^[a-z0-9._-]+==", text, re.MULTILINE)) == len(re.findall(r"==[^\n]*\\\n    --hash=sha256:", text))
+    assert len(re.findall(r"^[a-z0-9._-]+==", text, re.MULTILINE)) == len(
+        re.findall(r"==[^\n]*\\\n    --hash=sha256:", text)
+    )
     assert "://" not in text
     assert "--index" not in text
 
@@ -48,7 +54,15 @@ def test_each_image_has_what_it_needs_and_no_more() -> None:
     for found in libraries.values():
         assert "kfp" in found
         # What kfp needs to talk to a cluster, and what launchers need.
-        assert not found & {"kubernetes", "kfp-server-api", "pyyaml", "google-cloud-aiplatform", "kagglesdk", "docker", "pip"}
+        assert not found & {
+            "kubernetes",
+            "kfp-server-api",
+            "pyyaml",
+            "google-cloud-aiplatform",
+            "kagglesdk",
+            "docker",
+            "pip",
+        }
 
 
 def test_the_dockerfile_installs_by_hash_and_starts_nothing() -> None:
@@ -69,13 +83,21 @@ def test_what_goes_to_the_builder_is_listed() -> None:
     allowed = {line.removeprefix("!") for line in more if line.startswith("!")}
     copied = {
         word
-        for line in re.findall(r"^COPY (?!--from)(\S+)", (IMAGES / "Dockerfile").read_text(), re.MULTILINE)
+        for line in re.findall(
+            r"^COPY (?!--from)(\S+)", (IMAGES / "Dockerfile").read_text(), re.MULTILINE
+        )
         for word in [line]
     }
     assert {name.replace("${LOCK}", "*") for name in copied} == allowed
-    # Of the folders an image keeps the kinds of files that there are, and that the digest of the code counts.
+    # Of the folders an image keeps the kinds of files that there are, and that the digest of the
+    # code counts.
     kept = set(re.findall(r"! -name '\*(\.\w+)'", (IMAGES / "Dockerfile").read_text()))
-    kinds = {path.suffix for folder in ("components", "trainer") for path in (ROOT / folder).rglob("*") if path.is_file()}
+    kinds = {
+        path.suffix
+        for folder in ("components", "trainer")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+    }
     assert kinds - {".pyc"} == kept == {".py", ".html", ".css"}
 
 
@@ -94,15 +116,22 @@ class Without(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Without())
 from dataclasses import asdict
-from components.training.train import train
-from trainer.competition import Train
-from trainer.recipe import Cnn, Member
+from components.training.run_task import train
+from trainer.config.competition import Train
+from trainer.config.member import Cnn, Member
 
 member = Member(name="m", size=8, cnn=Cnn(filters=[4], strides=[2]), epochs=1, batch_size=16)
 train(
     {{"member": asdict(member), "folds": [0], "settings": asdict(Train(backend="jax"))}},
-    images={str(inputs.records)!r}, folds={str(inputs.folds_table)!r}, statistics={str(inputs.statistics)!r},
-    kind="multiclass", classes=list("0123456789"), metric="accuracy", seed=1, weights_digest="", out={str(tmp_path / "out")!r},
+    images={str(inputs.records)!r},
+    folds={str(inputs.folds_table)!r},
+    statistics={str(inputs.statistics)!r},
+    kind="multiclass",
+    classes=list("0123456789"),
+    metric="accuracy",
+    seed=1,
+    weights_digest="",
+    out={str(tmp_path / "out")!r},
 )
 assert "tensorflow" not in sys.modules
 """
@@ -119,11 +148,16 @@ def test_cloud_build_declares_what_it_uses() -> None:
     # $$ is a dollar for the shell.
     used = set(re.findall(r"(?<!\$)\$\{?(_[A-Z]+)", "".join(str(step) for step in build["steps"])))
     assert used == set(build["substitutions"])
-    unescaped = re.findall(r"(?<!\$)\$(?!\$|\{?_[A-Z])\{?\w+", "".join("".join(step["args"]) for step in build["steps"]))
+    unescaped = re.findall(
+        r"(?<!\$)\$(?!\$|\{?_[A-Z])\{?\w+",
+        "".join("".join(step["args"]) for step in build["steps"]),
+    )
     assert unescaped == []
     # A tag that never moves is of all that an image is made of.
     (build_step,) = [step["args"][-1] for step in build["steps"] if step["id"] == "build"]
-    copied = re.findall(r"^COPY (infra/images/\S+)", (IMAGES / "Dockerfile").read_text(), re.MULTILINE)
+    copied = re.findall(
+        r"^COPY (infra/images/\S+)", (IMAGES / "Dockerfile").read_text(), re.MULTILINE
+    )
     for name in [*copied, "infra/images/Dockerfile"]:
         assert name.replace("${LOCK}", "$$lock") in build_step, name
     ids = [step["id"] for step in build["steps"]]
@@ -131,7 +165,12 @@ def test_cloud_build_declares_what_it_uses() -> None:
     for step in build["steps"]:
         assert set(step.get("waitFor", [])) <= set(ids)
         done = subprocess.run(
-            ["bash", "-n", "-c", re.sub(r"\$\{?(_[A-Z]+)\}?", "x", step["args"][-1]).replace("$$", "$")],
+            [
+                "bash",
+                "-n",
+                "-c",
+                re.sub(r"\$\{?(_[A-Z]+)\}?", "x", step["args"][-1]).replace("$$", "$"),
+            ],
             capture_output=True,
             text=True,
             check=False,

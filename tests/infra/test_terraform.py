@@ -1,4 +1,5 @@
-"""The .tf files against the provider's schema: names, blocks, references, and who may do what. Nothing here asks Google."""
+"""The .tf files against the provider's schema: names, blocks, references, and who may do what.
+Nothing here asks Google."""
 
 import json
 import re
@@ -13,11 +14,19 @@ import pytest
 from tests.support.paths import ROOT
 
 FOLDER = ROOT / "infra" / "terraform"
-SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("google_schema.json").read_text(encoding="utf-8"))
+SCHEMA: dict[str, Any] = json.loads(
+    Path(__file__).with_name("google_schema.json").read_text(encoding="utf-8")
+)
 FILES = {file.name: file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.tf"))}
 
 META = {"for_each", "count", "depends_on", "provider", "lifecycle"}
-LIFECYCLE = {"create_before_destroy", "prevent_destroy", "ignore_changes", "replace_triggered_by", "precondition"}
+LIFECYCLE = {
+    "create_before_destroy",
+    "prevent_destroy",
+    "ignore_changes",
+    "replace_triggered_by",
+    "precondition",
+}
 MARKS = {"__is_block__", "__comments__", "__inline_comments__"}
 
 Block = dict[str, Any]
@@ -28,7 +37,11 @@ def bare(text: Any) -> str:
 
 
 def is_blocks(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) and "__is_block__" in item for item in value)
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(item, dict) and "__is_block__" in item for item in value)
+    )
 
 
 @cache
@@ -42,7 +55,9 @@ def blocks(files: dict[str, str], kind: str) -> Iterator[tuple[list[str], Block]
         for block in parsed(text).get(kind, []):
             labels: list[str] = []
             while "__is_block__" not in block:
-                [(label, block)] = ((key, value) for key, value in block.items() if key not in MARKS)
+                [(label, block)] = (
+                    (key, value) for key, value in block.items() if key not in MARKS
+                )
                 labels.append(bare(label))
             yield labels, block
 
@@ -84,7 +99,12 @@ def without_comments(text: str) -> str:
 
 
 def tables(files: dict[str, str]) -> Block:
-    return {key: value for _, body in blocks(files, "locals") for key, value in body.items() if key not in MARKS}
+    return {
+        key: value
+        for _, body in blocks(files, "locals")
+        for key, value in body.items()
+        if key not in MARKS
+    }
 
 
 def keys_of(body: Block, files: dict[str, str]) -> set[str] | None:
@@ -96,15 +116,22 @@ def keys_of(body: Block, files: dict[str, str]) -> set[str] | None:
 
 def undeclared(files: dict[str, str], word: str, declared: set[str]) -> Iterator[str]:
     """Of var.x or local.x: what is used and not declared, or declared and not used."""
-    names = {file: set(re.findall(rf"(?<![\w.]){word}\.(\w+)", without_comments(text))) for file, text in files.items()}
+    names = {
+        file: set(re.findall(rf"(?<![\w.]){word}\.(\w+)", without_comments(text)))
+        for file, text in files.items()
+    }
     # A variable's own validation is no use of it.
     used = {name for file, found in names.items() if file != "variables.tf" for name in found}
-    yield from (f"{word}.{name}: is not declared" for name in sorted(set().union(*names.values()) - declared))
+    yield from (
+        f"{word}.{name}: is not declared"
+        for name in sorted(set().union(*names.values()) - declared)
+    )
     yield from (f"{word}.{name}: is not used" for name in sorted(declared - used))
 
 
 def unknown_references(files: dict[str, str], kind: str) -> Iterator[str]:
-    """Of google_x.name and data.google_x.name: resources, instances and attributes that there are not."""
+    """Of google_x.name and data.google_x.name: resources, instances and attributes that there are
+    not."""
     bodies = {".".join(labels): body for labels, body in blocks(files, kind)}
     schemas = SCHEMA["data" if kind == "data" else "resources"]
     start = r"(?<![\w.])data\." if kind == "data" else r"(?<![\w.\"])"
@@ -119,7 +146,10 @@ def unknown_references(files: dict[str, str], kind: str) -> Iterator[str]:
             if attribute and attribute not in schemas.get(type_, {}):
                 yield f"{at}.{attribute}: there is no such attribute"
             if attribute and bool(index) != bool({"count", "for_each"} & set(body)):
-                yield f"{at}.{attribute}: {'is one, and has no index' if index else 'is several, and wants an index'}"
+                yield (
+                    f"{at}.{attribute}:"
+                    f" {'is one, and has no index' if index else 'is several, and wants an index'}"
+                )
             keys, key = keys_of(body, files), re.fullmatch(r'\["(\w+)"\]', index)
             if keys is not None and key and key[1] not in keys:
                 yield f"{at}{index}: is not in its table"
@@ -131,18 +161,30 @@ def problems(files: dict[str, str]) -> list[str]:
         found += misfits(body, SCHEMA["configuration"], "provider", {"alias"})
     for kind, schemas in (("resource", SCHEMA["resources"]), ("data", SCHEMA["data"])):
         names = [".".join(labels) for labels, _ in blocks(files, kind)]
-        found += [f"{name}: is declared twice" for name in sorted({name for name in names if names.count(name) > 1})]
+        found += [
+            f"{name}: is declared twice"
+            for name in sorted({name for name in names if names.count(name) > 1})
+        ]
         for (type_, name), body in blocks(files, kind):
             if type_ not in schemas:
-                found.append(f"{type_}.{name}: its type is not in google_schema.json; run extract_schema.py")
+                found.append(
+                    f"{type_}.{name}: its type is not in google_schema.json; run extract_schema.py"
+                )
                 continue
             found += misfits(body, schemas[type_], f"{type_}.{name}", META)
             for rules in body.get("lifecycle", []):
-                found += [f"{type_}.{name}.lifecycle.{key}: there is no such rule" for key in set(rules) - MARKS - LIFECYCLE]
+                found += [
+                    f"{type_}.{name}.lifecycle.{key}: there is no such rule"
+                    for key in set(rules) - MARKS - LIFECYCLE
+                ]
     for kind in ("variable", "output"):
         for [name], body in blocks(files, kind):
             wanted = {"description", "type"} if kind == "variable" else {"description", "value"}
-            found += [f"{kind} {name}: has no {key}" for key in sorted(wanted) if len(bare(body.get(key, ""))) < 3]
+            found += [
+                f"{kind} {name}: has no {key}"
+                for key in sorted(wanted)
+                if len(bare(body.get(key, ""))) < 3
+            ]
     found += undeclared(files, "var", {labels[0] for labels, _ in blocks(files, "variable")})
     found += undeclared(files, "local", set(tables(files)))
     return [*found, *unknown_references(files, "resource"), *unknown_references(files, "data")]
@@ -152,7 +194,11 @@ def grants() -> set[tuple[str, str, str]]:
     """(account, what on, role) of the tables in accounts.tf."""
     where = {"bucket_grants": "bucket", "registry_grants": "repository", "project_grants": ""}
     return {
-        (bare(grant["account"]), bare(grant[column]) if column else "project", bare(grant["role"]).removeprefix("roles/"))
+        (
+            bare(grant["account"]),
+            bare(grant[column]) if column else "project",
+            bare(grant["role"]).removeprefix("roles/"),
+        )
         for table, column in where.items()
         for key, grant in tables(FILES)[table].items()
         if key not in MARKS
@@ -166,28 +212,98 @@ def test_the_files_fit_the_schema() -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "complaint"),
     [
-        ("storage.tf", "public_access_prevention", "public_access", ".public_access: there is no such argument"),
+        (
+            "storage.tf",
+            "public_access_prevention",
+            "public_access",
+            ".public_access: there is no such argument",
+        ),
         ("storage.tf", "  location ", "  # location ", "storage_bucket.this.location: is missing"),
-        ("storage.tf", "default_kms_key_name", "kms_key_name", "encryption.kms_key_name: there is no such argument"),
+        (
+            "storage.tf",
+            "default_kms_key_name",
+            "kms_key_name",
+            "encryption.kms_key_name: there is no such argument",
+        ),
         ("storage.tf", "versioning {", "versioning = {", "versioning: is a block"),
-        ("storage.tf", "age            =", "days           =", "lifecycle_rule.condition.days: there is no such argument"),
+        (
+            "storage.tf",
+            "age            =",
+            "days           =",
+            "lifecycle_rule.condition.days: there is no such argument",
+        ),
         ("storage.tf", "    enabled = true", "    # enabled", "versioning.enabled: is missing"),
-        ("storage.tf", "  versioning {", "  versioning {}\n  versioning {", "versioning: stands once"),
-        ("storage.tf", "this[0].member", "this.member", "this.member: is several, and wants an index"),
-        ("registry.tf", "immutable_tags", "immutable", "docker_config.immutable: there is no such argument"),
+        (
+            "storage.tf",
+            "  versioning {",
+            "  versioning {}\n  versioning {",
+            "versioning: stands once",
+        ),
+        (
+            "storage.tf",
+            "this[0].member",
+            "this.member",
+            "this.member: is several, and wants an index",
+        ),
+        (
+            "registry.tf",
+            "immutable_tags",
+            "immutable",
+            "docker_config.immutable: there is no such argument",
+        ),
         ("registry.tf", "var.keep_versions", "var.keep", "var.keep: is not declared"),
         ("registry.tf", "var.keep_versions", "10", "var.keep_versions: is not used"),
-        ("registry.tf", "local.repositories", "local.registries", "local.registries: is not declared"),
-        ("accounts.tf", 'this["run"].member', 'this["run"].mail', "service_account.this.mail: there is no such attribute"),
-        ("accounts.tf", "bucket.this[each", "bucket.that[each", "google_storage_bucket.that: is not declared"),
-        ("accounts.tf", 'this["run"].name', 'this["ran"].name', 'google_service_account.this["ran"]: is not in its table'),
+        (
+            "registry.tf",
+            "local.repositories",
+            "local.registries",
+            "local.registries: is not declared",
+        ),
+        (
+            "accounts.tf",
+            'this["run"].member',
+            'this["run"].mail',
+            "service_account.this.mail: there is no such attribute",
+        ),
+        (
+            "accounts.tf",
+            "bucket.this[each",
+            "bucket.that[each",
+            "google_storage_bucket.that: is not declared",
+        ),
+        (
+            "accounts.tf",
+            'this["run"].name',
+            'this["ran"].name',
+            'google_service_account.this["ran"]: is not in its table',
+        ),
         ("federation.tf", "issuer_uri", "issuer", "oidc.issuer_uri: is missing"),
-        ("secret.tf", "leaderboard.id", "leaderboard[0].id", "leaderboard.id: is one, and has no index"),
+        (
+            "secret.tf",
+            "leaderboard.id",
+            "leaderboard[0].id",
+            "leaderboard.id: is one, and has no index",
+        ),
         ("gke.tf", "ignore_changes", "ignore", "lifecycle.ignore: there is no such rule"),
-        ("gke.tf", "tpu_topology =", "topology =", "placement_policy.topology: there is no such argument"),
-        ("variables.tf", '  description = "All names begin with it"', "", "variable name: has no description"),
+        (
+            "gke.tf",
+            "tpu_topology =",
+            "topology =",
+            "placement_policy.topology: there is no such argument",
+        ),
+        (
+            "variables.tf",
+            '  description = "All names begin with it"',
+            "",
+            "variable name: has no description",
+        ),
         ("variables.tf", "  type        = bool", "", "variable ci_starts_builds: has no type"),
-        ("versions.tf", "billing_project ", "quota_project ", "provider.quota_project: there is no such argument"),
+        (
+            "versions.tf",
+            "billing_project ",
+            "quota_project ",
+            "provider.quota_project: there is no such argument",
+        ),
     ],
 )
 def test_a_mistake_is_found(file: str, old: str, new: str, complaint: str) -> None:
@@ -203,7 +319,11 @@ def test_the_schema_is_of_the_version_that_is_asked_for() -> None:
 
 
 def test_every_variable_that_can_be_wrong_is_validated() -> None:
-    unchecked = [name for [name], body in blocks(FILES, "variable") if "validation" not in body and "bool" not in body["type"]]
+    unchecked = [
+        name
+        for [name], body in blocks(FILES, "variable")
+        if "validation" not in body and "bool" not in body["type"]
+    ]
     assert unchecked == []
 
 
@@ -214,14 +334,22 @@ def test_the_example_sets_variables_that_exist() -> None:
 
 
 def test_checks_are_skipped_for_a_reason() -> None:
-    skips = [line for text in FILES.values() for line in text.splitlines() if "checkov:skip" in line]
-    assert [line for line in skips if not re.search(r"#checkov:skip=CKV2?_GCP_\d+: \w.{20,}", line)] == []
+    skips = [
+        line for text in FILES.values() for line in text.splitlines() if "checkov:skip" in line
+    ]
+    assert [
+        line for line in skips if not re.search(r"#checkov:skip=CKV2?_GCP_\d+: \w.{20,}", line)
+    ] == []
 
 
 def test_submit_alone_reads_the_leaderboards_token() -> None:
     everything = "\n".join(without_comments(text) for text in FILES.values())
     assert everything.count("secretmanager.secretAccessor") == 1
-    [body] = [body for labels, body in blocks(FILES, "resource") if labels[0].startswith("google_secret_manager_secret_iam")]
+    [body] = [
+        body
+        for labels, body in blocks(FILES, "resource")
+        if labels[0].startswith("google_secret_manager_secret_iam")
+    ]
     assert body["members"] == ['${google_service_account.this["submit"].member}']
     assert "google_secret_manager_secret_version" not in everything
 
@@ -261,7 +389,11 @@ GRANTING = {
     ("google_project_iam_member", "nodes", "roles/container.defaultNodeServiceAccount"),
     ("google_artifact_registry_repository_iam_member", "nodes", "roles/artifactregistry.reader"),
     ("google_service_account_iam_member", "pods", "roles/iam.workloadIdentityUser"),
-    ("google_secret_manager_secret_iam_binding", "leaderboard", "roles/secretmanager.secretAccessor"),
+    (
+        "google_secret_manager_secret_iam_binding",
+        "leaderboard",
+        "roles/secretmanager.secretAccessor",
+    ),
     ("google_kms_crypto_key_iam_member", "storage", "roles/cloudkms.cryptoKeyEncrypterDecrypter"),
 }
 
@@ -276,7 +408,11 @@ def test_nothing_else_grants_a_role() -> None:
 
 
 def test_no_role_is_a_wide_one() -> None:
-    roles = [role for text in FILES.values() for role in re.findall(r"roles/([\w.]+)", without_comments(text))]
+    roles = [
+        role
+        for text in FILES.values()
+        for role in re.findall(r"roles/([\w.]+)", without_comments(text))
+    ]
     assert len(roles) > 15
     wide = re.compile(r"owner|editor|viewer|.*[aA]dmin|iam\.serviceAccountTokenCreator")
     assert [role for role in roles if wide.fullmatch(role)] == []
@@ -290,12 +426,18 @@ def test_grants_name_what_there_is() -> None:
         ("registry_grants", "repository", "repositories"),
         ("project_grants", "account", "accounts"),
     ):
-        assert {bare(grant[column]) for key, grant in have[table].items() if key not in MARKS} <= set(have[names])
+        assert {
+            bare(grant[column]) for key, grant in have[table].items() if key not in MARKS
+        } <= set(have[names])
     assert {account for account, *_ in grants()} == set(have["accounts"]) - MARKS
 
 
 def test_workflows_become_build_or_submit_of_one_repository() -> None:
-    federated = [body for labels, body in blocks(FILES, "resource") if "principalSet" in str(body.get("member"))]
+    federated = [
+        body
+        for labels, body in blocks(FILES, "resource")
+        if "principalSet" in str(body.get("member"))
+    ]
     assert len(federated) == 1
     assert '["build", "submit"]' in federated[0]["for_each"]
     assert bare(federated[0]["member"]).endswith("/attribute.repository/${var.github_repository}")

@@ -12,7 +12,7 @@ import yaml
 from pipelines.compile import DEFAULTS, TARGETS, compile_all, compile_pipeline, parameters, target
 from pipelines.definitions import registry
 from pipelines.targets import machines
-from pipelines.targets.base import NEEDS, Images, Target
+from pipelines.targets.base import NEEDS, ContainerImages, Target
 from tests.support.paths import ROOT
 from trainer.config.gan import read
 from trainer.config.machine import Machine
@@ -23,14 +23,20 @@ FILES = {registry.of(file): file for file in map(read, DEFAULTS)}
 COMPILED = [f"{name}{ending}" for name in FILES for ending in TARGETS.values()]
 
 
-def compiled(tmp_path: Path, kind: str, machine: Machine, images: Images | None = None) -> list[dict[str, Any]]:
+def compiled(
+    tmp_path: Path, kind: str, machine: Machine, images: ContainerImages | None = None
+) -> list[dict[str, Any]]:
     """The documents of a target's file of the k-fold pipeline."""
     return compiled_of(registry.KFOLD, tmp_path, kind, machine, images)
 
 
-def compiled_of(name: str, tmp_path: Path, kind: str, machine: Machine, images: Images | None = None) -> list[dict[str, Any]]:
+def compiled_of(
+    name: str, tmp_path: Path, kind: str, machine: Machine, images: ContainerImages | None = None
+) -> list[dict[str, Any]]:
     """The same of either pipeline."""
-    path = compile_pipeline(tmp_path / "k.yaml", name, parameters(FILES[name]), target(kind, machine, images))
+    path = compile_pipeline(
+        tmp_path / "k.yaml", name, parameters(FILES[name]), target(kind, machine, images)
+    )
     return list(yaml.safe_load_all(path.read_text()))
 
 
@@ -40,11 +46,14 @@ def container(spec: dict[str, Any], task: str) -> dict[str, Any]:
 
 
 def test_the_compiled_pipelines_are_the_golden_ones(tmp_path: Path) -> None:
-    """After a meant change: `python pipelines/compile.py tests/golden --tpu v5e-8`, and read the difference."""
+    """After a meant change: `python pipelines/compile.py tests/golden --tpu v5e-8`, and read the
+    difference."""
     files = [dataclasses.replace(file, machine=Machine(tpu="v5e-8")) for file in FILES.values()]
     made = {path.name: path for path in compile_all(tmp_path, files)}
     assert sorted(made) == sorted(path.name for path in GOLDEN.iterdir()) == sorted(COMPILED)
-    assert [name for name, path in made.items() if path.read_text() != (GOLDEN / name).read_text()] == []
+    assert [
+        name for name, path in made.items() if path.read_text() != (GOLDEN / name).read_text()
+    ] == []
 
 
 def test_compiling_needs_no_environment_and_is_the_same_elsewhere(tmp_path: Path) -> None:
@@ -52,9 +61,13 @@ def test_compiling_needs_no_environment_and_is_the_same_elsewhere(tmp_path: Path
     for name, hash_seed in (("one", "1"), ("two", "2")):
         folder = tmp_path / name
         folder.mkdir()
-        subprocess.run(command, cwd=folder, env={"PYTHONHASHSEED": hash_seed}, check=True, capture_output=True)
+        subprocess.run(
+            command, cwd=folder, env={"PYTHONHASHSEED": hash_seed}, check=True, capture_output=True
+        )
     for name in COMPILED:
-        assert (tmp_path / "one" / "build" / name).read_bytes() == (tmp_path / "two" / "build" / name).read_bytes()
+        assert (tmp_path / "one" / "build" / name).read_bytes() == (
+            tmp_path / "two" / "build" / name
+        ).read_bytes()
 
 
 def test_compiling_imports_no_cloud_client_and_no_framework(tmp_path: Path) -> None:
@@ -77,14 +90,18 @@ def test_compiling_imports_no_cloud_client_and_no_framework(tmp_path: Path) -> N
 def test_digests_of_the_code_stand_in_every_task(tmp_path: Path, kind: str) -> None:
     steps = registry.wiring(kind).STEPS
     marked = Target(environment={name: {"CODE": f"digest-of-{name}"} for name in steps})
-    yaml_text = compile_pipeline(tmp_path / "k.yaml", kind, parameters(FILES[kind]), marked).read_text()
+    yaml_text = compile_pipeline(
+        tmp_path / "k.yaml", kind, parameters(FILES[kind]), marked
+    ).read_text()
     for name in steps:
         assert yaml_text.count(f"value: digest-of-{name}\n") == 1
 
 
 @pytest.mark.parametrize("kind", TARGETS)
 @pytest.mark.parametrize(("name", "count"), [("kfold", 13), ("gan", 10)])
-def test_every_parameter_has_a_type_a_default_and_a_description(tmp_path: Path, kind: str, name: str, count: int) -> None:
+def test_every_parameter_has_a_type_a_default_and_a_description(
+    tmp_path: Path, kind: str, name: str, count: int
+) -> None:
     spec, *_ = compiled_of(name, tmp_path, kind, Machine())
     given = spec["root"]["inputDefinitions"]["parameters"]
     assert len(given) == count
@@ -94,9 +111,14 @@ def test_every_parameter_has_a_type_a_default_and_a_description(tmp_path: Path, 
         assert len(definition["description"]) > 10, name
 
 
-def test_the_defaults_are_those_of_the_competition_file_but_for_places_on_this_machine(tmp_path: Path) -> None:
+def test_the_defaults_are_those_of_the_competition_file_but_for_places_on_this_machine(
+    tmp_path: Path,
+) -> None:
     spec, *_ = compiled(tmp_path, "vertex", Machine())
-    given = {name: one["defaultValue"] for name, one in spec["root"]["inputDefinitions"]["parameters"].items()}
+    given = {
+        name: one["defaultValue"]
+        for name, one in spec["root"]["inputDefinitions"]["parameters"].items()
+    }
     assert given["root"] == ""
     assert given["name"] == "digits"
     assert given["data"]["train"] == "train.csv"
@@ -104,7 +126,9 @@ def test_the_defaults_are_those_of_the_competition_file_but_for_places_on_this_m
 
 
 def test_a_gan_and_its_judge_train_on_the_accelerator(tmp_path: Path) -> None:
-    spec, *_ = compiled_of("gan", tmp_path, "vertex", Machine(tpu="v5e-8"), Images("l@x", "t@y"))
+    spec, *_ = compiled_of(
+        "gan", tmp_path, "vertex", Machine(tpu="v5e-8"), ContainerImages("l@x", "t@y")
+    )
     for task in ("train", "train-gan"):
         inputs = spec["components"][f"comp-{task}"]["inputDefinitions"]["parameters"]
         (pool,) = inputs["worker_pool_specs"]["defaultValue"]
@@ -114,14 +138,22 @@ def test_a_gan_and_its_judge_train_on_the_accelerator(tmp_path: Path) -> None:
     assert container(spec, "gallery")["image"] == "l@x"
     spec, platform = compiled_of("gan", tmp_path, "gke", Machine(tpu="v5e-8"))
     placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert {name for name, one in placed.items() if "nodeSelector" in one} == {"exec-train", "exec-train-gan"}
+    assert {name for name, one in placed.items() if "nodeSelector" in one} == {
+        "exec-train",
+        "exec-train-gan",
+    }
     for task in ("train", "train-gan"):
         assert container(spec, task)["resources"]["accelerator"]["resourceType"] == "google.com/tpu"
 
 
 @pytest.mark.parametrize("name", sorted(machines.TPUS))
 def test_a_tpu_on_vertex_is_a_custom_job(tmp_path: Path, name: str) -> None:
-    spec, *_ = compiled(tmp_path, "vertex", Machine(tpu=name, spot=True, hours=2, disk_gb=300), Images("l@x", "t@y"))
+    spec, *_ = compiled(
+        tmp_path,
+        "vertex",
+        Machine(tpu=name, spot=True, hours=2, disk_gb=300),
+        ContainerImages("l@x", "t@y"),
+    )
     inputs = spec["components"]["comp-train"]["inputDefinitions"]["parameters"]
     (pool,) = inputs["worker_pool_specs"]["defaultValue"]
     wanted = machines.TPUS[name].vertex
@@ -129,7 +161,10 @@ def test_a_tpu_on_vertex_is_a_custom_job(tmp_path: Path, name: str) -> None:
     if wanted.topology:
         machine["tpu_topology"] = wanted.topology
     if wanted.accelerator_type:
-        machine |= {"accelerator_type": wanted.accelerator_type, "accelerator_count": wanted.accelerator_count}  # type: ignore[dict-item]
+        machine |= {
+            "accelerator_type": wanted.accelerator_type,
+            "accelerator_count": wanted.accelerator_count,
+        }  # type: ignore[dict-item]
     assert pool["machine_spec"] == machine
     assert pool["container_spec"]["image_uri"] == "t@y"
     assert pool["disk_spec"]["boot_disk_size_gb"] == 300
@@ -142,10 +177,14 @@ def test_a_tpu_on_vertex_is_a_custom_job(tmp_path: Path, name: str) -> None:
     assert len(compiled(tmp_path, "vertex", Machine(tpu=name))) == 1
 
 
-@pytest.mark.parametrize(("kind", "number"), [(k, n) for k, gpu in machines.GPUS.items() for n in gpu.machines])
+@pytest.mark.parametrize(
+    ("kind", "number"), [(k, n) for k, gpu in machines.GPUS.items() for n in gpu.machines]
+)
 def test_gpus(tmp_path: Path, kind: str, number: int) -> None:
     spec, *_ = compiled(tmp_path, "vertex", Machine(gpu=kind, gpus=number))
-    (pool,) = spec["components"]["comp-train"]["inputDefinitions"]["parameters"]["worker_pool_specs"]["defaultValue"]
+    (pool,) = spec["components"]["comp-train"]["inputDefinitions"]["parameters"][
+        "worker_pool_specs"
+    ]["defaultValue"]
     assert pool["machine_spec"] == {
         "machine_type": machines.GPUS[kind].machines[number][0],
         "accelerator_type": machines.GPUS[kind].vertex_type,
@@ -153,42 +192,67 @@ def test_gpus(tmp_path: Path, kind: str, number: int) -> None:
     }
     spec, platform = compiled(tmp_path, "gke", Machine(gpu=kind, gpus=number))
     accelerator = container(spec, "train")["resources"]["accelerator"]
-    assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("nvidia.com/gpu", str(number))
+    assert (accelerator["resourceType"], accelerator["resourceCount"]) == (
+        "nvidia.com/gpu",
+        str(number),
+    )
     executor = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
-    assert executor["nodeSelector"]["labels"]["cloud.google.com/gke-accelerator"] == machines.GPUS[kind].gke_accelerator
+    assert (
+        executor["nodeSelector"]["labels"]["cloud.google.com/gke-accelerator"]
+        == machines.GPUS[kind].gke_accelerator
+    )
 
 
-@pytest.mark.parametrize("name", [name for name, one in machines.TPUS.items() if one.gke_accelerator])
+@pytest.mark.parametrize(
+    "name", [name for name, one in machines.TPUS.items() if one.gke_accelerator]
+)
 def test_a_tpu_on_gke_is_a_node_with_its_labels_taints_and_chips(tmp_path: Path, name: str) -> None:
     spec, platform = compiled(tmp_path, "gke", Machine(tpu=name, spot=True, hours=3))
     wanted = machines.TPUS[name]
     accelerator = container(spec, "train")["resources"]["accelerator"]
-    assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("google.com/tpu", str(wanted.chips))
+    assert (accelerator["resourceType"], accelerator["resourceCount"]) == (
+        "google.com/tpu",
+        str(wanted.chips),
+    )
     executor = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
     assert executor["nodeSelector"]["labels"] == {
         "cloud.google.com/gke-spot": "true",
         "cloud.google.com/gke-tpu-accelerator": wanted.gke_accelerator,
         "cloud.google.com/gke-tpu-topology": wanted.gke_topology,
     }
-    assert {one["key"] for one in executor["tolerations"]} == {"google.com/tpu", "cloud.google.com/gke-spot"}
+    assert {one["key"] for one in executor["tolerations"]} == {
+        "google.com/tpu",
+        "cloud.google.com/gke-spot",
+    }
     assert executor["activeDeadlineSeconds"] == "10800"
 
 
 def test_a_tpu_that_gke_has_not(tmp_path: Path) -> None:
-    with pytest.raises(CompetitionError, match="machine.tpu = 'v2-8': is not on GKE; there are v3-8, v5e-1"):
+    with pytest.raises(
+        CompetitionError, match="machine.tpu = 'v2-8': is not on GKE; there are v3-8, v5e-1"
+    ):
         compiled(tmp_path, "gke", Machine(tpu="v2-8"))
 
 
 def test_plain_tasks_ask_for_cpu_and_memory_on_a_cloud_and_not_here(tmp_path: Path) -> None:
     for kind in ("vertex", "gke"):
         spec, *_ = compiled(tmp_path, kind, Machine(cpus=8, memory_gib=30))
-        there = {task: needs for task, needs in NEEDS.items() if task in registry.wiring(registry.KFOLD).STEPS}
+        there = {
+            task: needs
+            for task, needs in NEEDS.items()
+            if task in registry.wiring(registry.KFOLD).STEPS
+        }
         for task, (cpus, memory) in {**there, "check": (1, 4), "train": (8, 30)}.items():
             resources = container(spec, task)["resources"]
-            assert (resources["resourceCpuLimit"], resources["resourceMemoryLimit"]) == (str(cpus), f"{memory}Gi"), task
+            assert (resources["resourceCpuLimit"], resources["resourceMemoryLimit"]) == (
+                str(cpus),
+                f"{memory}Gi",
+            ), task
     spec, *rest = compiled(tmp_path, "local", Machine(tpu="v5e-8"))
     assert rest == []
-    assert not any("resources" in container(spec, task) for task in registry.wiring(registry.KFOLD).STEPS)
+    assert not any(
+        "resources" in container(spec, task) for task in registry.wiring(registry.KFOLD).STEPS
+    )
 
 
 def test_a_spot_cpu_is_a_machine_as_large_as_asked(tmp_path: Path) -> None:
@@ -198,7 +262,10 @@ def test_a_spot_cpu_is_a_machine_as_large_as_asked(tmp_path: Path) -> None:
         (6, 30, "n1-standard-8"),
         (90, 8, "n1-standard-96"),
     ):
-        assert machines.on_vertex(Machine(spot=True, cpus=cpus, memory_gib=memory)).machine_type == name
+        assert (
+            machines.on_vertex(Machine(spot=True, cpus=cpus, memory_gib=memory)).machine_type
+            == name
+        )
     with pytest.raises(CompetitionError, match="no spot machine has 96 vCPUs and 600 GiB"):
         machines.on_vertex(Machine(spot=True, cpus=96, memory_gib=600))
 
@@ -207,7 +274,10 @@ def test_a_spot_cpu_is_a_machine_as_large_as_asked(tmp_path: Path) -> None:
     ("machine", "words"),
     [
         (Machine(gpu="L4", gpus=3), "machine.gpus = 3: of L4 a machine has 1, 2, 4, 8"),
-        (Machine(gpu="L4", cpus=200), "machine.cpus = 200, memory_gib = 0: g2-standard-8 has 8 and 32"),
+        (
+            Machine(gpu="L4", cpus=200),
+            "machine.cpus = 200, memory_gib = 0: g2-standard-8 has 8 and 32",
+        ),
         (Machine(cpus=128), "a task has at most 96 and 624"),
         (Machine(tpu="v4-8"), "There are v2-8, v3-8"),
     ],
@@ -220,11 +290,21 @@ def test_machines_that_are_not_there(machine: Machine, words: str) -> None:
 def test_every_machine_names_its_pages() -> None:
     for one in (*machines.TPUS.values(), *machines.GPUS.values()):
         assert one.pages
-        assert all(page.startswith(("cloud.google.com/", "docs.cloud.google.com/", "github.com/")) for page in one.pages)
+        assert all(
+            page.startswith(("cloud.google.com/", "docs.cloud.google.com/", "github.com/"))
+            for page in one.pages
+        )
 
 
-def test_nothing_of_this_machine_stands_in_a_compiled_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("KAGGLE_API_TOKEN", "FOLDLINE_KFP_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS", "AWS_SECRET_ACCESS_KEY"):
+def test_nothing_of_this_machine_stands_in_a_compiled_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in (
+        "KAGGLE_API_TOKEN",
+        "FOLDLINE_KFP_TOKEN",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "AWS_SECRET_ACCESS_KEY",
+    ):
         monkeypatch.setenv(name, "planted-secret")
     for path in compile_all(tmp_path, list(FILES.values())):
         text = path.read_text()

@@ -4,13 +4,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.tiny import upload
-
 from components.storage import objects
+from tests.support.tiny import upload
 from trainer.artifacts.manifest import MANIFEST, read_manifest, write_manifest
 
 
-def upload_gan(finished: Path, bucket: str, name: Callable[[str, str], str]) -> dict[tuple[str, str], list[str]]:
+def upload_gan(
+    finished: Path, bucket: str, name: Callable[[str, str], str]
+) -> dict[tuple[str, str], list[str]]:
     """The same of a run of the GAN's pipeline."""
     (root,) = (finished / "pipeline_root").glob("gan-*")
     uris = {}
@@ -23,7 +24,9 @@ def upload_gan(finished: Path, bucket: str, name: Callable[[str, str], str]) -> 
     return uris
 
 
-def upload_artifacts(finished: Path, bucket: str, name: Callable[[str, str, int], str]) -> dict[tuple[str, str], list[str]]:
+def upload_artifacts(
+    finished: Path, bucket: str, name: Callable[[str, str, int], str]
+) -> dict[tuple[str, str], list[str]]:
     """Upload them, models named by the paths that a task would have seen.
 
     Args:
@@ -34,7 +37,9 @@ def upload_artifacts(finished: Path, bucket: str, name: Callable[[str, str, int]
     Returns:
         the URIs by task and output.
     """
-    (root,) = [path for path in (finished / "pipeline_root").glob("kfold-*") if (path / "report").is_dir()]
+    (root,) = [
+        path for path in (finished / "pipeline_root").glob("kfold-*") if (path / "report").is_dir()
+    ]
     uris: dict[tuple[str, str], list[str]] = {}
     mounted = {}
     for number, path in enumerate(sorted(root.rglob("predictions"))):
@@ -43,7 +48,11 @@ def upload_artifacts(finished: Path, bucket: str, name: Callable[[str, str, int]
         uris.setdefault(("train", "predictions"), []).append(uri)
         mounted[str(path)] = uri.replace("gs://", "/gcs/")
     # Beside the pipeline root, not in it: no other test finds it there.
-    blended = Path(shutil.copytree(root / "blend" / "blended", finished.parent / f"blended-{bucket.removeprefix('gs://')}"))
+    blended = Path(
+        shutil.copytree(
+            root / "blend" / "blended", finished.parent / f"blended-{bucket.removeprefix('gs://')}"
+        )
+    )
     about = read_manifest(blended)
     for files in about["models"].values():
         for fold, path in files.items():
@@ -52,7 +61,12 @@ def upload_artifacts(finished: Path, bucket: str, name: Callable[[str, str, int]
     write_manifest(blended, about)
     uris[("blend", "blended")] = [f"{bucket}/{name('blend', 'blended', 0)}"]
     upload(blended, uris[("blend", "blended")][0])
-    for task, output in (("folds", "table"), ("submission", "csv"), ("report", "page"), ("statistics", "card")):
+    for task, output in (
+        ("folds", "table"),
+        ("submission", "csv"),
+        ("report", "page"),
+        ("statistics", "card"),
+    ):
         uris[(task, output)] = [f"{bucket}/{name(task, output, 0)}"]
         objects._blob(uris[(task, output)][0]).upload_from_filename(root / task / output)
     return uris

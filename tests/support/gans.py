@@ -1,15 +1,23 @@
-"""What the tests of a GAN share: small real digits as 32 × 32 images, a recipe, and a pair on this process's backend."""
+"""What the tests of a GAN share: small real digits as 32 × 32 images, a recipe, and a pair on this
+process's backend."""
 
 from typing import Any
 
 import numpy as np
-from tests.support.tiny import digits
 
+from tests.support.tiny import digits
 from trainer.backends.devices import Device
-from trainer.config.gan import Gan
+from trainer.config.gan import GanRecipe
 from trainer.gan import state
 
-SMALL: dict[str, Any] = {"steps": 8, "batch_size": 16, "latent": 8, "width": 4, "average": 0.9, "evaluate_every": 4}
+SMALL: dict[str, Any] = {
+    "steps": 8,
+    "batch_size": 16,
+    "latent": 8,
+    "width": 4,
+    "average": 0.9,
+    "evaluate_every": 4,
+}
 
 
 def enlarged(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -22,11 +30,11 @@ def device(backend: str) -> Device:
     return Device("CPU", backend, 1, 0, 1, 1, False)  # type: ignore[arg-type]
 
 
-def networks(gan: Gan, *, side: int = 32, channels: int = 1) -> state.Networks:
-    return state.Networks(gan, side=side, channels=channels, classes=10, seed=5)
+def networks(gan: GanRecipe, *, side: int = 32, channels: int = 1) -> state.GanState:
+    return state.GanState(gan, side=side, channels=channels, classes=10, seed=5)
 
 
-def arrays(gan: Gan, step: int) -> dict[str, np.ndarray]:
+def arrays(gan: GanRecipe, step: int) -> dict[str, np.ndarray]:
     """What a step takes, of real digits."""
     images, labels = enlarged(200)
     chosen = np.random.default_rng([7, step]).choice(200, gan.batch_size, replace=False)
@@ -34,10 +42,12 @@ def arrays(gan: Gan, step: int) -> dict[str, np.ndarray]:
     return {"pixels": images[chosen], "labels": labels[chosen], **drawn}
 
 
-def trained(made: state.Pair, gan: Gan, *, together: int = 1) -> np.ndarray:
+def trained(made: state.Pair, gan: GanRecipe, *, together: int = 1) -> np.ndarray:
     """(steps, 4) what all steps of the recipe tell, `together` of them at each call."""
     told = [
-        np.asarray(made.steps(state.stacked([arrays(gan, step + more) for more in range(together)])))
+        np.asarray(
+            made.steps(state.stacked([arrays(gan, step + more) for more in range(together)]))
+        )
         for step in range(0, gan.steps, together)
     ]
     return np.concatenate(told)

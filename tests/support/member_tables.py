@@ -23,18 +23,30 @@ def probabilities(seed: int, rows: int, targets: np.ndarray | None = None) -> np
     return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def about(member: str, folds: list[int], *, task: str = "multiclass", validation: str = "last") -> dict[str, object]:
+def about(
+    member: str, folds: list[int], *, task: str = "multiclass", validation: str = "last"
+) -> dict[str, object]:
     """What a training task says of itself."""
-    told = {"member": member, "task": task, "folds": folds, "validation": validation, "device": "CPU"}
+    told = {
+        "member": member,
+        "task": task,
+        "folds": folds,
+        "validation": validation,
+        "device": "CPU",
+    }
     return {**told, "parameters": 1, "views": 1, "libraries": {}}
 
 
-def write_task(folder: Path, member: str, folds: list[int], *, seed: int, validation: str = "last") -> Path:
+def write_task(
+    folder: Path, member: str, folds: list[int], *, seed: int, validation: str = "last"
+) -> Path:
     """What a training task leaves: rows in an order of their own."""
     folder.mkdir(parents=True)
     of_all = probabilities(seed, 30, TARGETS)
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(np.isin(FOLD, folds)))
-    oof = pd.DataFrame({"id": [IDS[row] for row in rows], "target": TARGETS[rows], "fold": FOLD[rows]})
+    oof = pd.DataFrame(
+        {"id": [IDS[row] for row in rows], "target": TARGETS[rows], "fold": FOLD[rows]}
+    )
     oof[CLASSES] = of_all[rows]
     tables.write_parquet(folder / tables.OOF, oof)
     test = []
@@ -43,7 +55,9 @@ def write_task(folder: Path, member: str, folds: list[int], *, seed: int, valida
         part[CLASSES] = probabilities(seed * 100 + fold, 5)
         test.append(part)
     tables.write_parquet(folder / tables.TEST, pd.concat(test))
-    history = pd.DataFrame({"fold": folds, "epoch": 1, "loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5})
+    history = pd.DataFrame(
+        {"fold": folds, "epoch": 1, "loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5}
+    )
     tables.write_csv(folder / tables.HISTORY, history)
     write_manifest(folder, about(member, folds, validation=validation))
     return folder

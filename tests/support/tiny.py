@@ -1,4 +1,5 @@
-"""Real digits at 8 × 8, which scikit-learn ships, laid out as a small competition; and what tests share around them."""
+"""Real digits at 8 × 8, which scikit-learn ships, laid out as a small competition; and what tests
+share around them."""
 
 import csv
 import fcntl
@@ -15,7 +16,7 @@ import pytest
 
 from trainer.config.competition import Competition
 from trainer.config.data import Folds
-from trainer.config.objective import Inputs
+from trainer.config.objective import Artifacts
 
 SIDE = 8
 
@@ -33,7 +34,8 @@ class Tiny:
 
 
 def digits(images: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first digits of scikit-learn's set: (images, 8, 8, 1) uint8 spread over 0 to 255, and (images,) labels."""
+    """The first digits of scikit-learn's set: (images, 8, 8, 1) uint8 spread over 0 to 255, and
+    (images,) labels."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -50,18 +52,30 @@ def write_pixels(path: Path, images: np.ndarray, labels: np.ndarray | None = Non
             writer.writerow(([] if labels is None else [labels[index]]) + image.ravel().tolist())
 
 
-def write_competition(folder: Path, *, train: int = 120, test: int = 30, members: int = 2, epochs: int = 12) -> Tiny:
+def write_competition(
+    folder: Path, *, train: int = 120, test: int = 30, members: int = 2, epochs: int = 12
+) -> Tiny:
     """A competition of small digits with `members` tiny networks and 3 folds."""
     folder.mkdir(parents=True, exist_ok=True)
     images, labels = digits(train + test)
-    tiny = Tiny(folder, *(folder / name for name in ("tiny.toml", "train.csv", "test.csv", "sample.csv", "answers.csv")))
+    tiny = Tiny(
+        folder,
+        *(
+            folder / name
+            for name in ("tiny.toml", "train.csv", "test.csv", "sample.csv", "answers.csv")
+        ),
+    )
     write_pixels(tiny.train, images[:train], labels[:train])
     write_pixels(tiny.test, images[train:])
     tiny.sample.write_text("ImageId,Label\n" + "".join(f"{row},0\n" for row in range(1, test + 1)))
-    tiny.answers.write_text("ImageId,Label\n" + "".join(f"{row},{label}\n" for row, label in enumerate(labels[train:], 1)))
+    tiny.answers.write_text(
+        "ImageId,Label\n"
+        + "".join(f"{row},{label}\n" for row, label in enumerate(labels[train:], 1))
+    )
     recipe = (
-        f"cnn = {{ filters = [8, 16], strides = [2, 1] }}\nhead = {{ pooling = 'flatten' }}\n"
-        f"optimizer = {{ learning_rate = 0.01 }}\nepochs = {epochs}\nschedule = {{ warmup_epochs = 0.5 }}\nbatch_size = 16\n"
+        "cnn = { filters = [8, 16], strides = [2, 1] }\nhead = { pooling = 'flatten'"
+        f" }}\noptimizer = {{ learning_rate = 0.01 }}\nepochs = {epochs}\nschedule = {{"
+        " warmup_epochs = 0.5 }\nbatch_size = 16\n"
     )
     tiny.toml.write_text(
         f"""name = "tiny"
@@ -96,7 +110,8 @@ sample = "sample.csv"
 answers = "answers.csv"
 """
         + "".join(
-            f'\n[[members]]\nname = "m{index}"\n{recipe}augment = {{ rotation = {5 * index}, shift = 0.1 }}\n'
+            f'\n[[members]]\nname = "m{index}"\n{recipe}augment = {{ rotation = {5 * index}, shift'
+            " = 0.1 }\n"
             for index in range(members)
         )
     )
@@ -108,8 +123,7 @@ def write_gan(folder: Path, *, train: int = 200, steps: int = 48) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     write_pixels(folder / "train.csv", *digits(train))
     path = folder / "tiny_gan.toml"
-    path.write_text(
-        f"""name = "tiny_gan"
+    path.write_text(f"""name = "tiny_gan"
 classes = {[str(digit) for digit in range(10)]}
 seed = 7
 
@@ -138,8 +152,7 @@ latent = 8
 width = 4
 evaluate_every = 24
 samples = 40
-"""
-    )
+""")
     return path
 
 
@@ -155,13 +168,17 @@ def as_files(tiny: Tiny) -> Tiny:
             for number, row in enumerate(csv.DictReader(stream), start=1):
                 name, label = names[split].format(number), row.pop("label", None)
                 pixels = np.array(list(row.values()), dtype=np.uint8).reshape(SIDE, SIDE)
-                Image.fromarray(np.repeat(pixels[:, :, None], 3, axis=2)).save(tiny.folder / split / f"{name}.png")
+                Image.fromarray(np.repeat(pixels[:, :, None], 3, axis=2)).save(
+                    tiny.folder / split / f"{name}.png"
+                )
                 lines[split].append(name if label is None else f"{name},{label}")
         path.write_text("\n".join(lines[split]) + "\n")
     for path in (tiny.sample, tiny.answers):
         header, *rows = path.read_text().splitlines()
         path.write_text("\n".join([header, *(f"t{row}" for row in rows)]) + "\n")
-    source = 'source = "files"\nid = "name"\nimages = "train/{id}.png"\ntest_images = "test/**/{id}.*"'
+    source = (
+        'source = "files"\nid = "name"\nimages = "train/{id}.png"\ntest_images = "test/**/{id}.*"'
+    )
     tiny.toml.write_text(tiny.toml.read_text().replace('source = "pixels"', source))
     return tiny
 
@@ -173,7 +190,13 @@ def converted(competition: Competition, out: Path) -> Path:
 
     parts = [out.with_name(f"{out.name}-part{part}") for part in range(competition.records.parts)]
     for number, part in enumerate(parts):
-        convert(competition.data, competition.records, classes=competition.classes, part=number, out=part)
+        convert(
+            competition.data,
+            competition.records,
+            classes=competition.classes,
+            part=number,
+            out=part,
+        )
     join(parts, competition.data, competition.records, classes=competition.classes, out=out)
     return out
 
@@ -193,8 +216,12 @@ def in_bucket(tiny: Tiny, bucket: str) -> Tiny:
 
     for path in (tiny.train, tiny.test, tiny.sample):
         objects._blob(f"{bucket}/data/{path.name}").upload_from_filename(path)
-    text = tiny.toml.read_text().replace('source = "pixels"', f'source = "pixels"\nroot = "{bucket}/data"')
-    tiny.toml.write_text(text.replace('answers = "answers.csv"', f"answers = {str(tiny.answers)!r}"))
+    text = tiny.toml.read_text().replace(
+        'source = "pixels"', f'source = "pixels"\nroot = "{bucket}/data"'
+    )
+    tiny.toml.write_text(
+        text.replace('answers = "answers.csv"', f"answers = {str(tiny.answers)!r}")
+    )
     return tiny
 
 
@@ -208,11 +235,14 @@ class Links(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "action")]
+        self.loads += [
+            value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "action")
+        ]
 
 
 def finished(factory: pytest.TempPathFactory, name: str, write: Callable[[Path], Path]) -> Path:
-    """The folder that a local run leaves, beside what it said: made by the first of pytest's processes that wants it.
+    """The folder that a local run leaves, beside what it said: made by the first of pytest's
+    processes that wants it.
 
     Args:
         write: makes the data and its file in a folder, and gives the file.
@@ -225,7 +255,15 @@ def finished(factory: pytest.TempPathFactory, name: str, write: Callable[[Path],
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "said.txt").exists():
             done = subprocess.run(
-                [sys.executable, "-m", "pipelines.cli.main", "run", str(write(folder / "data")), "--out", str(folder / "out")],
+                [
+                    sys.executable,
+                    "-m",
+                    "pipelines.cli.main",
+                    "run",
+                    str(write(folder / "data")),
+                    "--out",
+                    str(folder / "out"),
+                ],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -235,7 +273,7 @@ def finished(factory: pytest.TempPathFactory, name: str, write: Callable[[Path],
     return folder / "out"
 
 
-def dealt(records: Path, folder: Path, *, classes: list[str], count: int = 3) -> Inputs:
+def dealt(records: Path, folder: Path, *, classes: list[str], count: int = 3) -> Artifacts:
     """Folds and statistics of a records folder."""
     from components.folds.make_folds import write_folds
     from components.statistics.summary import statistics
@@ -243,4 +281,4 @@ def dealt(records: Path, folder: Path, *, classes: list[str], count: int = 3) ->
     folds, audit, found = (folder / name for name in ("folds.csv", "audit.json", "statistics.json"))
     write_folds(records, Folds(count=count), seed=1, classes=classes, out=folds, audit_out=audit)
     statistics(records, folds, audit, classes=classes, out=found)
-    return Inputs(records=records, root=records, folds_table=folds, statistics=found)
+    return Artifacts(records=records, root=records, folds_table=folds, statistics=found)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from trainer.config.competition import Train
-from trainer.config.gan import Gan
+from trainer.config.gan import GanRecipe
 from trainer.config.schema import parse
 from trainer.training.fit import train_gan
 
@@ -20,7 +20,11 @@ def main(arguments: str, recipe: str, out: str, stop: str) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     train_gan(
-        parse(Gan, json.loads(recipe), "gan"), **json.loads(arguments), out=out, settings=Train(backend="jax"), mirror=mirror
+        parse(GanRecipe, json.loads(recipe), "gan"),
+        **json.loads(arguments),
+        out=out,
+        settings=Train(backend="jax"),
+        mirror=mirror,
     )
 
 

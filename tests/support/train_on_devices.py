@@ -6,17 +6,20 @@ from pathlib import Path
 
 from trainer.config.competition import Train
 from trainer.config.member import Member
-from trainer.config.objective import Goal, Inputs
+from trainer.config.objective import Artifacts, Objective
 from trainer.config.schema import parse
 from trainer.training.fit import train_folds
 
 
 def net(pixels):  # type: ignore[no-untyped-def]  # a symbolic tensor of whichever backend
-    """Convolutions with batch normalisation, whose statistics are those of the whole batch on any number of devices."""
+    """Convolutions with batch normalisation, whose statistics are those of the whole batch on any
+    number of devices."""
     import keras
 
     for index, filters in enumerate((6, 8)):
-        pixels = keras.layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, name=f"conv{index}")(pixels)
+        pixels = keras.layers.Conv2D(
+            filters, 3, strides=2, padding="same", use_bias=False, name=f"conv{index}"
+        )(pixels)
         pixels = keras.layers.BatchNormalization(name=f"norm{index}", momentum=0.8)(pixels)
         pixels = keras.layers.Activation("swish", name=f"swish{index}")(pixels)
     return pixels
@@ -30,8 +33,8 @@ def main(inputs: str, out: str, recipe: str, backend: str) -> None:
     train_folds(
         parse(Member, json.loads(recipe), "recipe"),
         [0, 1],
-        Inputs(**given),
-        Goal(task=task, classes=classes, metric="accuracy", seed=4),
+        Artifacts(**given),
+        Objective(task=task, classes=classes, metric="accuracy", seed=4),
         out=Path(out),
         settings=Train(backend=backend),  # type: ignore[arg-type]
         compiled=Path(out).parent / "compiled",

@@ -32,11 +32,17 @@ def test_scores_are_scikit_learns(seed: int, classes: int, rows: int) -> None:
 
 
 def test_macro_f1_is_over_all_rows_and_no_mean_of_batches() -> None:
-    # The notebooks' F1: a mean over batches. Here the two batches give 1 and 1/3, and all rows together 0.733.
+    # The notebooks' F1: a mean over batches. Here the two batches give 1 and 1/3, and all rows
+    # together 0.733.
     targets = np.array([0, 0, 0, 1])
     predicted = np.array([0, 0, 1, 1])
     whole = score("macro_f1", targets, np.eye(2)[predicted])
-    batches = np.mean([score("macro_f1", targets[part], np.eye(2)[predicted[part]]) for part in (slice(0, 2), slice(2, 4))])
+    batches = np.mean(
+        [
+            score("macro_f1", targets[part], np.eye(2)[predicted[part]])
+            for part in (slice(0, 2), slice(2, 4))
+        ]
+    )
     assert whole == pytest.approx(f1_score(targets, predicted, average="macro"))
     assert abs(whole - batches) > 0.1
 
@@ -55,7 +61,9 @@ def test_the_area_under_the_curve_is_exact() -> None:
     assert score("roc_auc", targets, both) == roc_auc_score(targets, positive)
     three = generator.dirichlet(np.ones(3), 200)
     classes = generator.integers(0, 3, 200)
-    assert score("roc_auc", classes, three) == pytest.approx(roc_auc_score(classes, three, multi_class="ovr"))
+    assert score("roc_auc", classes, three) == pytest.approx(
+        roc_auc_score(classes, three, multi_class="ovr")
+    )
     with pytest.raises(TrainingError, match="none, or all, of these 5 rows are of class 0"):
         score("roc_auc", np.zeros(5, int), both[:5])
 
@@ -81,8 +89,12 @@ def test_images_of_several_classes_are_scored_as_scikit_learn_does() -> None:
     probabilities = generator.random((200, 3))
     decided = probabilities >= 0.5
     assert score("accuracy", targets, probabilities) == (targets == decided).all(axis=1).mean()
-    assert score("macro_f1", targets, probabilities) == f1_score(targets, decided, average="macro", zero_division=0)
-    assert score("roc_auc", targets, probabilities) == pytest.approx(roc_auc_score(targets, probabilities, average="macro"))
+    assert score("macro_f1", targets, probabilities) == f1_score(
+        targets, decided, average="macro", zero_division=0
+    )
+    assert score("roc_auc", targets, probabilities) == pytest.approx(
+        roc_auc_score(targets, probabilities, average="macro")
+    )
     expected = -np.log(np.where(targets, probabilities, 1 - probabilities)).mean()
     assert score("log_loss", targets, probabilities) == pytest.approx(expected)
 
@@ -92,7 +104,9 @@ def predicted(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(draw(st.integers(0, 2**31)))
     rows, classes = draw(st.integers(12, 80)), draw(st.integers(2, 5))
     targets = np.concatenate([np.arange(classes), generator.integers(0, classes, rows - classes)])
-    values = np.round(generator.dirichlet(np.ones(classes), rows), draw(st.sampled_from([1, 12]))) + 1e-3
+    values = (
+        np.round(generator.dirichlet(np.ones(classes), rows), draw(st.sampled_from([1, 12]))) + 1e-3
+    )
     return targets, values / values.sum(axis=1, keepdims=True)
 
 
@@ -110,25 +124,32 @@ def test_every_metric_is_scikit_learns(given_: tuple[np.ndarray, np.ndarray]) ->
         "recall": recall_score(targets, best, zero_division=0, **of_one),
         "quadratic_kappa": cohen_kappa_score(targets, best, labels=names, weights="quadratic"),
         "brier": brier_score_loss(targets, values[:, 1] if two else values, labels=names),
-        "average_precision": average_precision_score(is_one[:, 1], values[:, 1])
-        if two
-        else average_precision_score(is_one, values, average="macro"),
+        "average_precision": (
+            average_precision_score(is_one[:, 1], values[:, 1])
+            if two
+            else average_precision_score(is_one, values, average="macro")
+        ),
     }
     for metric, value in expected.items():
         assert score(metric, targets, values) == pytest.approx(value, abs=1e-12), metric
 
 
 @given(predicted(), st.integers(1, 99))
-def test_the_partial_area_is_the_area_above_a_true_positive_rate(given_: tuple[np.ndarray, np.ndarray], percent: int) -> None:
+def test_the_partial_area_is_the_area_above_a_true_positive_rate(
+    given_: tuple[np.ndarray, np.ndarray], percent: int
+) -> None:
     targets, values = given_
     two = np.stack([1 - values[:, 1], values[:, 1]], axis=1)
     false, true, _ = roc_curve(targets == 1, values[:, 1], drop_intermediate=False)
-    # A fine grid of true-positive rates, and the false-positive rate there: what lies to the right of the curve.
+    # A fine grid of true-positive rates, and the false-positive rate there: what lies to the right
+    # of the curve.
     grid = np.linspace(percent / 100, 1, 20_001)
     middle = (grid[1:] + grid[:-1]) / 2
     right = np.searchsorted(true, middle, side="left")
     share = (middle - true[right - 1]) / (true[right] - true[right - 1])
-    area = (1 - (false[right - 1] + share * (false[right] - false[right - 1]))).sum() * (grid[1] - grid[0])
+    area = (1 - (false[right - 1] + share * (false[right] - false[right - 1]))).sum() * (
+        grid[1] - grid[0]
+    )
     found = score(f"partial_auc_{percent}", (targets == 1).astype(int), two)
     assert found == pytest.approx(area, abs=1e-4)
     assert 0 <= found <= 1 - percent / 100 + 1e-12
@@ -138,12 +159,16 @@ def test_the_calibration_error_by_hand() -> None:
     # Two rows in the bin of 0.9, one of them right; one in the bin of 0.6, right.
     targets = np.array([0, 1, 0])
     values = np.array([[0.9, 0.05, 0.05], [0.92, 0.04, 0.04], [0.6, 0.3, 0.1]])
-    assert score("calibration_error", targets, values) == pytest.approx((abs(0.9 + 0.92 - 1) + abs(0.6 - 1)) / 3)
+    assert score("calibration_error", targets, values) == pytest.approx(
+        (abs(0.9 + 0.92 - 1) + abs(0.6 - 1)) / 3
+    )
     # Of two classes it is the second one's probability, at either end.
     two = np.array([[0.9, 0.1], [0.2, 0.8]])
     assert score("calibration_error", np.array([0, 1]), two) == pytest.approx((0.1 + 0.2) / 2)
     several = np.array([[True, False], [False, False]])
-    assert score("calibration_error", several, np.array([[1.0, 0.0], [0.0, 0.5]])) == pytest.approx(0.5 / 4)
+    assert score("calibration_error", several, np.array([[1.0, 0.0], [0.0, 0.5]])) == pytest.approx(
+        0.5 / 4
+    )
 
 
 def test_thresholds_change_decisions_and_no_probability() -> None:

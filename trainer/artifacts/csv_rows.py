@@ -1,7 +1,8 @@
-"""CSVs as rows of texts: in UTF-8 with or without a byte-order mark, any line ends, unpacked where they are gzip.
+"""CSVs as rows of texts: in UTF-8 with or without a byte-order mark, any line ends, unpacked where
+they are gzip.
 
-Light: no numpy, no pandas. Whoever needs a large table fast reads it with pandas; headers, ids and small tables are read here.
-"""
+Light: no numpy, no pandas. Whoever needs a large table fast reads it with pandas; headers, ids and
+small tables are read here."""
 
 import csv
 import gzip
@@ -36,7 +37,10 @@ def read_rows(path: str | Path) -> Iterator[list[str]]:
     """
     number = 0
     try:
-        with open_bytes(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as stream:
+        with (
+            open_bytes(path) as binary,
+            io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as stream,
+        ):
             for row in csv.reader(stream):
                 if row:
                     yield row
@@ -48,22 +52,27 @@ def read_rows(path: str | Path) -> Iterator[list[str]]:
     except DAMAGED_GZIP as error:
         raise DataError(f"{path}: not a whole gzip file: {error}") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV file in UTF-8 soon after row {max(0, number - 1)}: {error}") from None
+        raise DataError(
+            f"{path}: not a CSV file in UTF-8 soon after row {max(0, number - 1)}: {error}"
+        ) from None
 
 
 def read_table(path: str | Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The header and the rows of a CSV of two or more columns, the first of which is an id that is there once.
+    """The header and the rows of a CSV of two or more columns, the first of which is an id that is
+    there once.
 
     Raises:
-        DataError: it is missing, has no rows, a single column or a row of another length, a column twice, or an id is empty or
-            stands there twice.
+        DataError: it is missing, has no rows, a single column or a row of another length, a column
+            twice, or an id is empty or stands there twice.
     """
     lines = read_rows(path)
     header = tuple(next(lines, ()))
     if not header:
         raise DataError(f"{path}: empty, where a header of two columns is meant")
     if len(header) < 2:
-        raise DataError(f"{path}: the header has {len(header)} columns, where two are meant (an id and a value)")
+        raise DataError(
+            f"{path}: the header has {len(header)} columns, where two are meant (an id and a value)"
+        )
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
         raise DataError(f"{path}: the header has column {twice!r} more than once")
@@ -71,11 +80,16 @@ def read_table(path: str | Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]
     rows = []
     for number, line in enumerate(lines, start=1):
         if len(line) != len(header):
-            raise DataError(f"{path}: row {number} has {len(line)} columns, where {len(header)} are meant")
+            raise DataError(
+                f"{path}: row {number} has {len(line)} columns, where {len(header)} are meant"
+            )
         if not line[0]:
             raise DataError(f"{path}: row {number}, column {header[0]!r}: an empty id")
         if line[0] in seen:
-            raise DataError(f"{path}: row {number}, column {header[0]!r}: id {line[0]!r} is already in row {seen[line[0]]}")
+            raise DataError(
+                f"{path}: row {number}, column {header[0]!r}: id {line[0]!r} is already in row"
+                f" {seen[line[0]]}"
+            )
         seen[line[0]] = number
         rows.append(tuple(line))
     if not rows:
@@ -91,5 +105,7 @@ def read_two_columns(path: str | Path) -> tuple[tuple[str, str], list[tuple[str,
     """
     header, rows = read_table(path)
     if len(header) != 2:
-        raise DataError(f"{path}: the header has {len(header)} columns, where two are meant (an id and a value)")
+        raise DataError(
+            f"{path}: the header has {len(header)} columns, where two are meant (an id and a value)"
+        )
     return (header[0], header[1]), [(row[0], row[1]) for row in rows]

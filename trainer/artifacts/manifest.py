@@ -1,4 +1,5 @@
-"""Every file appears whole or not at all, and a folder of files is complete once its manifest stands beside them."""
+"""Every file appears whole or not at all, and a folder of files is complete once its manifest
+stands beside them."""
 
 import contextlib
 import hashlib
@@ -15,8 +16,9 @@ MANIFEST = "manifest.json"
 
 
 @contextlib.contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it is renamed to `path` when the block ends, and removed when it raises."""
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it is renamed to `path` when the block ends, and
+    removed when it raises."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
@@ -31,9 +33,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as JSON, keys sorted, so that equal values are equal bytes. NaN is an error: JSON has none."""
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    """Write `value` as JSON, keys sorted, so that equal values are equal bytes. NaN is an error:
+    JSON has none."""
+    with atomic_write(path) as partial:
+        partial.write_text(
+            json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
+        )
 
 
 def read_json(path: str | Path) -> Any:
@@ -53,7 +58,8 @@ def files_digest(paths: Iterable[str | Path]) -> str:
 
 
 def check_digest(paths: Iterable[str | Path], expected: str) -> None:
-    """Stop where files are not those that the launcher saw, and a cache would keep the result under a false name.
+    """Stop where files are not those that the launcher saw, and a cache would keep the result under
+    a false name.
 
     Args:
         expected: `files_digest` of them, or "" where no launcher looked.
@@ -63,14 +69,20 @@ def check_digest(paths: Iterable[str | Path], expected: str) -> None:
     """
     paths = list(paths)
     if expected and files_digest(paths) != expected:
-        raise DataError(f"{', '.join(map(str, paths))}: changed while the run was under way: run again")
+        raise DataError(
+            f"{', '.join(map(str, paths))}: changed while the run was under way: run again"
+        )
 
 
-def write_manifest(folder: str | Path, about: Mapping[str, Any], counts: Mapping[str, int] | None = None) -> None:
-    """Write `manifest.json`, last of all: bytes and sha256 of each file below `folder`, and what `about` says of the whole.
+def write_manifest(
+    folder: str | Path, about: Mapping[str, Any], counts: Mapping[str, int] | None = None
+) -> None:
+    """Write `manifest.json`, last of all: bytes and sha256 of each file below `folder`, and what
+    `about` says of the whole.
 
     Args:
-        counts: how many records or rows a file holds, by its path below the folder, for files where that is known.
+        counts: how many records or rows a file holds, by its path below the folder, for files where
+            that is known.
     """
 
     folder = Path(folder)
@@ -84,27 +96,43 @@ def write_manifest(folder: str | Path, about: Mapping[str, Any], counts: Mapping
 
 
 def read_manifest(folder: str | Path, *, only: Collection[str] | None = None) -> dict[str, Any]:
-    """Check the files that the manifest of `folder` names, and return what it says `about` the whole.
+    """Check the files that the manifest of `folder` names, and return what it says `about` the
+    whole.
 
     Args:
-        only: the files whose digests are checked; of the others the length is. Whoever reads records checks their crcs anyway.
+        only: the files whose digests are checked; of the others the length is. Whoever reads
+            records checks their crcs anyway.
 
     Raises:
-        IntegrityError: there is no manifest, or a file is missing or is not the one the manifest names.
+        IntegrityError: there is no manifest, or a file is missing or is not the one the manifest
+            names.
     """
     folder = Path(folder)
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         about: dict[str, Any] = manifest["about"]
-        files = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest["files"].items()}
+        files = {
+            str(name): (int(entry["bytes"]), str(entry["sha256"]))
+            for name, entry in manifest["files"].items()
+        }
     except FileNotFoundError:
-        raise IntegrityError(f"{folder}: no {MANIFEST}, so the step that wrote here did not finish: run it again") from None
+        raise IntegrityError(
+            f"{folder}: no {MANIFEST}, so the step that wrote here did not finish: run it again"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError(f"{folder / MANIFEST}: not a manifest ({error!r}): delete {folder} and run again") from None
+        raise IntegrityError(
+            f"{folder / MANIFEST}: not a manifest ({error!r}): delete {folder} and run again"
+        ) from None
     for name, (size, digest) in files.items():
         path = folder / name
         if not path.is_file():
-            raise IntegrityError(f"{path}: missing, though {MANIFEST} names it: delete {folder} and run again")
-        if path.stat().st_size != size or ((only is None or name in only) and sha256(path) != digest):
-            raise IntegrityError(f"{path}: not the file that {MANIFEST} names: delete {folder} and run again")
+            raise IntegrityError(
+                f"{path}: missing, though {MANIFEST} names it: delete {folder} and run again"
+            )
+        if path.stat().st_size != size or (
+            (only is None or name in only) and sha256(path) != digest
+        ):
+            raise IntegrityError(
+                f"{path}: not the file that {MANIFEST} names: delete {folder} and run again"
+            )
     return about

@@ -1,10 +1,9 @@
 """The record schema: the one place that writes or parses a TFRecord, without importing TensorFlow.
 
-A shard is a file of framed records (https://www.tensorflow.org/tutorials/load_data/tfrecord, "TFRecords format details"):
-little-endian uint64 length, its masked crc32c, the payload, its masked crc32c. A payload is a serialised
-`tensorflow.Example`. Feature names are the public ones: `image` (JPEG bytes), `image_name` (bytes), `target` (int64;
-absent where there is no label).
-"""
+A shard is a file of framed records (https://www.tensorflow.org/tutorials/load_data/tfrecord,
+"TFRecords format details"): little-endian uint64 length, its masked crc32c, the payload, its masked
+crc32c. A payload is a serialised `tensorflow.Example`. Feature names are the public ones: `image`
+(JPEG bytes), `image_name` (bytes), `target` (int64; absent where there is no label)."""
 
 import contextlib
 import os
@@ -24,7 +23,8 @@ from trainer.errors import IntegrityError
 _MASK_DELTA = 0xA282EAD8
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
-# Of names that count their records, as ours and those of melanoma (train00-2071.tfrec) and flowers-104 (00-512x512-798.tfrec).
+# Of names that count their records, as ours and those of melanoma (train00-2071.tfrec) and
+# flowers-104 (00-512x512-798.tfrec).
 _COUNT = re.compile(r"(?:[a-z]+\d+|\d+-\d+x\d+)-(\d+)\.tfrec")
 
 
@@ -66,7 +66,8 @@ def encode_example(features: Mapping[str, bytes | int | float]) -> bytes:
 
 
 def decode_example(payload: bytes) -> dict[str, bytes | int | float]:
-    """The first value of each feature that has one. Raises google.protobuf.message.DecodeError on other bytes."""
+    """The first value of each feature that has one. Raises google.protobuf.message.DecodeError on
+    other bytes."""
     values: dict[str, bytes | int | float] = {}
     for name, feature in _example_class().FromString(payload).features.feature.items():
         kind = feature.WhichOneof("kind")
@@ -76,8 +77,11 @@ def decode_example(payload: bytes) -> dict[str, bytes | int | float]:
 
 
 @contextlib.contextmanager
-def open_shard(folder: str | Path, split: str, number: int) -> Iterator[Callable[[Mapping[str, bytes | int | float]], None]]:
-    """Yield a function that adds a record to a shard of `folder`; the shard gets its name, and is whole, when the block ends.
+def open_shard(
+    folder: str | Path, split: str, number: int
+) -> Iterator[Callable[[Mapping[str, bytes | int | float]], None]]:
+    """Yield a function that adds a record to a shard of `folder`; the shard gets its name, and is
+    whole, when the block ends.
 
     A shard to which nothing was added is no file. One record is in memory at a time.
     """
@@ -104,8 +108,9 @@ def read_shard(path: str | Path) -> Iterator[bytes]:
     """The payloads of a shard, in order, each checked against its crc.
 
     Raises:
-        IntegrityError: a record is cut off or damaged, or the shard holds another number of records than its name says
-            (`…-2071.tfrec`; a name without a number says nothing); the text has the shard and the byte offset of the record.
+        IntegrityError: a record is cut off or damaged, or the shard holds another number of records
+            than its name says (`…-2071.tfrec`; a name without a number says nothing); the text has
+            the shard and the byte offset of the record.
     """
     path = Path(path)
     count = 0
@@ -114,12 +119,20 @@ def read_shard(path: str | Path) -> Iterator[bytes]:
         while head := stream.read(12):
             offset = stream.tell() - len(head)
             if len(head) < 12 or _CRC.unpack_from(head, 8)[0] != masked_crc(head[:8]):
-                raise IntegrityError(f"{path}: damaged record {count} at byte {offset} (its length fails the crc)")
+                raise IntegrityError(
+                    f"{path}: damaged record {count} at byte {offset} (its length fails the crc)"
+                )
             length = _LENGTH.unpack_from(head)[0]
             # A length that passes its crc may still be any: what is not there is not asked for.
-            payload, crc = (stream.read(length), stream.read(4)) if length <= size - offset - 16 else (b"", b"")
+            payload, crc = (
+                (stream.read(length), stream.read(4))
+                if length <= size - offset - 16
+                else (b"", b"")
+            )
             if len(crc) < 4 or _CRC.unpack(crc)[0] != masked_crc(payload):
-                raise IntegrityError(f"{path}: damaged record {count} at byte {offset} (its payload fails the crc)")
+                raise IntegrityError(
+                    f"{path}: damaged record {count} at byte {offset} (its payload fails the crc)"
+                )
             yield payload
             count += 1
     expected = named_count(path.name)
@@ -127,11 +140,15 @@ def read_shard(path: str | Path) -> Iterator[bytes]:
         raise IntegrityError(f"{path}: holds {count} records, its name says {expected}")
 
 
-def check_id(features: Mapping[str, object], about: Mapping[str, Any], id_: str, where: str) -> None:
-    """Stop where a record is not that of the image `id_`. A ready record of an external set lacks the set's name before it.
+def check_id(
+    features: Mapping[str, object], about: Mapping[str, Any], id_: str, where: str
+) -> None:
+    """Stop where a record is not that of the image `id_`. A ready record of an external set lacks
+    the set's name before it.
 
     Args:
-        features: of the record. about: of the records' manifest. where: shard and record, for the error.
+        features: of the record. about: of the records' manifest. where: shard and record, for the
+            error.
 
     Raises:
         IntegrityError: it is another image's.
@@ -152,16 +169,19 @@ def named_count(name: str) -> int | None:
 def _example_class() -> Any:
     """The message class of `tensorflow.Example`, built from field numbers in a pool of its own.
 
-    TensorFlow registers the same message in protobuf's default pool; a pool of our own lets both live in one process.
-    Field numbers: tensorflow/core/example/{example,feature}.proto.
-    """
+    TensorFlow registers the same message in protobuf's default pool; a pool of our own lets both
+    live in one process. Field numbers: tensorflow/core/example/{example,feature}.proto."""
     field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="foldline/example.proto", package="foldline", syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(
+        name="foldline/example.proto", package="foldline", syntax="proto3"
+    )
 
     def message(name: str, **fields: tuple[int, int, int, str]) -> descriptor_pb2.DescriptorProto:
         made = file.message_type.add(name=name)
         for key, (number, kind, label, type_name) in fields.items():
-            made.field.add(name=key, number=number, type=kind, label=label, type_name=type_name or None)
+            made.field.add(
+                name=key, number=number, type=kind, label=label, type_name=type_name or None
+            )
         return made
 
     one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
@@ -177,11 +197,15 @@ def _example_class() -> Any:
     feature.oneof_decl.add(name="kind")
     for entry in feature.field:
         entry.oneof_index = 0
-    features = message("Features", feature=(1, field.TYPE_MESSAGE, many, ".foldline.Features.FeatureEntry"))
+    features = message(
+        "Features", feature=(1, field.TYPE_MESSAGE, many, ".foldline.Features.FeatureEntry")
+    )
     pair = features.nested_type.add(name="FeatureEntry")
     pair.options.map_entry = True
     pair.field.add(name="key", number=1, type=field.TYPE_STRING, label=one)
-    pair.field.add(name="value", number=2, type=field.TYPE_MESSAGE, label=one, type_name=".foldline.Feature")
+    pair.field.add(
+        name="value", number=2, type=field.TYPE_MESSAGE, label=one, type_name=".foldline.Feature"
+    )
     message("Example", features=(1, field.TYPE_MESSAGE, one, ".foldline.Features"))
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)

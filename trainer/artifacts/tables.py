@@ -1,29 +1,28 @@
 """The tables that steps hand to each other: their columns, and the one way to read and write them.
 
 Examples (`examples.parquet`), a row an image:
-    id            text, unique within its split
-    split         `train` or `test`
-    external      "" for the competition's own images; else `train` or `folds`, what an external set's are for
-    target        class index, -1 where there is no label; of a multilabel competition a number whose k-th bit says class k
-    group         text; images of one group never stand in two folds; "" is a group of its own
-    tabular_…     the columns of `data.numeric` (float64, NaN where missing) and `data.categorical` (text, "" where missing)
-    width, height pixels of the source image, upright
-    bytes, sha256 of the source file (of the pixels where it is a row of a CSV)
-    phash         64-bit perceptual hash, uint64
-    for each size S that images are stored in:
-    shard_S, row_S  the shard, below the manifest's `root` (the records folder itself where that is ""), and the record in it,
-    from 0 bytes_S       length of the stored JPEG
-    sum_c_S, sumsq_c_S  a list a channel: exact integer sums of the pixel values, 0 to 255, of size S, and of their squares
-Rejects (`rejects.csv`): id, file, reason, bytes of each labelled image that was left out.
-Folds (`folds.csv`): id, fold: 0 to count - 1, LEFT_OUT (-1), or ALWAYS_TRAINS (-2), which never validates.
-Predictions: `oof.parquet` has id, target, fold and one probability column a class; `test.parquet` id, fold and the same
-columns, a row for each (image, model): averaging over folds is left to whoever blends.
-The blend's `oof.parquet` has a column `prediction` besides, what was decided, as `target`; `oof.csv` is the same for people:
-id, target and prediction as class names, a column a class, fold; `test.csv`: id and a column a class. With both, one run's
-blend joins another's as a member. `metrics.json` has the scores of the blend, the methods and the members.
-History (`history.csv`): fold, epoch (from 1), loss, val_loss and val_<metric> of the held-out images, learning_rate of the
-epoch's last step, seconds that the fold has trained. NO_FOLD (-3) is the fold of a model that trains on all images.
-"""
+    id            text, unique within its split split         `train` or `test` external      "" for
+    the competition's own images; else `train` or `folds`, what an external set's are for target
+    class index, -1 where there is no label; of a multilabel competition a number whose k-th bit
+    says class k group         text; images of one group never stand in two folds; "" is a group of
+    its own tabular_…     the columns of `data.numeric` (float64, NaN where missing) and
+    `data.categorical` (text, "" where missing) width, height pixels of the source image, upright
+    bytes, sha256 of the source file (of the pixels where it is a row of a CSV) phash         64-bit
+    perceptual hash, uint64 for each size S that images are stored in: shard_S, row_S  the shard,
+    below the manifest's `root` (the records folder itself where that is ""), and the record in it,
+    from 0 bytes_S       length of the stored JPEG sum_c_S, sumsq_c_S  a list a channel: exact
+    integer sums of the pixel values, 0 to 255, of size S, and of their squares
+Rejects (`rejects.csv`): id, file, reason, bytes of each labelled image that was left out. Folds
+(`folds.csv`): id, fold: 0 to count - 1, LEFT_OUT (-1), or ALWAYS_TRAINS (-2), which never
+validates. Predictions: `oof.parquet` has id, target, fold and one probability column a class;
+`test.parquet` id, fold and the same columns, a row for each (image, model): averaging over folds is
+left to whoever blends. The blend's `oof.parquet` has a column `prediction` besides, what was
+decided, as `target`; `oof.csv` is the same for people: id, target and prediction as class names, a
+column a class, fold; `test.csv`: id and a column a class. With both, one run's blend joins
+another's as a member. `metrics.json` has the scores of the blend, the methods and the members.
+History (`history.csv`): fold, epoch (from 1), loss, val_loss and val_<metric> of the held-out
+images, learning_rate of the epoch's last step, seconds that the fold has trained. NO_FOLD (-3) is
+the fold of a model that trains on all images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trainer.artifacts.manifest import whole_file
+from trainer.artifacts.manifest import atomic_write
 from trainer.config import objective
 from trainer.errors import IntegrityError
 
@@ -58,7 +57,8 @@ def model_file(fold: int) -> str:
 
 
 def seen_images(examples: pd.DataFrame) -> np.ndarray:
-    """(n,) uint64, sorted: the first 64 bits of each image's sha256, so that a model is known by what it has seen."""
+    """(n,) uint64, sorted: the first 64 bits of each image's sha256, so that a model is known by
+    what it has seen."""
     return np.unique(image_numbers(examples))
 
 
@@ -94,7 +94,9 @@ def numbered(labels: np.ndarray) -> np.ndarray:
     """(n,) class indices, or (n, classes) bool, as the numbers of the column `target`: int64."""
     if labels.ndim == 1:
         return labels.astype(np.int64)
-    return (labels.astype(np.int64) << np.arange(labels.shape[1], dtype=np.int64)).sum(axis=1, dtype=np.int64)
+    return (labels.astype(np.int64) << np.arange(labels.shape[1], dtype=np.int64)).sum(
+        axis=1, dtype=np.int64
+    )
 
 
 def size_name(size: int) -> str:
@@ -109,13 +111,14 @@ def tabular(name: str) -> str:
 
 def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
     """Write a table, whole or not at all; equal tables give equal bytes."""
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         table.to_parquet(partial, index=False, compression="zstd")
 
 
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV, whole or not at all. Nine significant digits carry a float32 exactly."""
-    with whole_file(path) as partial:
+    """Write a table as CSV, whole or not at all. Nine significant digits carry a float32
+    exactly."""
+    with atomic_write(path) as partial:
         table.to_csv(partial, index=False, float_format="%.9g", lineterminator="\n")
 
 
@@ -126,7 +129,11 @@ def read_examples(records: str | Path) -> pd.DataFrame:
 
 def read_rejects(path: str | Path) -> pd.DataFrame:
     """A rejects table: all but the length is text."""
-    return pd.read_csv(path, dtype={"id": str, "file": str, "reason": str, "bytes": np.int64}, keep_default_na=False)
+    return pd.read_csv(
+        path,
+        dtype={"id": str, "file": str, "reason": str, "bytes": np.int64},
+        keep_default_na=False,
+    )
 
 
 def read_folds(path: str | Path) -> pd.DataFrame:
@@ -135,8 +142,8 @@ def read_folds(path: str | Path) -> pd.DataFrame:
 
 
 def read_history(path: str | Path) -> pd.DataFrame:
-    """A training history: a member's name stays text, also where it is "07" or "nan"; a member that had no images held out
-    has no scores of them."""
+    """A training history: a member's name stays text, also where it is "07" or "nan"; a member that
+    had no images held out has no scores of them."""
     numbers = [name for name in pd.read_csv(path, nrows=0).columns if name != "member"]
     empty = {name: [""] for name in numbers}
     return pd.read_csv(path, dtype={"member": str}, keep_default_na=False, na_values=empty)
@@ -151,17 +158,25 @@ def fold_of(examples: pd.DataFrame, folds: pd.DataFrame) -> np.ndarray:
     fold = examples["id"].map(folds.set_index("id")["fold"])
     if fold.isna().any():
         missing = examples["id"][fold.isna()].iloc[0]
-        raise IntegrityError(f"folds table: no fold for id {missing!r} ({int(fold.isna().sum())} ids lack one)")
+        raise IntegrityError(
+            f"folds table: no fold for id {missing!r} ({int(fold.isna().sum())} ids lack one)"
+        )
     return fold.to_numpy(dtype=np.int64)
 
 
 def training_rows(fold: np.ndarray, held_out: int) -> np.ndarray:
-    """(n,) whether each row trains the model that does not see the fold `held_out`: all others that are not left out."""
+    """(n,) whether each row trains the model that does not see the fold `held_out`: all others that
+    are not left out."""
     return (fold != held_out) & (fold != LEFT_OUT)
 
 
 def predictions(
-    examples: pd.DataFrame, fold: int, probabilities: np.ndarray, classes: Sequence[str], *, with_target: bool
+    examples: pd.DataFrame,
+    fold: int,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    *,
+    with_target: bool,
 ) -> pd.DataFrame:
     """One model's predictions for the rows of `examples`.
 

@@ -1,7 +1,7 @@
 """The engine on JAX: any number of devices, of one host or several.
 
-The state is copied to every device, each batch is cut into equal parts, and the compiled step is written as for one device:
-batch normalisation, losses and gradients are those of the whole batch.
+The state is copied to every device, each batch is cut into equal parts, and the compiled step is
+written as for one device: batch normalisation, losses and gradients are those of the whole batch.
 """
 
 from typing import Any
@@ -17,12 +17,22 @@ from trainer.input.batches import Batch
 class OnJax:
     """The state lives in arrays here, and comes into the model's variables by `pull`."""
 
-    def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, objective: Any, predictor: Any) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        objective: Any,
+        predictor: Any,
+    ) -> None:
         self.model, self.optimizer = model, optimizer
         self._state: Any = None
         optimizer.build(model.trainable_variables)
         # By identity: variables of Keras compare element by element.
-        (place,) = (n for n, variable in enumerate(optimizer.variables) if variable is optimizer.learning_rate)
+        (place,) = (
+            n
+            for n, variable in enumerate(optimizer.variables)
+            if variable is optimizer.learning_rate
+        )
         distribution = keras.distribution.distribution()
 
         def step(state: Any, arrays: Any, rate: Any) -> Any:
@@ -49,12 +59,18 @@ class OnJax:
 
         def logits(weights: Any, arrays: Any) -> Any:
             def apply(inputs: Any) -> Any:
-                return model.stateless_call(*weights, inputs if len(inputs) > 1 else inputs[0], training=False)[0]
+                return model.stateless_call(
+                    *weights, inputs if len(inputs) > 1 else inputs[0], training=False
+                )[0]
 
             return predictor(apply, arrays)
 
         self._layout = distribution.get_data_layout if distribution else None
-        everywhere = None if distribution is None else jax.sharding.NamedSharding(self._sharding((1,)).mesh, jax.P())
+        everywhere = (
+            None
+            if distribution is None
+            else jax.sharding.NamedSharding(self._sharding((1,)).mesh, jax.P())
+        )
         # A state that came back laid out in another way would be compiled for again.
         self._step = jax.jit(step, donate_argnums=0, out_shardings=everywhere)
         # Each process gets the logits of all.
@@ -81,7 +97,11 @@ class OnJax:
                 variable.assign(value)
 
     def push(self) -> None:
-        groups = (self.model.trainable_variables, self.model.non_trainable_variables, self.optimizer.variables)
+        groups = (
+            self.model.trainable_variables,
+            self.model.non_trainable_variables,
+            self.optimizer.variables,
+        )
         self._state = tuple([variable.value.copy() for variable in group] for group in groups)
 
     def _sharding(self, shape: tuple[int, ...]) -> Any:

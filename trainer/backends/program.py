@@ -1,9 +1,9 @@
 """One compiled training step and one compiled prediction of a network, on TensorFlow or on JAX.
 
-Both backends do the same with the same keras.ops code; what differs between them stands in tensorflow.py and jax.py
-beside this file. An engine is made once for a network and used for every fold: weights, optimizer state, statistics and the
-learning rate are all given to it, so nothing is compiled a second time.
-"""
+Both backends do the same with the same keras.ops code; what differs between them stands in
+tensorflow.py and jax.py beside this file. An engine is made once for a network and used for every
+fold: weights, optimizer state, statistics and the learning rate are all given to it, so nothing is
+compiled a second time."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ from keras import ops
 
 from trainer.config.member import Member
 from trainer.input import augment_device
-from trainer.input.augment import Drawn
+from trainer.input.augment import AugmentParams
 from trainer.input.batches import Batch
 from trainer.models import losses
 
@@ -42,8 +42,11 @@ class Engine(Protocol):
         """Take the state from those variables."""
 
 
-def objective(member: Member, *, exclusive: bool, side: int, on_device: bool) -> Callable[[Any, Arrays], tuple[Any, Any]]:
-    """What a training step computes of a batch, up to the model: the model's inputs, and the function from logits to loss.
+def objective(
+    member: Member, *, exclusive: bool, side: int, on_device: bool
+) -> Callable[[Any, Arrays], tuple[Any, Any]]:
+    """What a training step computes of a batch, up to the model: the model's inputs, and the
+    function from logits to loss.
 
     Args:
         exclusive: as in `losses.of_rows`.
@@ -51,7 +54,8 @@ def objective(member: Member, *, exclusive: bool, side: int, on_device: bool) ->
         on_device: the pixels are stored ones, to be painted here.
 
     Returns:
-        a function of (apply, arrays) that calls `apply(inputs)` for the logits and gives (loss, whatever else `apply` gave).
+        a function of (apply, arrays) that calls `apply(inputs)` for the logits and gives (loss,
+        whatever else `apply` gave).
     """
     row_loss = losses.of_rows(member.loss, exclusive=exclusive)
     mixing = bool(member.augment.cutmix or member.augment.mixup)
@@ -85,17 +89,23 @@ def _inputs(pixels: Any, arrays: Arrays) -> list[Any]:
 
 def training_arrays(batch: Batch) -> dict[str, np.ndarray]:
     """What the compiled step takes of a batch."""
-    arrays = {"pixels": batch.pixels, "tabular": batch.tabular, "targets": batch.targets, "weights": batch.weights}
+    arrays = {
+        "pixels": batch.pixels,
+        "tabular": batch.tabular,
+        "targets": batch.targets,
+        "weights": batch.weights,
+    }
     return arrays if batch.drawn is None else {**arrays, **drawn_arrays(batch.drawn)}
 
 
-def drawn_arrays(drawn: Drawn) -> dict[str, np.ndarray]:
+def drawn_arrays(drawn: AugmentParams) -> dict[str, np.ndarray]:
     """What the device needs to paint."""
     return {name: getattr(drawn, name) for name in augment_device.FIELDS}
 
 
 def state(engine: Engine) -> dict[str, list[np.ndarray]]:
-    """All that a step changes, as arrays: the model's variables, seeds of dropout among them, and the optimizer's."""
+    """All that a step changes, as arrays: the model's variables, seeds of dropout among them, and
+    the optimizer's."""
     engine.pull()
     return {
         "model": [np.array(variable) for variable in engine.model.variables],

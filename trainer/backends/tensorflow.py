@@ -1,4 +1,5 @@
-"""The engine on TensorFlow: one device, no XLA (its depthwise convolutions are several times slower on a CPU)."""
+"""The engine on TensorFlow: one device, no XLA (its depthwise convolutions are several times slower
+on a CPU)."""
 
 from typing import Any
 
@@ -13,7 +14,13 @@ from trainer.input.batches import Batch
 class OnTensorFlow:
     """The state lives in the model's and the optimizer's variables."""
 
-    def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, objective: Any, predictor: Any) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        objective: Any,
+        predictor: Any,
+    ) -> None:
         self.model, self.optimizer = model, optimizer
         # Built before the first step, which then comes twice as soon.
         optimizer.build(model.trainable_variables)
@@ -22,7 +29,9 @@ class OnTensorFlow:
         def step(arrays: Any, rate: Any) -> Any:
             optimizer.learning_rate.assign(rate)
             with tf.GradientTape() as tape:
-                loss, _ = objective(lambda inputs: (_one(model, inputs, training=True), None), arrays)
+                loss, _ = objective(
+                    lambda inputs: (_one(model, inputs, training=True), None), arrays
+                )
                 if model.losses:
                     loss = loss + tf.add_n(model.losses)
                 scaled = optimizer.scale_loss(loss)

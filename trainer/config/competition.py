@@ -1,8 +1,8 @@
 """The competition file: one TOML a competition, typed and validated.
 
-Each section is a frozen dataclass below; its fields are the keys that the section may hold, with their types, bounds and
-defaults. The sections are also the parameters of the pipeline, so the same readers check what a console user typed in.
-"""
+Each section is a frozen dataclass below; its fields are the keys that the section may hold, with
+their types, bounds and defaults. The sections are also the parameters of the pipeline, so the same
+readers check what a console user typed in."""
 
 import dataclasses
 import math
@@ -19,7 +19,7 @@ from trainer.config.data import BUCKET, Data, Folds, Records
 from trainer.config.machine import Machine
 from trainer.config.member import Member
 from trainer.config.output import Blend, Leaderboard, Submission
-from trainer.config.paths import Whole
+from trainer.config.paths import PathResolver
 from trainer.config.schema import NAME, Problem, number, optional_text, parse
 from trainer.errors import CompetitionError
 from trainer.metrics import OF_CLASSES
@@ -36,10 +36,11 @@ class Train:
 
     folds_per_task: a task imports its libraries once and compiles a network once for so many folds.
     backend: `auto` is TensorFlow on a CPU or a single GPU, JAX on a TPU or several devices.
-    checkpoint_seconds: how often a task writes down where it is; a killed one loses no more than that. checkpoints:
-        `gs://bucket/prefix` that these are copied to, for machines that may be taken away.
-    hourly_price: of a training machine, in any currency, for the report's cost; 0 where it is not known.
-    """
+    checkpoint_seconds: how often a task writes down where it is; a killed one loses no more than
+        that. checkpoints: `gs://bucket/prefix` that these are copied to, for machines that may be
+        taken away.
+    hourly_price: of a training machine, in any currency, for the report's cost; 0 where it is not
+    known."""
 
     folds_per_task: int = number(1, low=1, high=50)
     backend: Literal["auto", "tensorflow", "jax"] = "auto"
@@ -55,7 +56,8 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Competition:
-    """A whole competition file. `file` is where it was read from; every path in it is absolute by then."""
+    """A whole competition file. `file` is where it was read from; every path in it is absolute by
+    then."""
 
     name: str
     task: Literal["multiclass", "binary", "multilabel"]
@@ -75,7 +77,11 @@ class Competition:
     def problems(self) -> Iterator[Problem]:
         """What no single section shows."""
         if not NAME.fullmatch(self.name):
-            yield Problem("name", f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at most 63")
+            yield Problem(
+                "name",
+                f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at"
+                " most 63",
+            )
         if found := metric_problem(self.metric, self.task):
             yield Problem("metric", found)
         key, named = self.data.tests()
@@ -84,21 +90,35 @@ class Competition:
         if len(self.classes) < 2:
             yield Problem("classes", f"= {self.classes!r}: name at least two classes")
         if self.task == "binary" and len(self.classes) != 2:
-            yield Problem("classes", f"= {self.classes!r}: task = 'binary' takes two, the positive one second")
+            yield Problem(
+                "classes", f"= {self.classes!r}: task = 'binary' takes two, the positive one second"
+            )
         if self.task == "multilabel" and len(self.classes) > MOST_LABELS:
-            yield Problem("classes", f"has {len(self.classes)}: task = 'multilabel' takes at most {MOST_LABELS}")
+            yield Problem(
+                "classes",
+                f"has {len(self.classes)}: task = 'multilabel' takes at most {MOST_LABELS}",
+            )
         if self.task == "multilabel" and self.data.target_parts:
-            yield Problem("data.target_parts", "goes without task = 'multilabel': each image would have one class")
+            yield Problem(
+                "data.target_parts",
+                "goes without task = 'multilabel': each image would have one class",
+            )
         yield from self._problems_of_submission()
         if self.submission.values == "probability" and self.task != "binary":
             yield Problem("submission.values", "= 'probability': goes with task = 'binary' only")
         decides = self.submission.values in ("class", "index")
         if self.leaderboard.answers and decides and self.metric not in OF_CLASSES:
-            yield Problem("leaderboard.answers", f"cannot be scored by {self.metric} from class names: submit probabilities")
+            yield Problem(
+                "leaderboard.answers",
+                f"cannot be scored by {self.metric} from class names: submit probabilities",
+            )
         for name in sorted({c for c in self.classes if self.classes.count(c) > 1}):
             yield Problem("classes", f"names {name!r} more than once")
         for name in sorted(set(self.classes) & set(RESERVED_COLUMNS)):
-            yield Problem("classes", f"has {name!r}, which is a column of the prediction tables: rename the class")
+            yield Problem(
+                "classes",
+                f"has {name!r}, which is a column of the prediction tables: rename the class",
+            )
         if not self.members:
             yield Problem("members", "is empty: add at least one [[members]] section")
         names = [m.name for m in self.members]
@@ -112,14 +132,21 @@ class Competition:
         parts = [part.count() for part in self.data.target_parts]
         if parts and math.prod(parts) != len(self.classes):
             made = " × ".join(map(str, parts))
-            yield Problem("data.target_parts", f"make {made} = {math.prod(parts)} classes, and classes has {len(self.classes)}")
+            yield Problem(
+                "data.target_parts",
+                f"make {made} = {math.prod(parts)} classes, and classes has {len(self.classes)}",
+            )
         columns = {*self.data.numeric, *self.data.categorical}
         for name in self.folds.strata:
             if name not in columns:
-                yield Problem("folds.strata", f"names {name!r}, which data.numeric and data.categorical do not")
+                yield Problem(
+                    "folds.strata",
+                    f"names {name!r}, which data.numeric and data.categorical do not",
+                )
         if self.train.folds_per_task > self.folds.count:
             yield Problem(
-                "train.folds_per_task", f"= {self.train.folds_per_task}: must be at most folds.count = {self.folds.count}"
+                "train.folds_per_task",
+                f"= {self.train.folds_per_task}: must be at most folds.count = {self.folds.count}",
             )
 
     def _problems_of_submission(self) -> Iterator[Problem]:
@@ -127,12 +154,17 @@ class Competition:
         submission = self.submission
         if self.task != "multilabel" or submission.values not in ("class", "index"):
             return
-        names = [str(index) for index in range(len(self.classes))] if submission.values == "index" else self.classes
+        names = (
+            [str(index) for index in range(len(self.classes))]
+            if submission.values == "index"
+            else self.classes
+        )
         joined = [name for name in names if submission.separator in name]
         if joined:
             yield Problem(
                 "submission.separator",
-                f"= {submission.separator!r}: stands in {joined[0]!r}, so that a list of classes cannot be taken apart again",
+                f"= {submission.separator!r}: stands in {joined[0]!r}, so that a list of classes"
+                " cannot be taken apart again",
             )
 
     def _problems_of_blend(self, members: int) -> Iterator[Problem]:
@@ -142,52 +174,79 @@ class Competition:
             if blend.method != "mean":
                 yield Problem(
                     "blend.method",
-                    f"= {blend.method!r}: a member with validation = 'none' has no out-of-fold rows; use method = 'mean'",
+                    f"= {blend.method!r}: a member with validation = 'none' has no out-of-fold"
+                    " rows; use method = 'mean'",
                 )
             for key in ("calibration", "thresholds"):
                 if getattr(blend, key) != "none":
-                    yield Problem(f"blend.{key}", "goes without validation = 'none': nothing scores all members together")
+                    yield Problem(
+                        f"blend.{key}",
+                        "goes without validation = 'none': nothing scores all members together",
+                    )
         if blend.method == "best_alpha" and members != 2:
-            yield Problem("blend.method", f"= 'best_alpha': is of two members, and there are {members}")
+            yield Problem(
+                "blend.method", f"= 'best_alpha': is of two members, and there are {members}"
+            )
         if blend.thresholds != "none":
             if found := metric_problem(blend.thresholds, self.task):
                 yield Problem("blend.thresholds", found)
             if self.task == "multiclass" and not blend.per_class:
-                yield Problem("blend.per_class", "= false: one threshold for all of more than two classes changes no decision")
+                yield Problem(
+                    "blend.per_class",
+                    "= false: one threshold for all of more than two classes changes no decision",
+                )
 
     def _problems_of(self, member: Member) -> Iterator[Problem]:
         """Where a member does not fit the rest of the file."""
         size = member.size or (self.records.sizes or [0])[0]
         if member.size and member.size not in self.records.sizes:
-            yield Problem("size", f"= {member.size}: must be one of records.sizes = {self.records.sizes}")
-        if not member.size and (found := known_backbones.problem(member.backbone, member.augment.crop or size)):
+            yield Problem(
+                "size", f"= {member.size}: must be one of records.sizes = {self.records.sizes}"
+            )
+        if not member.size and (
+            found := known_backbones.problem(member.backbone, member.augment.crop or size)
+        ):
             yield Problem("backbone", f"= {member.backbone!r}: {found}")
         if member.loss.alpha and self.task == "multiclass":
-            yield Problem("loss.alpha", f"= {member.loss.alpha:g}: goes with task = 'binary' or 'multilabel'; use loss.weights")
+            yield Problem(
+                "loss.alpha",
+                f"= {member.loss.alpha:g}: goes with task = 'binary' or 'multilabel'; use"
+                " loss.weights",
+            )
         if member.augment.crop > size:
-            yield Problem("augment.crop", f"= {member.augment.crop}: is larger than the stored size, {size}")
+            yield Problem(
+                "augment.crop", f"= {member.augment.crop}: is larger than the stored size, {size}"
+            )
         for name in member.tabular.columns:
             if name not in (*self.data.numeric, *self.data.categorical):
-                yield Problem("tabular.columns", f"names {name!r}, which data.numeric and data.categorical do not")
+                yield Problem(
+                    "tabular.columns",
+                    f"names {name!r}, which data.numeric and data.categorical do not",
+                )
         weighing = member.loss.sample_weight
         if weighing and weighing not in self.data.numeric:
             yield Problem("loss.sample_weight", f"= {weighing!r}: is not in data.numeric")
         if member.loss.weights and len(member.loss.weights) != len(self.classes):
-            yield Problem("loss.weights", f"has {len(member.loss.weights)} values for {len(self.classes)} classes")
+            yield Problem(
+                "loss.weights",
+                f"has {len(member.loss.weights)} values for {len(self.classes)} classes",
+            )
 
     def pipeline_arguments(self) -> dict[str, Any]:
-        """What the pipeline takes, as plain JSON values: all but the answers, which it must not see, and the machines, which
-        are chosen when it is compiled."""
+        """What the pipeline takes, as plain JSON values: all but the answers, which it must not
+        see, and the machines, which are chosen when it is compiled."""
         values = dataclasses.asdict(self)
         del values["leaderboard"], values["machine"]
         return values
 
 
 def load(path: str | Path) -> Competition:
-    """Read and check a competition file; relative paths in it are taken from the folder it stands in.
+    """Read and check a competition file; relative paths in it are taken from the folder it stands
+    in.
 
     Raises:
-        CompetitionError: every problem found, a line each, with file, key, value and what is allowed.
+        CompetitionError: every problem found, a line each, with file, key, value and what is
+            allowed.
     """
     return whole_paths(read(path), os.path.abspath(Path(path).parent))
 
@@ -197,7 +256,8 @@ def read(path: str | Path) -> Competition:
     table = toml(path)
     if "gan" in table:
         raise CompetitionError(
-            f"{path}: is the file of a GAN, which has no submission and no leaderboard: name a competition's"
+            f"{path}: is the file of a GAN, which has no submission and no leaderboard: name a"
+            " competition's"
         )
     return parse(Competition, table, str(path))
 
@@ -214,7 +274,8 @@ def toml(path: str | Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise CompetitionError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except (ValueError, RecursionError) as error:
-        # Besides what TOML forbids: a number of thousands of digits, brackets nested thousands deep, a path that is none.
+        # Besides what TOML forbids: a number of thousands of digits, brackets nested thousands
+        # deep, a path that is none.
         raise CompetitionError(f"{path}: not valid TOML: {error}") from None
     except FileNotFoundError:
         raise CompetitionError(f"{path}: no such competition file") from None
@@ -223,25 +284,33 @@ def toml(path: str | Path) -> dict[str, Any]:
 
 
 def whole_paths(competition: Competition, folder: str) -> Competition:
-    """The competition with every path made whole: by its root, and that by `folder`, an absolute one or `gs://bucket/prefix`.
+    """The competition with every path made whole: by its root, and that by `folder`, an absolute
+    one or `gs://bucket/prefix`.
 
     Raises:
         CompetitionError: a path in Cloud Storage is none, or leads up.
     """
-    with Whole(competition.data, folder) as whole:
+    with PathResolver(competition.data, folder) as whole:
         return dataclasses.replace(
             competition,
             data=whole.data(),
-            submission=dataclasses.replace(competition.submission, sample=whole.below(competition.submission.sample)),
+            submission=dataclasses.replace(
+                competition.submission, sample=whole.below(competition.submission.sample)
+            ),
             folds=whole.folds(competition.folds),
             blend=dataclasses.replace(
                 competition.blend,
                 external=[
-                    # Not among the data: what was made, as another run's oof.csv, is kept apart from what was given.
-                    dataclasses.replace(external, oof=whole.beside(external.oof), test=whole.beside(external.test))
+                    # Not among the data: what was made, as another run's oof.csv, is kept apart
+                    # from what was given.
+                    dataclasses.replace(
+                        external, oof=whole.beside(external.oof), test=whole.beside(external.test)
+                    )
                     for external in competition.blend.external
                 ],
             ),
-            leaderboard=dataclasses.replace(competition.leaderboard, answers=whole.below(competition.leaderboard.answers)),
+            leaderboard=dataclasses.replace(
+                competition.leaderboard, answers=whole.below(competition.leaderboard.answers)
+            ),
             members=[whole.member(member) for member in competition.members],
         )

@@ -1,4 +1,5 @@
-"""The sections of the competition file that say what the data is: `[data]`, `[records]`, `[folds]`."""
+"""The sections of the competition file that say what the data is: `[data]`, `[records]`,
+`[folds]`."""
 
 import dataclasses
 import re
@@ -10,12 +11,23 @@ from trainer.config.schema import Problem, number, optional_text, short
 
 BUCKET = r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-# What each kind of source must have, and may have besides: any other key of these goes with another kind.
+# What each kind of source must have, and may have besides: any other key of these goes with another
+# kind.
 _NEEDS: dict[str, tuple[set[str], set[str]]] = {
     "pixels": ({"train", "target"}, {"test", "group", "numeric", "categorical"}),
     "files": (
         {"images"},
-        {"test_images", "train", "test", "id", "target", "group", "numeric", "categorical", "target_parts"},
+        {
+            "test_images",
+            "train",
+            "test",
+            "id",
+            "target",
+            "group",
+            "numeric",
+            "categorical",
+            "target_parts",
+        },
     ),
     "tfrecords": (
         {"images", "id", "target"},
@@ -27,11 +39,12 @@ _NEEDS: dict[str, tuple[set[str], set[str]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class TargetPart:
-    """`[[data.target_parts]]`: one of the things that a label is made of, as in masks: the mask, the gender, the age.
+    """`[[data.target_parts]]`: one of the things that a label is made of, as in masks: the mask,
+    the gender, the age.
 
     column: of the table; or "{file}", the image file's name without its ending.
-    values: what it may be, in order; `*` stands for anything. bins: the lower bounds of the second, third … range of a
-        numeric column, in order. One of the two.
+    values: what it may be, in order; `*` stands for anything. bins: the lower bounds of the second,
+        third … range of a numeric column, in order. One of the two.
 
     A label's index counts the parts as digits, the last one fastest.
     """
@@ -54,13 +67,15 @@ class TargetPart:
 
 @dataclass(frozen=True, kw_only=True)
 class External:
-    """`[[data.external]]`: labelled images from elsewhere, as from earlier years; of the same kind as the competition's.
+    """`[[data.external]]`: labelled images from elsewhere, as from earlier years; of the same kind
+    as the competition's.
 
-    use: `train`, they train always and never validate; `folds`, they are dealt into folds like the others.
+    use: `train`, they train always and never validate; `folds`, they are dealt into folds like the
+    others.
     name: stands before their ids, as in "2019/ISIC_0000001".
     train, images: as in `[data]`. id, target, group: where they have other names than there.
-    groups: `own`, the same name of a group there and here is chance; `shared`, it is the same patient.
-    """
+    groups: `own`, the same name of a group there and here is chance; `shared`, it is the same
+    patient."""
 
     name: str
     use: Literal["train", "folds"] = "train"
@@ -81,27 +96,27 @@ class External:
 class Data:
     """`[data]`: where the labelled and the unlabelled images are.
 
-    Paths are relative to `root`, a folder (relative to the competition file) or `gs://bucket/prefix`. `source` says what they
-    are:
+    Paths are relative to `root`, a folder (relative to the competition file) or
+    `gs://bucket/prefix`. `source` says what they are:
 
     pixels: `train` and `test` are CSVs of pixel values, a row an image.
-    files: image files. `images` and `test_images` are patterns: `{id}` stands for the id that a row of the CSVs `train` and
-        `test` has in the column `id`, `*` for anything in a name, `**/` for any folders: "train/**/{id}.*". A pattern with
-        `{id}/{file}` takes every file of the folder that a row names. Without `train` the pattern says the label,
-        "train/{class}/{id}.jpg", and the group where it has `{group}`. Without `test`, every file that fits is a test image.
+    files: image files. `images` and `test_images` are patterns: `{id}` stands for the id that a row
+        of the CSVs `train` and `test` has in the column `id`, `*` for anything in a name, `**/` for
+        any folders: "train/**/{id}.*". A pattern with `{id}/{file}` takes every file of the folder
+        that a row names. Without `train` the pattern says the label, "train/{class}/{id}.jpg", and
+        the group where it has `{group}`. Without `test`, every file that fits is a test image.
     A competition needs images without a label, in `test` or `test_images`; a GAN does without.
 
-    tfrecords: ready TFRecords, left where they are; `images`, `validation_images` (they join the training images) and
-        `test_images` are patterns in which `{size}` is 192x192 and the like. `id`, `target`, `group`, `image`, `numeric` and
-        `categorical` are names of features.
+    tfrecords: ready TFRecords, left where they are; `images`, `validation_images` (they join the
+        training images) and `test_images` are patterns in which `{size}` is 192x192 and the like.
+        `id`, `target`, `group`, `image`, `numeric` and `categorical` are names of features.
     cifar10: `train` (a pattern) and `test` are CIFAR-10's batches, python or binary.
 
     Of a multilabel competition a label names several classes, with `separator` between them.
 
-    Images with the same text in the column `group` (a patient, a person) never stand in two folds; an empty cell is a group
-    of its own, and so is one that says NA, nan or null. Columns named in `numeric` and `categorical` go with the images into
-    the tables and records.
-    """
+    Images with the same text in the column `group` (a patient, a person) never stand in two folds;
+    an empty cell is a group of its own, and so is one that says NA, nan or null. Columns named in
+    `numeric` and `categorical` go with the images into the tables and records."""
 
     source: Literal["pixels", "files", "tfrecords", "cifar10"]
     root: str = "."
@@ -128,7 +143,9 @@ class Data:
             if key in needs and not value:
                 yield Problem(key, f"is missing: source = {self.source!r} needs it")
             elif value and key not in needs | allows:
-                kinds = " or ".join(repr(kind) for kind, keys in _NEEDS.items() if key in keys[0] | keys[1])
+                kinds = " or ".join(
+                    repr(kind) for kind, keys in _NEEDS.items() if key in keys[0] | keys[1]
+                )
                 yield Problem(key, f"= {short(value)}: goes with source = {kinds} only")
         if self.root.startswith("gs:") and not re.fullmatch(BUCKET + r"(/[^/]+)*/?", self.root):
             yield Problem("root", f"= {self.root!r}: must be gs://bucket or gs://bucket/prefix")
@@ -153,8 +170,12 @@ class Data:
         for index, external in enumerate(self.external):
             for key, message in self.of(external).problems():
                 yield Problem(f"external[{index}].{key}", message)
-        for name in sorted({*self.numeric, *self.categorical} & {"image", "image_name", "target", self.target}):
-            yield Problem("numeric", f"or categorical names {name!r}, which is a feature of every record")
+        for name in sorted(
+            {*self.numeric, *self.categorical} & {"image", "image_name", "target", self.target}
+        ):
+            yield Problem(
+                "numeric", f"or categorical names {name!r}, which is a feature of every record"
+            )
 
     def _problems_of_files(self) -> Iterator[Problem]:
         if self.train:
@@ -163,13 +184,22 @@ class Data:
             if bool(self.target) == bool(self.target_parts):
                 yield Problem("target", "or target_parts must be given, and not both")
             yield from _unknown_placeholders("images", self.images, {"id", "file"}, needed={"id"})
-            if any(part.column == "{file}" for part in self.target_parts) and "{file}" not in self.images:
+            if (
+                any(part.column == "{file}" for part in self.target_parts)
+                and "{file}" not in self.images
+            ):
                 yield Problem("target_parts", "name {file}, which images lacks")
         else:
             for key in ("target", "target_parts", "numeric", "categorical", "group"):
                 if getattr(self, key):
-                    yield Problem(key, f"= {short(getattr(self, key))}: goes with a table only, and data.train names none")
-            yield from _unknown_placeholders("images", self.images, {"class", "group", "id"}, needed={"class", "id"})
+                    yield Problem(
+                        key,
+                        f"= {short(getattr(self, key))}: goes with a table only, and data.train"
+                        " names none",
+                    )
+            yield from _unknown_placeholders(
+                "images", self.images, {"class", "group", "id"}, needed={"class", "id"}
+            )
         if self.test and not self.id:
             yield Problem("id", "is missing: the table needs it")
         if self.test and not self.test_images:
@@ -177,7 +207,8 @@ class Data:
         yield from _unknown_placeholders("test_images", self.test_images, {"id"}, needed={"id"})
 
     def tests(self) -> tuple[str, str]:
-        """The key that says where the images without a label are, and its value: "" where there are none."""
+        """The key that says where the images without a label are, and its value: "" where there are
+        none."""
         key = "test_images" if self.source in ("files", "tfrecords") else "test"
         return key, getattr(self, key)
 
@@ -202,23 +233,35 @@ class Data:
         )
 
 
-def _unknown_placeholders(key: str, pattern: str, allowed: set[str], *, needed: set[str]) -> Iterator[Problem]:
+def _unknown_placeholders(
+    key: str, pattern: str, allowed: set[str], *, needed: set[str]
+) -> Iterator[Problem]:
     found = _PLACEHOLDER.findall(pattern)
-    if pattern and (set(found) - allowed or needed - set(found) or (needed and len(found) != len(set(found)))):
+    if pattern and (
+        set(found) - allowed or needed - set(found) or (needed and len(found) != len(set(found)))
+    ):
         wanted = ", ".join(f"{{{name}}}" for name in sorted(needed))
         may = ", ".join(f"{{{name}}}" for name in sorted(allowed - needed))
-        say = f"must have {wanted} in it, each once" if needed else f"may have {may or 'nothing'} of this kind in it"
-        yield Problem(key, f"= {pattern!r}: {say}" + (f"; {may} may be there too" if needed and may else ""))
+        say = (
+            f"must have {wanted} in it, each once"
+            if needed
+            else f"may have {may or 'nothing'} of this kind in it"
+        )
+        yield Problem(
+            key, f"= {pattern!r}: {say}" + (f"; {may} may be there too" if needed and may else "")
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
     """`[records]`: how images are stored.
 
-    sizes: the sides in pixels; every image is stored in each. quality: of the JPEG. fit: how an image that is not square
-    becomes so (`stretch`, `crop`, `pad`). max_pixels: a source image with more is refused, and no more than these are decoded
-    at once. on_bad_image: what a labelled file that is missing or no usable image does to the run; one that is skipped stands
-    in rejects.csv, and more than max_bad_fraction of them fail the run all the same. parts: tasks that share the work.
+    sizes: the sides in pixels; every image is stored in each. quality: of the JPEG. fit: how an
+    image that is not square becomes so (`stretch`, `crop`, `pad`). max_pixels: a source image with
+    more is refused, and no more than these are decoded at once. on_bad_image: what a labelled file
+    that is missing or no usable image does to the run; one that is skipped stands in rejects.csv,
+    and more than max_bad_fraction of them fail the run all the same. parts: tasks that share the
+    work.
     publish: `gs://bucket/prefix` that the finished records are copied to.
     """
 
@@ -244,13 +287,15 @@ class Records:
 class Folds:
     """`[folds]`: how many folds the labelled images are dealt into.
 
-    exclude: ids that are left out altogether. exclude_file: a file that names more of them, a line each, or the first column
-        of a CSV whose header is `id`.
-    duplicates: `group`, byte-identical and near-duplicate images get one fold; `drop`, all but the first of them are left
-        out; `identical`, near-duplicates are not looked for.
-    strata: tabular columns to spread evenly besides the class; bins: how many ranges of equal size a numeric one is cut into.
-    file: a CSV of the user's own, with the columns id and fold, that is taken as it is, after the same audit: folds from 0 to
-        count - 1, -1 for left out, -2 for trains always and never validates.
+    exclude: ids that are left out altogether. exclude_file: a file that names more of them, a line
+        each, or the first column of a CSV whose header is `id`.
+    duplicates: `group`, byte-identical and near-duplicate images get one fold; `drop`, all but the
+        first of them are left out; `identical`, near-duplicates are not looked for.
+    strata: tabular columns to spread evenly besides the class; bins: how many ranges of equal size
+    a numeric one is cut into.
+    file: a CSV of the user's own, with the columns id and fold, that is taken as it is, after the
+        same audit: folds from 0 to count - 1, -1 for left out, -2 for trains always and never
+        validates.
     """
 
     count: int = number(5, low=2, high=50)
@@ -266,8 +311,14 @@ class Folds:
         for key in ("exclude", "exclude_file"):
             value = getattr(self, key)
             if self.file and value:
-                yield Problem(key, f"= {short(value)}: goes without file; give these ids the fold -1 in {self.file}")
+                yield Problem(
+                    key,
+                    f"= {short(value)}: goes without file; give these ids the fold -1 in"
+                    f" {self.file}",
+                )
         if self.file and self.duplicates == "drop":
-            yield Problem("duplicates", "= 'drop': goes without file; give the copies the fold -1 in it")
+            yield Problem(
+                "duplicates", "= 'drop': goes without file; give the copies the fold -1 in it"
+            )
         if self.file and self.strata:
             yield Problem("strata", f"= {short(self.strata)}: goes without file")

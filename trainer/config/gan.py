@@ -15,26 +15,34 @@ from trainer.config.competition import Competition, Train
 from trainer.config.data import Data, Folds, Records
 from trainer.config.machine import Machine
 from trainer.config.member import Member
-from trainer.config.paths import Whole
+from trainer.config.paths import PathResolver
 from trainer.config.schema import NAME, Problem, number, optional_text, parse, short
 
 SIDES = (32, 64)
 # The fold whose images neither the GAN nor the judge is trained on.
-HELD_OUT = 0
-# Images of a class, of samples as of real ones, whose diversity is told: with two, it would be that of a single pair.
-FEWEST = 4
+HELD_OUT_FOLD = 0
+# Images of a class, of samples as of real ones, whose diversity is told: with two, it would be that
+# of a single pair.
+MIN_CLASS_SAMPLES = 4
 # What a finished training leaves in its folder.
 GENERATOR, EVALUATION, FRAMES, SAMPLES = "generator.keras", "evaluation.json", "grids", "samples"
-GRID, STRIP, COPIES, GIF = PICTURES = ("grid.png", "interpolation.png", "nearest.png", "training.gif")
+GRID, STRIP, COPIES, GIF = PICTURES = (
+    "grid.png",
+    "interpolation.png",
+    "nearest.png",
+    "training.gif",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """`[gan.features]`: the network in whose features samples are compared with real images; without any, the judge.
+    """`[gan.features]`: the network in whose features samples are compared with real images;
+    without any, the judge.
 
-    weights: a model (.keras) that takes pixels of 0 to 255, of which the input of the last dense layer is taken; or the weights
-        of a backbone: `imagenet`, or a file. backbone: one of keras.applications or of efficientnet, as a member's. size: the
-        side in pixels that images are enlarged to for a backbone, 0 for as they are.
+    weights: a model (.keras) that takes pixels of 0 to 255, of which the input of the last dense
+        layer is taken; or the weights of a backbone: `imagenet`, or a file. backbone: one of
+        keras.applications or of efficientnet, as a member's. size: the side in pixels that images
+        are enlarged to for a backbone, 0 for as they are.
     """
 
     backbone: str = optional_text()
@@ -44,23 +52,34 @@ class Features:
     def problems(self) -> Iterator[Problem]:
         """What no single key shows."""
         if self.backbone and not self.weights:
-            yield Problem("weights", f"is missing: backbone = {self.backbone!r} has learnt nothing without")
+            yield Problem(
+                "weights", f"is missing: backbone = {self.backbone!r} has learnt nothing without"
+            )
         if self.weights and not self.backbone and not self.weights.endswith(".keras"):
-            yield Problem("backbone", f"is missing: weights = {self.weights!r} is no whole model (.keras)")
+            yield Problem(
+                "backbone", f"is missing: weights = {self.weights!r} is no whole model (.keras)"
+            )
         if self.weights == "noisy-student" and "EfficientNetB" not in self.backbone:
             yield Problem(
-                "weights", f"= 'noisy-student': there are such weights for EfficientNetB0 to B7, not {self.backbone!r}"
+                "weights",
+                "= 'noisy-student': there are such weights for EfficientNetB0 to B7, not"
+                f" {self.backbone!r}",
             )
         if self.backbone == "cnn" or ":" in self.backbone:
-            yield Problem("backbone", f"= {self.backbone!r}: must be one with published weights, or a whole model as weights")
+            yield Problem(
+                "backbone",
+                f"= {self.backbone!r}: must be one with published weights, or a whole model as"
+                " weights",
+            )
         elif self.backbone and (found := known_backbones.problem(self.backbone, self.size)):
             yield Problem("backbone", f"= {self.backbone!r}: {found}")
         if self.size and not self.backbone:
             yield Problem("size", f"= {self.size}: goes with backbone; a whole model knows its own")
 
     def measure(self) -> str:
-        """What the Fréchet distance in these features is called: FID is that of Inception's alone (Heusel et al.,
-        arXiv:1706.08500, section 2), and these are not the weights that published figures were made with."""
+        """What the Fréchet distance in these features is called: FID is that of Inception's alone
+        (Heusel et al., arXiv:1706.08500, section 2), and these are not the weights that published
+        figures were made with."""
         inception = self.backbone == "InceptionV3" and self.weights == "imagenet"
         return "FID (Keras's InceptionV3)" if inception else "Fréchet distance"
 
@@ -72,24 +91,29 @@ class Features:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gan:
+class GanRecipe:
     """`[gan]`: a DCGAN, and how it is trained.
 
-    steps: of both networks in turn, the discriminator first; another number is another training, from the beginning.
-        batch_size: images a step, on all devices together. latent: numbers that an image is made of. width: channels of the
-        feature maps next to the image; each halving of the side doubles them.
-    conditional: both networks are told the class. loss: `non_saturating` (Goodfellow et al., arXiv:1406.2661, section 3) or
-        `hinge` (Lim and Ye, arXiv:1705.02894). spectral_norm: of the discriminator's weights, in place of its batch
-        normalisation (Miyato et al., arXiv:1802.05957).
-    generator_rate, discriminator_rate: Adam's learning rates, two time scales where they differ (Heusel et al.,
-        arXiv:1706.08500); momentum: its first; decay: both rates fall in a line to this share of themselves.
-    average: of the exponential average of the generator's weights, which makes all samples; 0 for none. It is shorter in the
-        first steps.
-    diffaugment: what is done to real and generated images alike before the discriminator sees them, for small data (Zhao et
-        al., arXiv:2006.10738). flip: real images are mirrored half the time.
-    steps_per_execution: steps that the device does at one call, for devices that are faster than their host.
-    evaluate_every: steps. samples: images that are judged each time, and that are left as records at the end. neighbours: of
-        precision and recall.
+    steps: of both networks in turn, the discriminator first; another number is another training,
+        from the beginning. batch_size: images a step, on all devices together. latent: numbers that
+        an image is made of. width: channels of the feature maps next to the image; each halving of
+        the side doubles them.
+    conditional: both networks are told the class. loss: `non_saturating` (Goodfellow et al.,
+        arXiv:1406.2661, section 3) or `hinge` (Lim and Ye, arXiv:1705.02894). spectral_norm: of the
+        discriminator's weights, in place of its batch normalisation (Miyato et al.,
+        arXiv:1802.05957).
+    generator_rate, discriminator_rate: Adam's learning rates, two time scales where they differ
+        (Heusel et al., arXiv:1706.08500); momentum: its first; decay: both rates fall in a line to
+        this share of themselves.
+    average: of the exponential average of the generator's weights, which makes all samples; 0 for
+        none. It is shorter in the first steps.
+    diffaugment: what is done to real and generated images alike before the discriminator sees them,
+        for small data (Zhao et al., arXiv:2006.10738). flip: real images are mirrored half the
+        time.
+    steps_per_execution: steps that the device does at one call, for devices that are faster than
+    their host.
+    evaluate_every: steps. samples: images that are judged each time, and that are left as records
+        at the end. neighbours: of precision and recall.
     """
 
     steps: int = number(low=1, high=10_000_000)
@@ -114,19 +138,21 @@ class Gan:
     features: Features = field(default_factory=Features)
 
     def multiply_adds(self, side: int, channels: int) -> tuple[float, float]:
-        """Of one image by the generator and by the discriminator, forward: each of their convolutions has kernels of 4 × 4, and
-        a map that is half as wide has twice the channels."""
+        """Of one image by the generator and by the discriminator, forward: each of their
+        convolutions has kernels of 4 × 4, and a map that is half as wide has twice the channels."""
         sides = [side >> number for number in range(1, (side // 4).bit_length())]
         widths = [self.width << number for number in range(len(sides))]
         maps = sum(
-            16 * half * half * before * after for half, before, after in zip(sides, [channels, *widths], widths, strict=False)
+            16 * half * half * before * after
+            for half, before, after in zip(sides, [channels, *widths], widths, strict=False)
         )
         flat = sides[-1] ** 2 * widths[-1]
         return float(maps + self.latent * flat), float(maps + flat)
 
     def operations(self, side: int, channels: int) -> float:
-        """Of a step, two for a multiply-add: the generator runs forward twice and back once, the discriminator forward three
-        times and back three times, the last time for its inputs alone. Going back costs as much as two times forward."""
+        """Of a step, two for a multiply-add: the generator runs forward twice and back once, the
+        discriminator forward three times and back three times, the last time for its inputs alone.
+        Going back costs as much as two times forward."""
         of_generator, of_discriminator = self.multiply_adds(side, channels)
         return 2.0 * self.batch_size * (4 * of_generator + 8 * of_discriminator)
 
@@ -137,24 +163,26 @@ class Gan:
         for key in ("steps", "evaluate_every"):
             if getattr(self, key) % self.steps_per_execution:
                 yield Problem(
-                    key, f"= {getattr(self, key)}: must be a multiple of steps_per_execution = {self.steps_per_execution}"
+                    key,
+                    f"= {getattr(self, key)}: must be a multiple of steps_per_execution ="
+                    f" {self.steps_per_execution}",
                 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generative:
+class Gan:
     """A whole file of a GAN; paths as in a competition file.
 
-    judge: a member's recipe: the network that says of which class a sample is, and in whose features samples are compared with
-    real images. It is trained by the same pipeline on the same images as the GAN; the first fold is kept from both.
-    """
+    judge: a member's recipe: the network that says of which class a sample is, and in whose
+    features samples are compared with real images. It is trained by the same pipeline on the same
+    images as the GAN; the first fold is kept from both."""
 
     name: str
     classes: list[str]
     data: Data
     records: Records
     judge: Member
-    gan: Gan
+    gan: GanRecipe
     seed: int = number(0, low=0, high=2**31 - 1)
     folds: Folds = field(default_factory=Folds)
     train: Train = field(default_factory=Train)
@@ -163,13 +191,21 @@ class Generative:
     def problems(self) -> Iterator[Problem]:
         """What no single section shows."""
         if not NAME.fullmatch(self.name):
-            yield Problem("name", f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at most 63")
+            yield Problem(
+                "name",
+                f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at"
+                " most 63",
+            )
         if len(self.classes) < 2:
-            yield Problem("classes", f"= {self.classes!r}: name at least two: the judge tells them apart")
+            yield Problem(
+                "classes", f"= {self.classes!r}: name at least two: the judge tells them apart"
+            )
         for name in sorted({c for c in self.classes if self.classes.count(c) > 1}):
             yield Problem("classes", f"names {name!r} more than once")
         if self.records.sizes not in [[side] for side in SIDES]:
-            yield Problem("records.sizes", f"= {self.records.sizes}: must be [32] or [64], a DCGAN's side")
+            yield Problem(
+                "records.sizes", f"= {self.records.sizes}: must be [32] or [64], a DCGAN's side"
+            )
         if self.data.target_parts:
             yield Problem("data.target_parts", "goes with a competition only")
         side = (self.records.sizes or [0])[0]
@@ -178,54 +214,77 @@ class Generative:
         if found := known_backbones.problem(self.judge.backbone, self.judge.augment.crop or side):
             yield Problem("judge.backbone", f"= {self.judge.backbone!r}: {found}")
         if self.judge.augment.crop:
-            yield Problem("judge.augment.crop", f"= {self.judge.augment.crop}: the judge must see whole images")
+            yield Problem(
+                "judge.augment.crop",
+                f"= {self.judge.augment.crop}: the judge must see whole images",
+            )
         if self.judge.validation != "last":
             yield Problem(
                 "judge.validation",
-                f"= {self.judge.validation!r}: must be 'last': what a judge knows is told by images that decided nothing",
+                f"= {self.judge.validation!r}: must be 'last': what a judge knows is told by images"
+                " that decided nothing",
             )
         if known_backbones.is_function(self.judge.backbone):
             yield Problem(
-                "judge.backbone", f"= {self.judge.backbone!r}: must go by a name: samples are judged where it is not known"
+                "judge.backbone",
+                f"= {self.judge.backbone!r}: must go by a name: samples are judged where it is not"
+                " known",
             )
         features = self.gan.features
-        if features.backbone and not features.size and (found := known_backbones.problem(features.backbone, side)):
-            yield Problem("gan.features.backbone", f"= {features.backbone!r}: {found}, or gan.features.size")
+        if (
+            features.backbone
+            and not features.size
+            and (found := known_backbones.problem(features.backbone, side))
+        ):
+            yield Problem(
+                "gan.features.backbone", f"= {features.backbone!r}: {found}, or gan.features.size"
+            )
         if self.judge.tabular.columns:
             yield Problem("judge.tabular", "goes without a GAN: a sample has no columns")
-        least = FEWEST * len(self.classes)
+        least = MIN_CLASS_SAMPLES * len(self.classes)
         if self.gan.samples < least:
-            yield Problem("gan.samples", f"= {self.gan.samples}: must be at least {FEWEST} a class, {least}")
+            yield Problem(
+                "gan.samples",
+                f"= {self.gan.samples}: must be at least {MIN_CLASS_SAMPLES} a class, {least}",
+            )
 
     def pipeline_arguments(self) -> dict[str, Any]:
-        """What the pipeline takes, as plain JSON values: all but the machines, which are chosen when it is compiled."""
+        """What the pipeline takes, as plain JSON values: all but the machines, which are chosen
+        when it is compiled."""
         values = dataclasses.asdict(self)
         del values["machine"]
         return values
 
 
-def load(path: str | Path) -> Competition | Generative:
-    """Read and check a competition file, or a GAN's: one with a section `[gan]`. Paths as `competition.load` makes them.
+def load(path: str | Path) -> Competition | Gan:
+    """Read and check a competition file, or a GAN's: one with a section `[gan]`. Paths as
+    `competition.load` makes them.
 
     Raises:
         CompetitionError: every problem found, a line each.
     """
     file, folder = read(path), os.path.abspath(Path(path).parent)
-    return competition.whole_paths(file, folder) if isinstance(file, Competition) else whole_paths(file, folder)
+    return (
+        competition.whole_paths(file, folder)
+        if isinstance(file, Competition)
+        else whole_paths(file, folder)
+    )
 
 
-def read(path: str | Path) -> Competition | Generative:
+def read(path: str | Path) -> Competition | Gan:
     """As `load`, with the paths as they stand in the file."""
     table = competition.toml(path)
     if "gan" in table:
-        return parse(Generative, table, str(path))
+        return parse(Gan, table, str(path))
     return parse(Competition, table, str(path))
 
 
-def whole_paths(file: Generative, folder: str) -> Generative:
+def whole_paths(file: Gan, folder: str) -> Gan:
     """The file with every path made whole, as `competition.whole_paths`."""
-    with Whole(file.data, folder) as whole:
-        features = dataclasses.replace(file.gan.features, weights=whole.weights(file.gan.features.weights))
+    with PathResolver(file.data, folder) as whole:
+        features = dataclasses.replace(
+            file.gan.features, weights=whole.weights(file.gan.features.weights)
+        )
         return dataclasses.replace(
             file,
             data=whole.data(),

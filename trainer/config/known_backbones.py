@@ -1,8 +1,8 @@
-"""The backbones that are known by name, and how their weights want pixels. No library is imported here.
+"""The backbones that are known by name, and how their weights want pixels. No library is imported
+here.
 
-Sources of the constants: the `preprocess_input` of each module of keras.applications 3.15, and where that does nothing the
-layers that the network starts with.
-"""
+Sources of the constants: the `preprocess_input` of each module of keras.applications 3.15, and
+where that does nothing the layers that the network starts with."""
 
 import difflib
 import re
@@ -17,7 +17,8 @@ _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 @dataclass(frozen=True)
 class Pixels:
-    """(pixel - mean) / std, a channel, of pixels in 0 to 255, after the channels were turned round where `bgr`."""
+    """(pixel - mean) / std, a channel, of pixels in 0 to 255, after the channels were turned round
+    where `bgr`."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -32,8 +33,9 @@ _CAFFE = Pixels(mean=(103.939, 116.779, 123.68), std=(1.0,) * 3, bgr=True)
 
 @dataclass(frozen=True)
 class Family:
-    """Networks of one kind: their names in keras.applications, what their weights want, the smallest side they take, and
-    whether their own preprocessing is to be left out with `include_preprocessing = False`."""
+    """Networks of one kind: their names in keras.applications, what their weights want, the
+    smallest side they take, and whether their own preprocessing is to be left out with
+    `include_preprocessing = False`."""
 
     names: tuple[str, ...]
     pixels: Pixels
@@ -45,7 +47,11 @@ FAMILIES = (
     Family(tuple(f"EfficientNetB{n}" for n in range(8)), IMAGENET),
     Family(tuple(f"EfficientNetV2B{n}" for n in range(4)), IMAGENET, optional_preprocessing=True),
     Family(tuple(f"EfficientNetV2{n}" for n in "SML"), _OF_128, optional_preprocessing=True),
-    Family(tuple(f"ConvNeXt{n}" for n in ("Tiny", "Small", "Base", "Large", "XLarge")), IMAGENET, optional_preprocessing=True),
+    Family(
+        tuple(f"ConvNeXt{n}" for n in ("Tiny", "Small", "Base", "Large", "XLarge")),
+        IMAGENET,
+        optional_preprocessing=True,
+    ),
     Family(tuple(f"DenseNet{n}" for n in (121, 169, 201)), IMAGENET),
     Family(tuple(f"ResNet{n}" for n in (50, 101, 152)), _CAFFE),
     Family(tuple(f"ResNet{n}V2" for n in (50, 101, 152)), _PLUS_MINUS_ONE),
@@ -75,17 +81,23 @@ def is_function(backbone: str) -> bool:
 
 
 def problem(backbone: str, side: int) -> str | None:
-    """What is wrong with a backbone's name, or with a side of `side` pixels for it (0: not known yet); None if nothing."""
+    """What is wrong with a backbone's name, or with a side of `side` pixels for it (0: not known
+    yet); None if nothing."""
     if backbone == "cnn" or is_function(backbone):
         return None
     known = [*_BY_NAME, *(PACKAGE + name for name in PACKAGE_NAMES), "cnn"]
     if backbone not in known:
         close = difflib.get_close_matches(backbone, known, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"is no known backbone: {hint}Allowed: {', '.join(sorted(known))}, or package.module:function"
+        return (
+            f"is no known backbone: {hint}Allowed: {', '.join(sorted(known))}, or"
+            " package.module:function"
+        )
     smallest = _BY_NAME[backbone.removeprefix(PACKAGE)].smallest
     if side and side < smallest:
-        return f"takes images of {smallest} pixels or more, and these have {side}: name a larger size"
+        return (
+            f"takes images of {smallest} pixels or more, and these have {side}: name a larger size"
+        )
     return None
 
 

@@ -8,12 +8,15 @@ from trainer.config.schema import Problem, number, optional_text
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """`[machine]`: read when the pipeline is compiled for Vertex AI or a cluster; a run on this machine takes what is here.
+    """`[machine]`: read when the pipeline is compiled for Vertex AI or a cluster; a run on this
+    machine takes what is here.
 
-    tpu: a slice, as "v5e-8"; or gpu: a kind, as "L4", and gpus: how many; neither is a CPU. pipelines/targets/machines.py has
-    them all. cpus, memory_gib: of a CPU task, or of a pod with GPUs on a cluster; 0 is what the same table says.
-    disk_gb: of a machine's boot disk. spot: cheaper machines that may be taken away at any time; a task then goes on from its
-    last checkpoint. hours: after so many a training task is ended; a plain CPU task on Vertex AI has no such limit.
+    tpu: a slice, as "v5e-8"; or gpu: a kind, as "L4", and gpus: how many; neither is a CPU.
+    pipelines/targets/machines.py has them all. cpus, memory_gib: of a CPU task, or of a pod with
+    GPUs on a cluster; 0 is what the same table says.
+    disk_gb: of a machine's boot disk. spot: cheaper machines that may be taken away at any time; a
+    task then goes on from its last checkpoint. hours: after so many a training task is ended; a
+    plain CPU task on Vertex AI has no such limit.
     retries: how often a task that failed is tried again.
     """
 

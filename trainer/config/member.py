@@ -1,4 +1,5 @@
-"""The sections of the competition file that say how a model is made and trained: `[[members]]` and what is in it."""
+"""The sections of the competition file that say how a model is made and trained: `[[members]]` and
+what is in it."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -12,15 +13,20 @@ from trainer.metrics import HIGHER_IS_BETTER, METRICS
 
 @dataclass(frozen=True, kw_only=True)
 class Strength:
-    """How much an image is changed. Each value is drawn anew for each image and epoch, from ± the bound about no change.
+    """How much an image is changed. Each value is drawn anew for each image and epoch, from ± the
+    bound about no change.
 
-    distribution: `uniform` between the bounds, or `normal` with the bound as standard deviation, as in the notebooks.
+    distribution: `uniform` between the bounds, or `normal` with the bound as standard deviation, as
+    in the notebooks.
     probability: that an image is moved at all (rotation, shear, zoom, shift).
-    rotation, shear: degrees. zoom: 0.1 is a factor of 0.9 to 1.1, each axis its own. shift: as a fraction of the side.
-    flip_horizontal, flip_vertical: probabilities. quarter_turns: turned by 0, 90, 180 or 270 degrees.
-    hue: as a fraction of the circle. saturation, contrast: 0.3 is a factor of 0.7 to 1.3. brightness: as a fraction of 255.
-    erase: the probability that a rectangle is painted over with the image's mean colour; erase_area: its largest share.
-    """
+    rotation, shear: degrees. zoom: 0.1 is a factor of 0.9 to 1.1, each axis its own. shift: as a
+    fraction of the side.
+    flip_horizontal, flip_vertical: probabilities. quarter_turns: turned by 0, 90, 180 or 270
+    degrees.
+    hue: as a fraction of the circle. saturation, contrast: 0.3 is a factor of 0.7 to 1.3.
+    brightness: as a fraction of 255.
+    erase: the probability that a rectangle is painted over with the image's mean colour;
+    erase_area: its largest share."""
 
     distribution: Literal["uniform", "normal"] = "uniform"
     probability: float = number(1.0, low=0, high=1)
@@ -40,8 +46,9 @@ class Strength:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice(Strength):
-    """`[[members.augment.one_of]]`: what is done, on top of the rest, to the images that draw this one; `weight`: how often."""
+class AugmentChoice(Strength):
+    """`[[members.augment.one_of]]`: what is done, on top of the rest, to the images that draw this
+    one; `weight`: how often."""
 
     weight: float = number(1.0, low=0, high=1e6)
 
@@ -50,11 +57,12 @@ class Choice(Strength):
 class Augment(Strength):
     """`[members.augment]`: what is done to training images; never to those that validate.
 
-    interpolation: between pixels. fill: what comes in from outside, black or the nearest pixel of the edge.
-    crop: the side of the square that is cut from the stored image, 0 for all of it: anywhere in training, from the middle
-        otherwise. crop_at: `middle` for the middle in training too.
-    cutmix, mixup: the probability that an image is joined with another of its batch; *_alpha: of the Beta distribution that
-        the share is drawn from. An image that is cut is not mixed.
+    interpolation: between pixels. fill: what comes in from outside, black or the nearest pixel of
+    the edge.
+    crop: the side of the square that is cut from the stored image, 0 for all of it: anywhere in
+        training, from the middle otherwise. crop_at: `middle` for the middle in training too.
+    cutmix, mixup: the probability that an image is joined with another of its batch; *_alpha: of
+        the Beta distribution that the share is drawn from. An image that is cut is not mixed.
     one_of: each image draws one of these.
     """
 
@@ -66,7 +74,7 @@ class Augment(Strength):
     cutmix_alpha: float = number(1.0, low=0.01, high=100)
     mixup: float = number(0.0, low=0, high=1)
     mixup_alpha: float = number(0.2, low=0.01, high=100)
-    one_of: list[Choice] = field(default_factory=list)
+    one_of: list[AugmentChoice] = field(default_factory=list)
 
     def problems(self) -> Iterator[Problem]:
         """What no single key shows."""
@@ -78,10 +86,12 @@ class Augment(Strength):
 
 @dataclass(frozen=True, kw_only=True)
 class Cnn:
-    """`[members.cnn]`, for backbone = "cnn": a convolution for each entry of `filters` and `strides`, the first of side
-    `first_kernel`."""
+    """`[members.cnn]`, for backbone = "cnn": a convolution for each entry of `filters` and
+    `strides`, the first of side `first_kernel`."""
 
-    filters: list[int] = field(default_factory=lambda: [24, 32, 64, 64], metadata={"low": 1, "high": 4096})
+    filters: list[int] = field(
+        default_factory=lambda: [24, 32, 64, 64], metadata={"low": 1, "high": 4096}
+    )
     strides: list[int] = field(default_factory=lambda: [2, 1, 2, 1], metadata={"low": 1, "high": 4})
     first_kernel: int = number(5, low=1, high=15)
 
@@ -99,7 +109,8 @@ class Cnn:
 class Head:
     """`[members.head]`: from the backbone's feature map to the logits.
 
-    pooling: the mean, the largest, the generalised mean with a learnt exponent (gem), or all of it (flatten).
+    pooling: the mean, the largest, the generalised mean with a learnt exponent (gem), or all of it
+    (flatten).
     hidden: sizes of dense layers with ReLU before the last. dropout: before each dense layer.
     samples: multi-sample dropout: so many masks before the last layer, whose logits are averaged.
     """
@@ -112,11 +123,13 @@ class Head:
 
 @dataclass(frozen=True, kw_only=True)
 class Tabular:
-    """`[members.tabular]`: columns that the network sees besides the image, of data.numeric and data.categorical.
+    """`[members.tabular]`: columns that the network sees besides the image, of data.numeric and
+    data.categorical.
 
-    layers: sizes of the dense layers that they pass before they join the pooled features. batch_norm: after each of them.
-    dropout: between them. preset: `melanoma`: the published tower for that data, in place of all of these.
-    """
+    layers: sizes of the dense layers that they pass before they join the pooled features.
+    batch_norm: after each of them.
+    dropout: between them. preset: `melanoma`: the published tower for that data, in place of all of
+    these."""
 
     columns: list[str] = field(default_factory=list)
     layers: list[int] = field(default_factory=lambda: [32], metadata={"low": 1, "high": 65_536})
@@ -131,10 +144,12 @@ class Loss:
     """`[members.loss]`.
 
     kind: cross_entropy or focal, softmax for multiclass and sigmoid for binary and multilabel.
-    label_smoothing: the share of each label that is spread over all classes. gamma, alpha: of the focal loss; alpha, the
-        weight of the positive class against 1 - alpha of the negative one, 0 for none.
-    class_weights: `balanced`, in inverse proportion to the fold's training images of each class; or `given`, those of
-        `weights`, one a class. sample_weight: a column of data.numeric that weighs each training image.
+    label_smoothing: the share of each label that is spread over all classes. gamma, alpha: of the
+        focal loss; alpha, the weight of the positive class against 1 - alpha of the negative one, 0
+        for none.
+    class_weights: `balanced`, in inverse proportion to the fold's training images of each class; or
+        `given`, those of `weights`, one a class. sample_weight: a column of data.numeric that
+        weighs each training image.
     """
 
     kind: Literal["cross_entropy", "focal"] = "cross_entropy"
@@ -148,7 +163,10 @@ class Loss:
     def problems(self) -> Iterator[Problem]:
         """What no single key shows."""
         if (self.class_weights == "given") != bool(self.weights):
-            yield Problem("weights", f"= {short(self.weights)}: goes with class_weights = 'given', and only with it")
+            yield Problem(
+                "weights",
+                f"= {short(self.weights)}: goes with class_weights = 'given', and only with it",
+            )
         if self.alpha and self.kind != "focal":
             yield Problem("alpha", f"= {self.alpha:g}: goes with kind = 'focal' only")
 
@@ -157,10 +175,10 @@ class Loss:
 class Optimizer:
     """`[members.optimizer]`.
 
-    weight_decay: of adamw and sgd, decoupled, not on biases and normalisation. momentum: of sgd (Nesterov's). clip_norm: the
-    largest norm of all gradients together, 0 for any. accumulate: batches whose gradients are averaged for one update. average:
-    the momentum of an exponential average of the weights, which then predicts; 0 for none.
-    """
+    weight_decay: of adamw and sgd, decoupled, not on biases and normalisation. momentum: of sgd
+    (Nesterov's). clip_norm: the largest norm of all gradients together, 0 for any. accumulate:
+    batches whose gradients are averaged for one update. average: the momentum of an exponential
+    average of the weights, which then predicts; 0 for none."""
 
     kind: Literal["adam", "adamw", "sgd"] = "adamw"
     learning_rate: float = number(3e-3, low=1e-8, high=10)
@@ -173,13 +191,16 @@ class Optimizer:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """`[members.schedule]`: the learning rate over the epochs; `optimizer.learning_rate` is its highest value.
+    """`[members.schedule]`: the learning rate over the epochs; `optimizer.learning_rate` is its
+    highest value.
 
-    cosine: `warmup_epochs` in a line from a twentieth, then half a cosine to `final` of it; `restarts` more such cycles, each
-        starting at `restart_decay` of the one before.
-    ramp: as in the notebooks, a step an epoch: `ramp_epochs` in a line from `start` (a fraction of the highest),
-        `sustain_epochs` at the highest, then closer to `final` by the factor `decay` in each epoch.
-    plateau: warm-up, then times `factor` when the monitored score has not improved for `patience` epochs.
+    cosine: `warmup_epochs` in a line from a twentieth, then half a cosine to `final` of it;
+        `restarts` more such cycles, each starting at `restart_decay` of the one before.
+    ramp: as in the notebooks, a step an epoch: `ramp_epochs` in a line from `start` (a fraction of
+        the highest), `sustain_epochs` at the highest, then closer to `final` by the factor `decay`
+        in each epoch.
+    plateau: warm-up, then times `factor` when the monitored score has not improved for `patience`
+    epochs.
     constant: warm-up, then the highest.
     """
 
@@ -200,19 +221,21 @@ class Schedule:
 class Member:
     """`[[members]]`: one model of the ensemble and how it is trained.
 
-    backbone: `cnn`; a classifier of keras.applications by its name, `EfficientNetB3`; one of the package efficientnet,
-        `efficientnet/EfficientNetB3`; or `package.module:function`, called with the standardised pixels, that gives a
-        feature map.
-    weights: "" for none, `imagenet`, `noisy-student` (EfficientNets), or a file (.keras, .weights.h5, .h5; a path or
-        gs://...), in which {fold} stands for the fold.
+    backbone: `cnn`; a classifier of keras.applications by its name, `EfficientNetB3`; one of the
+        package efficientnet, `efficientnet/EfficientNetB3`; or `package.module:function`, called
+        with the standardised pixels, that gives a feature map.
+    weights: "" for none, `imagenet`, `noisy-student` (EfficientNets), or a file (.keras,
+        .weights.h5, .h5; a path or gs://...), in which {fold} stands for the fold.
     size: one of records.sizes; 0 for the first of them.
-    normalise: pixels as the backbone's own weights want them (`backbone`), by ImageNet's statistics, by those of the fold's
-        training images (`data`), or only divided by 255 (`none`).
+    normalise: pixels as the backbone's own weights want them (`backbone`), by ImageNet's
+        statistics, by those of the fold's training images (`data`), or only divided by 255
+        (`none`).
     head_epochs: epochs at the start in which the backbone is frozen, at `head_learning_rate`.
-    batch_size: images an update, on all devices together; of each device where per_device is true, and then the learning
-        rate grows with their number.
-    validation: `last`, the model is that of the last epoch; `best`, that of the epoch with the best `monitor` on the held-out
-        fold, and training ends after `patience` epochs without a better one (0: never); `none`, one model on all images.
+    batch_size: images an update, on all devices together; of each device where per_device is true,
+        and then the learning rate grows with their number.
+    validation: `last`, the model is that of the last epoch; `best`, that of the epoch with the best
+        `monitor` on the held-out fold, and training ends after `patience` epochs without a better
+        one (0: never); `none`, one model on all images.
     monitor: a metric, or `loss`; "" for that of the competition.
     tta: views a prediction is averaged over: the image as it is, and tta - 1 augmented ones.
     """
@@ -243,7 +266,11 @@ class Member:
     def problems(self) -> Iterator[Problem]:
         """What no single key shows."""
         if not NAME.fullmatch(self.name):
-            yield Problem("name", f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at most 63")
+            yield Problem(
+                "name",
+                f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at"
+                " most 63",
+            )
         found = known_backbones.problem(self.backbone, self.side())
         if found:
             yield Problem("backbone", f"= {self.backbone!r}: {found}")
@@ -251,30 +278,60 @@ class Member:
             yield Problem("cnn", f"goes with backbone = 'cnn' only, and it is {self.backbone!r}")
         if self.weights == "noisy-student" and "EfficientNetB" not in self.backbone:
             yield Problem(
-                "weights", f"= 'noisy-student': there are such weights for EfficientNetB0 to B7, not {self.backbone!r}"
+                "weights",
+                "= 'noisy-student': there are such weights for EfficientNetB0 to B7, not"
+                f" {self.backbone!r}",
             )
-        if self.weights in ("imagenet", "noisy-student") and (self.backbone == "cnn" or ":" in self.backbone):
-            yield Problem("weights", f"= {self.weights!r}: there are no such weights for backbone = {self.backbone!r}")
+        if self.weights in ("imagenet", "noisy-student") and (
+            self.backbone == "cnn" or ":" in self.backbone
+        ):
+            yield Problem(
+                "weights",
+                f"= {self.weights!r}: there are no such weights for backbone = {self.backbone!r}",
+            )
         if self.schedule.warmup_epochs >= self.epochs:
-            yield Problem("schedule.warmup_epochs", f"= {self.schedule.warmup_epochs:g}: must be below epochs = {self.epochs}")
+            yield Problem(
+                "schedule.warmup_epochs",
+                f"= {self.schedule.warmup_epochs:g}: must be below epochs = {self.epochs}",
+            )
         if self.schedule.restarts >= self.epochs:
-            yield Problem("schedule.restarts", f"= {self.schedule.restarts}: must be below epochs = {self.epochs}")
+            yield Problem(
+                "schedule.restarts",
+                f"= {self.schedule.restarts}: must be below epochs = {self.epochs}",
+            )
         if self.monitor and self.monitor not in (*HIGHER_IS_BETTER, "loss"):
-            yield Problem("monitor", f"= {self.monitor!r}: must be loss or one of {', '.join(METRICS)}")
+            yield Problem(
+                "monitor", f"= {self.monitor!r}: must be loss or one of {', '.join(METRICS)}"
+            )
         if self.patience and self.validation != "best":
             yield Problem("patience", f"= {self.patience}: goes with validation = 'best' only")
         if self.validation != "best" and self.schedule.kind == "plateau":
-            yield Problem("schedule.kind", "= 'plateau': looks at the held-out fold, which only validation = 'best' allows")
+            yield Problem(
+                "schedule.kind",
+                "= 'plateau': looks at the held-out fold, which only validation = 'best' allows",
+            )
         if self.schedule.kind == "ramp" and self.schedule.warmup_epochs:
-            yield Problem("schedule.warmup_epochs", "goes without kind = 'ramp', which has ramp_epochs")
+            yield Problem(
+                "schedule.warmup_epochs", "goes without kind = 'ramp', which has ramp_epochs"
+            )
         if self.validation == "none" and "{fold}" in self.weights:
-            yield Problem("weights", f"= {self.weights!r}: there is no fold where validation = 'none'")
+            yield Problem(
+                "weights", f"= {self.weights!r}: there is no fold where validation = 'none'"
+            )
         if self.head_epochs and not self.weights:
-            yield Problem("head_epochs", f"= {self.head_epochs}: freezes a backbone that has learnt nothing; name its weights")
+            yield Problem(
+                "head_epochs",
+                f"= {self.head_epochs}: freezes a backbone that has learnt nothing; name its"
+                " weights",
+            )
         if self.tta > 1 and self.without_changes():
-            yield Problem("tta", f"= {self.tta}: the views would be all alike, for augment changes nothing")
+            yield Problem(
+                "tta", f"= {self.tta}: the views would be all alike, for augment changes nothing"
+            )
         if self.size and self.augment.crop > self.size:
-            yield Problem("augment.crop", f"= {self.augment.crop}: is larger than size = {self.size}")
+            yield Problem(
+                "augment.crop", f"= {self.augment.crop}: is larger than size = {self.size}"
+            )
 
     def without_changes(self) -> bool:
         """Whether no image is ever changed but by mixing it with another."""

@@ -16,12 +16,12 @@ def fold_seed(seed: int, member: str, fold: int) -> int:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class Artifacts:
     """What a training task reads.
 
-    records: a records folder, whole by its manifest; root: the local folder that its shards lie below. folds_table:
-    `folds.csv`. statistics: `statistics.json`, which has the pixel statistics of each fold's training images.
-    """
+    records: a records folder, whole by its manifest; root: the local folder that its shards lie
+    below. folds_table: `folds.csv`. statistics: `statistics.json`, which has the pixel statistics
+    of each fold's training images."""
 
     records: str | Path
     root: str | Path
@@ -30,9 +30,9 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Goal:
-    """What is to be learnt: the task of the competition (multiclass, binary, multilabel), its classes in order, its metric
-    and seed."""
+class Objective:
+    """What is to be learnt: the task of the competition (multiclass, binary, multilabel), its
+    classes in order, its metric and seed."""
 
     task: str
     classes: Sequence[str]

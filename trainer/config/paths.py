@@ -11,12 +11,12 @@ from trainer.config.member import Member
 from trainer.errors import CompetitionError
 
 
-class Whole:
+class PathResolver:
     """Makes paths whole; at the end of the `with` block all that are wrong are told together.
 
     Raises:
-        CompetitionError: a path in Cloud Storage is none, or leads up: an object may be called `..`, and a copy of it on a disk
-            would lie elsewhere.
+        CompetitionError: a path in Cloud Storage is none, or leads up: an object may be called
+            `..`, and a copy of it on a disk would lie elsewhere.
     """
 
     def __init__(self, data: Data, folder: str) -> None:
@@ -28,10 +28,15 @@ class Whole:
         self._problems: list[str] = []
         self._root = self._join(folder, data.root)
 
-    def __enter__(self) -> "Whole":
+    def __enter__(self) -> "PathResolver":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._problems and error is None:
             raise CompetitionError("\n".join(self._problems))
 
@@ -51,12 +56,17 @@ class Whole:
             root=self._root,
             train=self.below(data.train),
             test=self.below(data.test),
-            external=[dataclasses.replace(external, train=self.below(external.train)) for external in data.external],
+            external=[
+                dataclasses.replace(external, train=self.below(external.train))
+                for external in data.external
+            ],
         )
 
     def folds(self, folds: Folds) -> Folds:
         """The section [folds]."""
-        return dataclasses.replace(folds, file=self.below(folds.file), exclude_file=self.below(folds.exclude_file))
+        return dataclasses.replace(
+            folds, file=self.below(folds.file), exclude_file=self.below(folds.exclude_file)
+        )
 
     def member(self, member: Member) -> Member:
         """A recipe. Another run's models are "../../runs/digits/models/cnn/fold{fold}.keras"."""
@@ -72,5 +82,8 @@ class Whole:
         # Not os.path.join alone: a gs:// path is whole already, and the system does not know.
         whole = (path if path.startswith("gs://") else f"{above}/{path}").rstrip("/")
         if not re.fullmatch(BUCKET + r"(/[^/]+)*", whole) or {".", ".."} & set(whole.split("/")):
-            self._problems.append(f"{path!r}: must be gs://bucket/path without . and .., or relative to {self._folder}")
+            self._problems.append(
+                f"{path!r}: must be gs://bucket/path without . and .., or relative to"
+                f" {self._folder}"
+            )
         return whole

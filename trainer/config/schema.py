@@ -1,8 +1,7 @@
 """Typed sections: a frozen dataclass read from a table of keys, with every problem named.
 
-A section's fields are the keys it may hold; their types, bounds and defaults are all there is to say. A section with a method
-`problems` is asked what no single key shows.
-"""
+A section's fields are the keys it may hold; their types, bounds and defaults are all there is to
+say. A section with a method `problems` is asked what no single key shows."""
 
 import dataclasses
 import difflib
@@ -22,7 +21,8 @@ NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: the key with its section, as in `members[0].epochs`, and a sentence about it."""
+    """One thing that is wrong: the key with its section, as in `members[0].epochs`, and a sentence
+    about it."""
 
     key: str
     message: str
@@ -69,13 +69,19 @@ def _section(section: type, table: object, where: str, problems: list[Problem]) 
         if key not in fields:
             close = difflib.get_close_matches(key, fields, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
-            problems.append(Problem(where + key, f"is no known key: {hint}Allowed: {', '.join(sorted(fields))}"))
+            problems.append(
+                Problem(where + key, f"is no known key: {hint}Allowed: {', '.join(sorted(fields))}")
+            )
     values = {}
     for name, spec in fields.items():
         if name in table:
             values[name] = _value(hints[name], table[name], where + name, spec.metadata, problems)
         elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            problems.append(Problem(where + name, f"is missing: it must be {_wanted(hints[name], spec.metadata)}"))
+            problems.append(
+                Problem(
+                    where + name, f"is missing: it must be {_wanted(hints[name], spec.metadata)}"
+                )
+            )
     if len(problems) > before:
         return None
     made = section(**values)
@@ -84,7 +90,9 @@ def _section(section: type, table: object, where: str, problems: list[Problem]) 
     return made
 
 
-def _value(kind: Any, value: Any, key: str, bounds: Mapping[str, Any], problems: list[Problem]) -> Any:
+def _value(
+    kind: Any, value: Any, key: str, bounds: Mapping[str, Any], problems: list[Problem]
+) -> Any:
     if dataclasses.is_dataclass(kind):
         return _section(typing.cast(type, kind), value, key + ".", problems)
     if typing.get_origin(kind) is list:
@@ -92,8 +100,16 @@ def _value(kind: Any, value: Any, key: str, bounds: Mapping[str, Any], problems:
         if not isinstance(value, Sequence) or isinstance(value, str):
             problems.append(Problem(key, f"= {short(value)}: must be {_wanted(kind, bounds)}"))
             return None
-        return [_value(item, entry, f"{key}[{index}]", bounds, problems) for index, entry in enumerate(value)]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
+        return [
+            _value(item, entry, f"{key}[{index}]", bounds, problems)
+            for index, entry in enumerate(value)
+        ]
+    if (
+        kind is float
+        and isinstance(value, int)
+        and not isinstance(value, bool)
+        and abs(value) < 2**53
+    ):
         value = float(value)
     if kind is int and isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -113,7 +129,10 @@ def _value(kind: Any, value: Any, key: str, bounds: Mapping[str, Any], problems:
 def short(value: object) -> str:
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits has no text in Python, nor has a deep nest
+    except (
+        ValueError,
+        RecursionError,
+    ):  # an integer of thousands of digits has no text in Python, nor has a deep nest
         return "a value too long to show"
     return text if len(text) <= 200 else text[:200] + "…"
 
@@ -130,7 +149,12 @@ def _wanted(kind: Any, bounds: Mapping[str, Any]) -> str:
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(repr(choice) for choice in typing.get_args(kind))
     words: Mapping[Any, str] = types.MappingProxyType(
-        {int: "a whole number", float: "a number", str: "a text of printable characters", bool: "true or false"}
+        {
+            int: "a whole number",
+            float: "a number",
+            str: "a text of printable characters",
+            bool: "true or false",
+        }
     )
     limits = f" from {bounds['low']} to {bounds['high']}" if "low" in bounds else ""
     return words[kind] + limits

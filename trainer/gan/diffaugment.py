@@ -1,8 +1,9 @@
-"""Differentiable augmentation, which both real and generated images pass before the discriminator sees them.
+"""Differentiable augmentation, which both real and generated images pass before the discriminator
+sees them.
 
-After Zhao et al., arXiv:2006.10738, section 3 and appendix: colour (brightness, saturation, contrast), translation by up to an
-eighth of the side, and a square of half the side cut out. What is drawn is drawn on the host, from the seed and the step.
-"""
+After Zhao et al., arXiv:2006.10738, section 3 and appendix: colour (brightness, saturation,
+contrast), translation by up to an eighth of the side, and a square of half the side cut out. What
+is drawn is drawn on the host, from the seed and the step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,8 +15,11 @@ from keras import ops
 PARTS = ("real", "first", "second")
 
 
-def draw(kinds: Sequence[str], random: np.random.Generator, *, images: int, side: int) -> dict[str, np.ndarray]:
-    """What `apply` needs for all parts of a step: (images, …) float32 or int32 arrays, by "kind_part"."""
+def draw(
+    kinds: Sequence[str], random: np.random.Generator, *, images: int, side: int
+) -> dict[str, np.ndarray]:
+    """What `apply` needs for all parts of a step: (images, …) float32 or int32 arrays, by
+    "kind_part"."""
     drawn: dict[str, Any] = {}
     for part in PARTS:
         if "color" in kinds:
@@ -24,7 +28,9 @@ def draw(kinds: Sequence[str], random: np.random.Generator, *, images: int, side
             drawn[f"color_{part}"] = random.uniform(low, high, (images, 3)).astype(np.float32)
         if "translation" in kinds:
             most = round(side / 8)
-            drawn[f"translation_{part}"] = random.integers(-most, most + 1, (images, 2), dtype=np.int32)
+            drawn[f"translation_{part}"] = random.integers(
+                -most, most + 1, (images, 2), dtype=np.int32
+            )
         if "cutout" in kinds:
             # Its middle; near the edge a part of the square lies outside.
             drawn[f"cutout_{part}"] = random.integers(0, side + 1, (images, 2), dtype=np.int32)
@@ -32,7 +38,8 @@ def draw(kinds: Sequence[str], random: np.random.Generator, *, images: int, side
 
 
 def apply(images: Any, arrays: Mapping[str, Any], part: str) -> Any:
-    """(n, side, side, channels) float32 in -1 to 1, changed as drawn; what comes in from outside, or is cut out, is 0."""
+    """(n, side, side, channels) float32 in -1 to 1, changed as drawn; what comes in from outside,
+    or is cut out, is 0."""
     side = images.shape[1]
     if f"color_{part}" in arrays:
         drawn = ops.reshape(arrays[f"color_{part}"], (-1, 3, 1, 1, 1))
@@ -43,7 +50,8 @@ def apply(images: Any, arrays: Mapping[str, Any], part: str) -> Any:
         images = (images - middle) * drawn[:, 2] + middle
     if f"translation_{part}" in arrays:
         shifts = arrays[f"translation_{part}"]
-        # A row of each matrix has a one where the pixel comes from: products suit a TPU, a gather does not.
+        # A row of each matrix has a one where the pixel comes from: products suit a TPU, a gather
+        # does not.
         down, across = (_moved(shifts[:, axis], side) for axis in (0, 1))
         images = ops.einsum("nij,njwc->niwc", down, images)
         images = ops.einsum("nij,nhjc->nhic", across, images)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.config.gan import FEWEST, Gan
+from trainer.config.gan import MIN_CLASS_SAMPLES, GanRecipe
 from trainer.errors import TrainingError
 from trainer.gan import fidelity
 from trainer.gan.feature_extractor import Judge
@@ -22,11 +22,11 @@ Generate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Real:
-    """Real images by which samples are judged: n that the GAN is trained on, and as many of each class that it is not.
+    """Real images by which samples are judged: n that the GAN is trained on, and as many of each
+    class that it is not.
 
-    trained, held: (n, d) features. labels: (n,) class indices. right: the share of the held-out ones that the judge knows the
-    class of.
-    """
+    trained, held: (n, d) features. labels: (n,) class indices. right: the share of the held-out
+    ones that the judge knows the class of."""
 
     trained: np.ndarray
     trained_labels: np.ndarray
@@ -39,7 +39,8 @@ class Real:
 class Judged:
     """What was found of some samples.
 
-    images, labels: `gan.samples` of all classes alike. features: (m, d) of the first ones. figures: a row of a history.
+    images, labels: `gan.samples` of all classes alike. features: (m, d) of the first ones. figures:
+    a row of a history.
     of_classes: how diverse each class is. there: how much of each class there is.
     """
 
@@ -54,11 +55,26 @@ class Judged:
 class Evaluation:
     """The judge, the network whose features are compared, and the real images."""
 
-    def __init__(self, gan: Gan, classes: Sequence[str], judge: Judge, features: Judge, *, seed: int) -> None:
-        self.gan, self.classes, self.judge, self.features, self.seed = gan, list(classes), judge, features, seed
+    def __init__(
+        self, gan: GanRecipe, classes: Sequence[str], judge: Judge, features: Judge, *, seed: int
+    ) -> None:
+        self.gan, self.classes, self.judge, self.features, self.seed = (
+            gan,
+            list(classes),
+            judge,
+            features,
+            seed,
+        )
         self.real: Real
 
-    def look_at(self, images: Images, targets: np.ndarray, rows: np.ndarray, held: np.ndarray, workers: Workers) -> None:
+    def look_at(
+        self,
+        images: Images,
+        targets: np.ndarray,
+        rows: np.ndarray,
+        held: np.ndarray,
+        workers: Workers,
+    ) -> None:
         """Take the real images that samples will be compared with.
 
         Args:
@@ -69,18 +85,23 @@ class Evaluation:
         """
         chosen = np.random.default_rng([self.seed, 1])
         judging = chosen.permutation(held)[: self.gan.samples]
-        # As many of each class on both sides: one that is rare on one of them would count as a difference.
+        # As many of each class on both sides: one that is rare on one of them would count as a
+        # difference.
         sides = [
-            [some[targets[some] == index] for index in range(len(self.classes))] for some in (judging, chosen.permutation(rows))
+            [some[targets[some] == index] for index in range(len(self.classes))]
+            for some in (judging, chosen.permutation(rows))
         ]
         counts = [min(map(len, of_class)) for of_class in zip(*sides, strict=True)]
-        if sum(counts) < FEWEST * len(self.classes):
+        if sum(counts) < MIN_CLASS_SAMPLES * len(self.classes):
             raise TrainingError(
-                f"{len(held)} images are held out and {len(rows)} train: too few to judge {len(self.classes)} classes by; "
-                "lower folds.count, or bring more images"
+                f"{len(held)} images are held out and {len(rows)} train: too few to judge"
+                f" {len(self.classes)} classes by; lower folds.count, or bring more images"
             )
         judging, trained = (
-            np.sort(np.concatenate([some[:count] for some, count in zip(side, counts, strict=True)])) for side in sides
+            np.sort(
+                np.concatenate([some[:count] for some, count in zip(side, counts, strict=True)])
+            )
+            for side in sides
         )
         features, taken = self._look(workers.decoded(images, judging))
         self.real = Real(
@@ -100,7 +121,8 @@ class Evaluation:
         return features, logits.argmax(axis=1)
 
     def baseline(self) -> dict[str, float]:
-        """Real images that trained beside real ones that did not: the best that a GAN can hope for."""
+        """Real images that trained beside real ones that did not: the best that a GAN can hope
+        for."""
         return fidelity.as_row(self._compare(self.real.trained, self.real.trained_labels))
 
     def _compare(self, features: np.ndarray, labels: np.ndarray) -> fidelity.Fidelity:
@@ -117,10 +139,12 @@ class Evaluation:
         """New samples; of the same latent vectors for the same stream."""
         random = np.random.default_rng([self.seed, 2, stream])
         labels = np.arange(self.gan.samples, dtype=np.int32) % len(self.classes)
-        # Beside the held-out images stand as many of the same classes: a class that is rare there would count as a difference.
+        # Beside the held-out images stand as many of the same classes: a class that is rare there
+        # would count as a difference.
         same = self.real.held_labels.astype(np.int32)
         images, alike = (
-            generate(random.standard_normal((len(asked), self.gan.latent), np.float32), asked) for asked in (labels, same)
+            generate(random.standard_normal((len(asked), self.gan.latent), np.float32), asked)
+            for asked in (labels, same)
         )
         features, taken = self._look(alike)
         # What an unconditional sample is of, only the judge can say.
@@ -132,13 +156,22 @@ class Evaluation:
             figures["class_accuracy"] = float((taken == labels).mean())
         else:
             there = fidelity.shares(taken, same, len(self.classes))
-        of_classes = fidelity.diversities(self.real.held, same, features, of, classes=len(self.classes))
+        of_classes = fidelity.diversities(
+            self.real.held, same, features, of, classes=len(self.classes)
+        )
         return Judged(images, labels, shown[:_SHOWN], figures, of_classes, there)
 
     def nearest(
-        self, judged: Judged, images: Images, rows: np.ndarray, workers: Workers, *, waiting: Callable[[], None]
+        self,
+        judged: Judged,
+        images: Images,
+        rows: np.ndarray,
+        workers: Workers,
+        *,
+        waiting: Callable[[], None],
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Some samples, and for each the image that is closest in the features, of all that the GAN is trained on.
+        """Some samples, and for each the image that is closest in the features, of all that the GAN
+        is trained on.
 
         Args:
             rows: those images. waiting: called again and again, as it may take long.
@@ -155,9 +188,15 @@ class Evaluation:
 
     def told(self, figures: dict[str, float]) -> str:
         """Figures as a line."""
-        accuracy = f", {figures['class_accuracy']:.1%} of their class" if "class_accuracy" in figures else ""
-        diversity = "" if np.isnan(figures["diversity"]) else f", diversity {figures['diversity']:.2f}"
+        accuracy = (
+            f", {figures['class_accuracy']:.1%} of their class"
+            if "class_accuracy" in figures
+            else ""
+        )
+        diversity = (
+            "" if np.isnan(figures["diversity"]) else f", diversity {figures['diversity']:.2f}"
+        )
         return (
-            f"{self.gan.features.measure()} {figures['frechet']:.3g}, precision {figures['precision']:.2f}, recall "
-            f"{figures['recall']:.2f}{diversity}{accuracy}"
+            f"{self.gan.features.measure()} {figures['frechet']:.3g}, precision"
+            f" {figures['precision']:.2f}, recall {figures['recall']:.2f}{diversity}{accuracy}"
         )

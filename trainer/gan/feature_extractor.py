@@ -21,16 +21,18 @@ class Judge:
     def __init__(self, inner: keras.Model, *, logits: bool) -> None:
         """
         Args:
-            inner: from (n, side, side, channels) float32 pixels of 0 to 255 to features, or to [features, logits].
+            inner: from (n, side, side, channels) float32 pixels of 0 to 255 to features, or to
+                [features, logits].
         """
         self.inner, self.logits = inner, logits
         _, self.side, _, self.channels = inner.inputs[0].shape
 
     def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """(n, d) float32 features of (n, side, side, channels) uint8 images, and (n, classes) logits or None.
+        """(n, d) float32 features of (n, side, side, channels) uint8 images, and (n, classes)
+        logits or None.
 
-        Grey images are repeated for a network of colours; images of another side are enlarged or made smaller.
-        """
+        Grey images are repeated for a network of colours; images of another side are enlarged or
+        made smaller."""
         features, logits = [], []
         for first in range(0, len(images), _BATCH):
             some = images[np.minimum(np.arange(first, first + _BATCH), len(images) - 1)]
@@ -47,12 +49,15 @@ class Judge:
             images = np.repeat(images, 3, axis=3)
         shown = images.astype(np.float32)
         if self.side is not None and images.shape[1] != self.side:
-            shown = np.asarray(keras.ops.image.resize(shown, (self.side, self.side), interpolation="bilinear"))
+            shown = np.asarray(
+                keras.ops.image.resize(shown, (self.side, self.side), interpolation="bilinear")
+            )
         return shown
 
 
 def of_model(path: str | Path, *, classes: int = 0) -> Judge:
-    """A saved classifier: the input of its last dense layer, and that layer's outputs where they are `classes`.
+    """A saved classifier: the input of its last dense layer, and that layer's outputs where they
+    are `classes`.
 
     Raises:
         TrainingError: it cannot be read, or has no dense layer.
@@ -66,19 +71,25 @@ def of_model(path: str | Path, *, classes: int = 0) -> Judge:
         raise TrainingError(f"{path}: takes {shapes}, not images alone: (n, side, side, channels)")
     dense = [layer for layer in whole.layers if isinstance(layer, keras.layers.Dense)]
     if not dense:
-        raise TrainingError(f"{path}: has no dense layer, so nothing says which of its layers are features")
-    # A layer that is called several times, as under several dropout masks, is given the same features each time.
+        raise TrainingError(
+            f"{path}: has no dense layer, so nothing says which of its layers are features"
+        )
+    # A layer that is called several times, as under several dropout masks, is given the same
+    # features each time.
     features = dense[-1]._inbound_nodes[0].input_tensors[0]
     if classes and whole.output_shape[-1] == classes:
         return Judge(keras.Model(whole.inputs, [features, whole.outputs[0]]), logits=True)
     return Judge(keras.Model(whole.inputs, features), logits=False)
 
 
-def named(features: Features, *, side: int, channels: int, judge: Judge, near: Callable[[str], str]) -> Judge:
+def named(
+    features: Features, *, side: int, channels: int, judge: Judge, near: Callable[[str], str]
+) -> Judge:
     """The network in whose features samples are compared.
 
     Args:
-        judge: the one that the pipeline trained, taken where the file names no other. near: brings a file near.
+        judge: the one that the pipeline trained, taken where the file names no other. near: brings
+            a file near.
     """
     if not features.weights:
         return judge
@@ -90,16 +101,28 @@ def named(features: Features, *, side: int, channels: int, judge: Judge, near: C
         found = of_model(path)
         if found.channels not in (channels, 3):
             raise TrainingError(
-                f"gan.features.weights = {features.weights!r}: takes images of {found.channels} channels, and the data has "
-                f"{channels}"
+                f"gan.features.weights = {features.weights!r}: takes images of {found.channels}"
+                f" channels, and the data has {channels}"
             )
         return found
     side = features.size or side
     recipe = Member(
-        name="features", backbone=features.backbone, weights=features.weights, size=side, normalise="backbone", epochs=1
+        name="features",
+        backbone=features.backbone,
+        weights=features.weights,
+        size=side,
+        normalise="backbone",
+        epochs=1,
     )
     nothing: Sequence[Any] = np.zeros(channels), np.ones(channels)
     whole = classifier.build(
-        recipe, outputs=2, size=side, channels=channels, mean=nothing[0], std=nothing[1], seed=0, weights=path
+        recipe,
+        outputs=2,
+        size=side,
+        channels=channels,
+        mean=nothing[0],
+        std=nothing[1],
+        seed=0,
+        weights=path,
     )
     return Judge(keras.Model(whole.inputs, whole.get_layer("pool").output), logits=False)

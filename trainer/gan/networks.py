@@ -1,9 +1,10 @@
 """A DCGAN: its two networks and what each of them minimises.
 
-After Radford, Metz and Chintala, arXiv:1511.06434, section 3: strided convolutions in place of pooling, batch normalisation but
-at the image and the logit, ReLU in the generator and leaky ReLU in the discriminator, tanh at the image, weights drawn with a
-deviation of 0.02. The class joins the latent vector of the generator, and the discriminator's logit by a projection (Miyato and
-Koyama, arXiv:1802.05637, equation 3).
+After Radford, Metz and Chintala, arXiv:1511.06434, section 3: strided convolutions in place of
+pooling, batch normalisation but at the image and the logit, ReLU in the generator and leaky ReLU in
+the discriminator, tanh at the image, weights drawn with a deviation of 0.02. The class joins the
+latent vector of the generator, and the discriminator's logit by a projection (Miyato and Koyama,
+arXiv:1802.05637, equation 3).
 
 Images are in -1 to 1 here, as tanh gives them.
 """
@@ -15,14 +16,15 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from trainer.config.gan import Gan
+from trainer.config.gan import GanRecipe
 from trainer.gan import diffaugment
 from trainer.gan.spectral_norm import Bounded
 
 # The side of the first feature map of the generator, and the last of the discriminator.
 _FIRST = 4
 _SLOPE = 0.2
-# Of batch normalisation's moving statistics. Keras's 0.99 would still hold the first steps' after hundreds.
+# Of batch normalisation's moving statistics. Keras's 0.99 would still hold the first steps' after
+# hundreds.
 _MOMENTUM = 0.9
 
 Arrays = Mapping[str, Any]
@@ -30,8 +32,9 @@ Arrays = Mapping[str, Any]
 Network = Callable[[Any, Any], Any]
 
 
-def generator(gan: Gan, *, side: int, channels: int, classes: int, seed: int) -> keras.Model:
-    """From (batch, latent) float32 and (batch,) int32 class indices to (batch, side, side, channels) float32 in -1 to 1.
+def generator(gan: GanRecipe, *, side: int, channels: int, classes: int, seed: int) -> keras.Model:
+    """From (batch, latent) float32 and (batch,) int32 class indices to (batch, side, side,
+    channels) float32 in -1 to 1.
 
     Without `gan.conditional` the classes are taken and not used.
     """
@@ -39,16 +42,21 @@ def generator(gan: Gan, *, side: int, channels: int, classes: int, seed: int) ->
     draw = _Draws(seed)
     latent = keras.Input((gan.latent,), dtype="float32", name="latent")
     labels = keras.Input((), dtype="int32", name="labels")
-    # Of what the first layer gives the class then makes a fifth, and the latent vector the rest: with more of it samples of a
-    # class came out alike, with a single one in a vector of a hundred they were of any class for long.
+    # Of what the first layer gives the class then makes a fifth, and the latent vector the rest:
+    # with more of it samples of a class came out alike, with a single one in a vector of a hundred
+    # they were of any class for long.
     shown = (
-        layers.Concatenate(name="told")([latent, ops.one_hot(labels, classes) * (math.sqrt(gan.latent) / 2)])
+        layers.Concatenate(name="told")(
+            [latent, ops.one_hot(labels, classes) * (math.sqrt(gan.latent) / 2)]
+        )
         if gan.conditional
         else latent
     )
     doublings = _doublings(side)
     channels_first = gan.width * 2 ** (doublings - 1)
-    x = layers.Dense(_FIRST * _FIRST * channels_first, use_bias=False, kernel_initializer=draw(), name="project")(shown)
+    x = layers.Dense(
+        _FIRST * _FIRST * channels_first, use_bias=False, kernel_initializer=draw(), name="project"
+    )(shown)
     x = layers.Reshape((_FIRST, _FIRST, channels_first), name="map")(x)
     x = layers.ReLU(name="relu0")(layers.BatchNormalization(momentum=_MOMENTUM, name="norm0")(x))
     for index in range(1, doublings):
@@ -61,15 +69,21 @@ def generator(gan: Gan, *, side: int, channels: int, classes: int, seed: int) ->
             kernel_initializer=draw(),
             name=f"up{index}",
         )
-        x = layers.ReLU(name=f"relu{index}")(layers.BatchNormalization(momentum=_MOMENTUM, name=f"norm{index}")(up(x)))
-    image = layers.Conv2DTranspose(channels, 4, strides=2, padding="same", kernel_initializer=draw(), name="image")(x)
+        x = layers.ReLU(name=f"relu{index}")(
+            layers.BatchNormalization(momentum=_MOMENTUM, name=f"norm{index}")(up(x))
+        )
+    image = layers.Conv2DTranspose(
+        channels, 4, strides=2, padding="same", kernel_initializer=draw(), name="image"
+    )(x)
     image = layers.Activation("tanh", dtype="float32", name="tanh")(image)
     return _done(keras.Model([latent, labels], image, name="generator"))
 
 
-def discriminator(gan: Gan, *, side: int, channels: int, classes: int, seed: int) -> keras.Model:
-    """From (batch, side, side, channels) float32 in -1 to 1 and (batch,) int32 class indices to (batch,) float32 logits, above
-    0 for real."""
+def discriminator(
+    gan: GanRecipe, *, side: int, channels: int, classes: int, seed: int
+) -> keras.Model:
+    """From (batch, side, side, channels) float32 in -1 to 1 and (batch,) int32 class indices to
+    (batch,) float32 logits, above 0 for real."""
     keras.config.set_dtype_policy(gan.precision)
     draw = _Draws(seed + 1)
 
@@ -99,13 +113,26 @@ def discriminator(gan: Gan, *, side: int, channels: int, classes: int, seed: int
     logit = bounded(layers.Dense(1, dtype="float32", kernel_initializer=draw(), name="logit"))(flat)
     if gan.conditional:
         pooled = ops.sum(ops.cast(x, "float32"), axis=(1, 2))
-        # The rows of this matrix are the classes' embeddings; as a dense layer it can be bounded, too.
-        embed = layers.Dense(pooled.shape[-1], use_bias=False, dtype="float32", kernel_initializer=draw(), name="embed")
+        # The rows of this matrix are the classes' embeddings; as a dense layer it can be bounded,
+        # too.
+        embed = layers.Dense(
+            pooled.shape[-1],
+            use_bias=False,
+            dtype="float32",
+            kernel_initializer=draw(),
+            name="embed",
+        )
         told = bounded(embed)(ops.one_hot(labels, classes))
         logit = layers.Add(dtype="float32", name="projected")(
             [logit, layers.Dot(1, dtype="float32", name="dot")([pooled, told])]
         )
-    return _done(keras.Model([image, labels], layers.Reshape((), dtype="float32", name="scalar")(logit), name="discriminator"))
+    return _done(
+        keras.Model(
+            [image, labels],
+            layers.Reshape((), dtype="float32", name="scalar")(logit),
+            name="discriminator",
+        )
+    )
 
 
 class _Draws:
@@ -128,25 +155,34 @@ def _done(model: keras.Model) -> keras.Model:
     return model
 
 
-def discriminator_loss(gan: Gan, generate: Network, discriminate: Network, arrays: Arrays) -> tuple[Any, dict[str, Any]]:
-    """What the discriminator minimises, and the shares of real and of generated images that it is right about.
+def discriminator_loss(
+    gan: GanRecipe, generate: Network, discriminate: Network, arrays: Arrays
+) -> tuple[Any, dict[str, Any]]:
+    """What the discriminator minimises, and the shares of real and of generated images that it is
+    right about.
 
     Args:
         arrays: as `trainer.gan.state.draw` gives them, of one step.
     """
     fake = ops.stop_gradient(generate(arrays["latent_first"], arrays["labels"]))
-    seen = (diffaugment.apply(images, arrays, part) for images, part in ((scaled(arrays["pixels"]), "real"), (fake, "first")))
+    seen = (
+        diffaugment.apply(images, arrays, part)
+        for images, part in ((scaled(arrays["pixels"]), "real"), (fake, "first"))
+    )
     # Each in a batch of its own, so that batch normalisation does not tell them apart.
     real, generated = (discriminate(images, arrays["labels"]) for images in seen)
     if gan.loss == "hinge":
         loss = ops.mean(ops.relu(1.0 - real)) + ops.mean(ops.relu(1.0 + generated))
     else:
         loss = ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(generated))
-    right = {"real": ops.mean(ops.cast(real > 0, "float32")), "generated": ops.mean(ops.cast(generated < 0, "float32"))}
+    right = {
+        "real": ops.mean(ops.cast(real > 0, "float32")),
+        "generated": ops.mean(ops.cast(generated < 0, "float32")),
+    }
     return loss, right
 
 
-def generator_loss(gan: Gan, generate: Network, discriminate: Network, arrays: Arrays) -> Any:
+def generator_loss(gan: GanRecipe, generate: Network, discriminate: Network, arrays: Arrays) -> Any:
     """What the generator minimises, before a discriminator that has just been trained."""
     fake = generate(arrays["latent_second"], arrays["labels_second"])
     logits = discriminate(diffaugment.apply(fake, arrays, "second"), arrays["labels_second"])

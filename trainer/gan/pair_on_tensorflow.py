@@ -1,4 +1,5 @@
-"""The pair on TensorFlow: one device. By XLA, which a DCGAN's convolutions gain from, other than those of the classifiers."""
+"""The pair on TensorFlow: one device. By XLA, which a DCGAN's convolutions gain from, other than
+those of the classifiers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,13 +9,13 @@ import tensorflow as tf
 
 from trainer.gan import networks as dcgan
 from trainer.gan import state
-from trainer.gan.state import Networks
+from trainer.gan.state import GanState
 
 
 class PairOnTensorFlow:
     """The state lives in the variables of the networks."""
 
-    def __init__(self, networks: Networks) -> None:
+    def __init__(self, networks: GanState) -> None:
         self.networks = networks
         gan, generator, discriminator = networks.gan, networks.generator, networks.discriminator
         of_generator, of_discriminator = networks.optimizers
@@ -26,7 +27,8 @@ class PairOnTensorFlow:
             return discriminator([images, labels], training=True)
 
         def one(arrays: Any) -> Any:
-            """The discriminator's step, then the generator's before the discriminator as it is now."""
+            """The discriminator's step, then the generator's before the discriminator as it is
+            now."""
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([variable.value for variable in discriminator.trainable_variables])
                 first, right = dcgan.discriminator_loss(gan, generate, discriminate, arrays)
@@ -37,7 +39,9 @@ class PairOnTensorFlow:
             step = tf.cast(of_generator.iterations.value, tf.float32)
             _apply(tape, second, of_generator, generator)
             kept = state.share(gan, step, tf.minimum)
-            for average, variable in zip(networks.averaged.variables, generator.variables, strict=True):
+            for average, variable in zip(
+                networks.averaged.variables, generator.variables, strict=True
+            ):
                 average.assign(kept * average.value + (1.0 - kept) * variable.value)
             return tf.stack([first, second, right["real"], right["generated"]])
 
@@ -48,7 +52,9 @@ class PairOnTensorFlow:
                 return one({name: values[:, 0] for name, values in arrays.items()})[None]
             told = tf.TensorArray(tf.float32, count, element_shape=(len(state.TOLD),))
             for number in tf.range(count):
-                told = told.write(number, one({name: values[:, number] for name, values in arrays.items()}))
+                told = told.write(
+                    number, one({name: values[:, number] for name, values in arrays.items()})
+                )
             return told.stack()
 
         @tf.function(jit_compile=True)
@@ -65,7 +71,9 @@ class PairOnTensorFlow:
         return self._steps({name: tf.convert_to_tensor(values) for name, values in arrays.items()})
 
     def sample(self, latent: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        return state.pixels(self._sample(tf.convert_to_tensor(latent), tf.convert_to_tensor(labels)))
+        return state.pixels(
+            self._sample(tf.convert_to_tensor(latent), tf.convert_to_tensor(labels))
+        )
 
     def pull(self) -> None:
         """Nothing: the state is there already."""

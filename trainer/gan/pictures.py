@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from trainer.artifacts.manifest import whole_file
+from trainer.artifacts.manifest import atomic_write
 
 # The least side in pixels that an image is shown with.
 _SHOWN = 64
@@ -15,12 +15,17 @@ _LAST = 8
 
 
 def grid(images: np.ndarray, *, columns: int) -> np.ndarray:
-    """(rows · side, columns · side, channels) uint8 of (n, side, side, channels), row by row; what is left is black."""
+    """(rows · side, columns · side, channels) uint8 of (n, side, side, channels), row by row; what
+    is left is black."""
     count, side, _, channels = images.shape
     rows = -(-count // columns)
     whole = np.zeros((rows * columns, side, side, channels), np.uint8)
     whole[:count] = images
-    return whole.reshape(rows, columns, side, side, channels).swapaxes(1, 2).reshape(rows * side, columns * side, channels)
+    return (
+        whole.reshape(rows, columns, side, side, channels)
+        .swapaxes(1, 2)
+        .reshape(rows * side, columns * side, channels)
+    )
 
 
 def write_png(path: str | Path, picture: np.ndarray, *, side: int) -> None:
@@ -29,7 +34,7 @@ def write_png(path: str | Path, picture: np.ndarray, *, side: int) -> None:
     Args:
         side: of the images in it.
     """
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         _enlarged(picture, side).save(partial, format="PNG")
 
 
@@ -40,7 +45,7 @@ def write_gif(path: str | Path, pictures: Sequence[str | Path]) -> None:
         with Image.open(picture) as image:
             # One palette a frame, without dithering, which would make still pixels flicker.
             opened.append(image.convert("RGB").quantize(256, dither=Image.Dither.NONE))
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         opened[0].save(
             partial,
             format="GIF",
@@ -52,14 +57,16 @@ def write_gif(path: str | Path, pictures: Sequence[str | Path]) -> None:
 
 
 def between(first: np.ndarray, last: np.ndarray, *, steps: int) -> np.ndarray:
-    """(steps, latent) float32 from one latent vector to another along the sphere, on which normal vectors nearly lie (White,
-    arXiv:1609.04468, section 2.1.1)."""
+    """(steps, latent) float32 from one latent vector to another along the sphere, on which normal
+    vectors nearly lie (White, arXiv:1609.04468, section 2.1.1)."""
     shares = np.linspace(0.0, 1.0, steps)[:, None]
     lengths = [np.linalg.norm(vector) for vector in (first, last)]
     angle = np.arccos(np.clip(first @ last / (lengths[0] * lengths[1]), -1.0, 1.0))
     if angle < 1e-6:
         return ((1 - shares) * first + shares * last).astype(np.float32)
-    return ((np.sin((1 - shares) * angle) * first + np.sin(shares * angle) * last) / np.sin(angle)).astype(np.float32)
+    return (
+        (np.sin((1 - shares) * angle) * first + np.sin(shares * angle) * last) / np.sin(angle)
+    ).astype(np.float32)
 
 
 def _enlarged(picture: np.ndarray, side: int) -> Image.Image:

@@ -1,4 +1,5 @@
-"""Spectral normalisation as a layer. Keras's own writes over the weights on one backend, and not on the other."""
+"""Spectral normalisation as a layer. Keras's own writes over the weights on one backend, and not on
+the other."""
 
 from typing import Any
 
@@ -8,9 +9,10 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("foldline")
 class Bounded(keras.layers.Wrapper):
-    """A convolution or a dense layer whose kernel is divided by its largest singular value (Miyato et al., arXiv:1802.05957,
-    equations 7 and 8), which one step of power iteration at each call in training follows. The gradient passes through the
-    division, with both singular vectors held fixed (equation 10)."""
+    """A convolution or a dense layer whose kernel is divided by its largest singular value (Miyato
+    et al., arXiv:1802.05957, equations 7 and 8), which one step of power iteration at each call in
+    training follows. The gradient passes through the division, with both singular vectors held
+    fixed (equation 10)."""
 
     def build(self, input_shape: Any = None) -> None:
         super().build(input_shape)
@@ -41,7 +43,9 @@ class Bounded(keras.layers.Wrapper):
             outputs = ops.conv(inputs, kernel, strides=list(layer.strides), padding=layer.padding)
         else:
             outputs = ops.matmul(inputs, kernel)
-        return outputs if layer.bias is None else outputs + ops.cast(layer.bias, layer.compute_dtype)
+        return (
+            outputs if layer.bias is None else outputs + ops.cast(layer.bias, layer.compute_dtype)
+        )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self.layer.compute_output_shape(input_shape)

@@ -1,20 +1,22 @@
-"""Augmentation, painted by the processor: uint8 in, uint8 out, one image at a time while it is in the cache.
+"""Augmentation, painted by the processor: uint8 in, uint8 out, one image at a time while it is in
+the cache.
 
-OpenCV 5 takes coordinates as they are, so that the device paints the same image to the rounding of uint8 (older versions cut
-them to 1/32 of a pixel).
-"""
+OpenCV 5 takes coordinates as they are, so that the device paints the same image to the rounding of
+uint8 (older versions cut them to 1/32 of a pixel)."""
 
 import cv2
 import numpy as np
 
 from trainer.config.member import Augment
-from trainer.input.augment import Drawn
+from trainer.input.augment import AugmentParams
 
 _INTERPOLATION = {"bilinear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST}
 _BORDER = {"black": cv2.BORDER_CONSTANT, "edge": cv2.BORDER_REPLICATE}
 
 
-def paint(image: np.ndarray, drawn: Drawn, place: int, augment: Augment, out: np.ndarray) -> None:
+def paint(
+    image: np.ndarray, drawn: AugmentParams, place: int, augment: Augment, out: np.ndarray
+) -> None:
     """One image by itself: moved, coloured, erased; not yet mixed.
 
     Args:
@@ -26,7 +28,11 @@ def paint(image: np.ndarray, drawn: Drawn, place: int, augment: Augment, out: np
     side = out.shape[0]
     affine = drawn.affine[place].astype(np.float64).reshape(2, 3)
     corner = affine[:, 2]
-    if (affine[:, :2] == np.eye(2)).all() and (corner == np.floor(corner)).all() and (corner >= 0).all():
+    if (
+        (affine[:, :2] == np.eye(2)).all()
+        and (corner == np.floor(corner)).all()
+        and (corner >= 0).all()
+    ):
         # A crop, or nothing at all.
         x, y = corner.astype(int)
         out[:] = image[y : y + side, x : x + side]
@@ -48,8 +54,9 @@ def paint(image: np.ndarray, drawn: Drawn, place: int, augment: Augment, out: np
         out[y0:y1, x0:x1] = np.round(drawn.fill[place]).astype(np.uint8)
 
 
-def join(batch: np.ndarray, drawn: Drawn) -> np.ndarray:
-    """The batch with every image that takes something of its partner mixed with it, or given a part of it.
+def join(batch: np.ndarray, drawn: AugmentParams) -> np.ndarray:
+    """The batch with every image that takes something of its partner mixed with it, or given a part
+    of it.
 
     Args:
         batch: (n, side, side, channels) uint8, all of them painted.

@@ -1,8 +1,8 @@
-"""Augmentation, painted by the device, inside the compiled step: a whole batch at once, by gathers and one matrix product.
+"""Augmentation, painted by the device, inside the compiled step: a whole batch at once, by gathers
+and one matrix product.
 
-Written in keras.ops, so it is the same for TensorFlow and JAX. Under JAX a batch that lies on several devices is painted where
-it lies; only partners in a mix travel.
-"""
+Written in keras.ops, so it is the same for TensorFlow and JAX. Under JAX a batch that lies on
+several devices is painted where it lies; only partners in a mix travel."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,13 +15,16 @@ from trainer.config.member import Augment
 FIELDS = ("affine", "colour", "erase", "fill", "box", "partner", "mix")
 
 
-def paint(images: Any, drawn: Mapping[str, Any], augment: Augment, *, side: int, mixing: bool) -> Any:
+def paint(
+    images: Any, drawn: Mapping[str, Any], augment: Augment, *, side: int, mixing: bool
+) -> Any:
     """What trainer.input.augment_cpu paints, in float32 and before it is rounded.
 
     Args:
         images: (n, size, size, channels) uint8 as stored.
         drawn: the FIELDS of trainer.input.augment.Drawn, as tensors.
-        augment: says how pixels are interpolated, what comes in from outside and whether images are ever mixed.
+        augment: says how pixels are interpolated, what comes in from outside and whether images are
+            ever mixed.
         side: of the output in pixels.
         mixing: whether images are mixed at all.
 
@@ -31,7 +34,8 @@ def paint(images: Any, drawn: Mapping[str, Any], augment: Augment, *, side: int,
     rows, columns = _grid(side)
     affine = drawn["affine"]
     x, y = (
-        affine[:, None, None, first] * columns + (affine[:, None, None, first + 1] * rows + affine[:, None, None, first + 2])
+        affine[:, None, None, first] * columns
+        + (affine[:, None, None, first + 1] * rows + affine[:, None, None, first + 2])
         for first in (0, 3)
     )
     if augment.interpolation == "nearest":
@@ -42,11 +46,14 @@ def paint(images: Any, drawn: Mapping[str, Any], augment: Augment, *, side: int,
     channels = images.shape[-1]
     # Channel by channel: a product of three by three matrices is no work for a matrix unit.
     mapped = [
-        sum(colour[:, None, None, to, of] * pixels[..., of] for of in range(channels)) + colour[:, None, None, to, channels]
+        sum(colour[:, None, None, to, of] * pixels[..., of] for of in range(channels))
+        + colour[:, None, None, to, channels]
         for to in range(channels)
     ]
     pixels = ops.clip(ops.stack(mapped, axis=-1), 0.0, 255.0)
-    pixels = ops.where(_inside(drawn["erase"], rows, columns), drawn["fill"][:, None, None, :], pixels)
+    pixels = ops.where(
+        _inside(drawn["erase"], rows, columns), drawn["fill"][:, None, None, :], pixels
+    )
     if not mixing:
         return pixels
     partners = ops.take(pixels, drawn["partner"], axis=0)
@@ -86,5 +93,8 @@ def _between(images: Any, x: Any, y: Any, fill: str) -> Any:
     left, top = ops.floor(x), ops.floor(y)
     right, below = (x - left)[..., None], (y - top)[..., None]
     upper = _at(images, left, top, fill) * (1 - right) + _at(images, left + 1, top, fill) * right
-    lower = _at(images, left, top + 1, fill) * (1 - right) + _at(images, left + 1, top + 1, fill) * right
+    lower = (
+        _at(images, left, top + 1, fill) * (1 - right)
+        + _at(images, left + 1, top + 1, fill) * right
+    )
     return upper * (1 - below) + lower * below

@@ -1,13 +1,14 @@
 """From records to batches: JPEGs stay in their shards, decoded images pass through.
 
-Threads decode and augment, each image in one go while it is in the cache; the codecs let go of Python's lock. Against tf.data
-over the same images this is 1.4 times the speed (benchmarks/results.md), needs no TensorFlow where JAX trains, and starts
-anywhere in an epoch at once.
+Threads decode and augment, each image in one go while it is in the cache; the codecs let go of
+Python's lock. Against tf.data over the same images this is 1.4 times the speed
+(benchmarks/results.md), needs no TensorFlow where JAX trains, and starts anywhere in an epoch at
+once.
 
-What is held in memory: the place of each image in its shard (16 bytes), its mean, label and tabular values; the decoded images
-of a split where all of them take less than HELD_BYTES; and three batches. Shards are mapped, not read: what of them is in
-memory is the system's cache, which it takes back when it needs to.
-"""
+What is held in memory: the place of each image in its shard (16 bytes), its mean, label and tabular
+values; the decoded images of a split where all of them take less than HELD_BYTES; and three
+batches. Shards are mapped, not read: what of them is in memory is the system's cache, which it
+takes back when it needs to."""
 
 import mmap
 import queue
@@ -26,10 +27,11 @@ from trainer.artifacts.records import check_id, decode_example, read_shard
 from trainer.config.member import Augment
 from trainer.errors import IntegrityError, TrainingError
 from trainer.input import augment_cpu
-from trainer.input.augment import Drawn, draw, epoch_draws, epoch_generator, untouched
+from trainer.input.augment import AugmentParams, draw, epoch_draws, epoch_generator, untouched
 
 HELD_BYTES = 256 * 2**20
-# Images whose augmentation is drawn in one go: by batches, a fifth of the time would go into calls of numpy.
+# Images whose augmentation is drawn in one go: by batches, a fifth of the time would go into calls
+# of numpy.
 _DRAWN_AT_ONCE = 2048
 Item = TypeVar("Item")
 
@@ -44,7 +46,8 @@ class Encoded(Protocol):
 class Images:
     """Images of one split, encoded, with what is needed to decode and augment them.
 
-    encoded: the JPEG of each row. means: (n, channels) mean pixel of each, 0 to 255. size, channels: of every image.
+    encoded: the JPEG of each row. means: (n, channels) mean pixel of each, 0 to 255. size,
+    channels: of every image.
     decoded: (n, size, size, channels) uint8, where they are so few that they are held.
     """
 
@@ -70,8 +73,8 @@ class Labels:
     """What each image of a split is, and what the network sees of it besides its pixels.
 
     targets: (n, outputs) float32: one-hot, or a value a class, or the one of the positive class.
-    weights: (n,) float32 in the loss. tabular: (n, columns) float32, of no columns where the member takes none.
-    """
+    weights: (n,) float32 in the loss. tabular: (n, columns) float32, of no columns where the member
+    takes none."""
 
     targets: np.ndarray
     weights: np.ndarray
@@ -80,13 +83,14 @@ class Labels:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a training step takes; `pixels` are uint8, stored ones where `drawn` says how the device is to paint them."""
+    """What a training step takes; `pixels` are uint8, stored ones where `drawn` says how the device
+    is to paint them."""
 
     pixels: np.ndarray
     tabular: np.ndarray
     targets: np.ndarray
     weights: np.ndarray
-    drawn: Drawn | None
+    drawn: AugmentParams | None
 
 
 class _Shards:
@@ -100,8 +104,11 @@ class _Shards:
         return self.maps[shard][offset : offset + length]
 
 
-def load(root: str | Path, examples: pd.DataFrame, about: Mapping[str, Any], *, size: int) -> Images:
-    """The images of each row of `examples` in one size, in their order. A shard is read once, from start to end.
+def load(
+    root: str | Path, examples: pd.DataFrame, about: Mapping[str, Any], *, size: int
+) -> Images:
+    """The images of each row of `examples` in one size, in their order. A shard is read once, from
+    start to end.
 
     Args:
         root: the folder that the shards lie below.
@@ -126,12 +133,17 @@ def load(root: str | Path, examples: pd.DataFrame, about: Mapping[str, Any], *, 
                 check_id(features, about, ids[place], f"{shard}: record {number}")
                 jpeg: Any = features[about["image_feature"]]
                 if len(jpeg) != lengths[place]:
-                    raise IntegrityError(f"{shard}: record {number} is not the image that the examples table describes")
+                    raise IntegrityError(
+                        f"{shard}: record {number} is not the image that the examples table"
+                        " describes"
+                    )
                 # A frame is a length of 12 bytes with its crc, the payload, and a crc of 4.
                 places[place] = len(maps), offset + 12 + payload.index(jpeg), len(jpeg)
             offset += len(payload) + 16
         if place_of:
-            raise IntegrityError(f"{shard}: the examples table names record {min(place_of)}, which the shard lacks")
+            raise IntegrityError(
+                f"{shard}: the examples table names record {min(place_of)}, which the shard lacks"
+            )
         with open(path, "rb") as stream:
             maps.append(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     channels = int(about["channels"])
@@ -146,23 +158,31 @@ def load(root: str | Path, examples: pd.DataFrame, about: Mapping[str, Any], *, 
 
 
 def _decode(jpeg: bytes, out: np.ndarray) -> None:
-    # The accurate inverse DCT, as everything else here sees the pixels; the fast one is off by a level or more.
-    simplejpeg.decode_jpeg(jpeg, "GRAY" if out.shape[2] == 1 else "RGB", fastdct=False, fastupsample=False, buffer=out)
+    # The accurate inverse DCT, as everything else here sees the pixels; the fast one is off by a
+    # level or more.
+    simplejpeg.decode_jpeg(
+        jpeg, "GRAY" if out.shape[2] == 1 else "RGB", fastdct=False, fastupsample=False, buffer=out
+    )
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Whole batches in an epoch; the rest of the images waits for an epoch whose order brings it forward.
+    """Whole batches in an epoch; the rest of the images waits for an epoch whose order brings it
+    forward.
 
     Raises:
         TrainingError: there is not one whole batch.
     """
     if images < batch_size:
-        raise TrainingError(f"batch_size = {batch_size} is larger than the {images} training images of a fold: lower it")
+        raise TrainingError(
+            f"batch_size = {batch_size} is larger than the {images} training images of a fold:"
+            " lower it"
+        )
     return images // batch_size
 
 
 class Workers:
-    """Threads that decode and augment. Every image is worked on by itself, so their number changes no result."""
+    """Threads that decode and augment. Every image is worked on by itself, so their number changes
+    no result."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -180,7 +200,9 @@ class Workers:
         self._each(len(rows), lambda place: images.decode(numbers[place], out[place]))
         return out
 
-    def painted(self, images: Images, rows: np.ndarray, drawn: Drawn, augment: Augment) -> np.ndarray:
+    def painted(
+        self, images: Images, rows: np.ndarray, drawn: AugmentParams, augment: Augment
+    ) -> np.ndarray:
         """(n, side, side, channels) uint8: the images of `rows`, decoded, augmented and mixed."""
         side = augment.crop or images.size
         out = np.empty((len(rows), side, side, images.channels), np.uint8)
@@ -193,11 +215,14 @@ class Workers:
         self._each(len(rows), one)
         return augment_cpu.join(out, drawn)
 
-    def repainted(self, stored: np.ndarray, drawn: Drawn, augment: Augment) -> np.ndarray:
+    def repainted(self, stored: np.ndarray, drawn: AugmentParams, augment: Augment) -> np.ndarray:
         """(n, side, side, channels) uint8: a view of images that are decoded already."""
         side = augment.crop or stored.shape[1]
         out = np.empty((len(stored), side, side, stored.shape[3]), np.uint8)
-        self._each(len(stored), lambda place: augment_cpu.paint(stored[place], drawn, place, augment, out[place]))
+        self._each(
+            len(stored),
+            lambda place: augment_cpu.paint(stored[place], drawn, place, augment, out[place]),
+        )
         return out
 
     def _own(self, images: Images) -> np.ndarray:
@@ -257,16 +282,28 @@ def training_batches(
         for step in range(first, steps):
             if step == first or step % block == 0:
                 start_of_block = step // block * block
-                some = order[start_of_block * batch_size : min(steps, start_of_block + block) * batch_size]
-                drawn_block = draw(augment, uniform[some], size=images.size, means=images.means[some], batch=batch_size)
+                some = order[
+                    start_of_block * batch_size : min(steps, start_of_block + block) * batch_size
+                ]
+                drawn_block = draw(
+                    augment,
+                    uniform[some],
+                    size=images.size,
+                    means=images.means[some],
+                    batch=batch_size,
+                )
             place = (step - start_of_block) * batch_size
             chosen = some[place : place + batch_size]
             whole = drawn_block.of(slice(place, place + batch_size))
             partners = chosen[whole.partner]
             own = whole.share * labels.weights[chosen]
             weights = own + (1 - whole.share) * labels.weights[partners]
-            # Losses are linear in labels: so each of the two counts with its own weight, and one of weight 0 not at all.
-            parts = np.divide(own, weights, out=np.ones_like(own), where=weights > 0)[:, None], whole.share[:, None]
+            # Losses are linear in labels: so each of the two counts with its own weight, and one of
+            # weight 0 not at all.
+            parts = (
+                np.divide(own, weights, out=np.ones_like(own), where=weights > 0)[:, None],
+                whole.share[:, None],
+            )
             targets, tabular = (
                 part * values[chosen] + (1 - part) * values[partners]
                 for part, values in zip(parts, (labels.targets, labels.tabular), strict=True)
@@ -279,16 +316,21 @@ def training_batches(
         first = 0
 
 
-def view(images: Images, rows: np.ndarray, augment: Augment, *, number: int, seed: int) -> Drawn:
-    """How the images of `rows` are seen in a prediction's view: number 0 as they are, others augmented but not mixed."""
+def view(
+    images: Images, rows: np.ndarray, augment: Augment, *, number: int, seed: int
+) -> AugmentParams:
+    """How the images of `rows` are seen in a prediction's view: number 0 as they are, others
+    augmented but not mixed."""
     if number == 0:
         side = augment.crop or images.size
         return untouched(len(rows), size=images.size, side=side, channels=images.channels)
-    uniform = epoch_draws(augment, seed=seed, epoch=number, rows=int(rows.max(initial=0)) + 1, stream=2)
+    uniform = epoch_draws(
+        augment, seed=seed, epoch=number, rows=int(rows.max(initial=0)) + 1, stream=2
+    )
     return draw(augment, uniform[rows], size=images.size, means=images.means[rows], mixing=False)
 
 
-def ahead(items: Iterator[Item], held: int = 2) -> Iterator[Item]:
+def prefetch(items: Iterator[Item], held: int = 2) -> Iterator[Item]:
     """The items, made by a thread of their own, `held` of them ahead. Closing ends the thread."""
     waiting: queue.Queue[Any] = queue.Queue(held)
     stop = threading.Event()

@@ -1,4 +1,5 @@
-"""What the images of a fold are to the loss: targets, weights and tabular inputs, learnt from its training rows alone."""
+"""What the images of a fold are to the loss: targets, weights and tabular inputs, learnt from its
+training rows alone."""
 
 from collections.abc import Sequence
 
@@ -7,29 +8,39 @@ import pandas as pd
 
 from trainer.artifacts import tables
 from trainer.config.member import Member
-from trainer.config.objective import Goal
+from trainer.config.objective import Objective
 from trainer.errors import TrainingError
 from trainer.input import tabular
 from trainer.input.batches import Labels
 
 
-def of_fold(member: Member, examples: pd.DataFrame, rows: np.ndarray, numeric: Sequence[str], goal: Goal) -> Labels:
+def of_fold(
+    member: Member,
+    examples: pd.DataFrame,
+    rows: np.ndarray,
+    numeric: Sequence[str],
+    goal: Objective,
+) -> Labels:
     """The labels of all labelled images.
 
     Args:
         examples: n labelled rows of the examples table.
-        rows: (k,) the positions of those that train: class weights, scales and categories come from them alone.
+        rows: (k,) the positions of those that train: class weights, scales and categories come from
+            them alone.
         numeric: which tabular columns are numbers.
         goal: its task and classes.
 
     Raises:
-        TrainingError: a class that is to be weighed has no training image, or a sample weight is missing or negative.
+        TrainingError: a class that is to be weighed has no training image, or a sample weight is
+            missing or negative.
     """
     target = examples["target"].to_numpy()
     classes = len(goal.classes)
     weights = np.ones(len(examples))
     if member.loss.class_weights != "none":
-        of_classes = _class_weights(member, tables.memberships(target[rows], classes, goal.task), goal)
+        of_classes = _class_weights(
+            member, tables.memberships(target[rows], classes, goal.task), goal
+        )
         # Of several classes an image has the mean weight; of none, the mean of all.
         belongs = tables.memberships(target, classes, goal.task)
         belongs = np.where(belongs.any(axis=1, keepdims=True), belongs, True)
@@ -39,8 +50,8 @@ def of_fold(member: Member, examples: pd.DataFrame, rows: np.ndarray, numeric: S
         bad = rows[~(given[rows] >= 0)]
         if len(bad):
             raise TrainingError(
-                f"loss.sample_weight: id {examples['id'].iloc[bad[0]]!r} has {given[bad[0]]} in {member.loss.sample_weight!r}: "
-                "it must be a number, not below 0"
+                f"loss.sample_weight: id {examples['id'].iloc[bad[0]]!r} has {given[bad[0]]} in"
+                f" {member.loss.sample_weight!r}: it must be a number, not below 0"
             )
         weights *= np.nan_to_num(given)
     # A mean of 1 over the training rows leaves the learning rate what it is.
@@ -50,10 +61,14 @@ def of_fold(member: Member, examples: pd.DataFrame, rows: np.ndarray, numeric: S
     belongs = tables.memberships(target, classes, goal.task)
     targets = belongs[:, 1:] if goal.task == "binary" else belongs
     encoder = tabular.fit(examples, rows, member.tabular.columns, numeric)
-    return Labels(targets.astype(np.float32), (weights / mean).astype(np.float32), tabular.encode(encoder, examples))
+    return Labels(
+        targets.astype(np.float32),
+        (weights / mean).astype(np.float32),
+        tabular.encode(encoder, examples),
+    )
 
 
-def _class_weights(member: Member, belongs: np.ndarray, goal: Goal) -> np.ndarray:
+def _class_weights(member: Member, belongs: np.ndarray, goal: Objective) -> np.ndarray:
     """(classes,): those given, or in inverse proportion to the training images."""
     if member.loss.class_weights == "given":
         return np.array(member.loss.weights)
@@ -61,7 +76,8 @@ def _class_weights(member: Member, belongs: np.ndarray, goal: Goal) -> np.ndarra
     empty = np.flatnonzero(counts == 0)
     if len(empty):
         raise TrainingError(
-            f"member {member.name!r}: no training image of a fold is of class {goal.classes[empty[0]]!r}, so class_weights "
-            "= 'balanced' has no weight for it: take fewer folds, or give the weights"
+            f"member {member.name!r}: no training image of a fold is of class"
+            f" {goal.classes[empty[0]]!r}, so class_weights = 'balanced' has no weight for it: take"
+            " fewer folds, or give the weights"
         )
     return np.asarray(len(belongs) / (len(counts) * counts))

@@ -12,7 +12,8 @@ from trainer.config import known_backbones
 from trainer.config.member import Head, Member, Tabular
 from trainer.models import backbones, pretrained
 
-# Towers for metadata that others have published: that of Ha, Liu and Liu, arXiv:2010.05351, section 3.
+# Towers for metadata that others have published: that of Ha, Liu and Liu, arXiv:2010.05351, section
+# 3.
 _PRESETS: dict[str, dict[str, Any]] = {
     "melanoma": {"layers": [512, 128], "batch_norm": True, "dropout": 0.3, "activation": "swish"}
 }
@@ -20,11 +21,14 @@ _PRESETS: dict[str, dict[str, Any]] = {
 
 @keras.saving.register_keras_serializable("foldline")
 class Standardize(keras.layers.Layer):
-    """(pixels - mean) / std, a channel. Both are weights: a fold brings its own without the graph being built again."""
+    """(pixels - mean) / std, a channel. Both are weights: a fold brings its own without the graph
+    being built again."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         channels = (input_shape[-1],)
-        self.mean = self.add_weight(shape=channels, initializer="zeros", trainable=False, name="mean")
+        self.mean = self.add_weight(
+            shape=channels, initializer="zeros", trainable=False, name="mean"
+        )
         self.std = self.add_weight(shape=channels, initializer="ones", trainable=False, name="std")
 
     def call(self, pixels):  # type: ignore[no-untyped-def]  # a backend tensor
@@ -33,10 +37,13 @@ class Standardize(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("foldline")
 class GeneralisedMean(keras.layers.Layer):
-    """Pooling by the mean of the p-th powers, p learnt from 3 (Radenović et al., arXiv:1711.02512, equation 3)."""
+    """Pooling by the mean of the p-th powers, p learnt from 3 (Radenović et al., arXiv:1711.02512,
+    equation 3)."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.power = self.add_weight(shape=(), initializer=keras.initializers.Constant(3.0), name="power")
+        self.power = self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(3.0), name="power"
+        )
 
     def call(self, features):  # type: ignore[no-untyped-def]  # a backend tensor
         # Powers of small numbers underflow in half precision.
@@ -69,17 +76,22 @@ def build(
         weights: a file near by to begin with, "" for none besides what the recipe names.
 
     Returns:
-        a model from (batch, size, size, channels) float32 pixels in 0 to 255, and (batch, tabular) values where there are
-        some, to (batch, outputs) float32 logits.
+        a model from (batch, size, size, channels) float32 pixels in 0 to 255, and (batch, tabular)
+        values where there are some, to (batch, outputs) float32 logits.
     """
     keras.config.set_dtype_policy(member.precision)
     keras.utils.set_random_seed(seed)
-    # Layers without a name get the same ones in each build, so that files of weights fit every fold's network alike.
+    # Layers without a name get the same ones in each build, so that files of weights fit every
+    # fold's network alike.
     reset_uids()
     pixels = keras.Input((size, size, channels), dtype="float32", name="pixels")
     # Weights of others are for three channels.
     wanted = 3 if channels == 1 and member.backbone != "cnn" else channels
-    shown = keras.layers.Concatenate(name="three_channels")([pixels] * 3) if wanted > channels else pixels
+    shown = (
+        keras.layers.Concatenate(name="three_channels")([pixels] * 3)
+        if wanted > channels
+        else pixels
+    )
     standardize = Standardize(dtype="float32", name="standardize")
     backbone = backbones.build(member, side=size, channels=wanted)
     features = backbone(standardize(shown))
@@ -88,14 +100,19 @@ def build(
     if tabular:
         columns = keras.Input((tabular,), dtype="float32", name="tabular")
         inputs.append(columns)
-        features = keras.layers.Concatenate(name="joined")([features, _tower(columns, member.tabular, seed)])
+        features = keras.layers.Concatenate(name="joined")(
+            [features, _tower(columns, member.tabular, seed)]
+        )
     logits = _logits(features, member.head, outputs, seed)
     model = keras.Model(inputs if tabular else pixels, logits, name=member.name.replace("-", "_"))
     repeated = (np.resize(values, wanted) for values in (mean, std))
     wanted_pixels = known_backbones.pixels(member.backbone, member.normalise, *repeated)
-    # Weights that want blue first are given it inside the backbone: here channels are red, green, blue.
+    # Weights that want blue first are given it inside the backbone: here channels are red, green,
+    # blue.
     order = -1 if wanted_pixels.bgr else 1
-    standardize.set_weights([np.resize(values, wanted)[::order] for values in (wanted_pixels.mean, wanted_pixels.std)])
+    standardize.set_weights(
+        [np.resize(values, wanted)[::order] for values in (wanted_pixels.mean, wanted_pixels.std)]
+    )
     if weights:
         pretrained.load(model, member, weights)
     elif member.weights == "noisy-student" and not known_backbones.of_package(member.backbone):
@@ -114,8 +131,8 @@ def _pooled(features: Any, head: Head) -> Any:
 
 
 def _tower(columns: Any, tabular: Tabular, seed: int) -> Any:
-    """The tabular inputs through dense layers, each with batch normalisation where asked for, its activation, and dropout
-    between them."""
+    """The tabular inputs through dense layers, each with batch normalisation where asked for, its
+    activation, and dropout between them."""
     recipe = {**dataclasses.asdict(tabular), **_PRESETS.get(tabular.preset, {})}
     for index, size in enumerate(recipe["layers"]):
         columns = keras.layers.Dense(size, name=f"tabular{index}")(columns)
@@ -123,19 +140,32 @@ def _tower(columns: Any, tabular: Tabular, seed: int) -> Any:
             columns = keras.layers.BatchNormalization(name=f"tabular_norm{index}")(columns)
         columns = keras.layers.Activation(recipe["activation"], name=f"tabular_act{index}")(columns)
         if recipe["dropout"] and index < len(recipe["layers"]) - 1:
-            columns = keras.layers.Dropout(recipe["dropout"], seed=seed + 200 + index, name=f"tabular_dropout{index}")(columns)
+            columns = keras.layers.Dropout(
+                recipe["dropout"], seed=seed + 200 + index, name=f"tabular_dropout{index}"
+            )(columns)
     return columns
 
 
 def _logits(features: Any, head: Head, outputs: int, seed: int) -> Any:
     for index, size in enumerate(head.hidden):
-        features = keras.layers.Dropout(head.dropout, seed=seed + 100 + index, name=f"dropout{index}")(features)
-        features = keras.layers.Dense(size, activation="relu", kernel_initializer="he_normal", name=f"hidden{index}")(features)
+        features = keras.layers.Dropout(
+            head.dropout, seed=seed + 100 + index, name=f"dropout{index}"
+        )(features)
+        features = keras.layers.Dense(
+            size, activation="relu", kernel_initializer="he_normal", name=f"hidden{index}"
+        )(features)
     last = keras.layers.Dense(outputs, dtype="float32", name="logits")
     # Several masks at once, the same weights (Inoue, arXiv:1905.09788, section 3).
-    masked = [keras.layers.Dropout(head.dropout, seed=seed + n, name=f"dropout_last{n}")(features) for n in range(head.samples)]
+    masked = [
+        keras.layers.Dropout(head.dropout, seed=seed + n, name=f"dropout_last{n}")(features)
+        for n in range(head.samples)
+    ]
     logits = [last(features) for features in masked]
-    return logits[0] if len(logits) == 1 else keras.layers.Average(dtype="float32", name="samples")(logits)
+    return (
+        logits[0]
+        if len(logits) == 1
+        else keras.layers.Average(dtype="float32", name="samples")(logits)
+    )
 
 
 def optimizer(member: Member, *, head_only: bool) -> keras.optimizers.Optimizer:
@@ -158,7 +188,10 @@ def optimizer(member: Member, *, head_only: bool) -> keras.optimizers.Optimizer:
         made = keras.optimizers.AdamW(weight_decay=recipe.weight_decay, **options)
     else:
         made = keras.optimizers.SGD(
-            momentum=recipe.momentum, nesterov=recipe.momentum > 0, weight_decay=recipe.weight_decay or None, **options
+            momentum=recipe.momentum,
+            nesterov=recipe.momentum > 0,
+            weight_decay=recipe.weight_decay or None,
+            **options,
         )
     if recipe.kind != "adam":
         made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "power"])

@@ -1,8 +1,9 @@
-"""Losses, a value a row, of logits and labels that may be soft. Written in keras.ops, so the same on TensorFlow and JAX.
+"""Losses, a value a row, of logits and labels that may be soft. Written in keras.ops, so the same
+on TensorFlow and JAX.
 
-A label that is a share of two classes (CutMix, MixUp, smoothing) has as its loss the same share of the two classes' losses:
-every loss here is linear in its labels, and on hard labels it is the paper's.
-"""
+A label that is a share of two classes (CutMix, MixUp, smoothing) has as its loss the same share of
+the two classes' losses: every loss here is linear in its labels, and on hard labels it is the
+paper's."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +14,17 @@ from trainer.config.member import Loss
 
 
 def of_rows(loss: Loss, *, exclusive: bool) -> Callable[[Any, Any], Any]:
-    """The loss of a recipe, as a function of (n, outputs) labels and (n, outputs) logits that gives (n,) values.
+    """The loss of a recipe, as a function of (n, outputs) labels and (n, outputs) logits that gives
+    (n,) values.
 
     Args:
-        exclusive: each image is of one class (softmax); else each output is a yes or no of its own (sigmoid), and a row's
-            loss is the mean over its outputs.
+        exclusive: each image is of one class (softmax); else each output is a yes or no of its own
+            (sigmoid), and a row's loss is the mean over its outputs.
     """
     if exclusive:
-        return lambda labels, logits: _softmax_loss(_smooth(labels, loss.label_smoothing), logits, loss)
+        return lambda labels, logits: _softmax_loss(
+            _smooth(labels, loss.label_smoothing), logits, loss
+        )
     return lambda labels, logits: _sigmoid_loss(labels, logits, loss)
 
 
@@ -30,7 +34,8 @@ def _smooth(labels: Any, smoothing: float) -> Any:
 
 
 def _softmax_loss(labels: Any, logits: Any, loss: Loss) -> Any:
-    """-Σ_k y_k (1 - p_k)^gamma log p_k; gamma = 0 is cross-entropy (Lin et al., arXiv:1708.02002, equation 4)."""
+    """-Σ_k y_k (1 - p_k)^gamma log p_k; gamma = 0 is cross-entropy (Lin et al., arXiv:1708.02002,
+    equation 4)."""
     log_p = ops.log_softmax(logits, axis=-1)
     weighted = labels * log_p
     if loss.kind == "focal":
@@ -40,7 +45,8 @@ def _softmax_loss(labels: Any, logits: Any, loss: Loss) -> Any:
 
 
 def _sigmoid_loss(labels: Any, logits: Any, loss: Loss) -> Any:
-    """Cross-entropy, or the focal loss -alpha_t (1 - p_t)^gamma log p_t (Lin et al., equation 5), of each output."""
+    """Cross-entropy, or the focal loss -alpha_t (1 - p_t)^gamma log p_t (Lin et al., equation 5),
+    of each output."""
     labels = labels * (1 - loss.label_smoothing) + loss.label_smoothing / 2
     log_p, log_q = ops.log_sigmoid(logits), ops.log_sigmoid(-logits)
     positive, negative = labels * log_p, (1 - labels) * log_q

@@ -1,4 +1,5 @@
-"""Weights to begin with, from files: another run's member, Keras's own formats, and those of the package efficientnet."""
+"""Weights to begin with, from files: another run's member, Keras's own formats, and those of the
+package efficientnet."""
 
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,19 @@ import numpy as np
 
 from trainer.config.member import Member
 from trainer.errors import TrainingError
-from trainer.events import tell
+from trainer.events import emit
 from trainer.models.backbones import NAME, neutralise
 
 
 def load(model: keras.Model, member: Member, path: str) -> None:
-    """Give a network the weights of a file, as far as they fit: heads may differ, the backbone may not.
+    """Give a network the weights of a file, as far as they fit: heads may differ, the backbone may
+    not.
 
     Args:
         model: the network, built.
         member: its recipe, for the error.
-        path: a model (.keras: layers are matched by their names), the weights of a backbone (.weights.h5), or those of an
-            older Keras (.h5: layers are matched by their names).
+        path: a model (.keras: layers are matched by their names), the weights of a backbone
+            (.weights.h5), or those of an older Keras (.h5: layers are matched by their names).
 
     Raises:
         TrainingError: no such file, it cannot be read, or nothing in it fits the backbone.
@@ -32,7 +34,10 @@ def load(model: keras.Model, member: Member, path: str) -> None:
         elif path.endswith(".weights.h5"):
             backbone.load_weights(path, skip_mismatch=True)
         else:
-            for part in (backbone, *(layer for layer in backbone.layers if isinstance(layer, keras.Model))):
+            for part in (
+                backbone,
+                *(layer for layer in backbone.layers if isinstance(layer, keras.Model)),
+            ):
                 part.load_weights(path, by_name=True, skip_mismatch=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"member {member.name!r}: weights = {path!r}: {error}") from None
@@ -40,17 +45,26 @@ def load(model: keras.Model, member: Member, path: str) -> None:
         if isinstance(part, keras.Model):
             neutralise(part)
     # Seeds of dropout are variables, too, and come from nowhere.
-    same = [np.array_equal(old, np.array(new)) for old, new in zip(before, backbone.variables, strict=True)]
+    same = [
+        np.array_equal(old, np.array(new))
+        for old, new in zip(before, backbone.variables, strict=True)
+    ]
     if all(same):
         raise TrainingError(
-            f"member {member.name!r}: weights = {path!r}: nothing in it fits backbone = {member.backbone!r}: "
-            "is it of the same network?"
+            f"member {member.name!r}: weights = {path!r}: nothing in it fits backbone ="
+            f" {member.backbone!r}: is it of the same network?"
         )
-    tell("note", "train", f"{member.name}: {len(same) - sum(same)} of {len(same)} backbone weights from {Path(path).name}")
+    emit(
+        "note",
+        "train",
+        f"{member.name}: {len(same) - sum(same)} of {len(same)} backbone weights from"
+        f" {Path(path).name}",
+    )
 
 
 def _by_layer(source: keras.Model, target: keras.Model) -> None:
-    """Copy the weights of layers that have the same name and shapes in both; pixels are standardised as the recipe says."""
+    """Copy the weights of layers that have the same name and shapes in both; pixels are
+    standardised as the recipe says."""
     given = dict(_leaves(source))
     for name, layer in _leaves(target):
         weights = given[name].get_weights() if name in given and name != "standardize" else []
@@ -59,7 +73,8 @@ def _by_layer(source: keras.Model, target: keras.Model) -> None:
 
 
 def _leaves(model: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """The layers that hold weights, with the names of the models around them, but for the outermost."""
+    """The layers that hold weights, with the names of the models around them, but for the
+    outermost."""
     found: list[tuple[str, Any]] = []
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -70,7 +85,8 @@ def _leaves(model: Any, prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def noisy_student(member: Member) -> str:
-    """The package efficientnet's noisy-student weights for EfficientNet of keras.applications, fetched if need be.
+    """The package efficientnet's noisy-student weights for EfficientNet of keras.applications,
+    fetched if need be.
 
     Raises:
         TrainingError: they cannot be fetched.
@@ -81,12 +97,15 @@ def noisy_student(member: Member) -> str:
     file = f"{name}_noisy-student_notop.h5"
     try:
         path: str = keras.utils.get_file(
-            file, NS_WEIGHTS_PATH + file, cache_subdir="models", file_hash=NS_WEIGHTS_HASHES[name][1]
+            file,
+            NS_WEIGHTS_PATH + file,
+            cache_subdir="models",
+            file_hash=NS_WEIGHTS_HASHES[name][1],
         )
     except Exception as error:  # noqa: BLE001
         # Keras raises a bare Exception for a failed download.
         raise TrainingError(
-            f"member {member.name!r}: weights = 'noisy-student' could not be fetched: {error}. Where there is no network, name "
-            f"a file of them: weights = 'path/to/{file}'"
+            f"member {member.name!r}: weights = 'noisy-student' could not be fetched: {error}."
+            f" Where there is no network, name a file of them: weights = 'path/to/{file}'"
         ) from None
     return path

@@ -1,4 +1,5 @@
-"""Learning rates: plain functions of the place in the training. The compiled step gets the rate as a number."""
+"""Learning rates: plain functions of the place in the training. The compiled step gets the rate as
+a number."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ def rate(schedule: Schedule, highest: float, *, epoch: float, epochs: int) -> fl
     Args:
         schedule: of the recipe.
         highest: its highest value.
-        epoch: how many epochs are done, with the part of the one under way; the ramp looks at whole ones only.
+        epoch: how many epochs are done, with the part of the one under way; the ramp looks at whole
+            ones only.
         epochs: how many there are in all.
     """
     if schedule.kind == "ramp":
@@ -22,7 +24,8 @@ def rate(schedule: Schedule, highest: float, *, epoch: float, epochs: int) -> fl
         return highest * (0.05 + 0.95 * epoch / schedule.warmup_epochs)
     if schedule.kind != "cosine":
         return highest
-    # Half a cosine a cycle (Loshchilov and Hutter, arXiv:1608.03983, equation 5), all cycles of one length.
+    # Half a cosine a cycle (Loshchilov and Hutter, arXiv:1608.03983, equation 5), all cycles of one
+    # length.
     cycle = (epochs - schedule.warmup_epochs) / (schedule.restarts + 1)
     number = min(schedule.restarts, math.floor((epoch - schedule.warmup_epochs) / cycle))
     place = min(1.0, (epoch - schedule.warmup_epochs) / cycle - number)
@@ -40,7 +43,8 @@ def _ramp(schedule: Schedule, epoch: int) -> float:
 
 @dataclass
 class Plateau:
-    """The factor that a plateau of the monitored score has brought the rate to. Its fields are its whole state."""
+    """The factor that a plateau of the monitored score has brought the rate to. Its fields are its
+    whole state."""
 
     factor: float = 1.0
     best: float | None = None

@@ -1,8 +1,9 @@
-"""Where a training task is, on disk: so that one that was killed goes on, and ends with the bytes it would have had.
+"""Where a training task is, on disk: so that one that was killed goes on, and ends with the bytes
+it would have had.
 
-A checkpoint is a file of arrays and a JSON text, with the sha256 of all of it at its end. It gets its name when it is whole;
-the two newest are kept, and one that does not hold is passed over for the one before.
-"""
+A checkpoint is a file of arrays and a JSON text, with the sha256 of all of it at its end. It gets
+its name when it is whole; the two newest are kept, and one that does not hold is passed over for
+the one before."""
 
 import hashlib
 import json
@@ -14,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.artifacts.manifest import whole_file
-from trainer.events import tell
+from trainer.artifacts.manifest import atomic_write
+from trainer.events import emit
 
 _NAME = re.compile(r"(\d{8})\.checkpoint")
 _KEPT = 2
@@ -23,22 +24,24 @@ _DIGEST_BYTES = 32
 
 Arrays = Mapping[str, list[np.ndarray]]
 # What a number is in each of the processes that train together.
-Together = Callable[[int], Sequence[int]]
+AllGather = Callable[[int], Sequence[int]]
 
 
-def alone(value: int) -> list[int]:
+def single_process(value: int) -> list[int]:
     """Of a process that trains by itself."""
     return [value]
 
 
 class Checkpoints:
-    """The checkpoints of a task, and what its finished folds have left, in a folder of their own."""
+    """The checkpoints of a task, and what its finished folds have left, in a folder of their
+    own."""
 
     def __init__(self, folder: str | Path, mirror: Callable[[Path], None] | None = None) -> None:
         """
         Args:
             folder: made if need be.
-            mirror: called with each file when it is whole, as to copy it where it outlives this machine.
+            mirror: called with each file when it is whole, as to copy it where it outlives this
+                machine.
         """
         self.folder = Path(folder)
         self.mirror = mirror or (lambda path: None)
@@ -58,13 +61,19 @@ class Checkpoints:
         for old in self._names()[:-_KEPT]:
             (self.folder / old).unlink()
 
-    def latest(self, together: Together = alone) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None:
+    def latest(
+        self, together: AllGather = single_process
+    ) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None:
         """The newest checkpoint that holds; None where there is none.
 
         Args:
-            together: of processes that train together, which must all go on from the same one: the newest that all have.
+            together: of processes that train together, which must all go on from the same one: the
+                newest that all have.
         """
-        number = max((number for number in map(self._number, self._names()) if self._holds(number)), default=-1)
+        number = max(
+            (number for number in map(self._number, self._names()) if self._holds(number)),
+            default=-1,
+        )
         common = min(together(number))
         # It may be one before this process's newest, which is kept for this.
         if common < 0 or min(together(int(self._holds(common)))) == 0:
@@ -76,7 +85,7 @@ class Checkpoints:
         if not path.exists():
             return False
         if not _whole(path):
-            tell("note", "train", f"warning: {path} is damaged; going on from the one before")
+            emit("note", "train", f"warning: {path} is damaged; going on from the one before")
             return False
         return True
 
@@ -106,9 +115,13 @@ class Checkpoints:
 
 
 def _write(path: Path, arrays: Arrays, state: Mapping[str, Any]) -> None:
-    flat = {f"{name}/{index}": array for name, group in arrays.items() for index, array in enumerate(group)}
+    flat = {
+        f"{name}/{index}": array
+        for name, group in arrays.items()
+        for index, array in enumerate(group)
+    }
     flat["state"] = np.frombuffer(json.dumps(dict(state)).encode(), np.uint8)
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         with open(partial, "wb") as stream:
             np.savez(stream, **flat)  # type: ignore[arg-type]  # its other keyword is no key here
         digest = _digest(partial, partial.stat().st_size)

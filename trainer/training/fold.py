@@ -20,18 +20,18 @@ from trainer.metrics import better, score
 from trainer.models import losses
 from trainer.models.schedules import Plateau, rate
 from trainer.training import predict
-from trainer.training.checkpoint import Checkpoints, Together
-from trainer.training.progress_log import Watch
+from trainer.training.checkpoint import AllGather, Checkpoints
+from trainer.training.progress_log import ProgressLog
 
 
 @dataclass
-class Place:
+class FoldState:
     """Where the training of a fold is: with the arrays of its network, all that a checkpoint holds.
 
-    epoch, step: the next step's, epochs of the head included. losses: of the steps of the epoch under way. best, best_epoch:
-    the best monitored score and the epoch it was reached in, from 1. waited: epochs since. ended: early. made_by: the devices,
-    which decide the last bits and the steps of an epoch.
-    """
+    epoch, step: the next step's, epochs of the head included. losses: of the steps of the epoch
+    under way. best, best_epoch: the best monitored score and the epoch it was reached in, from 1.
+    waited: epochs since. ended: early. made_by: the devices, which decide the last bits and the
+    steps of an epoch."""
 
     fold: int
     epoch: int = 0
@@ -58,12 +58,13 @@ class Engines(Protocol):
 
 
 @dataclass(frozen=True)
-class Setting:
+class FoldContext:
     """What the folds of a task share.
 
-    rate_factor: what the number of devices multiplies the learning rate by. part: which process this is, of how many.
-    together: for processes that train together: they write checkpoints, and stop, at the ends of epochs only, for no two clocks
-    agree on a step. stopping: whether the process was asked to end.
+    rate_factor: what the number of devices multiplies the learning rate by. part: which process
+    this is, of how many.
+    together: for processes that train together: they write checkpoints, and stop, at the ends of
+    epochs only, for no two clocks agree on a step. stopping: whether the process was asked to end.
     """
 
     member: Member
@@ -79,26 +80,27 @@ class Setting:
     viewer: predict.Viewer
     checkpoints: Checkpoints
     checkpoint_seconds: float
-    together: Together | None
+    together: AllGather | None
     stopping: Callable[[], bool]
-    watch: Watch
+    watch: ProgressLog
     engines: "Engines"
 
 
 def train(
-    setting: Setting,
-    place: Place,
+    setting: FoldContext,
+    place: FoldState,
     arrays: dict[str, list[np.ndarray]],
     labels: Labels,
     rows: np.ndarray,
     held_out: np.ndarray,
     seed: int,
-) -> tuple[Place, list[np.ndarray]]:
+) -> tuple[FoldState, list[np.ndarray]]:
     """Train a fold to its end.
 
     Args:
         place: where to go on from; of a fold that has not begun, its first step.
-        arrays: `model` and `optimizer` at that place, and `best`, the weights of the best epoch so far, where there are any.
+        arrays: `model` and `optimizer` at that place, and `best`, the weights of the best epoch so
+            far, where there are any.
         labels: of all images, as this fold's training rows encode them.
         rows: that train. held_out: that do not; none where all train.
 
@@ -114,13 +116,14 @@ def train(
     epochs = member.head_epochs + member.epochs
     best = arrays.get("best", [])
     if place.epoch == member.head_epochs > 0 and place.step == 0:
-        # Between the head and everything: the optimizer that was kept is the head's, and everything has one of its own.
+        # Between the head and everything: the optimizer that was kept is the head's, and everything
+        # has one of its own.
         network = setting.engines.begin(arrays["model"], head_only=False)
     else:
         network = setting.engines.of(head_only=place.epoch < member.head_epochs)
         program.restore(network, arrays)
     setting.watch.skip(place.epoch * steps + place.step)
-    batches = dataset.ahead(
+    batches = dataset.prefetch(
         dataset.training_batches(
             setting.images,
             labels,
@@ -152,14 +155,18 @@ def train(
     def save() -> None:
         settle()
         kept = program.state(network)
-        setting.checkpoints.save({**kept, "best": best} if best else kept, dataclasses.asdict(place))
+        setting.checkpoints.save(
+            {**kept, "best": best} if best else kept, dataclasses.asdict(place)
+        )
 
     try:
         for epoch, step, batch in batches:
             head_only = epoch < member.head_epochs
             if step == 0 and epoch == member.head_epochs and epoch > 0:
                 network = _unfrozen(setting, network)
-            pending.append(_step(setting, network, batch, _rate(setting, place, epoch, step, steps, head_only)))
+            pending.append(
+                _step(setting, network, batch, _rate(setting, place, epoch, step, steps, head_only))
+            )
             setting.watch.step(place.fold, epoch, step)
             if step + 1 < steps:
                 place.step = step + 1
@@ -173,7 +180,10 @@ def train(
                 asked, due = place.step == 0 and any(setting.together(int(asked))), place.step == 0
             if asked:
                 save()
-                raise Preempted(f"{member.name}, fold {place.fold}: asked to end; a checkpoint is written: start it again")
+                raise Preempted(
+                    f"{member.name}, fold {place.fold}: asked to end; a checkpoint is written:"
+                    " start it again"
+                )
             if place.ended:
                 break
             if due:
@@ -187,22 +197,28 @@ def train(
         return place, program.state(network)["model"]
 
 
-def _rate(setting: Setting, place: Place, epoch: int, step: int, steps: int, head_only: bool) -> float:
+def _rate(
+    setting: FoldContext, place: FoldState, epoch: int, step: int, steps: int, head_only: bool
+) -> float:
     member = setting.member
     if head_only:
         return member.head_learning_rate * setting.rate_factor
     since = epoch - member.head_epochs + step / steps
-    scheduled = rate(member.schedule, member.optimizer.learning_rate, epoch=since, epochs=member.epochs)
+    scheduled = rate(
+        member.schedule, member.optimizer.learning_rate, epoch=since, epochs=member.epochs
+    )
     return scheduled * place.plateau.factor * setting.rate_factor
 
 
-def _unfrozen(setting: Setting, network: program.Engine) -> program.Engine:
+def _unfrozen(setting: FoldContext, network: program.Engine) -> program.Engine:
     """From the head to everything: the weights stay, the optimizer begins anew."""
     weights = program.state(network)["model"]
     return setting.engines.begin(weights, head_only=False)
 
 
-def _step(setting: Setting, network: program.Engine, batch: dataset.Batch, learning_rate: float) -> Any:
+def _step(
+    setting: FoldContext, network: program.Engine, batch: dataset.Batch, learning_rate: float
+) -> Any:
     with out_of_memory_named(setting.member, setting.batch):
         return network.step(batch, learning_rate)
 
@@ -215,8 +231,9 @@ def out_of_memory_named(member: Member, batch: int) -> Iterator[None]:
         TrainingError: it did.
     """
     with memory_named(
-        f"member {member.name!r}: out of memory with {batch} images of {member.side()} pixels a "
-        "batch: lower batch_size (and raise optimizer.accumulate by as much), or take a smaller size or backbone"
+        f"member {member.name!r}: out of memory with {batch} images of {member.side()} pixels a"
+        " batch: lower batch_size (and raise optimizer.accumulate by as much), or take a smaller"
+        " size or backbone"
     ):
         yield
 
@@ -229,30 +246,39 @@ def memory_named(advice: str) -> Iterator[None]:
     except Exception as error:
         # TensorFlow has an exception of its own for it, JAX only a word in the text.
         said = f"{type(error).__name__} {error}"
-        if not isinstance(error, MemoryError) and not any(word in said for word in ("ResourceExhausted", "RESOURCE_EXHAUSTED")):
+        if not isinstance(error, MemoryError) and not any(
+            word in said for word in ("ResourceExhausted", "RESOURCE_EXHAUSTED")
+        ):
             raise
         raise TrainingError(advice) from None
 
 
 def _end_epoch(
-    setting: Setting,
+    setting: FoldContext,
     network: program.Engine,
-    place: Place,
+    place: FoldState,
     epoch: int,
     labels: Labels,
     held_out: np.ndarray,
     best: list[np.ndarray],
 ) -> list[np.ndarray]:
-    """Score the epoch, write it down, and keep its weights where they are the best so far; the best weights."""
+    """Score the epoch, write it down, and keep its weights where they are the best so far; the best
+    weights."""
     member = setting.member
     steps = len(place.losses)
     last = _rate(setting, place, epoch, steps - 1, steps, epoch < member.head_epochs)
-    row: dict[str, Any] = {"fold": place.fold, "epoch": epoch + 1, "loss": float(np.mean(place.losses))}
+    row: dict[str, Any] = {
+        "fold": place.fold,
+        "epoch": epoch + 1,
+        "loss": float(np.mean(place.losses)),
+    }
     place.losses = []
     monitor = member.monitor or setting.metric
     if len(held_out):
         with program.averaged(network):
-            scores = evaluate(setting, network, labels, held_out, sorted({setting.metric, monitor} - {"loss"}))
+            scores = evaluate(
+                setting, network, labels, held_out, sorted({setting.metric, monitor} - {"loss"})
+            )
             row |= {f"val_{name}": value for name, value in scores.items()}
             if member.validation == "best":
                 if better(monitor, scores[monitor], place.best):
@@ -273,7 +299,11 @@ def _end_epoch(
 
 
 def evaluate(
-    setting: Setting, network: program.Engine, labels: Labels, rows: np.ndarray, metrics: list[str]
+    setting: FoldContext,
+    network: program.Engine,
+    labels: Labels,
+    rows: np.ndarray,
+    metrics: list[str],
 ) -> dict[str, float]:
     """The loss of images as they are, never augmented, and their scores, over all rows at once."""
     parts = [
@@ -288,9 +318,12 @@ def evaluate(
     return {"loss": float(values.mean()), **scores}
 
 
-def _not_finite(member: Member, place: Place) -> str:
+def _not_finite(member: Member, place: FoldState) -> str:
     of = "all images" if place.fold == tables.NO_FOLD else f"fold {place.fold}"
-    lower = f"optimizer.learning_rate ({member.optimizer.learning_rate:g}), or set schedule.warmup_epochs"
+    lower = (
+        f"optimizer.learning_rate ({member.optimizer.learning_rate:g}), or set"
+        " schedule.warmup_epochs"
+    )
     if place.epoch < member.head_epochs:
         lower = f"head_learning_rate ({member.head_learning_rate:g})"
     bad = next(loss for loss in place.losses if not math.isfinite(loss))

@@ -1,4 +1,5 @@
-"""The network of a training task and its engines: weights are made anew for each fold, the graph is compiled once."""
+"""The network of a training task and its engines: weights are made anew for each fold, the graph is
+compiled once."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -11,19 +12,19 @@ from trainer.backends import program
 from trainer.backends.devices import Device
 from trainer.backends.program import Engine
 from trainer.config.member import Member
-from trainer.config.objective import Goal, fold_seed
+from trainer.config.objective import Objective, fold_seed
 from trainer.errors import StorageError, TrainingError
 from trainer.input.batches import Labels
 from trainer.models import backbones, classifier
 
 
-class Networks:
+class ModelPool:
     """As the title says; satisfies trainer.training.fold.Engines."""
 
     def __init__(
         self,
         member: Member,
-        goal: Goal,
+        goal: Objective,
         device: Device,
         pixels: Mapping[str, Any],
         channels: int,
@@ -31,7 +32,8 @@ class Networks:
     ) -> None:
         """
         Args:
-            pixels: the statistics of the member's size, by fold. near: brings a file of weights near.
+            pixels: the statistics of the member's size, by fold. near: brings a file of weights
+                near.
         """
         self.member, self.goal, self.device = member, goal, device
         self.pixels, self.channels, self.near = pixels, channels, near
@@ -67,8 +69,8 @@ class Networks:
             made: Engine
             if self.device.backend == "jax" and self.member.precision == "mixed_float16":
                 raise TrainingError(
-                    f"member {self.member.name!r}: precision = 'mixed_float16' goes with TensorFlow on a single GPU only: take "
-                    "mixed_bfloat16"
+                    f"member {self.member.name!r}: precision = 'mixed_float16' goes with TensorFlow"
+                    " on a single GPU only: take mixed_bfloat16"
                 )
             if self.device.backend == "jax":
                 from trainer.backends.jax import OnJax
@@ -78,7 +80,10 @@ class Networks:
                 from trainer.backends.tensorflow import OnTensorFlow
 
                 made = OnTensorFlow(self.model, optimizer, *parts)
-            self.engines[head_only] = (made, [np.array(variable) for variable in optimizer.variables])
+            self.engines[head_only] = (
+                made,
+                [np.array(variable) for variable in optimizer.variables],
+            )
         return self.engines[head_only][0]
 
     def begin(self, weights: list[np.ndarray], *, head_only: bool) -> Engine:
@@ -97,7 +102,8 @@ class Networks:
         return self.of(head_only=False)
 
     def seen(self, fold: int) -> np.ndarray | None:
-        """The images that the weights to begin with were trained on, as `seen_images` says them; None where nothing is said."""
+        """The images that the weights to begin with were trained on, as `seen_images` says them;
+        None where nothing is said."""
         path = self._weights(fold)
         beside = path.removesuffix(".keras") + tables.SEEN
         if not path.endswith(".keras"):
@@ -113,21 +119,31 @@ class Networks:
         try:
             found: np.ndarray = np.load(beside, allow_pickle=False)
         except (ValueError, EOFError) as error:
-            raise TrainingError(f"member {self.member.name!r}: {beside}: is no list of images ({error})") from None
+            raise TrainingError(
+                f"member {self.member.name!r}: {beside}: is no list of images ({error})"
+            ) from None
         return found
 
     def _weights(self, fold: int) -> str:
         """The file of weights that a fold begins with, "" for none; it may still be far."""
         named = self.member.weights
-        return "" if named in ("", "imagenet", "noisy-student") else named.replace("{fold}", str(fold))
+        return (
+            "" if named in ("", "imagenet", "noisy-student") else named.replace("{fold}", str(fold))
+        )
 
     def _build(self, fold: int, labels: Labels) -> Any:
-        pixels = self.pixels["splits"]["train"] if fold == tables.NO_FOLD else self.pixels["folds"][str(fold)]
+        pixels = (
+            self.pixels["splits"]["train"]
+            if fold == tables.NO_FOLD
+            else self.pixels["folds"][str(fold)]
+        )
         path = self._weights(fold)
         if path:
             path = self.near(path)
             if not os.path.isfile(path):
-                raise TrainingError(f"member {self.member.name!r}: weights = {path!r}: no such file")
+                raise TrainingError(
+                    f"member {self.member.name!r}: weights = {path!r}: no such file"
+                )
         return classifier.build(
             self.member,
             outputs=labels.targets.shape[1],

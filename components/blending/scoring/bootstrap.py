@@ -18,19 +18,23 @@ _LEAST_SHARE = 0.5
 def resampled(
     scorers: Mapping[str, Counted | CountedAll], clusters: np.ndarray, *, resamples: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """The scores of bootstrap resamples, drawn once for all scorers, so that their differences are paired.
+    """The scores of bootstrap resamples, drawn once for all scorers, so that their differences are
+    paired.
 
-    Whole clusters are drawn with replacement, as images of one patient say less than as many of different ones (Field and
-    Welsh, Bootstrapping Clustered Data, 2007, J. R. Stat. Soc. B 69, section 2.2).
+    Whole clusters are drawn with replacement, as images of one patient say less than as many of
+    different ones (Field and Welsh, Bootstrapping Clustered Data, 2007, J. R. Stat. Soc. B 69,
+    section 2.2).
 
     Args:
-        scorers: by name; all of the same n rows. Those of several metrics give names as `name/metric`.
+        scorers: by name; all of the same n rows. Those of several metrics give names as
+            `name/metric`.
         clusters: (n,) the number of each row's cluster, from 0.
         resamples: how many.
         seed: decides the draws, whatever the number of cores.
 
     Returns:
-        (resamples,) float64 of each scorer; NaN where a resample lacks a class that the metric needs.
+        (resamples,) float64 of each scorer; NaN where a resample lacks a class that the metric
+        needs.
     """
     size = int(clusters.max()) + 1
     each = np.bincount(clusters).max() == 1
@@ -42,7 +46,11 @@ def resampled(
         scores: dict[str, np.ndarray] = {}
         for name, scorer in scorers.items():
             found = scorer(counts)
-            scores |= {f"{name}/{metric}": one for metric, one in found.items()} if isinstance(found, dict) else {name: found}
+            scores |= (
+                {f"{name}/{metric}": one for metric, one in found.items()}
+                if isinstance(found, dict)
+                else {name: found}
+            )
         return scores
 
     parts = list(in_order(chunk, range(0, resamples, _TOGETHER)))
@@ -50,18 +58,22 @@ def resampled(
 
 
 def _draw(size: int, seed: int, number: int) -> np.ndarray:
-    return np.bincount(np.random.default_rng([seed, number]).integers(0, size, size), minlength=size)
+    return np.bincount(
+        np.random.default_rng([seed, number]).integers(0, size, size), minlength=size
+    )
 
 
 def interval(values: np.ndarray, score: float) -> dict[str, Any]:
-    """`low` and `high`: where 95 % of the resamples lie, moved by what they are off on average; None where few have a score.
+    """`low` and `high`: where 95 % of the resamples lie, moved by what they are off on average;
+    None where few have a score.
 
-    A resample has fewer different images than the data, which makes some scores worse in themselves (a mean over rare classes,
-    a calibration error): their mean less the score estimates that bias (Efron and Tibshirani, An Introduction to the
-    Bootstrap, 1993, section 10.2).
+    A resample has fewer different images than the data, which makes some scores worse in themselves
+    (a mean over rare classes, a calibration error): their mean less the score estimates that bias
+    (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 10.2).
 
     Args:
-        values: (resamples,) scores, or differences of scores. score: the same of the rows themselves.
+        values: (resamples,) scores, or differences of scores. score: the same of the rows
+            themselves.
     """
     known = values[np.isfinite(values)]
     if len(known) < max(2, _LEAST_SHARE * len(values)):
@@ -71,6 +83,7 @@ def interval(values: np.ndarray, score: float) -> dict[str, Any]:
 
 
 def standard_error(values: np.ndarray) -> float:
-    """The standard deviation of the resamples that have a score; 0 where fewer than two have: nothing is within it then."""
+    """The standard deviation of the resamples that have a score; 0 where fewer than two have:
+    nothing is within it then."""
     known = values[np.isfinite(values)]
     return float(known.std(ddof=1)) if len(known) > 1 else 0.0

@@ -12,7 +12,8 @@ from PIL import Image, UnidentifiedImageError
 
 from components.records.images.resize import LEAST
 
-# Pillow warns of large images by a limit of its own; `max_pixels` is checked here instead, from the header.
+# Pillow warns of large images by a limit of its own; `max_pixels` is checked here instead, from the
+# header.
 Image.MAX_IMAGE_PIXELS = None
 
 _ORIENTATION = 0x0112
@@ -41,24 +42,31 @@ Claim = Callable[[int], contextlib.AbstractContextManager[Any]]
 
 @contextlib.contextmanager
 def decoding(
-    data: bytes, *, side: int, max_pixels: int, exact: bool = True, claim: Claim = contextlib.nullcontext
+    data: bytes,
+    *,
+    side: int,
+    max_pixels: int,
+    exact: bool = True,
+    claim: Claim = contextlib.nullcontext,
 ) -> Iterator[tuple[np.ndarray, tuple[int, int], tuple[float, float]]]:
     """Decode one image; of an animation, the first frame.
 
-    A JPEG that is much larger than needed is decoded at a fraction (its DCT's) of its size; against the full way that is 42 dB
-    and more on photographs. 16-bit grey is scaled to 8 bits, transparency is laid over white, EXIF's orientation is applied;
-    colour profiles are ignored.
+    A JPEG that is much larger than needed is decoded at a fraction (its DCT's) of its size; against
+    the full way that is 42 dB and more on photographs. 16-bit grey is scaled to 8 bits,
+    transparency is laid over white, EXIF's orientation is applied; colour profiles are ignored.
 
     Args:
         data: a file's bytes; what it is called does not matter.
         side: in pixels, the largest that the image will be resized to.
         max_pixels: a larger image is refused by its header, before its pixels take memory.
         exact: decode at a fraction only where that leaves no column or row partly filled.
-        claim: called with the number of pixels that will be decoded; they are held as long as the block lasts.
+        claim: called with the number of pixels that will be decoded; they are held as long as the
+            block lasts.
 
     Yields:
-        (height, width, 3) uint8; width and height of the whole image, upright; and how much of width and height the pixels
-        show, which is less than they have where the last column or row is only partly filled.
+        (height, width, 3) uint8; width and height of the whole image, upright; and how much of
+        width and height the pixels show, which is less than they have where the last column or row
+        is only partly filled.
 
     Raises:
         BadImage: the bytes are empty, no image, damaged, cut off, or too large.
@@ -75,14 +83,21 @@ def decoding(
     with image:
         width, height = image.size
         if width * height > max_pixels:
-            raise BadImage(f"{width} × {height} pixels are more than records.max_pixels = {max_pixels}")
+            raise BadImage(
+                f"{width} × {height} pixels are more than records.max_pixels = {max_pixels}"
+            )
         plain = image.format == "JPEG" and image.mode in ("RGB", "L")
         orientation = _orientation(image) if plain else 1
         # Turned round, a column that is partly filled would come first.
         factor = _factor(width, height, side, exact or orientation in _UPRIGHT) if plain else 1
         with claim(-(-width // factor) * -(-height // factor)):
-            pixels = _jpeg(data, width, height, factor, min(width, height) >= 2 * side) if plain else _by_pillow(image)
-            # Read after the pixels: a PNG may have it at its end, and of a TIFF Pillow has by then applied it.
+            pixels = (
+                _jpeg(data, width, height, factor, min(width, height) >= 2 * side)
+                if plain
+                else _by_pillow(image)
+            )
+            # Read after the pixels: a PNG may have it at its end, and of a TIFF Pillow has by then
+            # applied it.
             orientation = orientation if plain else _orientation(image)
             turn = _UPRIGHT.get(orientation)
             sides = (height, width) if orientation >= 5 and turn else (width, height)
@@ -99,25 +114,33 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _factor(width: int, height: int, side: int, exact: bool) -> int:
-    """8, 4, 2 or 1: as far as the resizer would halve anyway. Other eighths are slower than the whole."""
+    """8, 4, 2 or 1: as far as the resizer would halve anyway. Other eighths are slower than the
+    whole."""
     for factor in (8, 4, 2):
-        if min(width, height) >= factor * LEAST * side and not (exact and (width % factor or height % factor)):
+        if min(width, height) >= factor * LEAST * side and not (
+            exact and (width % factor or height % factor)
+        ):
             return factor
     return 1
 
 
 def _jpeg(data: bytes, width: int, height: int, factor: int, much_larger: bool) -> np.ndarray:
-    smallest = {"min_width": -(-width // factor), "min_height": -(-height // factor)} if factor > 1 else {}
+    smallest = (
+        {"min_width": -(-width // factor), "min_height": -(-height // factor)} if factor > 1 else {}
+    )
     try:
-        # The accurate transform: the fast one is off by a level or more. How colours are spread over neighbouring pixels does
-        # not matter where these become one.
-        return simplejpeg.decode_jpeg(data, colorspace="RGB", fastdct=False, fastupsample=much_larger, **smallest)
+        # The accurate transform: the fast one is off by a level or more. How colours are spread
+        # over neighbouring pixels does not matter where these become one.
+        return simplejpeg.decode_jpeg(
+            data, colorspace="RGB", fastdct=False, fastupsample=much_larger, **smallest
+        )
     except ValueError as error:
         raise BadImage(f"a damaged JPEG: {error}") from None
 
 
 def _by_pillow(image: Image.Image) -> np.ndarray:
-    """(height, width, 3) uint8, band by band: converted as a whole, an image would stand in memory several times over."""
+    """(height, width, 3) uint8, band by band: converted as a whole, an image would stand in memory
+    several times over."""
     try:
         image.load()
         if image.mode == "F":

@@ -10,7 +10,8 @@ import numpy as np
 
 _SIDE = 32
 _KEPT = 8
-# Rows of a large image that the hash is made from: more of them cost time and change a bit in a hundred.
+# Rows of a large image that the hash is made from: more of them cost time and change a bit in a
+# hundred.
 _ROWS = 64
 _scratch = threading.local()
 
@@ -32,14 +33,16 @@ def described(pixels: np.ndarray, data: bytes) -> Described:
         pixels: (h, w, 1 or 3) uint8, as they are stored.
         data: the bytes they were read from.
     """
-    return Described(len(data), hashlib.sha256(data).hexdigest(), perceptual_hash(pixels), *sums(pixels))
+    return Described(
+        len(data), hashlib.sha256(data).hexdigest(), perceptual_hash(pixels), *sums(pixels)
+    )
 
 
 def sums(pixels: np.ndarray) -> tuple[list[int], list[int]]:
     """The sum of the values of each channel, and of their squares, exactly.
 
-    OpenCV adds whole numbers; the norm it makes of the squares is off by less than a millionth, which rounding takes back.
-    """
+    OpenCV adds whole numbers; the norm it makes of the squares is off by less than a millionth,
+    which rounding takes back."""
     planes = [pixels] if pixels.shape[2] == 1 else cv2.split(pixels, _planes(pixels.shape))
     totals = [int(value) for value in cv2.sumElems(pixels)[: pixels.shape[2]]]
     return totals, [round(cv2.norm(plane, cv2.NORM_L2SQR)) for plane in planes]
@@ -50,17 +53,21 @@ def _planes(shape: tuple[int, ...]) -> list[np.ndarray]:
     if getattr(_scratch, "shape", None) != shape:
         _scratch.shape = shape
         # A little apart, or their addresses would fight for the same lines of the cache.
-        _scratch.planes = [np.empty(shape[0] * shape[1] + 64 * place, np.uint8) for place in range(shape[2])]
+        _scratch.planes = [
+            np.empty(shape[0] * shape[1] + 64 * place, np.uint8) for place in range(shape[2])
+        ]
     return [plane[: shape[0] * shape[1]].reshape(shape[:2]) for plane in _scratch.planes]
 
 
 def perceptual_hash(pixels: np.ndarray) -> int:
-    """64 bits that mostly stay when an image is saved again, resized, or made a little brighter: pHash.
+    """64 bits that mostly stay when an image is saved again, resized, or made a little brighter:
+    pHash.
 
-    The signs of the 8 × 8 lowest frequencies of a 32 × 32 grey thumbnail (after Zauner, Implementation and Benchmarking of
-    Perceptual Image Hash Functions, 2010, section 3.2.1, who compares with the median: that makes the distance of two hashes
-    always even, and a weak coefficient flips two bits). The mean, whose sign says nothing, gives its place to the next vertical
-    frequency.
+    The signs of the 8 × 8 lowest frequencies of a 32 × 32 grey thumbnail (after Zauner,
+    Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, section 3.2.1, who
+    compares with the median: that makes the distance of two hashes always even, and a weak
+    coefficient flips two bits). The mean, whose sign says nothing, gives its place to the next
+    vertical frequency.
 
     Args:
         pixels: (h, w, 1 or 3) uint8.
@@ -76,8 +83,8 @@ def perceptual_hash(pixels: np.ndarray) -> int:
 
 @lru_cache(maxsize=64)
 def _frequencies(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """(9, height) and (width, 8) float32: shrinking to 32 by areas, and the first rows of the orthonormal DCT-II, as one matrix
-    a side."""
+    """(9, height) and (width, 8) float32: shrinking to 32 by areas, and the first rows of the
+    orthonormal DCT-II, as one matrix a side."""
     place = np.arange(_SIDE)
     cosines = np.cos(np.pi * (2 * place + 1) * place[:, None] / (2 * _SIDE)) * np.sqrt(2 / _SIDE)
     cosines[0] /= np.sqrt(2)

@@ -1,9 +1,9 @@
 """An image of any size -> a square one.
 
-Shrinking is by box coverage, in steps that OpenCV has fast code for: halving as long as twice the wanted size is left with half
-as much to spare, then to exactly twice the size, then the last halving. A JPEG's decoder halves by the same rule, so that
-decoding a large image at a fraction of its size changes next to nothing.
-"""
+Shrinking is by box coverage, in steps that OpenCV has fast code for: halving as long as twice the
+wanted size is left with half as much to spare, then to exactly twice the size, then the last
+halving. A JPEG's decoder halves by the same rule, so that decoding a large image at a fraction of
+its size changes next to nothing."""
 
 from typing import Literal
 
@@ -11,21 +11,25 @@ import cv2
 import numpy as np
 
 Fit = Literal["stretch", "crop", "pad"]
-# The shorter side never falls below this many times the wanted one by halving, or by a decoder's fraction.
+# The shorter side never falls below this many times the wanted one by halving, or by a decoder's
+# fraction.
 LEAST = 1.5
 # Beyond this ratio in one direction alone, points would be skipped: the general method then.
 _MOST = 4.0
 
 
-def fitted(image: np.ndarray, size: int, fit: Fit, extent: tuple[float, float] | None = None) -> np.ndarray:
+def fitted(
+    image: np.ndarray, size: int, fit: Fit, extent: tuple[float, float] | None = None
+) -> np.ndarray:
     """Resize to a square.
 
     Args:
         image: (height, width, 1 or 3) uint8, each side at least 1.
         size: the side of the result in pixels.
-        fit: `stretch` changes the aspect; `crop` keeps the largest centred square; `pad` keeps all, with black bars.
-        extent: width and height of what `image` shows, where its last column or row is only partly filled, as after decoding
-            1001 columns at a half: 500.5. For `stretch` alone.
+        fit: `stretch` changes the aspect; `crop` keeps the largest centred square; `pad` keeps all,
+            with black bars.
+        extent: width and height of what `image` shows, where its last column or row is only partly
+            filled, as after decoding 1001 columns at a half: 500.5. For `stretch` alone.
 
     Returns:
         (size, size, 1 or 3) uint8. The very pixels, where the image has this size already.
@@ -39,7 +43,9 @@ def fitted(image: np.ndarray, size: int, fit: Fit, extent: tuple[float, float] |
     if fit == "pad":
         longer = max(height, width)
         # Half a pixel rounds up, and nothing vanishes.
-        inner_height, inner_width = (max(1, (2 * side * size + longer) // (2 * longer)) for side in (height, width))
+        inner_height, inner_width = (
+            max(1, (2 * side * size + longer) // (2 * longer)) for side in (height, width)
+        )
         inner = _resized(image, (width, height), inner_height, inner_width)
         padded = np.zeros((size, size, image.shape[2]), dtype=np.uint8)
         top, left = (size - inner_height) // 2, (size - inner_width) // 2
@@ -52,7 +58,8 @@ def _resized(image: np.ndarray, extent: tuple[float, float], height: int, width:
     if extent[0] >= width and extent[1] >= height:
         resized = _shrunk(image, extent, height, width)
     else:
-        # Shrink by areas, enlarge by cubics: OpenCV's area method is a nearest neighbour where it enlarges.
+        # Shrink by areas, enlarge by cubics: OpenCV's area method is a nearest neighbour where it
+        # enlarges.
         smaller = (min(width, image.shape[1]), min(height, image.shape[0]))
         resized = image
         if smaller != (image.shape[1], image.shape[0]):
@@ -63,7 +70,8 @@ def _resized(image: np.ndarray, extent: tuple[float, float], height: int, width:
 
 
 def _shrunk(image: np.ndarray, extent: tuple[float, float], height: int, width: int) -> np.ndarray:
-    """Shrink an image that shows `extent` (width, height) and is larger than asked in both directions, or as large."""
+    """Shrink an image that shows `extent` (width, height) and is larger than asked in both
+    directions, or as large."""
     across, down = extent
     if (image.shape[1], image.shape[0]) == (width, height) == (across, down):
         return image
@@ -80,9 +88,11 @@ def _shrunk(image: np.ndarray, extent: tuple[float, float], height: int, width: 
         # OpenCV's area method covers exactly here too, where it enlarges by less than two.
         middle, how = (2 * width, 2 * height), cv2.INTER_AREA
     else:
-        # At two to one, linear interpolation is the box already. Only at just that: near it, points would be weighed unevenly.
+        # At two to one, linear interpolation is the box already. Only at just that: near it, points
+        # would be weighed unevenly.
         middle = tuple(
-            side if abs(whole - 2 * side) <= 0.002 * side else 2 * side for whole, side in ((across, width), (down, height))
+            side if abs(whole - 2 * side) <= 0.002 * side else 2 * side
+            for whole, side in ((across, width), (down, height))
         )  # type: ignore[assignment]  # two of them
         how = cv2.INTER_LINEAR
     image = _to(image, (across, down), middle, how)
@@ -90,11 +100,19 @@ def _shrunk(image: np.ndarray, extent: tuple[float, float], height: int, width: 
     return cv2.resize(image, (width, height), interpolation=last)
 
 
-def _to(image: np.ndarray, extent: tuple[float, float], size: tuple[int, int], how: int) -> np.ndarray:
+def _to(
+    image: np.ndarray, extent: tuple[float, float], size: tuple[int, int], how: int
+) -> np.ndarray:
     """Resize what `extent` (width, height) of the image shows to `size`."""
     if (image.shape[1], image.shape[0]) == extent:
         return cv2.resize(image, size, interpolation=how)
     # Told by factors and not by a size, OpenCV takes them as exact.
-    scaled = cv2.resize(image, None, fx=size[0] / extent[0], fy=size[1] / extent[1], interpolation=how)[: size[1], : size[0]]
+    scaled = cv2.resize(
+        image, None, fx=size[0] / extent[0], fy=size[1] / extent[1], interpolation=how
+    )[: size[1], : size[0]]
     below, beside = size[1] - scaled.shape[0], size[0] - scaled.shape[1]
-    return cv2.copyMakeBorder(scaled, 0, below, 0, beside, cv2.BORDER_REPLICATE) if below or beside else scaled
+    return (
+        cv2.copyMakeBorder(scaled, 0, below, 0, beside, cv2.BORDER_REPLICATE)
+        if below or beside
+        else scaled
+    )

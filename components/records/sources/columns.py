@@ -33,11 +33,18 @@ class Columns:
             f"categorical {name}": name for name in data.categorical
         }
         self.parts = data.target_parts if labelled else []
-        wanted |= {f"target_parts {part.column}": part.column for part in self.parts if part.column != "{file}"}
+        wanted |= {
+            f"target_parts {part.column}": part.column
+            for part in self.parts
+            if part.column != "{file}"
+        }
         for purpose, name in wanted.items():
             if header.count(name) != 1:
                 found = "more than one" if name in header else "no"
-                raise DataError(f"{path}: {found} column {name!r} (data.{purpose.split()[0]}); it has {some(header)}")
+                raise DataError(
+                    f"{path}: {found} column {name!r} (data.{purpose.split()[0]}); it has"
+                    f" {some(header)}"
+                )
         self.names = list(wanted.values())
         self.place = {purpose: header.index(name) for purpose, name in wanted.items()}
 
@@ -50,8 +57,8 @@ class Columns:
             file: what "{file}" stands for in a part of the label.
 
         Raises:
-            DataError: an id or a label is empty, an id has a character that cannot be printed, a number is none; the text has
-                the row and the column.
+            DataError: an id or a label is empty, an id has a character that cannot be printed, a
+                number is none; the text has the row and the column.
         """
         where = f"{self.path}: row {number}"
         cell = {purpose: cells[place] for purpose, place in self.place.items()}
@@ -60,12 +67,22 @@ class Columns:
                 raise DataError(f"{where}, column {getattr(self.data, purpose)!r}: an empty cell")
         id_ = cell.get("id", id_)
         if not id_.isprintable():
-            raise DataError(f"{where}, column {self.data.id!r}: id {id_!r} has a character that cannot be printed")
-        numeric = tuple(number_of(cell[f"numeric {name}"], where, name) for name in self.data.numeric)
-        categorical = tuple(category_of(cell[f"categorical {name}"]) for name in self.data.categorical)
+            raise DataError(
+                f"{where}, column {self.data.id!r}: id {id_!r} has a character that cannot be"
+                " printed"
+            )
+        numeric = tuple(
+            number_of(cell[f"numeric {name}"], where, name) for name in self.data.numeric
+        )
+        categorical = tuple(
+            category_of(cell[f"categorical {name}"]) for name in self.data.categorical
+        )
         label: str | int = cell.get("target", "")
         if self.parts:
-            texts = [file if part.column == "{file}" else cell[f"target_parts {part.column}"] for part in self.parts]
+            texts = [
+                file if part.column == "{file}" else cell[f"target_parts {part.column}"]
+                for part in self.parts
+            ]
             label = composed(self.parts, texts, where)
         return Row(id_, label, category_of(cell.get("group", "")), numeric, categorical, where)
 
@@ -84,9 +101,13 @@ def composed(parts: Sequence[TargetPart], texts: Sequence[str], where: str) -> i
                 raise DataError(f"{where}, column {part.column!r}: an empty cell")
             digit = sum(value >= bound for bound in part.bins)
         else:
-            fitting = [place for place, pattern in enumerate(part.values) if fnmatchcase(text, pattern)]
+            fitting = [
+                place for place, pattern in enumerate(part.values) if fnmatchcase(text, pattern)
+            ]
             if not fitting:
-                raise DataError(f"{where}, column {part.column!r}: {text!r} is none of {', '.join(part.values)}")
+                raise DataError(
+                    f"{where}, column {part.column!r}: {text!r} is none of {', '.join(part.values)}"
+                )
             digit = fitting[0]
         index = index * part.count() + digit
     return index
@@ -106,7 +127,10 @@ def number_of(text: str, where: str, column: str) -> float:
     except ValueError:
         value = math.inf
     if math.isinf(value):
-        raise DataError(f"{where}, column {column!r}: {text!r} is no number (an empty cell or NA would be a missing one)")
+        raise DataError(
+            f"{where}, column {column!r}: {text!r} is no number (an empty cell or NA would be a"
+            " missing one)"
+        )
     return value
 
 
@@ -116,7 +140,8 @@ def category_of(text: str) -> str:
 
 
 def target_of(row: Row, index_of: Mapping[str, int], column: str, separator: str = "") -> int:
-    """The class index of a label, -1 where there is none; where a label names several classes, a number with a bit for each.
+    """The class index of a label, -1 where there is none; where a label names several classes, a
+    number with a bit for each.
 
     Args:
         separator: what is between these; "" where a label is one class.
@@ -128,14 +153,21 @@ def target_of(row: Row, index_of: Mapping[str, int], column: str, separator: str
         return -1
     if separator:
         parts = [part.strip() for part in str(row.label).split(separator)]
-        return sum({1 << target_of(row._replace(label=part), index_of, column) for part in parts if part})
+        return sum(
+            {1 << target_of(row._replace(label=part), index_of, column) for part in parts if part}
+        )
     if isinstance(row.label, int) and 0 <= row.label < len(index_of):
         return row.label
     if isinstance(row.label, int):
-        raise DataError(f"{row.where}, {column!r}: {row.label} is no class; there are {len(index_of)}, from 0")
+        raise DataError(
+            f"{row.where}, {column!r}: {row.label} is no class; there are {len(index_of)}, from 0"
+        )
     if row.label not in index_of:
         names = list(index_of)
-        raise DataError(f"{row.where}, column {column!r}: {row.label!r} is no class; classes are {', '.join(names[:20])}")
+        raise DataError(
+            f"{row.where}, column {column!r}: {row.label!r} is no class; classes are"
+            f" {', '.join(names[:20])}"
+        )
     return index_of[row.label]
 
 

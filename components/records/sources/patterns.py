@@ -1,9 +1,9 @@
 """Patterns that say which files are images, and what a file's path says of its image.
 
-A pattern is a path below the data root. `{id}`, `{file}`, `{class}` and `{group}` stand for a text within the path, each once;
-`{size}` for 192 or 192x192, as often as it stands there; `*` for anything within a name, `**/` for any folders:
-`train/{id}.jpg`, `train/**/{id}.*`, `train/{class}/{id}.png`. The tree is walked once, whatever the number of ids.
-"""
+A pattern is a path below the data root. `{id}`, `{file}`, `{class}` and `{group}` stand for a text
+within the path, each once; `{size}` for 192 or 192x192, as often as it stands there; `*` for
+anything within a name, `**/` for any folders: `train/{id}.jpg`, `train/**/{id}.*`,
+`train/{class}/{id}.png`. The tree is walked once, whatever the number of ids."""
 
 import os
 import re
@@ -16,9 +16,9 @@ from components.storage import objects as storage
 from trainer.errors import DataError
 
 
-class Found(NamedTuple):
-    """A file that fits a pattern: its path or URI, its size in bytes, a mark that changes with its contents, what the
-    placeholders stand for."""
+class MatchedFile(NamedTuple):
+    """A file that fits a pattern: its path or URI, its size in bytes, a mark that changes with its
+    contents, what the placeholders stand for."""
 
     path: str
     bytes: int
@@ -26,25 +26,32 @@ class Found(NamedTuple):
     texts: dict[str, str]
 
 
-def located(root: str, pattern: str) -> list[Found]:
+def located(root: str, pattern: str) -> list[MatchedFile]:
     """Every file below `root` that fits `pattern`, sorted by path.
 
     Raises:
-        DataError: the folder is missing or cannot be read, a link leads out of it, or what fits is no file.
+        DataError: the folder is missing or cannot be read, a link leads out of it, or what fits is
+            no file.
     """
     form = expression(pattern)
     # What stands before the first wildcard is one folder; only that is walked.
     fixed = re.split(r"[*{]", pattern)[0].rpartition("/")[0]
-    files = _remote(root, fixed, pattern) if storage.is_remote(root) else _local(root, fixed, pattern, form)
+    files = (
+        _remote(root, fixed, pattern)
+        if storage.is_remote(root)
+        else _local(root, fixed, pattern, form)
+    )
     found = [
-        Found(f"{root}/{path}", size, mark, match.groupdict())
+        MatchedFile(f"{root}/{path}", size, mark, match.groupdict())
         for path, size, mark in files
         if (match := form.fullmatch(path)) is not None
     ]
     return sorted(found)
 
 
-def _local(root: str, fixed: str, pattern: str, form: re.Pattern[str]) -> Iterator[tuple[str, int, str]]:
+def _local(
+    root: str, fixed: str, pattern: str, form: re.Pattern[str]
+) -> Iterator[tuple[str, int, str]]:
     top = Path(root, fixed)
     if not top.is_dir():
         raise DataError(f"{top}: no such folder (from the pattern {pattern!r})")
@@ -57,7 +64,8 @@ def _local(root: str, fixed: str, pattern: str, form: re.Pattern[str]) -> Iterat
         for name in folders:
             if Path(folder, name).is_symlink():
                 raise DataError(
-                    f"{folder}/{name}: a linked folder, which is not followed: put the files there, or move data.root"
+                    f"{folder}/{name}: a linked folder, which is not followed: put the files there,"
+                    " or move data.root"
                 )
         below = os.path.relpath(folder, root)
         for name in names:
@@ -94,7 +102,9 @@ def expression(pattern: str) -> re.Pattern[str]:
     seen_size = False
     for piece in re.split(r"(\*\*/|\*|\{\w+\})", pattern):
         if piece == "{size}":
-            pieces.append("(?P=size)(?:x(?P=size))?" if seen_size else "(?P<size>[0-9]+)(?:x(?P=size))?")
+            pieces.append(
+                "(?P=size)(?:x(?P=size))?" if seen_size else "(?P<size>[0-9]+)(?:x(?P=size))?"
+            )
             seen_size = True
         elif piece.startswith("{"):
             pieces.append(f"(?P<{piece[1:-1]}>{'.+' if single else '[^/]+'})")

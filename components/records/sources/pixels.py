@@ -1,9 +1,10 @@
-"""Pixel CSVs: a row an image, columns pixel0 … pixel<n-1> of one grey square image in row-major order, 0 to 255.
+"""Pixel CSVs: a row an image, columns pixel0 … pixel<n-1> of one grey square image in row-major
+order, 0 to 255.
 
-A train file has the label in a named column; a file may have other columns, which are left alone. Rows have no id of their
-own: an image's id is its row number, from 1, in its own file, as the sample submissions of such competitions count. A file
-whose name ends in .gz is unpacked as it is read.
-"""
+A train file has the label in a named column; a file may have other columns, which are left alone.
+Rows have no id of their own: an image's id is its row number, from 1, in its own file, as the
+sample submissions of such competitions count. A file whose name ends in .gz is unpacked as it is
+read."""
 
 import itertools
 import math
@@ -42,7 +43,9 @@ def side(path: str) -> int:
     # Not by a range up to the largest, which a header may make as long as it likes.
     first_missing = next(number for number in itertools.count() if number not in numbers)
     if first_missing != len(numbers):
-        raise DataError(f"{path}: no column 'pixel{first_missing}', though there is a 'pixel{max(numbers)}'")
+        raise DataError(
+            f"{path}: no column 'pixel{first_missing}', though there is a 'pixel{max(numbers)}'"
+        )
     length = math.isqrt(len(numbers))
     if length * length != len(numbers):
         raise DataError(f"{path}: {len(numbers)} pixel columns make no square image")
@@ -53,8 +56,8 @@ def reader(subset: Subset) -> Reader:
     """The images of a subset's file; about 2,000 rows are in memory at once.
 
     Raises:
-        DataError: as `side`; a column is missing. When read: a pixel is no whole number from 0 to 255, as where a row is cut
-            short; the text has row and column.
+        DataError: as `side`; a column is missing. When read: a pixel is no whole number from 0 to
+            255, as where a row is cut short; the text has row and column.
     """
     path = subset.data.train if subset.split == "train" else subset.data.test
     columns = Columns(subset.data, _header(path), path, subset.split)
@@ -77,15 +80,16 @@ def count(path: str) -> int:
     """How many images the file has: its rows less the header, blank ones left out."""
     rows, plain = 0, True
     try:
-        with open_bytes(objects.near(path)) as stream:
+        with open_bytes(objects.local_path(path)) as stream:
             for line in stream:
                 rows += bool(line.strip())
-                # Only a parser knows the rows of a file that quotes, or that ends its lines as no system does today.
+                # Only a parser knows the rows of a file that quotes, or that ends its lines as no
+                # system does today.
                 plain = plain and b'"' not in line and b"\r" not in line.rstrip(b"\r\n")
     except DAMAGED_GZIP as error:
         raise DataError(f"{path}: not a whole gzip file: {error}") from None
     if not plain:
-        rows = sum(1 for _ in read_rows(objects.near(path)))
+        rows = sum(1 for _ in read_rows(objects.local_path(path)))
     return max(0, rows - 1)
 
 
@@ -108,9 +112,16 @@ def _items(path: str, subset: Subset, names: list[str], first: int) -> Iterator[
                     if first < number:
                         made = columns.row(number, cells, id_=str(number))
                         square = values.reshape(length, length, 1)
-                        yield Item(made._replace(id=subset.prefix + made.id), "", partial(_same, square))
+                        yield Item(
+                            made._replace(id=subset.prefix + made.id), "", partial(_same, square)
+                        )
             row += len(chunk)
-    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError, *DAMAGED_GZIP) as error:
+    except (
+        pd.errors.ParserError,
+        pd.errors.ParserWarning,
+        UnicodeDecodeError,
+        *DAMAGED_GZIP,
+    ) as error:
         raise DataError(f"{path}: {_malformed(path) or f'not a readable CSV: {error}'}") from None
     if row == 0:
         raise DataError(f"{path}: a header and no rows")
@@ -126,7 +137,7 @@ def _chunks(path: str, names: list[str]):  # type: ignore[no-untyped-def]  # an 
     with (
         warnings.catch_warnings(),
         pd.read_csv(
-            objects.near(path),
+            objects.local_path(path),
             chunksize=_ROWS_AT_A_TIME,
             dtype=dict.fromkeys(names, str),
             keep_default_na=False,
@@ -144,7 +155,11 @@ def _checked(path: str, cells, first_row: int) -> np.ndarray:  # type: ignore[no
 
     values = cells.to_numpy()
     if values.dtype.kind not in "iu":
-        numbers = pd.to_numeric(pd.Series(values.ravel().astype(str)), errors="coerce").to_numpy(dtype=np.float64).copy()
+        numbers = (
+            pd.to_numeric(pd.Series(values.ravel().astype(str)), errors="coerce")
+            .to_numpy(dtype=np.float64)
+            .copy()
+        )
         numbers = numbers.reshape(values.shape)
         wrong = ~(np.floor(numbers) == numbers)  # also where not a number
         numbers[wrong] = -1
@@ -162,8 +177,9 @@ def _checked(path: str, cells, first_row: int) -> np.ndarray:  # type: ignore[no
 
 
 def _malformed(path: str) -> str:
-    """What is wrong with the first row that is longer than the header; "" where none is. Raises DataError as `read_rows`."""
-    rows = read_rows(objects.near(path))
+    """What is wrong with the first row that is longer than the header; "" where none is. Raises
+    DataError as `read_rows`."""
+    rows = read_rows(objects.local_path(path))
     header = next(rows)
     for number, row in enumerate(rows, start=1):
         if len(row) > len(header):
@@ -172,7 +188,7 @@ def _malformed(path: str) -> str:
 
 
 def _header(path: str) -> list[str]:
-    header = next(read_rows(objects.near(path)), None)
+    header = next(read_rows(objects.local_path(path)), None)
     if header is None:
         raise DataError(f"{path}: empty, where a header is meant")
     return header

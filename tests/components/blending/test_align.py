@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 
 from components.blending.align import gather
-from tests.support.member_tables import CLASSES, FOLD, IDS, TARGETS, about, probabilities, write_task
+from tests.support.member_tables import (
+    CLASSES,
+    FOLD,
+    IDS,
+    TARGETS,
+    about,
+    probabilities,
+    write_task,
+)
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import write_manifest
 from trainer.config.output import Blend, Predictions
@@ -23,7 +31,9 @@ def external(folder: Path, *, lacking: int = 0, **columns: object) -> Prediction
     test = pd.DataFrame({"image": TEST_IDS})
     test[CLASSES] = probabilities(10, 5)
     test.to_csv(folder / "test.csv.gz", index=False)
-    return Predictions(name="other", oof=str(folder / "oof.csv"), test=str(folder / "test.csv.gz"), id="image")
+    return Predictions(
+        name="other", oof=str(folder / "oof.csv"), test=str(folder / "test.csv.gz"), id="image"
+    )
 
 
 @pytest.fixture
@@ -44,25 +54,45 @@ def test_tables_made_elsewhere_join_by_id(tmp_path: Path, task: Path) -> None:
 
 
 def test_missing_rows_stop_the_blend_and_are_named(tmp_path: Path, task: Path) -> None:
-    with pytest.raises(DataError, match=r"'other': no out-of-fold row for id 'i28' \(2 ids .*'drop_rows' leaves them out"):
+    with pytest.raises(
+        DataError,
+        match=r"'other': no out-of-fold row for id 'i28' \(2 ids .*'drop_rows' leaves them out",
+    ):
         gather([task], FOLDS, Blend(external=[external(tmp_path, lacking=2)]), CLASSES)
 
 
 def test_missing_rows_are_dropped_for_all(tmp_path: Path, task: Path) -> None:
-    found = gather([task], FOLDS, Blend(on_missing="drop_rows", external=[external(tmp_path, lacking=2)]), CLASSES)
+    found = gather(
+        [task],
+        FOLDS,
+        Blend(on_missing="drop_rows", external=[external(tmp_path, lacking=2)]),
+        CLASSES,
+    )
     assert found.ids == IDS[:28]
     assert found.oof.shape == (2, 28, 3)
     assert (found.dropped, found.missing) == (2, {"other": {"oof": 2, "test": 0}})
     given = external(tmp_path)
     pd.read_csv(given.test).iloc[1:].to_csv(given.test, index=False)
-    with pytest.raises(DataError, match="'other': no test row for id 't0' .*'impute_rank_mean' fills them$"):
+    with pytest.raises(
+        DataError, match="'other': no test row for id 't0' .*'impute_rank_mean' fills them$"
+    ):
         gather([task], FOLDS, Blend(on_missing="drop_rows", external=[given]), CLASSES)
     with pytest.raises(DataError, match="no row of fold 0 is in every member"):
-        gather([task], FOLDS, Blend(on_missing="drop_rows", external=[external(tmp_path, lacking=30)]), CLASSES)
+        gather(
+            [task],
+            FOLDS,
+            Blend(on_missing="drop_rows", external=[external(tmp_path, lacking=30)]),
+            CLASSES,
+        )
 
 
 def test_missing_rows_are_filled_by_rank(tmp_path: Path, task: Path) -> None:
-    found = gather([task], FOLDS, Blend(on_missing="impute_rank_mean", external=[external(tmp_path, lacking=4)]), CLASSES)
+    found = gather(
+        [task],
+        FOLDS,
+        Blend(on_missing="impute_rank_mean", external=[external(tmp_path, lacking=4)]),
+        CLASSES,
+    )
     assert found.ids == IDS
     filled, known = found.oof[1, 26:], found.oof[1, :26]
     assert not np.isnan(found.oof).any()
@@ -81,7 +111,9 @@ def test_a_row_that_no_member_has_cannot_be_filled(tmp_path: Path) -> None:
     task = write_task(tmp_path / "c", "c", [0, 1, 2], seed=1)
     tables.write_parquet(task / tables.OOF, pd.read_parquet(task / tables.OOF).iloc[6:])
     write_manifest(task, about("c", [0, 1, 2]))
-    found = gather([task], FOLDS, Blend(on_missing="drop_rows", external=[external(tmp_path)]), CLASSES)
+    found = gather(
+        [task], FOLDS, Blend(on_missing="drop_rows", external=[external(tmp_path)]), CLASSES
+    )
     assert (len(found.ids), found.missing) == (24, {"c": {"oof": 6, "test": 0}})
 
 
@@ -89,7 +121,9 @@ def test_ranks_that_say_nothing_fill_evenly(tmp_path: Path, task: Path) -> None:
     given = external(tmp_path, lacking=6)
     table = pd.read_csv(given.oof)
     sure = np.tile([1.0, 0.0, 0.0], (len(table), 1))
-    table.assign(**{name: sure[:, k] for k, name in enumerate(CLASSES)}).assign(cat=1.0).to_csv(given.oof, index=False)
+    table.assign(**{name: sure[:, k] for k, name in enumerate(CLASSES)}).assign(cat=1.0).to_csv(
+        given.oof, index=False
+    )
     found = gather([task], FOLDS, Blend(on_missing="impute_rank_mean", external=[given]), CLASSES)
     assert np.isfinite(found.oof).all()
     np.testing.assert_allclose(found.oof[1].sum(axis=1), 1, atol=1e-6)
@@ -100,16 +134,29 @@ def test_a_member_that_diverged_is_named(task: Path) -> None:
     table.loc[3, "dog"] = np.nan
     tables.write_parquet(task / tables.OOF, table)
     write_manifest(task, about("a", [0, 1, 2]))
-    with pytest.raises(IntegrityError, match="member 'a': the predictions of id 'i\\d\\d' are no numbers"):
+    with pytest.raises(
+        IntegrityError, match="member 'a': the predictions of id 'i\\d\\d' are no numbers"
+    ):
         gather([task], FOLDS, Blend(on_missing="impute_rank_mean"), CLASSES)
 
 
 def test_targets_of_a_table_must_be_the_images_own(tmp_path: Path, task: Path) -> None:
-    named = gather([task], FOLDS, Blend(external=[external(tmp_path, target=np.array(CLASSES)[TARGETS])]), CLASSES)
-    numbered = gather([task], FOLDS, Blend(external=[external(tmp_path, target=TARGETS, fold=FOLD)]), CLASSES)
+    named = gather(
+        [task],
+        FOLDS,
+        Blend(external=[external(tmp_path, target=np.array(CLASSES)[TARGETS])]),
+        CLASSES,
+    )
+    numbered = gather(
+        [task], FOLDS, Blend(external=[external(tmp_path, target=TARGETS, fold=FOLD)]), CLASSES
+    )
     assert named.scored == numbered.scored == ["a", "other"]
-    with pytest.raises(DataError, match="id 'i\\d\\d' has target '\\d', the records say '(cat|dog|owl)'"):
-        gather([task], FOLDS, Blend(external=[external(tmp_path, target=(TARGETS + 1) % 3)]), CLASSES)
+    with pytest.raises(
+        DataError, match="id 'i\\d\\d' has target '\\d', the records say '(cat|dog|owl)'"
+    ):
+        gather(
+            [task], FOLDS, Blend(external=[external(tmp_path, target=(TARGETS + 1) % 3)]), CLASSES
+        )
 
 
 def test_members_of_all_images_leave_the_score_to_the_tables(tmp_path: Path) -> None:
@@ -122,7 +169,9 @@ def test_members_of_all_images_leave_the_score_to_the_tables(tmp_path: Path) -> 
 def test_other_folds_are_told(tmp_path: Path, task: Path) -> None:
     same = gather([task], FOLDS, Blend(external=[external(tmp_path, fold=(FOLD + 1) % 3)]), CLASSES)
     assert same.warnings == []
-    other = gather([task], FOLDS, Blend(external=[external(tmp_path, fold=np.arange(30) // 10)]), CLASSES)
+    other = gather(
+        [task], FOLDS, Blend(external=[external(tmp_path, fold=np.arange(30) // 10)]), CLASSES
+    )
     assert other.warnings[0].startswith("other was made with other folds")
 
 
@@ -137,10 +186,12 @@ def test_of_two_classes_one_column_is_enough(tmp_path: Path) -> None:
     folds = FOLDS.assign(target=TARGETS % 2)
     write_manifest(task, about("a", [0, 1, 2], task="binary"))
     pd.DataFrame({"id": IDS, "p": np.linspace(0, 1, 30)}).to_csv(tmp_path / "oof.csv", index=False)
-    pd.DataFrame({"id": TEST_IDS, "target": np.linspace(0, 1, 5)}).rename(columns={"target": "p"}).to_parquet(
-        tmp_path / "test.parquet"
+    pd.DataFrame({"id": TEST_IDS, "target": np.linspace(0, 1, 5)}).rename(
+        columns={"target": "p"}
+    ).to_parquet(tmp_path / "test.parquet")
+    given = Predictions(
+        name="x", oof=str(tmp_path / "oof.csv"), test=str(tmp_path / "test.parquet")
     )
-    given = Predictions(name="x", oof=str(tmp_path / "oof.csv"), test=str(tmp_path / "test.parquet"))
     found = gather([task], folds, Blend(external=[given]), ["cat", "dog"])
     np.testing.assert_allclose(found.oof[1, :, 1], np.linspace(0, 1, 30), atol=1e-6)
     np.testing.assert_allclose(found.oof[1].sum(axis=1), 1, atol=1e-6)
@@ -160,11 +211,19 @@ def test_of_two_classes_one_column_is_enough(tmp_path: Path) -> None:
             lambda table: table.assign(owl=["", *table["owl"][1:]]),
             "row 1, .* 'owl': .*nan.* is no probability",
         ),
-        (lambda table: table.assign(owl=table["owl"] * 0.5), "row 1, id 'i\\d\\d': the probabilities sum to 0.* .30 such rows"),
-        (lambda table: table.assign(owl="x"), "row 1, id 'i\\d\\d', column 'owl': 'x' is no probability"),
+        (
+            lambda table: table.assign(owl=table["owl"] * 0.5),
+            "row 1, id 'i\\d\\d': the probabilities sum to 0.* .30 such rows",
+        ),
+        (
+            lambda table: table.assign(owl="x"),
+            "row 1, id 'i\\d\\d', column 'owl': 'x' is no probability",
+        ),
     ],
 )
-def test_tables_that_are_none_are_named(tmp_path: Path, task: Path, change: object, message: str) -> None:
+def test_tables_that_are_none_are_named(
+    tmp_path: Path, task: Path, change: object, message: str
+) -> None:
     given = external(tmp_path)
     change(pd.read_csv(given.oof)).to_csv(given.oof, index=False)  # type: ignore[operator]
     with pytest.raises(DataError, match="blend.external 'other', oof = .*" + message):
@@ -173,4 +232,9 @@ def test_tables_that_are_none_are_named(tmp_path: Path, task: Path, change: obje
 
 def test_a_missing_file_is_named(tmp_path: Path, task: Path) -> None:
     with pytest.raises(DataError, match="oof = /nowhere/oof.csv: no such file"):
-        gather([task], FOLDS, Blend(external=[Predictions(name="x", oof="/nowhere/oof.csv", test="x")]), CLASSES)
+        gather(
+            [task],
+            FOLDS,
+            Blend(external=[Predictions(name="x", oof="/nowhere/oof.csv", test="x")]),
+            CLASSES,
+        )

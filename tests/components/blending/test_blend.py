@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 
 from components.blending.blend import blend
-from tests.support.member_tables import CLASSES, FOLD, IDS, TARGETS, about, probabilities, write_task
+from tests.support.member_tables import (
+    CLASSES,
+    FOLD,
+    IDS,
+    TARGETS,
+    about,
+    probabilities,
+    write_task,
+)
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest, write_manifest
 from trainer.config.output import Blend
@@ -21,14 +29,21 @@ def log_loss(of_rows: np.ndarray) -> float:
 
 @pytest.fixture
 def folds_table(tmp_path: Path) -> Path:
-    examples = pd.DataFrame({"id": IDS, "split": "train", "group": ["g", "g", *[""] * 28], "target": TARGETS})
+    examples = pd.DataFrame(
+        {"id": IDS, "split": "train", "group": ["g", "g", *[""] * 28], "target": TARGETS}
+    )
     tables.write_parquet(tmp_path / "records" / tables.EXAMPLES, examples)
     tables.write_csv(tmp_path / "folds.csv", pd.DataFrame({"id": IDS, "fold": FOLD}))
     return tmp_path / "folds.csv"
 
 
 def blended(
-    tasks: list[Path], folds_table: Path, out: Path, method: str = "weights", metric: str = "accuracy", **others: Any
+    tasks: list[Path],
+    folds_table: Path,
+    out: Path,
+    method: str = "weights",
+    metric: str = "accuracy",
+    **others: Any,
 ) -> dict[str, Any]:
     return blend(
         tasks,
@@ -43,7 +58,9 @@ def blended(
 
 
 def test_the_cut_into_tasks_does_not_matter(tmp_path: Path, folds_table: Path) -> None:
-    whole = [write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("ab", 1)]
+    whole = [
+        write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("ab", 1)
+    ]
     cut = [
         write_task(tmp_path / f"{name}{fold}", name, [fold], seed=seed)
         for fold in (2, 0, 1)
@@ -55,23 +72,36 @@ def test_the_cut_into_tasks_does_not_matter(tmp_path: Path, folds_table: Path) -
 
 
 def test_the_tables_and_scores(tmp_path: Path, folds_table: Path) -> None:
-    tasks = [write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("ab", 1)]
+    tasks = [
+        write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("ab", 1)
+    ]
     found = blended(tasks, folds_table, tmp_path / "out")
     assert found == json.loads((tmp_path / "out" / tables.METRICS).read_text())
     said = read_manifest(tmp_path / "out")
     assert said["classes"] == CLASSES
-    assert said["models"]["a"] == {f"fold{fold}.keras": str(tmp_path / "a" / f"fold{fold}.keras") for fold in range(3)}
-    assert found["members"]["a"]["oof"] == pytest.approx((probabilities(1, 30, TARGETS).argmax(axis=1) == TARGETS).mean())
+    assert said["models"]["a"] == {
+        f"fold{fold}.keras": str(tmp_path / "a" / f"fold{fold}.keras") for fold in range(3)
+    }
+    assert found["members"]["a"]["oof"] == pytest.approx(
+        (probabilities(1, 30, TARGETS).argmax(axis=1) == TARGETS).mean()
+    )
     assert len(found["members"]["a"]["folds"]) == 3
     oof = pd.read_csv(tmp_path / "out" / tables.OOF_CSV)
     assert oof.columns.tolist() == ["id", "target", "prediction", *CLASSES, "fold"]
-    assert oof["prediction"].tolist() == [CLASSES[best] for best in oof[CLASSES].to_numpy().argmax(axis=1)]
+    assert oof["prediction"].tolist() == [
+        CLASSES[best] for best in oof[CLASSES].to_numpy().argmax(axis=1)
+    ]
     assert oof["id"].tolist() == IDS
     assert oof["target"].tolist() == [CLASSES[target] for target in TARGETS]
-    # The reported score is that of the rows in the table; weights that have seen all rows fit them better.
-    assert found["blend"]["oof"] == pytest.approx((oof[CLASSES].to_numpy().argmax(axis=1) == TARGETS).mean())
+    # The reported score is that of the rows in the table; weights that have seen all rows fit them
+    # better.
+    assert found["blend"]["oof"] == pytest.approx(
+        (oof[CLASSES].to_numpy().argmax(axis=1) == TARGETS).mean()
+    )
     own = [probabilities(seed, 30, TARGETS) for seed in (1, 2)]
-    naive = sum(weight * one for weight, one in zip(found["blend"]["weights"].values(), own, strict=True))
+    naive = sum(
+        weight * one for weight, one in zip(found["blend"]["weights"].values(), own, strict=True)
+    )
     assert found["blend"]["naive"] == pytest.approx((naive.argmax(axis=1) == TARGETS).mean())
     assert log_loss(naive) < log_loss(oof[CLASSES].to_numpy())
     assert sum(found["blend"]["weights"].values()) == pytest.approx(1)
@@ -85,23 +115,34 @@ def test_the_tables_and_scores(tmp_path: Path, folds_table: Path) -> None:
 
 
 def test_the_mean_weighs_all_alike(tmp_path: Path, folds_table: Path) -> None:
-    tasks = [write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("ab", 1)]
+    tasks = [
+        write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("ab", 1)
+    ]
     found = blended(tasks, folds_table, tmp_path / "out", "mean")
     assert found["blend"]["weights"] == {"a": 0.5, "b": 0.5}
     assert found["blend"]["oof"] == found["methods"]["mean"]["oof"]
     assert found["blend"]["oof"] == pytest.approx(found["blend"]["naive"])
 
 
-def test_rows_that_are_missing_twice_or_foreign_are_named(tmp_path: Path, folds_table: Path) -> None:
+def test_rows_that_are_missing_twice_or_foreign_are_named(
+    tmp_path: Path, folds_table: Path
+) -> None:
     two = [write_task(tmp_path / f"a{fold}", "a", [fold], seed=1) for fold in (0, 1)]
-    with pytest.raises(DataError, match=r"'a': no out-of-fold row for id 'i02' \(10 ids lack one\): blend.on_missing"):
+    with pytest.raises(
+        DataError,
+        match=r"'a': no out-of-fold row for id 'i02' \(10 ids lack one\): blend.on_missing",
+    ):
         blended(two, folds_table, tmp_path / "out")
     again = write_task(tmp_path / "again", "a", [1, 2], seed=1)
-    with pytest.raises(IntegrityError, match=r"member 'a': id 'i\d\d' has more than one out-of-fold row"):
+    with pytest.raises(
+        IntegrityError, match=r"member 'a': id 'i\d\d' has more than one out-of-fold row"
+    ):
         blended([*two, again], folds_table, tmp_path / "out")
     tables.write_csv(folds_table, pd.DataFrame({"id": IDS, "fold": (FOLD + 1) % 3}))
     whole = write_task(tmp_path / "whole", "b", [0, 1, 2], seed=1)
-    with pytest.raises(IntegrityError, match=r"member 'b': id 'i\d\d' was predicted for another fold"):
+    with pytest.raises(
+        IntegrityError, match=r"member 'b': id 'i\d\d' was predicted for another fold"
+    ):
         blended([whole], folds_table, tmp_path / "out")
     tables.write_csv(folds_table, pd.DataFrame({"id": [*IDS, "stranger"], "fold": [*FOLD, 0]}))
     with pytest.raises(IntegrityError, match="folds table: id 'stranger' is not in the records"):
@@ -118,23 +159,37 @@ def test_a_half_written_task_is_refused(tmp_path: Path, folds_table: Path) -> No
         blended([task], folds_table, tmp_path / "out")
 
 
-def test_a_member_of_all_images_counts_in_the_predictions_and_in_no_score(tmp_path: Path, folds_table: Path) -> None:
+def test_a_member_of_all_images_counts_in_the_predictions_and_in_no_score(
+    tmp_path: Path, folds_table: Path
+) -> None:
     scored = write_task(tmp_path / "a", "a", [0, 1, 2], seed=1)
     final = write_task(tmp_path / "final", "final", [tables.NO_FOLD], seed=2, validation="none")
     found = blended([scored, final], folds_table, tmp_path / "out", "mean")
-    assert found["members"]["final"] == {"oof": None, "folds": [], "low": None, "high": None, "validation": "none"}
+    assert found["members"]["final"] == {
+        "oof": None,
+        "folds": [],
+        "low": None,
+        "high": None,
+        "validation": "none",
+    }
     assert found["blend"]["oof"] == found["members"]["a"]["oof"]
     assert found["blend"]["weights"] == {"a": 0.5, "final": 0.5}
     assert found["blend"]["scored"] == ["a"]
     test = pd.read_parquet(tmp_path / "out" / tables.TEST)
     of_a = np.mean([probabilities(100 + fold, 5) for fold in range(3)], axis=0)
-    np.testing.assert_allclose(test[CLASSES], (of_a + probabilities(200 + tables.NO_FOLD, 5)) / 2, atol=1e-6)
+    np.testing.assert_allclose(
+        test[CLASSES], (of_a + probabilities(200 + tables.NO_FOLD, 5)) / 2, atol=1e-6
+    )
 
 
 def test_without_a_validated_member_there_is_no_score(tmp_path: Path, folds_table: Path) -> None:
     final = write_task(tmp_path / "final", "final", [tables.NO_FOLD], seed=2, validation="none")
     found = blended([final], folds_table, tmp_path / "out", "mean")
-    assert (found["blend"]["oof"], found["blend"]["folds"], found["blend"]["naive"]) == (None, [], None)
+    assert (found["blend"]["oof"], found["blend"]["folds"], found["blend"]["naive"]) == (
+        None,
+        [],
+        None,
+    )
     assert len(pd.read_parquet(tmp_path / "out" / tables.OOF)) == 0
     assert pd.read_csv(tmp_path / "out" / tables.OOF_CSV).columns.tolist() == [
         "id",
@@ -146,7 +201,10 @@ def test_without_a_validated_member_there_is_no_score(tmp_path: Path, folds_tabl
 
 
 def test_everything_a_reader_wants_to_know(tmp_path: Path, folds_table: Path) -> None:
-    tasks = [write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("abc", 1)]
+    tasks = [
+        write_task(tmp_path / name, name, [0, 1, 2], seed=seed)
+        for seed, name in enumerate("abc", 1)
+    ]
     options = {"calibration": "temperature", "thresholds": "macro_f1", "per_class": True}
     found = blended(tasks, folds_table, tmp_path / "out", "auto", **options)
     assert list(found["methods"]) == ["mean", "greedy", "weights", "logistic"]
@@ -184,11 +242,15 @@ def test_several_classes_an_image(tmp_path: Path, folds_table: Path) -> None:
         oof = pd.read_parquet(task / tables.OOF)
         here = truth[oof["id"].map(IDS.index).to_numpy()]
         oof["target"] = tables.numbered(here)
-        oof[CLASSES] = np.where(here, 0.7, 0.3) * np.random.default_rng(seed).random((30, 3)).astype(np.float32)
+        oof[CLASSES] = np.where(here, 0.7, 0.3) * np.random.default_rng(seed).random(
+            (30, 3)
+        ).astype(np.float32)
         tables.write_parquet(task / tables.OOF, oof)
         write_manifest(task, about(name, [0, 1, 2], task="multilabel"))
         tasks.append(task)
-    found = blended(tasks, folds_table, tmp_path / "out", "auto", calibration="platt", thresholds="macro_f1")
+    found = blended(
+        tasks, folds_table, tmp_path / "out", "auto", calibration="platt", thresholds="macro_f1"
+    )
     assert "quadratic_kappa" not in found["metrics"]
     oof_csv = pd.read_csv(tmp_path / "out" / tables.OOF_CSV, keep_default_na=False)
     assert oof_csv["target"].tolist() == [" ".join(np.array(CLASSES)[row]) for row in truth]
@@ -197,7 +259,9 @@ def test_several_classes_an_image(tmp_path: Path, folds_table: Path) -> None:
 
 
 def test_what_the_blend_gains_is_positive_also_of_a_loss(tmp_path: Path, folds_table: Path) -> None:
-    tasks = [write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("ab", 1)]
+    tasks = [
+        write_task(tmp_path / name, name, [0, 1, 2], seed=seed) for seed, name in enumerate("ab", 1)
+    ]
     found = blended(tasks, folds_table, tmp_path / "out", "mean", metric="log_loss")
     for name, member in found["members"].items():
         gain = member["oof"] - found["blend"]["oof"]

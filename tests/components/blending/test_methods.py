@@ -10,13 +10,24 @@ from components.blending.methods import ALPHAS, Linear, Rows, candidates, combin
 from trainer.metrics import HIGHER_IS_BETTER, score
 
 
-def members(seed: int, count: int, rows: int, classes: int, *, several: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def members(
+    seed: int, count: int, rows: int, classes: int, *, several: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Predictions of members of different skill, and the targets."""
     generator = np.random.default_rng(seed)
-    targets = generator.random((rows, classes)) < 0.3 if several else generator.integers(0, classes, rows)
+    targets = (
+        generator.random((rows, classes)) < 0.3 if several else generator.integers(0, classes, rows)
+    )
     truth = targets if several else np.eye(classes)[targets]
-    values = generator.normal(size=(count, rows, classes)) + truth * np.linspace(0.2, 2, count)[:, None, None]
-    told = 1 / (1 + np.exp(-values)) if several else np.exp(values) / np.exp(values).sum(axis=2, keepdims=True)
+    values = (
+        generator.normal(size=(count, rows, classes))
+        + truth * np.linspace(0.2, 2, count)[:, None, None]
+    )
+    told = (
+        1 / (1 + np.exp(-values))
+        if several
+        else np.exp(values) / np.exp(values).sum(axis=2, keepdims=True)
+    )
     return told.astype(np.float32), targets
 
 
@@ -31,19 +42,32 @@ def test_the_weights_are_the_best_of_the_simplex() -> None:
         assert isinstance(found, Linear)
         assert sum(found.shares()) == pytest.approx(1)
         assert min(found.shares()) >= 0
-        grid = [np.array([a, b, 20 - a - b]) / 20 for a, b in product(range(21), range(21)) if a + b <= 20]
-        assert log_loss(rows, found.weights) <= min(log_loss(rows, weights) for weights in grid) + 1e-9
+        grid = [
+            np.array([a, b, 20 - a - b]) / 20
+            for a, b in product(range(21), range(21))
+            if a + b <= 20
+        ]
+        assert (
+            log_loss(rows, found.weights) <= min(log_loss(rows, weights) for weights in grid) + 1e-9
+        )
 
 
-# The same examples every time: where two members tie, the last digit decides which loop takes which.
+# The same examples every time: where two members tie, the last digit decides which loop takes
+# which.
 @settings(max_examples=15, deadline=None, derandomize=True)
-@given(st.integers(0, 2**31), st.sampled_from(["roc_auc", "accuracy", "log_loss", "macro_f1", "average_precision"]))
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from(["roc_auc", "accuracy", "log_loss", "macro_f1", "average_precision"]),
+)
 def test_greedy_selection_is_the_loop_that_the_paper_describes(seed: int, metric: str) -> None:
     rows = Rows(*members(seed, 4, 80, 2), metric)
     sign = 1 if HIGHER_IS_BETTER[metric] else -1
     total, counts, best, kept = np.zeros((80, 2), np.float32), np.zeros(4), -np.inf, np.zeros(4)
     for number in range(1, 9):
-        tried = [sign * score(metric, rows.targets, (total + one) / np.float32(number)) for one in rows.predictions]
+        tried = [
+            sign * score(metric, rows.targets, (total + one) / np.float32(number))
+            for one in rows.predictions
+        ]
         # Sums and means may tie differently in the last digit: any of the best is right.
         found = greedy(rows, number)
         assert sign * found.trace[-1] == pytest.approx(max(tried), abs=1e-6)
@@ -52,14 +76,18 @@ def test_greedy_selection_is_the_loop_that_the_paper_describes(seed: int, metric
         if max(tried) > best + 1e-9:
             best, kept = max(tried), counts.copy()
         if not np.allclose(found.weights, kept / kept.sum()):
-            assert sign * score(metric, rows.targets, found.apply(rows.predictions)) == pytest.approx(best, abs=1e-3)
+            assert sign * score(
+                metric, rows.targets, found.apply(rows.predictions)
+            ) == pytest.approx(best, abs=1e-3)
             return
 
 
 def test_greedy_selection_takes_what_scores_and_leaves_the_rest() -> None:
     predictions, targets = members(3, 3, 500, 2)
     noise = np.random.default_rng(0).dirichlet([1, 1], 500).astype(np.float32)
-    found = fit("greedy", Rows(np.stack([noise, predictions[2]]), targets, "roc_auc"), rounds=20, penalty=1)
+    found = fit(
+        "greedy", Rows(np.stack([noise, predictions[2]]), targets, "roc_auc"), rounds=20, penalty=1
+    )
     assert found.shares()[1] > 0.9
 
 
@@ -72,18 +100,30 @@ def test_the_logistic_stacker_is_at_its_optimum() -> None:
         truth = np.eye(3)[rows.targets] if rows.exclusive else rows.targets.astype(float)
 
         def loss(
-            weights: np.ndarray, bias: np.ndarray, rows: Rows = rows, inputs: np.ndarray = inputs, truth: np.ndarray = truth
+            weights: np.ndarray,
+            bias: np.ndarray,
+            rows: Rows = rows,
+            inputs: np.ndarray = inputs,
+            truth: np.ndarray = truth,
         ) -> float:
             told = squash(np.tensordot(weights, inputs, axes=1) + bias, rows.exclusive)
-            of_truth = (told * truth).sum(axis=1) if rows.exclusive else np.where(truth == 1, told, 1 - told)
+            of_truth = (
+                (told * truth).sum(axis=1)
+                if rows.exclusive
+                else np.where(truth == 1, told, 1 - told)
+            )
             return -np.log(of_truth).sum() + ((weights - 1 / 3) ** 2).sum() + (bias**2).sum()
 
         best = loss(found.weights, found.bias)
         for step in np.eye(6) * 1e-2:
             for sign in (1, -1):
-                assert loss(found.weights + sign * step[:3], found.bias + sign * step[3:]) > best - 1e-6
+                assert (
+                    loss(found.weights + sign * step[:3], found.bias + sign * step[3:])
+                    > best - 1e-6
+                )
         np.testing.assert_allclose(
-            found.apply(rows.predictions), squash(np.tensordot(found.weights, inputs, axes=1) + found.bias, rows.exclusive)
+            found.apply(rows.predictions),
+            squash(np.tensordot(found.weights, inputs, axes=1) + found.bias, rows.exclusive),
         )
 
 
@@ -91,7 +131,9 @@ def test_a_rank_depends_on_the_fitted_rows_alone() -> None:
     rows = Rows(*members(0, 2, 200, 2), "roc_auc")
     ranker = fit("rank_mean", rows, rounds=1, penalty=1)
     whole = ranker.apply(rows.predictions)
-    one_by_one = np.concatenate([ranker.apply(rows.predictions[:, row : row + 1]) for row in range(200)])
+    one_by_one = np.concatenate(
+        [ranker.apply(rows.predictions[:, row : row + 1]) for row in range(200)]
+    )
     np.testing.assert_array_equal(whole, one_by_one)
     # A monotone change of one member changes nothing.
     bent = rows.predictions.copy()
@@ -99,7 +141,9 @@ def test_a_rank_depends_on_the_fitted_rows_alone() -> None:
     bent[0, :, 0] = 1 - bent[0, :, 1]
     changed = fit("rank_mean", Rows(bent, rows.targets, "roc_auc"), rounds=1, penalty=1).apply(bent)
     np.testing.assert_allclose(whole, changed)
-    three = fit("rank_mean", Rows(*members(0, 2, 100, 3), "roc_auc"), rounds=1, penalty=1).apply(members(1, 2, 50, 3)[0])
+    three = fit("rank_mean", Rows(*members(0, 2, 100, 3), "roc_auc"), rounds=1, penalty=1).apply(
+        members(1, 2, 50, 3)[0]
+    )
     np.testing.assert_allclose(three.sum(axis=1), 1)
 
 
@@ -110,11 +154,15 @@ def test_the_best_alpha_and_its_curve() -> None:
     one, other = rows.predictions.astype(np.float64)
     curve = [score("macro_f1", rows.targets, alpha * one + (1 - alpha) * other) for alpha in ALPHAS]
     np.testing.assert_allclose(found.trace, curve, atol=1e-12)
-    assert score("macro_f1", rows.targets, found.apply(rows.predictions)) == pytest.approx(max(curve))
+    assert score("macro_f1", rows.targets, found.apply(rows.predictions)) == pytest.approx(
+        max(curve)
+    )
     worse = Rows(rows.predictions, rows.targets, "log_loss")
     lowest = fit("best_alpha", worse, rounds=1, penalty=1)
     assert isinstance(lowest, Linear)
-    assert min(lowest.trace) == pytest.approx(score("log_loss", rows.targets, lowest.apply(rows.predictions)))
+    assert min(lowest.trace) == pytest.approx(
+        score("log_loss", rows.targets, lowest.apply(rows.predictions))
+    )
 
 
 def test_auto_goes_from_the_simple_to_the_fitted() -> None:

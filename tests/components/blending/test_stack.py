@@ -10,26 +10,33 @@ from trainer.config.output import Blend
 from trainer.metrics import score
 
 
-def level1(seed: int, skills: list[float], rows: int, *, metric: str = "roc_auc", classes: int = 2) -> Level1:
+def level1(
+    seed: int, skills: list[float], rows: int, *, metric: str = "roc_auc", classes: int = 2
+) -> Level1:
     """Members of given skill, 0 for pure noise."""
     generator = np.random.default_rng(seed)
     targets = generator.integers(0, classes, rows)
     values = generator.normal(size=(len(skills), rows, classes))
     values += np.eye(classes)[targets] * np.array(skills)[:, None, None]
     told = np.exp(values) / np.exp(values).sum(axis=2, keepdims=True)
-    return Level1(Rows(told.astype(np.float32), targets, metric), np.arange(rows) % 5, np.arange(rows))
+    return Level1(
+        Rows(told.astype(np.float32), targets, metric), np.arange(rows) % 5, np.arange(rows)
+    )
 
 
 @pytest.mark.parametrize("method", ["greedy", "logistic", "auto"])
 def test_noise_raises_the_naive_score_and_not_the_nested_one(method: str) -> None:
-    """Members that know nothing: the best blend of them seems to know something to whoever fitted it, over many sets."""
+    """Members that know nothing: the best blend of them seems to know something to whoever fitted
+    it, over many sets."""
     naive, nested, best = [], [], []
     blend = Blend(method=method, rounds=15, penalty=1e-3)  # type: ignore[arg-type]
     for seed in range(8):
         rows = level1(seed, [0.0] * 12, 120)
         fitted = stack.fit(rows, blend, 1)
         naive.append(score("roc_auc", rows.rows.targets, fitted.apply(rows.rows.predictions)))
-        nested.append(score("roc_auc", rows.rows.targets, stack.nested(rows, blend, 1).probabilities))
+        nested.append(
+            score("roc_auc", rows.rows.targets, stack.nested(rows, blend, 1).probabilities)
+        )
         best.append(max(score("roc_auc", rows.rows.targets, one) for one in rows.rows.predictions))
     error = np.std(nested, ddof=1) / np.sqrt(len(nested))
     assert np.mean(nested) < 0.5 + 2.5 * error
@@ -45,7 +52,12 @@ def test_with_one_good_member_noise_does_not_raise_the_nested_score_above_it() -
     for seed in range(6):
         rows = level1(seed, [1.0, *[0.0] * 8], 300)
         alone = score("roc_auc", rows.rows.targets, rows.rows.predictions[0])
-        gains.append(score("roc_auc", rows.rows.targets, stack.nested(rows, Blend(rounds=10), 1).probabilities) - alone)
+        gains.append(
+            score(
+                "roc_auc", rows.rows.targets, stack.nested(rows, Blend(rounds=10), 1).probabilities
+            )
+            - alone
+        )
     assert np.mean(gains) < 2 * np.std(gains, ddof=1) / np.sqrt(len(gains)) + 0.002
     assert np.mean(gains) > -0.05
 
@@ -56,11 +68,18 @@ def test_a_fold_is_predicted_without_its_targets() -> None:
     before = stack.nested(rows, blend, 1)
     turned = rows.rows.targets.copy()
     turned[rows.fold == 2] = 1 - turned[rows.fold == 2]
-    after = stack.nested(dataclasses.replace(rows, rows=Rows(rows.rows.predictions, turned, "roc_auc"), fits={}), blend, 1)
+    after = stack.nested(
+        dataclasses.replace(rows, rows=Rows(rows.rows.predictions, turned, "roc_auc"), fits={}),
+        blend,
+        1,
+    )
     held_out = rows.fold == 2
     assert before.thresholds is not None
     assert after.thresholds is not None
-    for one, other in ((before.probabilities, after.probabilities), (before.thresholds, after.thresholds)):
+    for one, other in (
+        (before.probabilities, after.probabilities),
+        (before.thresholds, after.thresholds),
+    ):
         np.testing.assert_array_equal(one[held_out], other[held_out])
         assert (one[~held_out] != other[~held_out]).any()
 
@@ -90,7 +109,9 @@ def test_two_folds_are_enough() -> None:
 
 def test_what_is_said_of_it_is_json() -> None:
     rows = level1(0, [1.0, 0.5], 100)
-    about = stack.describe(stack.fit(rows, Blend(method="best_alpha", calibration="platt", thresholds="f1"), 1))
+    about = stack.describe(
+        stack.fit(rows, Blend(method="best_alpha", calibration="platt", thresholds="f1"), 1)
+    )
     assert about["method"] == "best_alpha"
     assert len(about["trace"]) == 101
     assert len(about["thresholds"]) == 2

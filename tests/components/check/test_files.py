@@ -1,7 +1,7 @@
 import pytest
-from tests.support.tiny import Tiny
 
 from components.check.files import check_files
+from tests.support.tiny import Tiny
 from trainer.config.competition import load
 from trainer.errors import CompetitionError, DataError
 
@@ -30,7 +30,9 @@ def test_a_column_that_is_not_there(tiny: Tiny) -> None:
 
 def test_sample_ids_that_are_not_the_test_images(tiny: Tiny) -> None:
     tiny.sample.write_text(tiny.sample.read_text().replace("\n30,0", "\n31,0"))
-    with pytest.raises(DataError, match=r"sample.csv: row 30, column 'ImageId': id '31' is not in .*test.csv"):
+    with pytest.raises(
+        DataError, match=r"sample.csv: row 30, column 'ImageId': id '31' is not in .*test.csv"
+    ):
         check_files(load(tiny.toml), tiny.toml)
 
 
@@ -44,10 +46,16 @@ def test_an_id_twice_in_the_sample(tiny: Tiny) -> None:
     ("old", "new", "words"),
     [
         ("\n30,", "\n31,", "answers.csv: row 30, column 'ImageId': id '31' is not in .*sample.csv"),
-        ("Label\n1,", "Label\n1,x", "answers.csv: row 1, column 'Label': 'x.' .id '1'. is no class"),
+        (
+            "Label\n1,",
+            "Label\n1,x",
+            "answers.csv: row 1, column 'Label': 'x.' .id '1'. is no class",
+        ),
     ],
 )
-def test_answers_are_looked_at_before_the_hours_of_training(tiny: Tiny, old: str, new: str, words: str) -> None:
+def test_answers_are_looked_at_before_the_hours_of_training(
+    tiny: Tiny, old: str, new: str, words: str
+) -> None:
     tiny.answers.write_text(tiny.answers.read_text().replace(old, new))
     with pytest.raises(DataError, match=words):
         check_files(load(tiny.toml), tiny.toml)
@@ -56,14 +64,20 @@ def test_answers_are_looked_at_before_the_hours_of_training(tiny: Tiny, old: str
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("batch_size = 16", "batch_size = 81", r"members\[0\].batch_size = 81: only 80 images are left"),
+        (
+            "batch_size = 16",
+            "batch_size = 81",
+            r"members\[0\].batch_size = 81: only 80 images are left",
+        ),
         ("train.csv", "few.csv", "folds.count = 3: there are only 2 labelled images"),
         ("train.csv", ".", "data.train = .*: a folder, not a file"),
         ("train.csv", "x" * 300, "data.train = .*: no such file"),
     ],
 )
 def test_what_cannot_train_is_not_good(tiny: Tiny, old: str, new: str, words: str) -> None:
-    (tiny.folder / "few.csv").write_text("".join(tiny.train.read_text().splitlines(keepends=True)[:3]))
+    (tiny.folder / "few.csv").write_text(
+        "".join(tiny.train.read_text().splitlines(keepends=True)[:3])
+    )
     tiny.toml.write_text(tiny.toml.read_text().replace(old, new, 1))
     with pytest.raises(CompetitionError, match=words):
         check_files(load(tiny.toml), tiny.toml)
@@ -72,13 +86,23 @@ def test_what_cannot_train_is_not_good(tiny: Tiny, old: str, new: str, words: st
 @pytest.mark.parametrize(
     ("text", "folds", "words"),
     [
-        ("image,split\n1,0\n", 'file = "own.csv"', "own.csv: its columns are 'image', 'split', where 'id' and"),
-        ("id,fold\n999,0\n", 'file = "own.csv"', "own.csv: row 1, column 'id': '999' is no labelled image"),
+        (
+            "image,split\n1,0\n",
+            'file = "own.csv"',
+            "own.csv: its columns are 'image', 'split', where 'id' and",
+        ),
+        (
+            "id,fold\n999,0\n",
+            'file = "own.csv"',
+            "own.csv: row 1, column 'id': '999' is no labelled image",
+        ),
         ("5\n999\n", 'exclude_file = "own.csv"', "own.csv: '999' is no labelled image"),
         ("", 'exclude = ["0"]', "folds.exclude: '0' is no labelled image"),
     ],
 )
-def test_folds_and_images_to_leave_out_are_looked_at(tiny: Tiny, text: str, folds: str, words: str) -> None:
+def test_folds_and_images_to_leave_out_are_looked_at(
+    tiny: Tiny, text: str, folds: str, words: str
+) -> None:
     (tiny.folder / "own.csv").write_text(text)
     tiny.toml.write_text(tiny.toml.read_text().replace("count = 3", f"count = 3\n{folds}"))
     with pytest.raises(DataError, match=words):
@@ -99,12 +123,20 @@ def test_weights_that_are_not_there(tiny: Tiny) -> None:
 def test_tables_made_elsewhere_must_be_there(tiny: Tiny) -> None:
     tables = '[[blend.external]]\nname = "a"\noof = "none.csv"\ntest = "test.csv"\n\n[submission]'
     tiny.toml.write_text(tiny.toml.read_text().replace("[submission]", tables))
-    with pytest.raises(CompetitionError, match=r"blend.external 'a' oof = '.*none.csv': no such file"):
+    with pytest.raises(
+        CompetitionError, match=r"blend.external 'a' oof = '.*none.csv': no such file"
+    ):
         check_files(load(tiny.toml), tiny.toml)
 
 
 def test_a_sample_of_another_form(tiny: Tiny) -> None:
-    tiny.toml.write_text(tiny.toml.read_text().replace('sample = "sample.csv"', 'sample = "sample.csv"\nvalues = "columns"'))
+    tiny.toml.write_text(
+        tiny.toml.read_text().replace(
+            'sample = "sample.csv"', 'sample = "sample.csv"\nvalues = "columns"'
+        )
+    )
     tiny.toml.write_text(tiny.toml.read_text().replace('answers = "answers.csv"\n', ""))
-    with pytest.raises(DataError, match="is a column a class, and the sample's header lacks class '0'"):
+    with pytest.raises(
+        DataError, match="is a column a class, and the sample's header lacks class '0'"
+    ):
         check_files(load(tiny.toml), tiny.toml)

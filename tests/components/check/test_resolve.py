@@ -2,9 +2,9 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.tiny import Tiny, in_bucket
 
 from components.check.resolve import digests, settle
+from tests.support.tiny import Tiny, in_bucket
 from trainer.config.competition import load, read
 from trainer.errors import CompetitionError, DataError
 
@@ -16,7 +16,9 @@ def table(tiny: Tiny) -> dict[str, Any]:
 
 def test_sections_come_whole_and_with_digests(tiny: Tiny) -> None:
     values = table(tiny)
-    data, records, folds, train, members, blend, submission, *found = settle(values, str(tiny.folder))
+    data, records, folds, train, members, blend, submission, *found = settle(
+        values, str(tiny.folder)
+    )
     assert data["train"] == str(tiny.train)
     assert submission["sample"] == str(tiny.sample)
     assert (records["shard_images"], folds["count"], train["folds_per_task"]) == (50, 3, 3)
@@ -24,13 +26,20 @@ def test_sections_come_whole_and_with_digests(tiny: Tiny) -> None:
     assert blend["method"] == "weights"
     assert [bool(digest) for digest in found] == [True, True, False, False, False]
     # kfp carries numbers as floats.
-    assert settle(json.loads(json.dumps(values).replace("50", "50.0")), str(tiny.folder))[1]["shard_images"] == 50
+    assert (
+        settle(json.loads(json.dumps(values).replace("50", "50.0")), str(tiny.folder))[1][
+            "shard_images"
+        ]
+        == 50
+    )
 
 
 def test_the_same_in_a_bucket(tiny: Tiny, bucket: str) -> None:
     values = table(tiny)
     in_bucket(tiny, bucket)
-    data, *_, submission, _source, sample, _folds, _weights, _blend = settle(values, f"{bucket}/data/")
+    data, *_, submission, _source, sample, _folds, _weights, _blend = settle(
+        values, f"{bucket}/data/"
+    )
     assert data["root"] == f"{bucket}/data"
     assert data["train"] == f"{bucket}/data/train.csv"
     assert submission["sample"] == f"{bucket}/data/sample.csv"
@@ -41,7 +50,13 @@ def test_a_change_of_a_file_changes_its_digest(tiny: Tiny) -> None:
     before = digests(load(tiny.toml))
     tiny.sample.write_text(tiny.sample.read_text() + "\n")
     after = digests(load(tiny.toml))
-    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, True, True, True]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("root", ["", "data", "../data"])
@@ -64,13 +79,21 @@ def test_without_a_place(tiny: Tiny, root: str) -> None:
 def test_paths_that_leave_their_root_or_are_no_uri(tiny: Tiny, key: str, path: str) -> None:
     values = table(tiny)
     values["data"][key] = path
-    with pytest.raises(CompetitionError, match="must be gs://bucket/path without . and .., or relative to gs://b-1/data"):
+    with pytest.raises(
+        CompetitionError,
+        match="must be gs://bucket/path without . and .., or relative to gs://b-1/data",
+    ):
         settle(values, "gs://b-1/data")
 
 
-@pytest.mark.parametrize("root", ["gs://b", "gs://UPPER/data", "gs://bucket/../data", "gs://bucket//data", "gs:bucket/data"])
+@pytest.mark.parametrize(
+    "root",
+    ["gs://b", "gs://UPPER/data", "gs://bucket/../data", "gs://bucket//data", "gs:bucket/data"],
+)
 def test_roots_that_are_none(tiny: Tiny, root: str) -> None:
-    with pytest.raises(CompetitionError, match=r"root|'gs://bucket/../data': must be gs://bucket/path"):
+    with pytest.raises(
+        CompetitionError, match=r"root|'gs://bucket/../data': must be gs://bucket/path"
+    ):
         settle(table(tiny), root)
 
 
@@ -82,11 +105,15 @@ def test_what_a_console_s_user_mistyped_is_named(tiny: Tiny) -> None:
         settle(values, str(tiny.folder))
     assert "parameters: folds.cuont is no known key: did you mean 'count'?" in str(caught.value)
     for value in (None, [], "x"):
-        with pytest.raises(CompetitionError, match="parameters: data = .*: must be a table of keys"):
+        with pytest.raises(
+            CompetitionError, match="parameters: data = .*: must be a table of keys"
+        ):
             settle({**table(tiny), "data": value}, str(tiny.folder))
     values = table(tiny)
     values["submission"]["sample"] = "none.csv"
-    with pytest.raises(CompetitionError, match="parameters: submission.sample = .*none.csv': no such file"):
+    with pytest.raises(
+        CompetitionError, match="parameters: submission.sample = .*none.csv': no such file"
+    ):
         settle(values, str(tiny.folder))
     values = table(tiny)
     values["data"]["target"] = "digit"

@@ -11,7 +11,9 @@ LINKS = np.array([["b", "z"], ["y", "b"], ["q", "r"]])
 
 def train(hashes: str, targets: list[int]) -> pd.DataFrame:
     ids = [f"id{place}" for place in range(len(hashes))]
-    return pd.DataFrame({"id": ids, "sha256": list(hashes), "target": targets, "group": "", "near": ""})
+    return pd.DataFrame(
+        {"id": ids, "sha256": list(hashes), "target": targets, "group": "", "near": ""}
+    )
 
 
 def test_identical_images_in_two_folds_are_an_error() -> None:
@@ -29,10 +31,28 @@ def test_identical_images_in_two_folds_are_an_error() -> None:
 
 def test_a_group_in_two_folds_is_an_error() -> None:
     table = train("abcd", [0, 0, 0, 1]).assign(group=["p", "", "", "p"])
-    with pytest.raises(DataError, match="images of one group stand in different folds: ids id0, id3"):
-        audit(table, np.array([0, 0, 1, 1]), count=2, classes=["x", "y"], task="multiclass", test=TEST, links=LINKS)
+    with pytest.raises(
+        DataError, match="images of one group stand in different folds: ids id0, id3"
+    ):
+        audit(
+            table,
+            np.array([0, 0, 1, 1]),
+            count=2,
+            classes=["x", "y"],
+            task="multiclass",
+            test=TEST,
+            links=LINKS,
+        )
     assert (
-        audit(table, np.array([0, 0, 1, 0]), count=2, classes=["x", "y"], task="multiclass", test=TEST, links=LINKS)["groups"]
+        audit(
+            table,
+            np.array([0, 0, 1, 0]),
+            count=2,
+            classes=["x", "y"],
+            task="multiclass",
+            test=TEST,
+            links=LINKS,
+        )["groups"]
         == 3
     )
 
@@ -40,7 +60,13 @@ def test_a_group_in_two_folds_is_an_error() -> None:
 def test_an_empty_fold_is_an_error() -> None:
     with pytest.raises(DataError, match="fold 1 would have no image"):
         audit(
-            train("abc", [0, 0, 1]), np.array([0, 0, 2]), count=3, classes=["x", "y"], task="multiclass", test=TEST, links=LINKS
+            train("abc", [0, 0, 1]),
+            np.array([0, 0, 2]),
+            count=3,
+            classes=["x", "y"],
+            task="multiclass",
+            test=TEST,
+            links=LINKS,
         )
 
 
@@ -59,28 +85,69 @@ def test_what_it_counts() -> None:
     assert found["largest_deviation"] == pytest.approx(1 / 6)
     assert found["duplicate_sets"] == 1
     assert found["identical_in_test"] == 1
-    assert found["warnings"][:1] == ["class 'y' is missing in 1 of 2 folds: it has 1 images in 1 groups"]
+    assert found["warnings"][:1] == [
+        "class 'y' is missing in 1 of 2 folds: it has 1 images in 1 groups"
+    ]
 
 
 def test_near_duplicates_in_two_folds_are_an_error() -> None:
     table = train("abcd", [0, 0, 0, 1]).assign(near=["n", "", "", "n"])
-    with pytest.raises(DataError, match="near-duplicate images stand .* ids id0, id3; duplicates = 'identical'"):
-        audit(table, np.array([0, 0, 1, 1]), count=2, classes=["x", "y"], task="multiclass", test=TEST, links=LINKS)
-    found = audit(table, np.array([0, 0, 1, 0]), count=2, classes=["x", "y"], task="multiclass", test=TEST, links=LINKS)
-    assert (found["near_duplicate_sets"], found["largest_near_duplicate_set"], found["near_across_folds"]) == (1, 2, 0)
+    with pytest.raises(
+        DataError, match="near-duplicate images stand .* ids id0, id3; duplicates = 'identical'"
+    ):
+        audit(
+            table,
+            np.array([0, 0, 1, 1]),
+            count=2,
+            classes=["x", "y"],
+            task="multiclass",
+            test=TEST,
+            links=LINKS,
+        )
+    found = audit(
+        table,
+        np.array([0, 0, 1, 0]),
+        count=2,
+        classes=["x", "y"],
+        task="multiclass",
+        test=TEST,
+        links=LINKS,
+    )
+    assert (
+        found["near_duplicate_sets"],
+        found["largest_near_duplicate_set"],
+        found["near_across_folds"],
+    ) == (1, 2, 0)
     # Two of the test images are like one of train.
     assert found["near_in_test"] == 2
 
 
 def test_duplicates_with_different_labels_are_told() -> None:
     found = audit(
-        train("aab", [0, 1, 1]), np.array([0, 0, 1]), count=2, classes=["x", "y"], task="multiclass", test=TEST, links=LINKS
+        train("aab", [0, 1, 1]),
+        np.array([0, 0, 1]),
+        count=2,
+        classes=["x", "y"],
+        task="multiclass",
+        test=TEST,
+        links=LINKS,
     )
     assert found["label_conflicts"] == [["id0", "id1"]]
-    assert "1 sets of duplicates bear different labels, the first of them id0, id1" in found["warnings"]
+    assert (
+        "1 sets of duplicates bear different labels, the first of them id0, id1"
+        in found["warnings"]
+    )
 
 
 def test_a_group_that_is_too_large_is_told() -> None:
     table = train("abcd", [0, 1, 0, 1]).assign(group=["p", "p", "p", ""])
-    found = audit(table, np.array([0, 0, 0, 1]), count=2, classes=["x", "y"], task="multiclass", test=TEST, links=LINKS)
+    found = audit(
+        table,
+        np.array([0, 0, 0, 1]),
+        count=2,
+        classes=["x", "y"],
+        task="multiclass",
+        test=TEST,
+        links=LINKS,
+    )
     assert "one group has 3 of 4 images, more than a fold's share" in found["warnings"]

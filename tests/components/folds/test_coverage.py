@@ -11,7 +11,11 @@ def test_every_fold_gets_every_class_where_that_is_possible() -> None:
     generator = np.random.default_rng(0)
     solved = 0
     for _ in range(150):
-        rows, count, classes = int(generator.integers(10, 60)), int(generator.integers(2, 5)), int(generator.integers(2, 6))
+        rows, count, classes = (
+            int(generator.integers(10, 60)),
+            int(generator.integers(2, 5)),
+            int(generator.integers(2, 6)),
+        )
         groups = generator.integers(0, generator.integers(3, 12), rows)
         targets = generator.integers(0, classes, rows)
         folds = assign(targets[:, None], groups, count=count, seed=0)
@@ -21,7 +25,9 @@ def test_every_fold_gets_every_class_where_that_is_possible() -> None:
         if not covered:
             # Then no assignment of all there are does it.
             places = np.unique(groups, return_inverse=True)[1]
-            options = np.array(list(itertools.product(range(count), repeat=int(places.max()) + 1)))[:, places]
+            options = np.array(list(itertools.product(range(count), repeat=int(places.max()) + 1)))[
+                :, places
+            ]
             possible = np.ones(len(options), dtype=bool)
             for c in enough:
                 for fold in range(count):
@@ -31,7 +37,8 @@ def test_every_fold_gets_every_class_where_that_is_possible() -> None:
 
 
 def test_as_few_groups_as_possible_are_moved() -> None:
-    # Groups by classes: both classes are in all three groups, and group 2 shares its fold with group 1.
+    # Groups by classes: both classes are in all three groups, and group 2 shares its fold with
+    # group 1.
     composition = sparse.csr_matrix(np.array([[1, 1], [1, 0], [2, 2], [0, 3]]))
     at_risk = np.array([True, True])
     moved = covering(np.array([0, 1, 1, 1]), composition, at_risk, 2)

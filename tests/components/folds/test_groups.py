@@ -28,7 +28,9 @@ def test_it_is_the_closure_of_sharing_a_label(one: list[str], two: list[str]) ->
         changed = False
         for i in range(8):
             for j in range(8):
-                if expected[i] > expected[j] and any(column[i] == column[j] != "" for column in (one, two)):
+                if expected[i] > expected[j] and any(
+                    column[i] == column[j] != "" for column in (one, two)
+                ):
                     expected[i] = expected[j]
                     changed = True
     for i in range(8):

@@ -7,11 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.support.tiny import digits
 
-from components.folds.near_duplicates import DISTANCE, _candidates, alike, linked, near_duplicates, similar, thumbnail
+from components.folds.near_duplicates import (
+    DISTANCE,
+    _candidates,
+    alike,
+    linked,
+    near_duplicates,
+    similar,
+    thumbnail,
+)
 from components.records.images.describe import perceptual_hash
 from components.records.images.jpeg import encoded
+from tests.support.tiny import digits
 from trainer.artifacts import tables
 from trainer.config.competition import Competition, Member
 from trainer.config.data import Data, Records
@@ -32,7 +40,11 @@ def test_all_pairs_within_the_distance_are_found_and_no_other(seed: int, count: 
     hashes = centres[generator.integers(0, 40, count)]
     for _ in range(7):
         flip = generator.random(count) < 0.6
-        hashes = np.where(flip, hashes ^ (np.uint64(1) << generator.integers(0, 64, count).astype(np.uint64)), hashes)
+        hashes = np.where(
+            flip,
+            hashes ^ (np.uint64(1) << generator.integers(0, 64, count).astype(np.uint64)),
+            hashes,
+        )
     hashes = np.unique(hashes)
     left, right = similar(hashes)
     assert set(zip(left.tolist(), right.tolist(), strict=True)) == brute(hashes)
@@ -52,7 +64,12 @@ def photographs() -> list[np.ndarray]:
     from sklearn.datasets import load_sample_image
 
     whole = [np.asarray(load_sample_image(name)) for name in ("china.jpg", "flower.jpg")]
-    return [np.ascontiguousarray(image[y : y + 210, x : x + 310]) for image in whole for y in (0, 215) for x in (0, 325)]
+    return [
+        np.ascontiguousarray(image[y : y + 210, x : x + 310])
+        for image in whole
+        for y in (0, 215)
+        for x in (0, 325)
+    ]
 
 
 def saved(pixels: np.ndarray, quality: int) -> np.ndarray:
@@ -63,7 +80,9 @@ def saved(pixels: np.ndarray, quality: int) -> np.ndarray:
 
 CHANGES = {
     "quality 40": lambda pixels: saved(pixels, 40),
-    "half the size": lambda pixels: cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
+    "half the size": lambda pixels: cv2.resize(
+        pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA
+    ),
     "brighter": lambda pixels: np.clip(pixels * 1.1, 0, 255).astype(np.uint8),
     "less contrast": lambda pixels: np.clip((pixels - 128.0) * 0.9 + 128, 0, 255).astype(np.uint8),
     "grey": lambda pixels: np.asarray(Image.fromarray(pixels).convert("L").convert("RGB")),
@@ -80,21 +99,28 @@ def test_a_changed_copy_is_a_near_duplicate(photographs: list[np.ndarray], chang
     for pixels in photographs:
         other = np.ascontiguousarray(CHANGES[change](pixels))
         far = (perceptual_hash(pixels) ^ perceptual_hash(other)).bit_count()
-        found += far <= DISTANCE and both_alike(*(thumbnail(encoded(image, 95)) for image in (pixels, other)))
+        found += far <= DISTANCE and both_alike(
+            *(thumbnail(encoded(image, 95)) for image in (pixels, other))
+        )
     # One of eight may be missed: it is a heuristic, and says so.
     assert found >= 7
 
 
 def test_different_images_are_not(photographs: list[np.ndarray]) -> None:
     thumbnails = [thumbnail(encoded(pixels, 95)) for pixels in photographs]
-    assert not any(both_alike(a, b) for place, a in enumerate(thumbnails) for b in thumbnails[:place])
+    assert not any(
+        both_alike(a, b) for place, a in enumerate(thumbnails) for b in thumbnails[:place]
+    )
     images, _ = digits(400)
     pairs = [thumbnail(encoded(image, 95)) for image in images]
     hashes = [perceptual_hash(image) for image in images]
     merged = sum(
-        (hashes[a] ^ hashes[b]).bit_count() <= DISTANCE and both_alike(pairs[a], pairs[b]) for a in range(400) for b in range(a)
+        (hashes[a] ^ hashes[b]).bit_count() <= DISTANCE and both_alike(pairs[a], pairs[b])
+        for a in range(400)
+        for b in range(a)
     )
-    # Digits of one class look much alike, at 8 by 8 pixels most of all; of 79,800 pairs next to none are taken for copies.
+    # Digits of one class look much alike, at 8 by 8 pixels most of all; of 79,800 pairs next to
+    # none are taken for copies.
     assert merged <= 3
 
 
@@ -112,13 +138,26 @@ def test_flat_images_are_compared_by_their_colour() -> None:
 def test_sets_over_a_whole_competition(tmp_path: Path, photographs: list[np.ndarray]) -> None:
     from tests.support.tiny import converted
 
-    # The first view stands there three times, two of them byte-identical; the fourth three times, one of them in test.
-    train = [*photographs, CHANGES["half the size"](photographs[0]), CHANGES["quality 40"](photographs[3]), photographs[0]]
-    for split, images in (("train", train), ("test", [CHANGES["brighter"](photographs[3]), np.rot90(photographs[1])])):
+    # The first view stands there three times, two of them byte-identical; the fourth three times,
+    # one of them in test.
+    train = [
+        *photographs,
+        CHANGES["half the size"](photographs[0]),
+        CHANGES["quality 40"](photographs[3]),
+        photographs[0],
+    ]
+    for split, images in (
+        ("train", train),
+        ("test", [CHANGES["brighter"](photographs[3]), np.rot90(photographs[1])]),
+    ):
         (tmp_path / split).mkdir()
         for number, pixels in enumerate(images):
-            Image.fromarray(np.ascontiguousarray(pixels)).save(tmp_path / split / f"{number:02}.png")
-    (tmp_path / "train.csv").write_text("id,label\n" + "".join(f"{n:02},{'ab'[n % 2]}\n" for n in range(len(train))))
+            Image.fromarray(np.ascontiguousarray(pixels)).save(
+                tmp_path / split / f"{number:02}.png"
+            )
+    (tmp_path / "train.csv").write_text(
+        "id,label\n" + "".join(f"{n:02},{'ab'[n % 2]}\n" for n in range(len(train)))
+    )
     data = Data(
         source="files",
         root=str(tmp_path),
@@ -143,7 +182,10 @@ def test_sets_over_a_whole_competition(tmp_path: Path, photographs: list[np.ndar
 
     examples = tables.read_examples(folder)
     links = near_duplicates(examples, folder, read_manifest(folder))
-    train, test = (examples[examples["split"] == split]["sha256"].to_numpy(dtype=str) for split in ("train", "test"))
+    train, test = (
+        examples[examples["split"] == split]["sha256"].to_numpy(dtype=str)
+        for split in ("train", "test")
+    )
     near = linked(train, links)
     assert near[[1, 2, 4, 5, 6, 7]].tolist() == [""] * 6
     assert near[0] == near[8] == near[10] != ""
@@ -170,7 +212,9 @@ def test_where_all_images_look_alike_it_says_so(monkeypatch: pytest.MonkeyPatch)
     hashes = np.array([5, 7], dtype=np.uint64)
     # 10 and 5 images of similar hashes: 50 pairs between them, 45 and 10 within.
     code = np.repeat([0, 1], [10, 5])
-    with pytest.raises(DataError, match="105 pairs of images have like perceptual hashes.*duplicates = 'identical'"):
+    with pytest.raises(
+        DataError, match="105 pairs of images have like perceptual hashes.*duplicates = 'identical'"
+    ):
         _candidates(hashes, code)
     monkeypatch.setattr("components.folds.near_duplicates._MOST", 105)
     pairs = _candidates(hashes, code)

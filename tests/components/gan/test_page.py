@@ -7,13 +7,21 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tests.support.tiny import Links
 
 from components.gan import page
+from tests.support.tiny import Links
 from trainer.artifacts.manifest import read_json
-from trainer.config.gan import Gan
+from trainer.config.gan import GanRecipe
 
-RECIPE = Gan(steps=48, batch_size=16, latent=8, width=4, evaluate_every=24, samples=40, diffaugment=["cutout"])
+RECIPE = GanRecipe(
+    steps=48,
+    batch_size=16,
+    latent=8,
+    width=4,
+    evaluate_every=24,
+    samples=40,
+    diffaugment=["cutout"],
+)
 
 
 def trained(finished: Path) -> Path:
@@ -22,11 +30,20 @@ def trained(finished: Path) -> Path:
 
 
 def written(folder: Path, out: Path, **changed: Any) -> str:
-    page.write_page(folder, RECIPE, {**read_json(folder / "evaluation.json"), **changed}, name="a<b", seed=3, out=out)
+    page.write_page(
+        folder,
+        RECIPE,
+        {**read_json(folder / "evaluation.json"), **changed},
+        name="a<b",
+        seed=3,
+        out=out,
+    )
     return out.read_text()
 
 
-def test_the_page_needs_nothing_else_and_escapes_what_users_name(finished_gan: Path, tmp_path: Path) -> None:
+def test_the_page_needs_nothing_else_and_escapes_what_users_name(
+    finished_gan: Path, tmp_path: Path
+) -> None:
     text = written(trained(finished_gan), tmp_path / "page.html")
     links = Links()
     links.feed(text)
@@ -39,7 +56,9 @@ def test_the_page_needs_nothing_else_and_escapes_what_users_name(finished_gan: P
     assert "differentiable augmentation: cutout" in text
 
 
-def test_what_is_wrong_stands_on_top_and_what_was_wrong_below(finished_gan: Path, tmp_path: Path) -> None:
+def test_what_is_wrong_stands_on_top_and_what_was_wrong_below(
+    finished_gan: Path, tmp_path: Path
+) -> None:
     said = {"24": ["divergence: then"], "48": ["mode collapse: now"]}
     text = written(trained(finished_gan), tmp_path / "page.html", verdicts=said)
     top, _, below = text.partition("<h2>Samples</h2>")
@@ -68,7 +87,9 @@ def test_a_loss_below_nought_is_seen(finished_gan: Path, monkeypatch: pytest.Mon
     folder = trained(finished_gan)
     history = pd.read_csv(folder / "history.csv").assign(generator_loss=-0.5)
     limits: list[tuple[float, float]] = []
-    monkeypatch.setattr(page, "svg", lambda figure: limits.extend(axis.get_ylim() for axis in figure.axes) or "")
+    monkeypatch.setattr(
+        page, "svg", lambda figure: limits.extend(axis.get_ylim() for axis in figure.axes) or ""
+    )
     page.curves(history, read_json(folder / "evaluation.json"))
     assert limits[0][0] < -0.5
     assert limits[1][0] == 0
@@ -91,11 +112,15 @@ def test_a_browser_shows_it_whole(finished_gan: Path, tmp_path: Path, dark: bool
     written(trained(finished_gan), tmp_path / "page.html")
     with sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        view = browser.new_page(viewport={"width": 400, "height": 800}, color_scheme="dark" if dark else "light")
+        view = browser.new_page(
+            viewport={"width": 400, "height": 800}, color_scheme="dark" if dark else "light"
+        )
         wrong: list[str] = []
         view.on("pageerror", lambda error: wrong.append(str(error)))
         view.goto((tmp_path / "page.html").as_uri())
-        sizes = view.eval_on_selector_all("img", "all => all.map(one => [one.naturalWidth, one.clientWidth])")
+        sizes = view.eval_on_selector_all(
+            "img", "all => all.map(one => [one.naturalWidth, one.clientWidth])"
+        )
         assert len(sizes) == 4
         assert all(natural > 0 and 0 < shown <= 400 for natural, shown in sizes)
         assert view.evaluate("document.documentElement.scrollWidth") <= 400

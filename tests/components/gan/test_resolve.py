@@ -3,10 +3,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.tiny import upload, write_gan
 
 from components.gan import resolve
-from trainer.config.gan import HELD_OUT, Generative, load
+from tests.support.tiny import upload, write_gan
+from trainer.config.gan import HELD_OUT_FOLD, Gan, load
 from trainer.errors import CompetitionError, DataError
 
 SECTIONS = ("data", "records", "folds", "gan", "train")
@@ -14,7 +14,7 @@ SECTIONS = ("data", "records", "folds", "gan", "train")
 
 def table(path: Path) -> dict[str, Any]:
     file = load(path)
-    assert isinstance(file, Generative)
+    assert isinstance(file, Gan)
     return file.pipeline_arguments()
 
 
@@ -24,7 +24,7 @@ def test_parameters_come_out_whole_with_the_judge_s_task(tmp_path: Path) -> None
     assert dict(zip(SECTIONS, sections, strict=True)) == {name: given[name] for name in SECTIONS}
     priced = {**given, "train": {**given["train"], "hourly_price": 9.0, "folds_per_task": 3}}
     assert resolve.settle(priced, "") == resolve.settle(given, "")
-    assert judging["folds"] == [HELD_OUT]
+    assert judging["folds"] == [HELD_OUT_FOLD]
     assert judging["member"] == {**given["judge"], "size": 32}
     assert len(source) == 64
     assert (folds, weights) == ("", "")
@@ -55,7 +55,7 @@ def test_a_console_says_where_the_data_is(tmp_path: Path, bucket: str) -> None:
 
 def test_files_that_are_not_there_are_all_named(tmp_path: Path) -> None:
     file = load(write_gan(tmp_path))
-    assert isinstance(file, Generative)
+    assert isinstance(file, Gan)
     gone = dataclasses.replace(
         file,
         data=dataclasses.replace(file.data, train=str(tmp_path / "gone.csv")),
@@ -65,9 +65,13 @@ def test_files_that_are_not_there_are_all_named(tmp_path: Path) -> None:
         resolve.check_files(gone, "here.toml")
     assert "here.toml: data.train = " in str(caught.value)
     assert "here.toml: folds.file = " in str(caught.value)
-    judged = dataclasses.replace(file, judge=dataclasses.replace(file.judge, weights=str(tmp_path / "fold{fold}.keras")))
+    judged = dataclasses.replace(
+        file, judge=dataclasses.replace(file.judge, weights=str(tmp_path / "fold{fold}.keras"))
+    )
     with pytest.raises(CompetitionError, match=r"no such file: .*fold0\.keras"):
         resolve.check_files(judged, "here.toml")
-    excluding = dataclasses.replace(file, folds=dataclasses.replace(file.folds, exclude=["no such"]))
+    excluding = dataclasses.replace(
+        file, folds=dataclasses.replace(file.folds, exclude=["no such"])
+    )
     with pytest.raises(DataError, match="no such"):
         resolve.check_files(excluding, "here.toml")

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 import simplejpeg
 from PIL import Image
-from tests.support.tiny import Tiny, as_files, converted, digits
 
 from components.records import convert as convert_module
 from components.records import source
-from components.records.convert import WORK_VARIABLE, convert
+from components.records.convert import convert
 from components.records.verify import verify
+from tests.support.tiny import Tiny, as_files, converted, digits
+from trainer import runtime
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.artifacts.records import decode_example, read_shard
@@ -35,7 +36,11 @@ def records(tiny: Tiny, out: Path, *changes: tuple[str, str]) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def stored(folder: Path, size: int = 8) -> list[dict[str, bytes | int | float]]:
@@ -66,7 +71,9 @@ def test_the_table_describes_the_shards(records_folder: Path) -> None:
         assert row.sum_c_8.tolist() == [pixels.sum()]
         assert row.sumsq_c_8.tolist() == [(pixels**2).sum()]
         assert row.sha256 == hashlib.sha256(images[place].tobytes()).hexdigest()
-    assert [len(record["image"]) for record in stored(records_folder)] == examples["bytes_8"].tolist()  # type: ignore[arg-type]
+    assert [len(record["image"]) for record in stored(records_folder)] == examples[
+        "bytes_8"
+    ].tolist()  # type: ignore[arg-type]
 
 
 def test_the_records_hold_the_images_under_their_public_names(records_folder: Path) -> None:
@@ -83,22 +90,34 @@ def test_the_records_hold_the_images_under_their_public_names(records_folder: Pa
 def test_the_folder_is_whole_and_repeatable(tiny: Tiny, tmp_path: Path) -> None:
     one, two = records(tiny, tmp_path / "one"), records(tiny, tmp_path / "two")
     about = read_manifest(one)
-    assert (about["sizes"], about["channels"], about["images"]) == ([8], 1, {"train": 120, "test": 30})
+    assert (about["sizes"], about["channels"], about["images"]) == (
+        [8],
+        1,
+        {"train": 120, "test": 30},
+    )
     assert contents(one) == contents(two)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 9])
 def test_any_number_of_parts_gives_the_same_folder(tiny: Tiny, tmp_path: Path, parts: int) -> None:
     whole = contents(records(tiny, tmp_path / "whole"))
-    cut = contents(records(tiny, tmp_path / "cut", ("shard_images = 50", f"shard_images = 50\nparts = {parts}")))
+    cut = contents(
+        records(
+            tiny, tmp_path / "cut", ("shard_images = 50", f"shard_images = 50\nparts = {parts}")
+        )
+    )
     assert cut == whole
 
 
-def test_several_sizes_from_one_decode(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_sizes_from_one_decode(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     as_files(tiny)
     decoded = []
     real = convert_module.decoding
-    monkeypatch.setattr(convert_module, "decoding", lambda data, **rest: decoded.append(1) or real(data, **rest))
+    monkeypatch.setattr(
+        convert_module, "decoding", lambda data, **rest: decoded.append(1) or real(data, **rest)
+    )
     folder = records(tiny, tmp_path / "out", ("sizes = [8]", "sizes = [16, 8, 40]"))
     assert len(decoded) == 150
     examples = tables.read_examples(folder)
@@ -145,9 +164,16 @@ def test_a_jpeg_of_the_right_size_passes_through(tiny: Tiny, tmp_path: Path) -> 
 def test_tabular_columns_go_into_the_table_and_the_records(tiny: Tiny, tmp_path: Path) -> None:
     for path in (tiny.train, tiny.test):
         header, *rows = path.read_text().splitlines()
-        lines = [f"age,sex,{header}", *(f"{'' if n % 10 == 3 else n},{'fm'[n % 2]},{row}" for n, row in enumerate(rows))]
+        lines = [
+            f"age,sex,{header}",
+            *(f"{'' if n % 10 == 3 else n},{'fm'[n % 2]},{row}" for n, row in enumerate(rows)),
+        ]
         path.write_text("\n".join(lines) + "\n")
-    out = records(tiny, tmp_path / "out", ('target = "label"', 'target = "label"\nnumeric = ["age"]\ncategorical = ["sex"]'))
+    out = records(
+        tiny,
+        tmp_path / "out",
+        ('target = "label"', 'target = "label"\nnumeric = ["age"]\ncategorical = ["sex"]'),
+    )
     examples = tables.read_examples(out)
     assert examples["tabular_age"].isna().sum() == 15
     assert examples["tabular_age"][7] == 7
@@ -166,7 +192,9 @@ def change(path: Path, line: int, old: str, new: str) -> None:
 
 def test_a_label_that_is_no_class(tiny: Tiny, tmp_path: Path) -> None:
     change(tiny.train, 17, tiny.train.read_text().splitlines()[17].split(",")[0], "ten")
-    with pytest.raises(DataError, match=r"train.csv: row 17, column 'label': 'ten' is no class; classes are 0, 1"):
+    with pytest.raises(
+        DataError, match=r"train.csv: row 17, column 'label': 'ten' is no class; classes are 0, 1"
+    ):
         records(tiny, tmp_path / "out")
 
 
@@ -180,7 +208,11 @@ def test_a_file_that_changed_since_the_launcher_saw_it(tiny: Tiny, tmp_path: Pat
     competition = load(tiny.toml)
     with pytest.raises(DataError, match="changed while the run was under way"):
         convert(
-            competition.data, competition.records, classes=competition.classes, source_digest="0" * 64, out=tmp_path / "out"
+            competition.data,
+            competition.records,
+            classes=competition.classes,
+            source_digest="0" * 64,
+            out=tmp_path / "out",
         )
     assert not (tmp_path / "out").exists()
 
@@ -189,13 +221,21 @@ def test_bad_images_fail_or_are_left_out_as_the_file_says(tiny: Tiny, tmp_path: 
     as_files(tiny)
     (tiny.folder / "train" / "img-003.png").write_bytes(b"")
     out = tmp_path / "out"
-    with pytest.raises(DataError, match=r"img-003.png: an empty file \(records.on_bad_image = 'skip' would leave it out\)"):
+    with pytest.raises(
+        DataError,
+        match=r"img-003.png: an empty file \(records.on_bad_image = 'skip' would leave it out\)",
+    ):
         records(tiny, out)
     (tiny.folder / "train" / "img-007.png").unlink()
-    with pytest.raises(DataError, match=r"train.csv: row 7: no file for id 'img-007' by train/\{id\}.png \(1 such ids\)"):
+    with pytest.raises(
+        DataError,
+        match=r"train.csv: row 7: no file for id 'img-007' by train/\{id\}.png \(1 such ids\)",
+    ):
         records(tiny, out)
     skip = 'sizes = [8]\non_bad_image = "skip"\nmax_bad_fraction = 0.01'
-    with pytest.raises(DataError, match=r"2 such images of 120, more than records.max_bad_fraction = 0.01 allows"):
+    with pytest.raises(
+        DataError, match=r"2 such images of 120, more than records.max_bad_fraction = 0.01 allows"
+    ):
         records(tiny, out, ("sizes = [8]", skip))
     assert not (out / "manifest.json").exists()
     folder = records(tiny, out, ("max_bad_fraction = 0.01", "max_bad_fraction = 0.02"))
@@ -213,22 +253,33 @@ def test_a_bad_test_image_is_never_left_out(tiny: Tiny, tmp_path: Path) -> None:
     as_files(tiny)
     (tiny.folder / "test" / "t5.png").write_bytes(b"<html>")
     with pytest.raises(DataError, match="t5.png: .*a test image, and a submission needs them all"):
-        records(tiny, tmp_path / "out", ("sizes = [8]", 'sizes = [8]\non_bad_image = "skip"\nmax_bad_fraction = 1'))
+        records(
+            tiny,
+            tmp_path / "out",
+            ("sizes = [8]", 'sizes = [8]\non_bad_image = "skip"\nmax_bad_fraction = 1'),
+        )
 
 
-def test_files_without_a_row_are_told(tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_without_a_row_are_told(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     as_files(tiny)
     (tiny.folder / "test" / "more.png").write_bytes(b"")
     folder = records(tiny, tmp_path / "out")
-    assert "warning: 1 image files have no row in a table, and are not used: 'more.png'" in capsys.readouterr().out
+    assert (
+        "warning: 1 image files have no row in a table, and are not used: 'more.png'"
+        in capsys.readouterr().out
+    )
     assert read_manifest(folder)["unused_files"] == 1
 
 
-def test_work_that_was_stopped_is_gone_on_with(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_that_was_stopped_is_gone_on_with(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     as_files(tiny)
     competition = load(tiny.toml)
     whole = contents(converted(competition, tmp_path / "whole"))
-    monkeypatch.setenv(WORK_VARIABLE, str(tmp_path / "work"))
+    monkeypatch.setenv(runtime.WORK, str(tmp_path / "work"))
     broken = tiny.folder / "train" / "img-077.png"
     good, times = broken.read_bytes(), broken.stat()
     broken.write_bytes(b"x" * len(good))
@@ -239,10 +290,16 @@ def test_work_that_was_stopped_is_gone_on_with(tiny: Tiny, tmp_path: Path, monke
     os.utime(broken, ns=(times.st_atime_ns, times.st_mtime_ns))
     (work,) = (tmp_path / "work").iterdir()
     # The first shard was whole, and of the second there is nothing that could be taken for it.
-    assert sorted(contents(work)) == ["8x8/train00-50.tfrec", "train00000.parquet", "train00000.rejects.csv"]
+    assert sorted(contents(work)) == [
+        "8x8/train00-50.tfrec",
+        "train00000.parquet",
+        "train00000.rejects.csv",
+    ]
     read = []
     real = convert_module._made
-    monkeypatch.setattr(convert_module, "_made", lambda *given: read.append(given[2].row.id) or real(*given))
+    monkeypatch.setattr(
+        convert_module, "_made", lambda *given: read.append(given[2].row.id) or real(*given)
+    )
     assert contents(converted(competition, tmp_path / "out")) == whole
     assert len(read) == 100
     assert list((tmp_path / "work").iterdir()) == []
@@ -252,7 +309,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from components.records.convert import convert
-from trainer.competition import load
+from trainer.config.competition import load
 competition = load(sys.argv[1])
 print("begins", flush=True)
 convert(competition.data, competition.records, classes=competition.classes, out=sys.argv[2])
@@ -263,11 +320,13 @@ def test_a_kill_leaves_nothing_that_is_taken_for_whole(tiny: Tiny, tmp_path: Pat
     as_files(tiny)
     tiny.toml.write_text(tiny.toml.read_text().replace("shard_images = 50", "shard_images = 3"))
     whole = contents(converted(load(tiny.toml), tmp_path / "whole"))
-    environment = {**os.environ, WORK_VARIABLE: str(tmp_path / "work")}
+    environment = {**os.environ, runtime.WORK: str(tmp_path / "work")}
     for tried in range(40):
         out = tmp_path / f"out{tried}"
         with subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(tiny.toml), str(out)], env=environment, stdout=subprocess.PIPE
+            [sys.executable, "-c", CHILD, str(tiny.toml), str(out)],
+            env=environment,
+            stdout=subprocess.PIPE,
         ) as child:
             assert child.stdout is not None
             child.stdout.readline()
@@ -282,7 +341,13 @@ def test_a_kill_leaves_nothing_that_is_taken_for_whole(tiny: Tiny, tmp_path: Pat
     from components.records.merge import join
 
     competition = load(tiny.toml)
-    join([out], competition.data, competition.records, classes=competition.classes, out=tmp_path / "joined")
+    join(
+        [out],
+        competition.data,
+        competition.records,
+        classes=competition.classes,
+        out=tmp_path / "joined",
+    )
     assert contents(tmp_path / "joined") == whole
 
 
@@ -290,7 +355,7 @@ MEMORY = """
 import resource, sys
 import numpy as np
 from components.records.convert import convert
-from trainer.competition import load
+from trainer.config.competition import load
 competition = load(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 convert(competition.data, competition.records, classes=competition.classes, out=sys.argv[2])
@@ -298,10 +363,16 @@ print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the system's largest memory figure is in kilobytes on Linux only")
-def test_memory_is_bounded_by_the_pixels_that_may_be_decoded_at_once(tiny: Tiny, tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    sys.platform != "linux",
+    reason="the system's largest memory figure is in kilobytes on Linux only",
+)
+def test_memory_is_bounded_by_the_pixels_that_may_be_decoded_at_once(
+    tiny: Tiny, tmp_path: Path
+) -> None:
     as_files(tiny)
-    # 20 images of 9 million pixels with transparency: at seven bytes each 1.3 GB, were all in memory.
+    # 20 images of 9 million pixels with transparency: at seven bytes each 1.3 GB, were all in
+    # memory.
     stream = io.BytesIO()
     Image.fromarray(np.zeros((3000, 3000, 4), np.uint8)).save(stream, "PNG")
     for number in range(1, 21):
@@ -309,10 +380,14 @@ def test_memory_is_bounded_by_the_pixels_that_may_be_decoded_at_once(tiny: Tiny,
     text = tiny.toml.read_text()
     tiny.toml.write_text(text.replace("sizes = [8]", "sizes = [8]\nmax_pixels = 9000000"))
     done = subprocess.run(
-        [sys.executable, "-c", MEMORY, str(tiny.toml), str(tmp_path / "out")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", MEMORY, str(tiny.toml), str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     peak = int(done.stdout.split("peak ")[1]) * 1024
-    # The bound that `convert` states, 11 bytes a pixel, and what libraries take when they are first used.
+    # The bound that `convert` states, 11 bytes a pixel, and what libraries take when they are first
+    # used.
     assert peak < 11 * 9_000_000 + 120_000_000
 
 
@@ -323,17 +398,31 @@ def test_the_source_s_digest_is_kept(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_columns_of_the_rejects(tmp_path: Path) -> None:
-    tables.write_csv(tmp_path / "r.csv", pd.DataFrame([("007", "", "=x", 3)], columns=["id", "file", "reason", "bytes"]))
+    tables.write_csv(
+        tmp_path / "r.csv",
+        pd.DataFrame([("007", "", "=x", 3)], columns=["id", "file", "reason", "bytes"]),
+    )
     assert tables.read_rejects(tmp_path / "r.csv").iloc[0].tolist() == ["007", "", "=x", 3]
 
 
 @pytest.mark.parametrize(("groups", "names"), [("own", {"p", "old/p"}), ("shared", {"p"})])
-def test_groups_of_an_external_set_are_its_own_unless_shared(tiny: Tiny, tmp_path: Path, groups: str, names: set[str]) -> None:
+def test_groups_of_an_external_set_are_its_own_unless_shared(
+    tiny: Tiny, tmp_path: Path, groups: str, names: set[str]
+) -> None:
     header, *rows = tiny.train.read_text().splitlines()
     tiny.train.write_text("\n".join([f"who,{header}", *(f"p,{row}" for row in rows)]) + "\n")
-    (tiny.folder / "old.csv").write_text("\n".join([f"who,{header}", *(f"p,{row}" for row in rows[:5])]) + "\n")
-    external = f'\n[[data.external]]\nname = "old"\ntrain = "old.csv"\ngroups = "{groups}"\n\n[records]'
-    out = records(tiny, tmp_path / "out", ('target = "label"', 'target = "label"\ngroup = "who"'), ("[records]", external))
+    (tiny.folder / "old.csv").write_text(
+        "\n".join([f"who,{header}", *(f"p,{row}" for row in rows[:5])]) + "\n"
+    )
+    external = (
+        f'\n[[data.external]]\nname = "old"\ntrain = "old.csv"\ngroups = "{groups}"\n\n[records]'
+    )
+    out = records(
+        tiny,
+        tmp_path / "out",
+        ('target = "label"', 'target = "label"\ngroup = "who"'),
+        ("[records]", external),
+    )
     train = tables.read_examples(out).query("split == 'train'")
     assert set(train["group"]) == names
     assert train["id"].tolist()[-1] == "old/5"

@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-from tests.support.tiny import Tiny, as_files, converted
 
 from components.records.convert import convert
 from components.records.merge import join
+from tests.support.tiny import Tiny, as_files, converted
 from trainer.artifacts.manifest import MANIFEST
 from trainer.config.competition import Competition, load
 from trainer.errors import DataError, IntegrityError
@@ -12,11 +12,15 @@ from trainer.errors import DataError, IntegrityError
 
 def in_parts(tiny: Tiny, folder: Path, count: int) -> tuple[Competition, list[Path]]:
     """A competition converted in so many parts, that are not joined yet."""
-    tiny.toml.write_text(tiny.toml.read_text().replace("shard_images = 50", f"shard_images = 50\nparts = {count}"))
+    tiny.toml.write_text(
+        tiny.toml.read_text().replace("shard_images = 50", f"shard_images = 50\nparts = {count}")
+    )
     competition = load(tiny.toml)
     parts = [folder / f"p{part}" for part in range(count)]
     for part, out in enumerate(parts):
-        convert(competition.data, competition.records, classes=competition.classes, part=part, out=out)
+        convert(
+            competition.data, competition.records, classes=competition.classes, part=part, out=out
+        )
     return competition, parts
 
 
@@ -28,7 +32,13 @@ def test_parts_of_different_sources_are_not_joined(tiny: Tiny, tmp_path: Path) -
     competition, parts = in_parts(tiny, tmp_path, 2)
     header, first, *rest = tiny.train.read_text().splitlines()
     tiny.train.write_text("\n".join([header, f"9{first[1:]}", *rest]) + "\n")
-    convert(competition.data, competition.records, classes=competition.classes, part=1, out=tmp_path / "other")
+    convert(
+        competition.data,
+        competition.records,
+        classes=competition.classes,
+        part=1,
+        out=tmp_path / "other",
+    )
     with pytest.raises(DataError, match="changed while the run was under way"):
         joined(competition, [parts[0], tmp_path / "other"], tmp_path / "out")
 

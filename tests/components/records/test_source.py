@@ -3,10 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.tiny import Tiny, as_files, converted
 
 from components.records import source
 from components.records.convert import convert
+from tests.support.tiny import Tiny, as_files, converted
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.config.competition import load
@@ -18,7 +18,10 @@ def test_pixels_and_files_of_the_same_images_say_the_same(tiny: Tiny, tmp_path: 
     for name in ("pixels", "files"):
         competition = load(tiny.toml if name == "pixels" else as_files(tiny).toml)
         found[name] = tables.read_examples(converted(competition, tmp_path / name))
-    assert (read_manifest(tmp_path / "files")["channels"], read_manifest(tmp_path / "pixels")["channels"]) == (3, 1)
+    assert (
+        read_manifest(tmp_path / "files")["channels"],
+        read_manifest(tmp_path / "pixels")["channels"],
+    ) == (3, 1)
     np.testing.assert_array_equal(found["files"]["target"], found["pixels"]["target"])
     # The ids of the files are names, in the order of the table.
     assert found["files"]["id"][:2].tolist() == ["img-001", "img-002"]
@@ -58,4 +61,9 @@ def test_blocks_follow_the_source_and_the_shards_alone(tiny: Tiny) -> None:
         (block.subset.split, block.number, block.first, block.rows)
         for block, _ in source.blocks(competition.data, competition.records)
     ]
-    assert cut == [("train", 0, 0, 50), ("train", 1, 50, 50), ("train", 2, 100, 20), ("test", 0, 0, 30)]
+    assert cut == [
+        ("train", 0, 0, 50),
+        ("train", 1, 50, 50),
+        ("train", 2, 100, 20),
+        ("test", 0, 0, 30),
+    ]

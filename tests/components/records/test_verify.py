@@ -16,7 +16,9 @@ def folder(records_folder: Path, tmp_path: Path) -> Path:
 
 
 def counts(folder: Path) -> dict[str, int]:
-    return {f"8x8/{path.name}": sum(1 for _ in read_shard(path)) for path in folder.glob("8x8/*.tfrec")}
+    return {
+        f"8x8/{path.name}": sum(1 for _ in read_shard(path)) for path in folder.glob("8x8/*.tfrec")
+    }
 
 
 def test_a_whole_folder(folder: Path) -> None:
@@ -55,7 +57,9 @@ def test_a_table_that_disagrees_with_the_shards(folder: Path) -> None:
     swapped.loc[[3, 4], "row_8"] = [4, 3]
     tables.write_parquet(folder / tables.EXAMPLES, swapped)
     write_manifest(folder, about, counts(folder))
-    with pytest.raises(IntegrityError, match="id '4' should be record 4 of 8x8/train00-50.tfrec, which is '5'"):
+    with pytest.raises(
+        IntegrityError, match="id '4' should be record 4 of 8x8/train00-50.tfrec, which is '5'"
+    ):
         verify(str(folder))
     tables.write_parquet(folder / tables.EXAMPLES, examples[:-1])
     write_manifest(folder, about, counts(folder))

@@ -15,7 +15,12 @@ SCORED = Scored("accuracy", TARGETS, PROBABILITIES, DECIDED)
 def test_precision_recall_and_f1_of_each_class() -> None:
     is_one, decided = (values[:, None] == np.arange(3) for values in (TARGETS, PREDICTED))
     zero, one, none = tables.per_class(is_one, decided, ["a", "b", "c"])
-    assert (zero["images"], zero["taken"], zero["precision"], zero["recall"]) == (3, 3, 2 / 3, 2 / 3)
+    assert (zero["images"], zero["taken"], zero["precision"], zero["recall"]) == (
+        3,
+        3,
+        2 / 3,
+        2 / 3,
+    )
     assert one["f1"] == pytest.approx(2 / 3)
     assert (none["precision"], none["recall"], none["f1"]) == (None, None, None)
 
@@ -35,7 +40,13 @@ def test_a_number_is_cut_into_quarters_and_what_is_missing_stands_alone() -> Non
     assert [line["images"] for line in found] == [1, 1, 1, 1, 2]
     assert found[-1]["name"] == "missing"
     assert found[-1]["score"] == 0.5
-    assert sum(line["images"] for line in tables.by_column(SCORED, pd.Series([1.0, 1, 1, 1, 2, 2]), numeric=True)) == 6
+    assert (
+        sum(
+            line["images"]
+            for line in tables.by_column(SCORED, pd.Series([1.0, 1, 1, 1, 2, 2]), numeric=True)
+        )
+        == 6
+    )
     (only,) = tables.by_column(SCORED, pd.Series([7.0] * 6), numeric=True)
     assert (only["name"], only["images"]) == ("7", 6)
     (gone,) = tables.by_column(SCORED, pd.Series([np.nan] * 6), numeric=True)
@@ -45,11 +56,17 @@ def test_a_number_is_cut_into_quarters_and_what_is_missing_stands_alone() -> Non
 def test_texts_and_what_has_no_score() -> None:
     ranked = Scored("roc_auc", TARGETS, PROBABILITIES, DECIDED)
     found = tables.by_column(ranked, pd.Series(["x", "x", "x", "", "y", "y"]), numeric=False)
-    assert [(line["name"], line["images"]) for line in found] == [("x", 3), ("y", 2), ("missing", 1)]
+    assert [(line["name"], line["images"]) for line in found] == [
+        ("x", 3),
+        ("y", 2),
+        ("missing", 1),
+    ]
     assert found[0]["score"] is not None
     assert found[2]["score"] is None
     many = pd.Series([str(number) for number in range(40)])
-    scored = Scored("accuracy", np.zeros(40, int), np.tile([0.9, 0.1], (40, 1)), np.tile([True, False], (40, 1)))
+    scored = Scored(
+        "accuracy", np.zeros(40, int), np.tile([0.9, 0.1], (40, 1)), np.tile([True, False], (40, 1))
+    )
     last = tables.by_column(scored, many, numeric=False)[-1]
     assert (last["name"], last["images"]) == ("28 others", 28)
 
@@ -60,13 +77,18 @@ def test_groups() -> None:
     assert found is not None
     assert found["groups"] == 3
     assert [(line["name"], line["images"]) for line in found["sizes"]] == [("1", 3), ("2 to 5", 3)]
-    assert [(one["name"], one["wrong"], one["images"]) for one in found["worst"]] == [("c", 1, 1), ("a", 1, 3)]
+    assert [(one["name"], one["wrong"], one["images"]) for one in found["worst"]] == [
+        ("c", 1, 1),
+        ("a", 1, 3),
+    ]
 
 
 def test_identical_images_and_hours() -> None:
     train = pd.DataFrame({"id": list("abcde"), "sha256": ["1", "2", "1", "2", "1"]})
     assert tables.duplicate_sets(train) == [["a", "c", "e"], ["b", "d"]]
-    history = pd.DataFrame({"member": ["m"] * 4, "fold": [0, 0, 1, 1], "seconds": [1800.0, 3600, 1800, 3600]})
+    history = pd.DataFrame(
+        {"member": ["m"] * 4, "fold": [0, 0, 1, 1], "seconds": [1800.0, 3600, 1800, 3600]}
+    )
     tasks = [{"member": "m", "device": "GPU", "parameters": 7}]
     found = tables.durations(history, tasks, 3.0)
     assert (found["hours"], found["cost"]) == (2, 6)

@@ -11,10 +11,16 @@ def by_column(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, dict[str, ob
 
 def test_splits_of_one_kind_are_alike_and_others_are_not() -> None:
     generator = np.random.default_rng(0)
-    train = pd.DataFrame({"age": generator.normal(40, 10, 3000), "site": generator.choice(["a", "b", "c"], 3000)})
-    same = pd.DataFrame({"age": generator.normal(40, 10, 800), "site": generator.choice(["a", "b", "c"], 800)})
+    train = pd.DataFrame(
+        {"age": generator.normal(40, 10, 3000), "site": generator.choice(["a", "b", "c"], 3000)}
+    )
+    same = pd.DataFrame(
+        {"age": generator.normal(40, 10, 800), "site": generator.choice(["a", "b", "c"], 800)}
+    )
     assert {entry["verdict"] for entry in by_column(train, same).values()} == {"alike"}
-    other = pd.DataFrame({"age": generator.normal(55, 10, 800), "site": generator.choice(["a", "b"], 800)})
+    other = pd.DataFrame(
+        {"age": generator.normal(55, 10, 800), "site": generator.choice(["a", "b"], 800)}
+    )
     found = by_column(train, other)
     assert {entry["verdict"] for entry in found.values()} == {"different"}
     # As computed by hand.
@@ -35,7 +41,9 @@ def test_a_real_but_small_difference_is_called_slight() -> None:
 
 def test_missing_values_are_a_column_of_their_own() -> None:
     generator = np.random.default_rng(1)
-    train = pd.DataFrame({"age": generator.normal(size=1000), "sex": generator.choice(["f", "m"], 1000)})
+    train = pd.DataFrame(
+        {"age": generator.normal(size=1000), "sex": generator.choice(["f", "m"], 1000)}
+    )
     test = train.sample(500, random_state=0).reset_index(drop=True)
     test.loc[:249, "age"] = np.nan
     test.loc[:4, "sex"] = ""
@@ -51,7 +59,10 @@ def test_missing_values_are_a_column_of_their_own() -> None:
 def test_chance_findings_are_corrected_for() -> None:
     # Forty columns of noise: without a correction some p-value would be near 1/40.
     generator = np.random.default_rng(2)
-    train, test = (pd.DataFrame(generator.normal(size=(500, 40)), columns=[f"c{n}" for n in range(40)]) for _ in range(2))
+    train, test = (
+        pd.DataFrame(generator.normal(size=(500, 40)), columns=[f"c{n}" for n in range(40)])
+        for _ in range(2)
+    )
     assert {entry["verdict"] for entry in drift(train, test)} == {"alike"}
 
 

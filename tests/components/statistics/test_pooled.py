@@ -13,8 +13,12 @@ def sums(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(st.integers(1, 6), st.integers(1, 9), st.sampled_from([1, 3]), st.integers(0, 2**31))
-def test_it_is_the_deviation_of_all_pixels_together(count: int, side: int, channels: int, seed: int) -> None:
-    images = np.random.default_rng(seed).integers(0, 256, (count, side, side, channels), dtype=np.uint8)
+def test_it_is_the_deviation_of_all_pixels_together(
+    count: int, side: int, channels: int, seed: int
+) -> None:
+    images = np.random.default_rng(seed).integers(
+        0, 256, (count, side, side, channels), dtype=np.uint8
+    )
     found = pooled(*sums(images), side * side)
     pixels = images.reshape(-1, channels).astype(np.float64)
     np.testing.assert_allclose(found["mean"], pixels.mean(axis=0), rtol=1e-12)
@@ -23,9 +27,14 @@ def test_it_is_the_deviation_of_all_pixels_together(count: int, side: int, chann
 
 
 def test_sums_are_exact_where_floats_are_not() -> None:
-    # 2**32 pixels of 255 and as many of 254 in place of one: a float's n Σx² - (Σx)² would lose the deviation.
+    # 2**32 pixels of 255 and as many of 254 in place of one: a float's n Σx² - (Σx)² would lose the
+    # deviation.
     side = 2**32
-    found = pooled(np.array([[255 * side], [255 * side - 1]]), np.array([[255**2 * side], [255**2 * side - 509]]), side)
+    found = pooled(
+        np.array([[255 * side], [255 * side - 1]]),
+        np.array([[255**2 * side], [255**2 * side - 509]]),
+        side,
+    )
     n = 2 * side
     assert found["std"] == [pytest.approx(np.sqrt(n - 1) / n, rel=1e-12)]
 
@@ -43,7 +52,9 @@ def test_no_images_have_no_statistics() -> None:
 
 def test_a_fold_is_left_out_of_its_own_statistics() -> None:
     generator = np.random.default_rng(0)
-    images = {size: generator.integers(0, 256, (7, size, size, 3), dtype=np.uint8) for size in (4, 6)}
+    images = {
+        size: generator.integers(0, 256, (7, size, size, 3), dtype=np.uint8) for size in (4, 6)
+    }
     table = pd.DataFrame({"split": ["train"] * 5 + ["test"] * 2})
     for size, pixels in images.items():
         table[f"sum_c_{size}"], table[f"sumsq_c_{size}"] = (list(value) for value in sums(pixels))
@@ -58,5 +69,7 @@ def test_a_fold_is_left_out_of_its_own_statistics() -> None:
             np.testing.assert_allclose(folds[held_out]["mean"], inside.mean(axis=0), rtol=1e-12)
             np.testing.assert_allclose(folds[held_out]["std"], inside.std(axis=0), rtol=1e-12)
         np.testing.assert_allclose(
-            found[str(size)]["splits"]["test"]["mean"], pixels[5:].reshape(-1, 3).mean(axis=0), rtol=1e-12
+            found[str(size)]["splits"]["test"]["mean"],
+            pixels[5:].reshape(-1, 3).mean(axis=0),
+            rtol=1e-12,
         )

@@ -4,11 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.tiny import upload
 
 from components.records.verify import verify
 from components.storage import objects
 from components.storage.shards import local_shards
+from tests.support.tiny import upload
 from trainer.artifacts.manifest import MANIFEST, write_json
 from trainer.errors import IntegrityError, StorageError
 
@@ -28,7 +28,9 @@ def test_listing_goes_on_over_pages(bucket: str, monkeypatch: pytest.MonkeyPatch
     put(f"{bucket}/ab/other", b"")
     put(f"{bucket}/a/folder/", b"")
     found = objects.listing(f"{bucket}/a/")
-    assert [(entry.uri, entry.bytes) for entry in found] == [(f"{bucket}/a/{n:02}.txt", n) for n in range(11)]
+    assert [(entry.uri, entry.bytes) for entry in found] == [
+        (f"{bucket}/a/{n:02}.txt", n) for n in range(11)
+    ]
     assert all(entry.generation > 0 for entry in found)
     assert objects.listing(f"{bucket}/none/") == []
 
@@ -36,11 +38,11 @@ def test_listing_goes_on_over_pages(bucket: str, monkeypatch: pytest.MonkeyPatch
 def test_reading(bucket: str) -> None:
     put(f"{bucket}/ä b/x.csv", "id\nä\n".encode())
     assert objects.read(f"{bucket}/ä b/x.csv") == "id\nä\n".encode()
-    near = objects.near(f"{bucket}/ä b/x.csv")
+    near = objects.local_path(f"{bucket}/ä b/x.csv")
     # The copy is named as the object is: an error that names it says which one it is.
     assert near.endswith(f"{bucket.removeprefix('gs://')}/ä b/x.csv")
     assert Path(near).read_text() == "id\nä\n"
-    assert objects.near("/local/x.csv") == "/local/x.csv"
+    assert objects.local_path("/local/x.csv") == "/local/x.csv"
     assert objects.exists(f"{bucket}/ä b/x.csv")
     assert not objects.exists(f"{bucket}/none")
 
@@ -64,17 +66,33 @@ def test_a_service_that_is_gone_is_tried_for_so_long_only(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("status", "said", "words"),
     [
-        (401, "Anonymous caller does not have storage.buckets.get access", "not signed in: run `gcloud auth application-def"),
-        (403, "me@x does not have storage.buckets.get access", "which roles/storage.bucketViewer on the bucket has"),
-        (403, "me@x does not have storage.objects.create access", "which roles/storage.objectUser on the bucket has"),
+        (
+            401,
+            "Anonymous caller does not have storage.buckets.get access",
+            "not signed in: run `gcloud auth application-def",
+        ),
+        (
+            403,
+            "me@x does not have storage.buckets.get access",
+            "which roles/storage.bucketViewer on the bucket has",
+        ),
+        (
+            403,
+            "me@x does not have storage.objects.create access",
+            "which roles/storage.objectUser on the bucket has",
+        ),
         (403, "no", "check the account's roles on the bucket"),
     ],
 )
-def test_a_refusal_says_what_to_do(monkeypatch: pytest.MonkeyPatch, status: int, said: str, words: str) -> None:
+def test_a_refusal_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, status: int, said: str, words: str
+) -> None:
     from tests.support.servers.loopback import Server, google_error
 
     with Server() as server:
-        server.routes = [("GET", "/storage/v1/b/x.*", lambda match, call: (status, google_error(status, said)))]
+        server.routes = [
+            ("GET", "/storage/v1/b/x.*", lambda match, call: (status, google_error(status, said)))
+        ]
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         monkeypatch.setattr(objects, "PATIENCE", 1.0)
         objects._client.cache_clear()
@@ -119,7 +137,9 @@ def test_a_stop_in_the_middle_leaves_nothing_that_is_taken_for_whole(
     there = names(f"{bucket}/p")
     assert len(there) == 4
     assert MANIFEST not in there
-    with pytest.raises(IntegrityError, match=f"{bucket}/p: no manifest.json, so what wrote here did not finish"):
+    with pytest.raises(
+        IntegrityError, match=f"{bucket}/p: no manifest.json, so what wrote here did not finish"
+    ):
         objects.fetch_folder(f"{bucket}/p", tmp_path / "back")
     # The rest, the manifest after all others.
     begun.clear()
@@ -175,7 +195,9 @@ def test_a_name_that_leads_out_of_the_folder(bucket: str, tmp_path: Path) -> Non
         objects.fetch([evil], f"{bucket}/x", tmp_path / "in")
 
 
-def test_few_transfers_are_under_way_at_once(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_transfers_are_under_way_at_once(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(40):
         put(f"{bucket}/x/{number}", bytes(100))
     lock, under_way, most = threading.Lock(), 0, 0
@@ -211,7 +233,9 @@ def test_shards_that_are_gone_are_named(bucket: str, folder: Path) -> None:
         assert [path.name for path in root.rglob("*.tfrec")] == ["test00-30.tfrec"]
     assert not root.exists()
     with (
-        pytest.raises(IntegrityError, match=f"{bucket}/r/8x8/none.tfrec: no such object .1 are missing"),
+        pytest.raises(
+            IntegrityError, match=f"{bucket}/r/8x8/none.tfrec: no such object .1 are missing"
+        ),
         objects.local_root(f"{bucket}/r", ["8x8/none.tfrec", "8x8/test00-30.tfrec"]),
     ):
         pass
@@ -219,7 +243,10 @@ def test_shards_that_are_gone_are_named(bucket: str, folder: Path) -> None:
 
 def test_left_overs_of_other_records_are_not_published_over(bucket: str, folder: Path) -> None:
     put(f"{bucket}/p/8x8/train07-3.tfrec", b"of a publishing that was stopped")
-    with pytest.raises(StorageError, match=f"{bucket}/p/8x8/train07-3.tfrec: is there, and no part of these records"):
+    with pytest.raises(
+        StorageError,
+        match=f"{bucket}/p/8x8/train07-3.tfrec: is there, and no part of these records",
+    ):
         objects.publish(folder, f"{bucket}/p")
     assert names(f"{bucket}/p") == ["8x8/train07-3.tfrec"]
 
@@ -229,10 +256,12 @@ def test_a_table_whose_name_leads_out_is_not_copied(bucket: str) -> None:
 
     put(f"{bucket}/a/../../../../evil.csv", b"x")
     with pytest.raises(DataError, match="its name leads out of the folder"):
-        objects.near(f"{bucket}/a/../../../../evil.csv")
+        objects.local_path(f"{bucket}/a/../../../../evil.csv")
 
 
-def test_what_the_client_finds_corrupt_is_told(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_client_finds_corrupt_is_told(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from google.cloud.storage.exceptions import DataCorruption
 
     class Corrupt:
@@ -240,7 +269,9 @@ def test_what_the_client_finds_corrupt_is_told(bucket: str, monkeypatch: pytest.
             raise DataCorruption(None, "Checksum mismatch")
 
     monkeypatch.setattr(objects, "_blob", lambda uri: Corrupt())
-    with pytest.raises(IntegrityError, match=f"{bucket}/x: came with another checksum .*Checksum mismatch"):
+    with pytest.raises(
+        IntegrityError, match=f"{bucket}/x: came with another checksum .*Checksum mismatch"
+    ):
         objects.read(f"{bucket}/x")
 
 
@@ -255,5 +286,11 @@ def test_shards_are_not_fetched_where_no_near_duplicates_are_looked_for(
 
     monkeypatch.setattr("components.folds.make_folds.local_shards", refused)
     written = {"out": tmp_path / "folds.csv", "audit_out": tmp_path / "audit.json"}
-    write_folds(records_folder, Folds(count=3, duplicates="identical"), seed=1, classes=list("0123456789"), **written)
+    write_folds(
+        records_folder,
+        Folds(count=3, duplicates="identical"),
+        seed=1,
+        classes=list("0123456789"),
+        **written,
+    )
     assert (tmp_path / "folds.csv").exists()

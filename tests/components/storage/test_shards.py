@@ -2,17 +2,25 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.support.tiny import upload
 
 from components.storage import objects
 from components.storage.shards import local_shards
+from tests.support.tiny import upload
 
 
-@pytest.mark.parametrize(("kind", "fetched"), [("fuse.gcsfuse", True), ("fuse", True), ("ext4", False)])
+@pytest.mark.parametrize(
+    ("kind", "fetched"), [("fuse.gcsfuse", True), ("fuse", True), ("ext4", False)]
+)
 def test_shards_of_a_mounted_bucket_are_fetched_once(
-    records_folder: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, fetched: bool
+    records_folder: Path,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    fetched: bool,
 ) -> None:
-    """As on Vertex AI. On a cluster the same path is a folder that was filled before the task began."""
+    """As on Vertex AI. On a cluster the same path is a folder that was filled before the task
+    began."""
     monkeypatch.setattr(objects, "MOUNT", f"{tmp_path}/gcs/")
     mounts = tmp_path / "mounts"
     mounts.write_text(f"overlay / overlay rw 0 0\ngcsfuse {tmp_path}/gcs {kind} rw,nosuid 0 0\n")

@@ -9,7 +9,9 @@ from trainer.config.output import Submission
 from trainer.errors import DataError
 
 
-@pytest.mark.parametrize("text", ["Id,L\nb,0\na,1\n", "\ufeffId,L\r\nb,0\r\na,1\r\n", 'Id,L\n"b",0\n\na,1'])
+@pytest.mark.parametrize(
+    "text", ["Id,L\nb,0\na,1\n", "\ufeffId,L\r\nb,0\r\na,1\r\n", 'Id,L\n"b",0\n\na,1']
+)
 def test_header_ids_and_order(tmp_path: Path, text: str) -> None:
     (tmp_path / "s.csv").write_bytes(text.encode())
     assert read(tmp_path / "s.csv") == Sample("Id", ("L",), ["b", "a"], [("0",), ("1",)])
@@ -38,9 +40,13 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_ids_that_differ_are_named_both_ways() -> None:
-    with pytest.raises(DataError, match=r"s.csv: row 2, column 'Id': id '9' is not in test.csv \(1 such ids\)"):
+    with pytest.raises(
+        DataError, match=r"s.csv: row 2, column 'Id': id '9' is not in test.csv \(1 such ids\)"
+    ):
         check_ids(Sample("Id", ("L",), ["1", "9"], []), "s.csv", ["1", "2"], "test.csv")
-    with pytest.raises(DataError, match=r"s.csv: no row for id '2', which is in test.csv \(9 such ids\)"):
+    with pytest.raises(
+        DataError, match=r"s.csv: no row for id '2', which is in test.csv \(9 such ids\)"
+    ):
         check_ids(Sample("Id", ("L",), ["1"], []), "s.csv", map(str, range(1, 11)), "test.csv")
 
 
@@ -64,7 +70,9 @@ FORMS = [
 
 
 @pytest.mark.parametrize(("values", "shown", "words"), FORMS)
-def test_the_sample_shows_what_is_to_be_written(values: str, shown: list[str], words: str | None) -> None:
+def test_the_sample_shows_what_is_to_be_written(
+    values: str, shown: list[str], words: str | None
+) -> None:
     sample = Sample("id", ("label",), list("abcdef")[: len(shown)], [(value,) for value in shown])
     submission = Submission(sample="s.csv", values=values)  # type: ignore[arg-type]
     classes = ["0", "1"] if shown == ["0", "1"] else ["rose", "lily"]
@@ -79,7 +87,12 @@ def test_a_wide_sample_has_a_column_a_class() -> None:
     wide = Sample("id", ("lily", "rose"), ["1"], [("0", "0")])
     check_form(wide, Submission(sample="s.csv", values="columns"), ["rose", "lily"], "multiclass")
     with pytest.raises(DataError, match="the sample's header lacks class 'oak'"):
-        check_form(wide, Submission(sample="s.csv", values="columns"), ["rose", "lily", "oak"], "multiclass")
+        check_form(
+            wide,
+            Submission(sample="s.csv", values="columns"),
+            ["rose", "lily", "oak"],
+            "multiclass",
+        )
     with pytest.raises(DataError, match="the sample's header has column 'lily', which is no class"):
         check_form(wide, Submission(sample="s.csv", values="columns"), ["rose"], "multiclass")
     with pytest.raises(DataError, match="the sample has 2 besides the ids: use values = 'columns'"):
@@ -89,11 +102,15 @@ def test_a_wide_sample_has_a_column_a_class() -> None:
 def test_answers_of_several_classes_and_of_numbers(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,l\n1,a;b\n2,\n")
     submission = Submission(sample="s", separator=";")
-    found = read_answers(str(tmp_path / "a.csv"), submission, ["a", "b"], ["1", "2"], "s", several=True)
+    found = read_answers(
+        str(tmp_path / "a.csv"), submission, ["a", "b"], ["1", "2"], "s", several=True
+    )
     assert found == {"1": {0, 1}, "2": set()}
     (tmp_path / "a.csv").write_text("id,l\n1,1\n2,0\n")
     numbers = Submission(sample="s", values="index")
-    assert read_answers(str(tmp_path / "a.csv"), numbers, ["a", "b"], ["1", "2"], "s", several=False) == {"1": {1}, "2": {0}}
+    assert read_answers(
+        str(tmp_path / "a.csv"), numbers, ["a", "b"], ["1", "2"], "s", several=False
+    ) == {"1": {1}, "2": {0}}
     (tmp_path / "a.csv").write_text("id,l\n1,2\n2,0\n")
     with pytest.raises(DataError, match="a.csv: row 1, column 'l': '2' .id '1'. is no class"):
         read_answers(str(tmp_path / "a.csv"), numbers, ["a", "b"], ["1", "2"], "s", several=False)

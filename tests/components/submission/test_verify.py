@@ -33,30 +33,54 @@ def test_a_good_file_has_no_breach(tmp_path: Path, values: str) -> None:
 
 
 BAD = [
-    ("class", "id,label\n1,a", "ID,Label\n1,a", ["the header is ID,Label, where the sample has id,label"]),
+    (
+        "class",
+        "id,label\n1,a",
+        "ID,Label\n1,a",
+        ["the header is ID,Label, where the sample has id,label"],
+    ),
     ("class", "1,a\n", "1,c\n", ["row 1, id '1', column 'label': 'c' is no class"]),
     ("class", "1,a\n", "1,\n", ["row 1, id '1', column 'label': '' is no class"]),
     (
         "class",
         "2,b\n",
         "",
-        ["row 2, id 'x,y', column 'id': the sample has '2' here", "row 3, id 'x,y', column 'id': the sample's row is missing"],
+        [
+            "row 2, id 'x,y', column 'id': the sample has '2' here",
+            "row 3, id 'x,y', column 'id': the sample's row is missing",
+        ],
     ),
     (
         "class",
         "1,a\n2,b\n",
         "2,b\n1,a\n",
-        ["row 1, id '2', column 'id': the sample has '1' here", "row 2, id '1', column 'id': the sample has '2' here"],
+        [
+            "row 1, id '2', column 'id': the sample has '1' here",
+            "row 2, id '1', column 'id': the sample has '2' here",
+        ],
     ),
     (
         "class",
         "2,b\n",
         "2,b\n2,b\n",
-        ["row 3, id '2', column 'id': is already in row 2", "row 4, id 'x,y', column 'id': is past the sample's last row, 3"],
+        [
+            "row 3, id '2', column 'id': is already in row 2",
+            "row 4, id 'x,y', column 'id': is past the sample's last row, 3",
+        ],
     ),
-    ("class", "2,b\n", "2,b,b\n", ["row 2, id '2', column 'number 3': the row has 3 columns, where the sample has 2"]),
+    (
+        "class",
+        "2,b\n",
+        "2,b,b\n",
+        ["row 2, id '2', column 'number 3': the row has 3 columns, where the sample has 2"],
+    ),
     ("index", "2,1\n", "2,2\n", ["row 2, id '2', column 'label': '2' is no number from 0 to 1"]),
-    ("index", "2,1\n", "2,1.0\n", ["row 2, id '2', column 'label': '1.0' is no number from 0 to 1"]),
+    (
+        "index",
+        "2,1\n",
+        "2,1.0\n",
+        ["row 2, id '2', column 'label': '1.0' is no number from 0 to 1"],
+    ),
     ("probability", "0.5", "nan", ["row 1, id '1', column 'label': 'nan' is no finite number"]),
     ("probability", "0.5", "inf", ["row 1, id '1', column 'label': 'inf' is no finite number"]),
     ("probability", "0.5", "-0.1", ["row 1, id '1', column 'label': '-0.1' is not in 0 to 1"]),
@@ -73,7 +97,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("values", "old", "new", "expected"), BAD)
-def test_each_breach_is_a_line(tmp_path: Path, values: str, old: str, new: str, expected: list[str]) -> None:
+def test_each_breach_is_a_line(
+    tmp_path: Path, values: str, old: str, new: str, expected: list[str]
+) -> None:
     assert old in GOOD[values]
     assert found(tmp_path, values, GOOD[values].replace(old, new, 1)) == expected
 
@@ -92,14 +118,20 @@ def test_a_file_that_is_all_wrong_does_not_fill_the_screen(tmp_path: Path) -> No
     (tmp_path / "s.csv").write_text("id,label\n" + "".join(f"{row},z\n" for row in range(500)))
     sample = Sample("id", ("label",), [str(row) for row in range(500)], [])
     with pytest.raises(DataError) as error:
-        check_file(tmp_path / "s.csv", sample, Submission(sample="s"), ["a", "b"], task="multiclass")
+        check_file(
+            tmp_path / "s.csv", sample, Submission(sample="s"), ["a", "b"], task="multiclass"
+        )
     lines = str(error.value).splitlines()
     assert len(lines) == 21
     assert lines[-1].endswith("480 more lines like these")
 
 
 @given(
-    st.lists(st.tuples(st.text('abc,"\n é', min_size=1), st.sampled_from(["a", "b"])), min_size=1, unique_by=lambda row: row[0])
+    st.lists(
+        st.tuples(st.text('abc,"\n é', min_size=1), st.sampled_from(["a", "b"])),
+        min_size=1,
+        unique_by=lambda row: row[0],
+    )
 )
 def test_any_ids_that_are_written_are_read(rows: list[tuple[str, str]]) -> None:
     import csv
@@ -109,4 +141,6 @@ def test_any_ids_that_are_written_are_read(rows: list[tuple[str, str]]) -> None:
         path = Path(folder) / "s.csv"
         with open(path, "w", newline="", encoding="utf-8") as stream:
             csv.writer(stream, lineterminator="\n").writerows([("id", "label"), *rows])
-        assert check_file(path, read(path), Submission(sample="s"), ["a", "b"], task="multiclass") == len(rows)
+        assert check_file(
+            path, read(path), Submission(sample="s"), ["a", "b"], task="multiclass"
+        ) == len(rows)

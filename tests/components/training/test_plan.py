@@ -29,13 +29,19 @@ def test_a_task_carries_the_whole_recipe_as_json() -> None:
     member = Member(name="m", epochs=3, head=Head(dropout=0.25))
     (task,) = plan([member], Folds(count=2), Train(folds_per_task=2), STORED)
     # A size that the file leaves out is the first that the images are stored in.
-    assert parse(Member, json.loads(json.dumps(task))["member"], "member") == dataclasses.replace(member, size=64)
+    assert parse(Member, json.loads(json.dumps(task))["member"], "member") == dataclasses.replace(
+        member, size=64
+    )
 
 
 def test_a_member_of_all_images_is_one_task() -> None:
     members = [Member(name="final", epochs=3, validation="none"), Member(name="m", epochs=3)]
     tasks = plan(members, Folds(count=3), Train(folds_per_task=2, backend="jax"), STORED)
-    assert [(task["member"]["name"], task["folds"]) for task in tasks] == [("final", [NO_FOLD]), ("m", [0, 1]), ("m", [2])]
+    assert [(task["member"]["name"], task["folds"]) for task in tasks] == [
+        ("final", [NO_FOLD]),
+        ("m", [0, 1]),
+        ("m", [2]),
+    ]
     assert all(task["settings"]["backend"] == "jax" for task in tasks)
 
 

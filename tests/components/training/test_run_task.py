@@ -3,20 +3,22 @@ from typing import Any
 
 import pytest
 
-from components.records.convert import WORK_VARIABLE
 from components.storage import objects
 from components.training import run_task
+from trainer import runtime
 
 
 def names(uri: str) -> list[str]:
     return [entry.uri.removeprefix(uri + "/") for entry in objects.listing(uri + "/")]
 
 
-def test_checkpoints_lie_below_the_launchers_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(WORK_VARIABLE, str(tmp_path))
+def test_checkpoints_lie_below_the_launchers_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(runtime.WORK, str(tmp_path))
     with run_task.kept("", "task") as (work, mirror):
         assert (work, mirror) == (tmp_path / "task", None)
-    monkeypatch.delenv(WORK_VARIABLE)
+    monkeypatch.delenv(runtime.WORK)
     with run_task.kept("", "task") as (work, _):
         assert work.is_dir()
     assert not work.exists()
@@ -26,7 +28,7 @@ def test_copies_come_back_to_another_machine_and_go_when_all_is_done(
     tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = f"{bucket}/kept"
-    monkeypatch.setenv(WORK_VARIABLE, str(tmp_path / "first"))
+    monkeypatch.setenv(runtime.WORK, str(tmp_path / "first"))
 
     class Gone(Exception):
         pass
@@ -44,8 +46,12 @@ def test_copies_come_back_to_another_machine_and_go_when_all_is_done(
         mirror(work / "process0" / "2.checkpoint")
         raise Gone
     # What this process dropped is gone, what another one keeps is not.
-    assert names(f"{kept}/task") == ["process0/1.checkpoint", "process0/2.checkpoint", "process1/9.checkpoint"]
-    monkeypatch.setenv(WORK_VARIABLE, str(tmp_path / "second"))
+    assert names(f"{kept}/task") == [
+        "process0/1.checkpoint",
+        "process0/2.checkpoint",
+        "process1/9.checkpoint",
+    ]
+    monkeypatch.setenv(runtime.WORK, str(tmp_path / "second"))
     with run_task.kept(kept, "task") as (work, _):
         assert (work / "process0" / "2.checkpoint").read_bytes() == b"\x02"
     assert names(kept) == []
@@ -59,7 +65,7 @@ def test_weights_of_a_bucket_are_brought_near(
     from trainer.config.competition import Train
     from trainer.config.member import Cnn, Member
 
-    monkeypatch.setenv(WORK_VARIABLE, str(tmp_path / "work"))
+    monkeypatch.setenv(runtime.WORK, str(tmp_path / "work"))
     member = Member(name="m", size=8, cnn=Cnn(filters=[4], strides=[2]), epochs=1, batch_size=16)
     given: dict[str, Any] = {
         "images": str(inputs.records),
@@ -77,12 +83,17 @@ def test_weights_of_a_bucket_are_brought_near(
 
     run_task.train(task(), out=str(tmp_path / "first"), **given)
     objects.put(tmp_path / "first" / "fold1.keras", f"{bucket}/models/fold1.keras")
-    run_task.train(task(weights=f"{bucket}/models/fold{{fold}}.keras"), out=str(tmp_path / "second"), **given)
+    run_task.train(
+        task(weights=f"{bucket}/models/fold{{fold}}.keras"), out=str(tmp_path / "second"), **given
+    )
     assert (tmp_path / "second" / "manifest.json").is_file()
     # Nothing is left of work that is done.
     assert list((tmp_path / "work").rglob("*.finished")) == []
 
 
 def test_checkpoints_of_a_remote_run_lie_beside_its_outputs() -> None:
-    assert run_task.beside("/gcs/b/root/123/run/train_7/predictions") == "gs://b/root/123/run/checkpoints"
+    assert (
+        run_task.beside("/gcs/b/root/123/run/train_7/predictions")
+        == "gs://b/root/123/run/checkpoints"
+    )
     assert run_task.beside("/home/me/run/train/predictions") == ""

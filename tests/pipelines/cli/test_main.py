@@ -3,30 +3,47 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.tiny import Tiny, write_gan
 
 from pipelines.cli.main import main
+from tests.support.tiny import Tiny, write_gan
 
 
 def test_a_good_file(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(tiny.toml)]) == 0
-    assert "good. 120 labelled and 30 test images, 10 classes, 3 folds, members m0, m1" in capsys.readouterr().out
+    assert (
+        "good. 120 labelled and 30 test images, 10 classes, 3 folds, members m0, m1"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("count = 3", "count = 99", "tiny.toml: folds.count = 99: must be a whole number from 2 to 50"),
+        (
+            "count = 3",
+            "count = 99",
+            "tiny.toml: folds.count = 99: must be a whole number from 2 to 50",
+        ),
         ('"train.csv"', '"trian.csv"', "data.train"),
         ('target = "label"', 'target = "digit"', "train.csv: no column 'digit'"),
         ('"sample.csv"', '"answers2.csv"', "submission.sample"),
-        ('"sample.csv"', '"twice.csv"', "twice.csv: row 31, column 'ImageId': id '7' is already in row 7"),
+        (
+            '"sample.csv"',
+            '"twice.csv"',
+            "twice.csv: row 31, column 'ImageId': id '7' is already in row 7",
+        ),
         ('"sample.csv"', '"other.csv"', "other.csv: row 30, column 'ImageId': id '31' is not in"),
     ],
 )
 def test_what_the_user_wrote_wrong_is_status_2_and_leaves_nothing(
-    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, old: str, new: str, words: str
+    tiny: Tiny,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    old: str,
+    new: str,
+    words: str,
 ) -> None:
     (tiny.folder / "twice.csv").write_text(tiny.sample.read_text() + "7,0\n")
     (tiny.folder / "other.csv").write_text(tiny.sample.read_text().replace("\n30,", "\n31,"))
@@ -38,7 +55,9 @@ def test_what_the_user_wrote_wrong_is_status_2_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("out", ["train.csv", "train.csv/x", "x" * 300])
-def test_a_place_where_no_folder_can_be(tiny: Tiny, capsys: pytest.CaptureFixture[str], out: str) -> None:
+def test_a_place_where_no_folder_can_be(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
     assert main(["run", str(tiny.toml), "--out", str(tiny.folder / out)]) == 2
     assert "cannot be made or written to" in capsys.readouterr().err
     assert main(["compile", "--out", str(tiny.folder / out)]) == 2
@@ -82,7 +101,21 @@ def test_verify(records_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_compile(tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "build")
-    assert main(["compile", str(tiny.toml), "--out", out, "--gpu", "L4", "--image-light", "a/b@sha256:1"]) == 0
+    assert (
+        main(
+            [
+                "compile",
+                str(tiny.toml),
+                "--out",
+                out,
+                "--gpu",
+                "L4",
+                "--image-light",
+                "a/b@sha256:1",
+            ]
+        )
+        == 0
+    )
     assert [Path(line).name for line in capsys.readouterr().out.splitlines()] == [
         "kfold.yaml",
         "kfold.vertex.yaml",
@@ -98,7 +131,9 @@ def test_compile(tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "machine.gpus = 2: goes with gpu" in capsys.readouterr().err
 
 
-def test_compile_without_a_file_writes_both_pipelines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compile_without_a_file_writes_both_pipelines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["compile", "--out", str(tmp_path)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 6
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -109,13 +144,28 @@ def test_compile_without_a_file_writes_both_pipelines(tmp_path: Path, capsys: py
 def test_check_a_gan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_gan(tmp_path)
     assert main(["check", str(path)]) == 0
-    assert "good. 200 labelled and 0 test images, 10 classes, 3 folds, judge judge" in capsys.readouterr().out
+    assert (
+        "good. 200 labelled and 0 test images, 10 classes, 3 folds, judge judge"
+        in capsys.readouterr().out
+    )
     for before, after, said in (
-        ("count = 3", "count = 20", "folds.count = 20: of 200 images it keeps 10 to judge 10 classes by: lower it"),
+        (
+            "count = 3",
+            "count = 20",
+            "folds.count = 20: of 200 images it keeps 10 to judge 10 classes by: lower it",
+        ),
         ("latent = 8", "latent = 8\nbatch = 3", "gan.batch is no known key"),
-        ("steps = 48\nbatch_size = 16", "steps = 48\nbatch_size = 160", "gan.batch_size = 160: only 133 images are left"),
+        (
+            "steps = 48\nbatch_size = 16",
+            "steps = 48\nbatch_size = 160",
+            "gan.batch_size = 160: only 133 images are left",
+        ),
         ('train = "train.csv"', 'train = "gone.csv"', "gone.csv': no such file"),
-        ("samples = 40", 'samples = 40\nfeatures = { weights = "gone.keras" }', "gone.keras': no such file"),
+        (
+            "samples = 40",
+            'samples = 40\nfeatures = { weights = "gone.keras" }',
+            "gone.keras': no such file",
+        ),
     ):
         changed = tmp_path / "changed.toml"
         assert before in path.read_text()
@@ -126,7 +176,11 @@ def test_check_a_gan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.mark.parametrize(
     ("machine", "devices", "named"),
-    [('tpu = "v3-8"', 8, "tpu = 'v3-8'"), ('tpu = "v5e-4"', 4, "tpu = 'v5e-4'"), ('gpu = "L4"\ngpus = 2', 2, "gpu = 'L4'")],
+    [
+        ('tpu = "v3-8"', 8, "tpu = 'v3-8'"),
+        ('tpu = "v5e-4"', 4, "tpu = 'v5e-4'"),
+        ('gpu = "L4"\ngpus = 2', 2, "gpu = 'L4'"),
+    ],
 )
 def test_a_gan_s_batch_is_shared_by_all_devices(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], machine: str, devices: int, named: str
@@ -137,10 +191,16 @@ def test_a_gan_s_batch_is_shared_by_all_devices(
     path.write_text(f"{text}\n[machine]\n{machine}\n")
     assert main(["check", str(path)]) == 0
     capsys.readouterr()
-    path.write_text(text.replace("batch_size = 16\nlatent", "batch_size = 17\nlatent") + f"\n[machine]\n{machine}\n")
+    path.write_text(
+        text.replace("batch_size = 16\nlatent", "batch_size = 17\nlatent")
+        + f"\n[machine]\n{machine}\n"
+    )
     assert main(["check", str(path)]) == 2
     said = capsys.readouterr().err
-    assert f"gan.batch_size = 17: must be a multiple of the {devices} devices of machine.{named}" in said
+    assert (
+        f"gan.batch_size = 17: must be a multiple of the {devices} devices of machine.{named}"
+        in said
+    )
 
 
 def test_a_gan_has_no_leaderboard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,10 +216,16 @@ def test_check_knows_machines(tiny: Tiny, capsys: pytest.CaptureFixture[str]) ->
 
 def test_checking_loads_no_heavy_library(tiny: Tiny) -> None:
     code = (
-        "import sys\nfrom pipelines.cli.main import main\nassert main(sys.argv[1:]) == 0\n"
-        "print(sorted({'tensorflow', 'keras', 'kfp', 'pandas', 'sklearn', 'pyarrow'} & set(sys.modules)))"
+        "import sys\nfrom pipelines.cli.main import main\nassert main(sys.argv[1:]) =="
+        " 0\nprint(sorted({'tensorflow', 'keras', 'kfp', 'pandas', 'sklearn', 'pyarrow'} &"
+        " set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code, "check", str(tiny.toml)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "check", str(tiny.toml)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.splitlines()[-1] == "[]"
 
 

@@ -22,7 +22,12 @@ def package(folder: Path, *entries: dict[str, Any]) -> Path:
 
 
 def entry(name: str, category: str, *, drawn: bool = True) -> dict[str, Any]:
-    return {"short_name": name, "category": category, "image": f"{name}.png", "has_img_google": drawn}
+    return {
+        "short_name": name,
+        "category": category,
+        "image": f"{name}.png",
+        "has_img_google": drawn,
+    }
 
 
 def test_each_category_is_a_folder(tmp_path: Path) -> None:

@@ -72,7 +72,9 @@ def test_a_failure_says_what_it_waits_for() -> None:
     console = Console(stream)
     console.event(event("epoch", "train", "a epoch", pid=2))
     console.event(event("error", "train", pid=3))
-    assert stream.getvalue().splitlines()[-1] == "train       failed; waiting for the task beside it"
+    assert (
+        stream.getvalue().splitlines()[-1] == "train       failed; waiting for the task beside it"
+    )
 
 
 def test_progress_is_a_bar_on_a_terminal_and_a_line_at_times_in_a_log(monkeypatch) -> None:  # type: ignore[no-untyped-def]

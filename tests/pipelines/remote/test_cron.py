@@ -29,7 +29,13 @@ def test_what_is_none_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["*/15 0-6 1,15 jan-mar MON", "TZ=America/New_York 0 5 * * 1-5", "0 0 31 12 7", "0 0 * * sun-sat"]
+    "text",
+    [
+        "*/15 0-6 1,15 jan-mar MON",
+        "TZ=America/New_York 0 5 * * 1-5",
+        "0 0 31 12 7",
+        "0 0 * * sun-sat",
+    ],
 )
 def test_what_is_one_is_taken(text: str) -> None:
     cron.check(text)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from components.records.source import Found
+from components.records.source import SourceSummary
 from pipelines.compile import DEFAULTS
 from pipelines.remote import estimate
 from pipelines.targets import machines
@@ -15,7 +15,7 @@ from trainer.config.machine import Machine
 from trainer.errors import CompetitionError
 
 DEFAULT, GAN = DEFAULTS
-FOUND = Found(10_000, [], [str(number) for number in range(2_000)])
+FOUND = SourceSummary(10_000, [], [str(number) for number in range(2_000)])
 
 
 def competition(machine: Machine, file: Path = DEFAULT) -> Competition:
@@ -26,7 +26,10 @@ def competition(machine: Machine, file: Path = DEFAULT) -> Competition:
 @pytest.mark.parametrize("spot", [False, True])
 def test_every_machine_has_a_price_and_spot_is_less(target: str, spot: bool) -> None:
     costs = estimate.prices(None)
-    for machine in (*(Machine(tpu=name) for name in machines.TPUS), *(Machine(gpu=name, gpus=8) for name in machines.GPUS)):
+    for machine in (
+        *(Machine(tpu=name) for name in machines.TPUS),
+        *(Machine(gpu=name, gpus=8) for name in machines.GPUS),
+    ):
         hour = costs.training(dataclasses.replace(machine, spot=spot), target)
         assert 0.2 < hour < 120
         if spot:
@@ -38,19 +41,28 @@ def test_every_machine_has_a_price_and_spot_is_less(target: str, spot: bool) -> 
 def test_a_task_on_a_cpu_costs_what_its_machine_does() -> None:
     costs = estimate.prices(None)
     four = costs.training(Machine(spot=True), "vertex")
-    # n1-standard-64 for its memory, n1-standard-64 for its vCPUs, and what is no whole machine by its memory.
+    # n1-standard-64 for its memory, n1-standard-64 for its vCPUs, and what is no whole machine by
+    # its memory.
     assert costs.training(Machine(spot=True, memory_gib=200), "vertex") == pytest.approx(16 * four)
     assert costs.training(Machine(spot=True, cpus=33), "vertex") == pytest.approx(16 * four)
     plain = costs.training(Machine(), "vertex")
     assert costs.training(Machine(memory_gib=600), "vertex") == pytest.approx(600 / 16 * plain)
-    assert costs.training(Machine(cpus=8, memory_gib=16), "kfp") == pytest.approx(2 * costs.training(Machine(), "kfp"))
+    assert costs.training(Machine(cpus=8, memory_gib=16), "kfp") == pytest.approx(
+        2 * costs.training(Machine(), "kfp")
+    )
 
 
 @pytest.mark.parametrize(
     ("backbone", "size", "images", "seen"),
-    [("EfficientNetB5", 384, 26_000, 80), ("DenseNet201", 512, 16_465, 78), ("efficientnet/EfficientNetB7", 512, 16_465, 121)],
+    [
+        ("EfficientNetB5", 384, 26_000, 80),
+        ("DenseNet201", 512, 16_465, 78),
+        ("efficientnet/EfficientNetB7", 512, 16_465, 121),
+    ],
 )
-def test_the_public_logs_that_it_rests_on(backbone: str, size: int, images: int, seen: float) -> None:
+def test_the_public_logs_that_it_rests_on(
+    backbone: str, size: int, images: int, seen: float
+) -> None:
     """Seconds of an epoch on a TPU v3-8."""
     base = read(DEFAULT)
     member = dataclasses.replace(base.members[0], backbone=backbone, size=size, epochs=1, tta=1)
@@ -65,34 +77,59 @@ def test_more_images_epochs_and_views_take_longer() -> None:
     least = estimate._seconds(member, [0], made, 1000, 100)
     assert estimate._seconds(member, [0, 1], made, 1000, 100) == pytest.approx(2 * least)
     assert estimate._seconds(member, [0], made, 2000, 200) == pytest.approx(2 * least)
-    assert estimate._seconds(dataclasses.replace(member, epochs=2 * member.epochs), [0], made, 1000, 100) > 1.5 * least
+    assert (
+        estimate._seconds(
+            dataclasses.replace(member, epochs=2 * member.epochs), [0], made, 1000, 100
+        )
+        > 1.5 * least
+    )
     assert estimate._seconds(dataclasses.replace(member, tta=5), [0], made, 1000, 100) > least
 
 
 def test_the_table_adds_up() -> None:
-    text = estimate.table(competition(Machine(tpu="v5e-4", hours=10, retries=0)), FOUND, "vertex", estimate.prices(None))
+    text = estimate.table(
+        competition(Machine(tpu="v5e-4", hours=10, retries=0)),
+        FOUND,
+        "vertex",
+        estimate.prices(None),
+    )
     rows = [re.split(r"\s{2,}", line) for line in text.partition("\n\n")[0].splitlines()]
-    assert [row[0] for row in rows[1:]] == ["train cnn", "train cnn-deep", "other steps", "together"]
+    assert [row[0] for row in rows[1:]] == [
+        "train cnn",
+        "train cnn-deep",
+        "other steps",
+        "together",
+    ]
     assert rows[1][1:3] == ["1", "ct5lp-hightpu-4t 2x2"]
-    assert float(rows[-1][-1]) == pytest.approx(sum(float(row[-1]) for row in rows[1:-1]) + 0.03, abs=0.02)
+    assert float(rows[-1][-1]) == pytest.approx(
+        sum(float(row[-1]) for row in rows[1:-1]) + 0.03, abs=0.02
+    )
     assert "At the very most USD 110 of training" in text
     assert "prices of 2026-" in text
 
 
 def test_what_is_not_known_is_said() -> None:
     made = competition(Machine())
-    text = estimate.table(made, Found(None, None, None), "kfp", estimate.prices(None))
+    text = estimate.table(made, SourceSummary(None, None, None), "kfp", estimate.prices(None))
     assert "?" in text.splitlines()[1]
     assert text.splitlines()[4].startswith("together")
     assert text.splitlines()[4].endswith("?")
-    other = dataclasses.replace(made, members=[dataclasses.replace(made.members[0], backbone="my.code:network")])
-    assert "my.code:network are not known" in estimate.table(other, FOUND, "kfp", estimate.prices(None))
+    other = dataclasses.replace(
+        made, members=[dataclasses.replace(made.members[0], backbone="my.code:network")]
+    )
+    assert "my.code:network are not known" in estimate.table(
+        other, FOUND, "kfp", estimate.prices(None)
+    )
 
 
 def test_the_user_s_own_prices(tmp_path: Path) -> None:
     text = estimate.PRICES.read_text()
     own = tmp_path / "prices.toml"
-    own.write_text(text.replace('"L4" = { on_demand = 0.854', '"L4" = { on_demand = 2.0').replace('"USD"', '"EUR"'))
+    own.write_text(
+        text.replace('"L4" = { on_demand = 0.854', '"L4" = { on_demand = 2.0').replace(
+            '"USD"', '"EUR"'
+        )
+    )
     costs = estimate.prices(own)
     assert costs.training(Machine(gpu="L4"), "kfp") == 2.0
     assert "EUR an hour" in estimate.table(competition(Machine(gpu="L4")), FOUND, "kfp", costs)

@@ -1,4 +1,5 @@
-"""`foldline submit` and its kin on a Kubeflow Pipelines server: the official client against a server on this machine."""
+"""`foldline submit` and its kin on a Kubeflow Pipelines server: the official client against a
+server on this machine."""
 
 import json
 import os
@@ -9,23 +10,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.tiny import Tiny, in_bucket, upload, write_gan
 
 from pipelines.cli import remote as commands
 from pipelines.cli.main import main
 from pipelines.remote import kubeflow
 from tests.support.artifacts import upload_artifacts, upload_gan
 from tests.support.servers.loopback import KfpServer, Server
+from tests.support.tiny import Tiny, in_bucket, upload, write_gan
+from trainer import runtime
 
 DIGEST = "sha256:" + "0" * 64
-IMAGES = [f"--image-light=r.example/p/light@{DIGEST}", f"--image-training=r.example/p/training@{DIGEST}"]
+IMAGES = [
+    f"--image-light=r.example/p/light@{DIGEST}",
+    f"--image-training=r.example/p/training@{DIGEST}",
+]
 SIGN_IN = "<html><title>Sign in</title></html>"
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KfpServer]:
     """A server, and an environment that names no other."""
-    for name in [name for name in os.environ if name.startswith(("CLOUDSDK_", "GOOGLE_", "FOLDLINE_", "KF_"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("CLOUDSDK_", "GOOGLE_", "FOLDLINE_", "KF_"))
+    ]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(kubeflow, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(kubeflow, "PATIENCE", 30.0)
@@ -40,7 +47,8 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KfpServe
 
 @pytest.fixture
 def impatient(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what fails for good; what is asked again with success has time, however busy this machine is."""
+    """For what fails for good; what is asked again with success has time, however busy this machine
+    is."""
     monkeypatch.setattr(kubeflow, "PATIENCE", 0.5)
 
 
@@ -51,7 +59,9 @@ def remote(tiny: Tiny, bucket: str, server: KfpServer) -> Tiny:
 
 
 def submit(tiny: Tiny, bucket: str, *more: str) -> int:
-    return main(["submit", str(tiny.toml), "--target=kfp", f"--bucket={bucket}/runs", *IMAGES, *more])
+    return main(
+        ["submit", str(tiny.toml), "--target=kfp", f"--bucket={bucket}/runs", *IMAGES, *more]
+    )
 
 
 def only(server: KfpServer) -> dict[str, Any]:
@@ -69,7 +79,9 @@ def node(name: str, state: str, pod: str = "kfold-abc12-123") -> dict[str, Any]:
     }
 
 
-def test_what_is_sent(remote: Tiny, bucket: str, server: KfpServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_sent(
+    remote: Tiny, bucket: str, server: KfpServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert submit(remote, bucket, "--tpu=v5e-4", "--experiment=first", "--label=team=red") == 0
     run = only(server)
     assert run["experiment_id"] == server.experiments["first"]
@@ -84,7 +96,9 @@ def test_what_is_sent(remote: Tiny, bucket: str, server: KfpServer, capsys: pyte
         "cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice",
         "cloud.google.com/gke-tpu-topology": "2x2",
     }
-    resources = spec["pipeline_spec"]["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]["accelerator"]
+    resources = spec["pipeline_spec"]["deploymentSpec"]["executors"]["exec-train"]["container"][
+        "resources"
+    ]["accelerator"]
     assert (resources["resourceType"], resources["resourceCount"]) == ("google.com/tpu", "4")
     out = capsys.readouterr().out
     assert f"{server.url}/#/runs/details/{run['run_id']}" in out
@@ -92,9 +106,13 @@ def test_what_is_sent(remote: Tiny, bucket: str, server: KfpServer, capsys: pyte
 
 
 def test_the_token_goes_into_a_header_and_nowhere_else(
-    remote: Tiny, bucket: str, server: KfpServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    remote: Tiny,
+    bucket: str,
+    server: KfpServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv(kubeflow.TOKEN_VARIABLE, "planted-token")
+    monkeypatch.setenv(runtime.KFP_TOKEN, "planted-token")
     assert submit(remote, bucket) == 0
     assert {call.headers.get("authorization") for call in server.calls} == {"Bearer planted-token"}
     assert all("planted-token" not in repr(call.body) for call in server.calls)
@@ -108,8 +126,16 @@ def test_the_token_goes_into_a_header_and_nowhere_else(
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (401, {"message": "no identity"}, "not signed in .no identity.: put a token into FOLDLINE_KFP_TOKEN"),
-        (403, {"message": "PermissionDenied"}, "not allowed .PermissionDenied.: ask for the role kubeflow-edit"),
+        (
+            401,
+            {"message": "no identity"},
+            "not signed in .no identity.: put a token into FOLDLINE_KFP_TOKEN",
+        ),
+        (
+            403,
+            {"message": "PermissionDenied"},
+            "not allowed .PermissionDenied.: ask for the role kubeflow-edit",
+        ),
         (404, {"error": "no experiment"}, "not found on http.* .no experiment"),
         (409, {"message": "exists"}, "is there already .exists"),
         (400, {"message": "Invalid input error"}, "Invalid input error"),
@@ -137,7 +163,9 @@ def test_a_refusal_is_explained(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_faltering_server_is_asked_again(remote: Tiny, bucket: str, server: KfpServer, status: int) -> None:
+def test_a_faltering_server_is_asked_again(
+    remote: Tiny, bucket: str, server: KfpServer, status: int
+) -> None:
     server.fail("POST", "/runs$", status, {"message": "later"}, times=2, Retry_After="3600")
     assert submit(remote, bucket) == 0
     assert len(server.runs) == 1
@@ -167,7 +195,11 @@ def test_a_server_of_several_users_wants_a_namespace(
 
 @pytest.mark.usefixtures("impatient")
 def test_a_server_that_is_none(
-    remote: Tiny, bucket: str, server: KfpServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    remote: Tiny,
+    bucket: str,
+    server: KfpServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     server.fail("GET", "healthz", 200, SIGN_IN)
     assert submit(remote, bucket) == 1
@@ -180,7 +212,9 @@ def test_a_server_that_is_none(
     assert "missing: --host (or KF_PIPELINES_ENDPOINT)" in capsys.readouterr().err
 
 
-def test_a_run_that_fails_in_one_task(remote: Tiny, bucket: str, server: KfpServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_fails_in_one_task(
+    remote: Tiny, bucket: str, server: KfpServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     states = iter(["RUNNING", "FAILED"])
 
     def passing(run: dict[str, Any]) -> None:
@@ -194,11 +228,15 @@ def test_a_run_that_fails_in_one_task(remote: Tiny, bucket: str, server: KfpServ
         run["run_details"] = {"task_details": nodes}
 
     server.passing = passing
-    server.logs["kfold-abc12-retry-system-container-impl-123"] = "".join(f"line {number}\n" for number in range(40))
+    server.logs["kfold-abc12-retry-system-container-impl-123"] = "".join(
+        f"line {number}\n" for number in range(40)
+    )
     assert submit(remote, bucket, "--wait") == 1
     said = capsys.readouterr()
     assert "task train failed" in said.err
-    assert [line.strip() for line in said.err.splitlines() if line.startswith("    ")] == [f"line {n}" for n in range(25, 40)]
+    assert [line.strip() for line in said.err.splitlines() if line.startswith("    ")] == [
+        f"line {n}" for n in range(25, 40)
+    ]
     assert "executor" not in said.out
     assert "/#/runs/details/" in said.err
     name = only(server)["display_name"]
@@ -209,10 +247,16 @@ def test_a_run_that_fails_in_one_task(remote: Tiny, bucket: str, server: KfpServ
     assert f"kubectl -n kubeflow logs -l pipeline/runid={only(server)['run_id']} -c main" in out
 
 
-def test_status_cancel_and_list(remote: Tiny, bucket: str, server: KfpServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_cancel_and_list(
+    remote: Tiny, bucket: str, server: KfpServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert submit(remote, bucket) == 0
     run = only(server)
-    other = {**run, "run_id": "00000000-0000-0000-0000-000000000001", "display_name": "another pipeline's"}
+    other = {
+        **run,
+        "run_id": "00000000-0000-0000-0000-000000000001",
+        "display_name": "another pipeline's",
+    }
     other["pipeline_spec"] = {"pipelineInfo": {"name": "other"}, "root": {}}
     server.runs[other["run_id"]] = other
     capsys.readouterr()
@@ -222,13 +266,19 @@ def test_status_cancel_and_list(remote: Tiny, bucket: str, server: KfpServer, ca
     assert main(["status", run["run_id"], "--target=kfp"]) == 0
     assert "cancelled" in capsys.readouterr().out
     assert main(["list", "--target=kfp"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [run["display_name"]]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        run["display_name"]
+    ]
     assert main(["status", "tiny-1", "--target=kfp"]) == 1
     assert "run tiny-1: not found" in capsys.readouterr().err
 
 
 def test_a_key_of_the_cluster_s_reaches_every_step(
-    remote: Tiny, bucket: str, server: KfpServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    remote: Tiny,
+    bucket: str,
+    server: KfpServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("FOLDLINE_KUBERNETES_SECRET", "google-key")
     assert submit(remote, bucket) == 0
@@ -240,14 +290,28 @@ def test_a_key_of_the_cluster_s_reaches_every_step(
     for name, one in executors.items():
         assert placed[name]["secretAsVolume"][0]["secretName"] == "google-key"
         where = placed[name]["secretAsVolume"][0]["mountPath"]
-        assert {"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": f"{where}/key.json"} in one["container"]["env"]
+        assert {"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": f"{where}/key.json"} in one[
+            "container"
+        ]["env"]
     monkeypatch.setenv("FOLDLINE_KUBERNETES_SECRET", "../key")
     assert submit(remote, bucket) == 2
-    assert "FOLDLINE_KUBERNETES_SECRET = ../key: must be the name of a secret" in capsys.readouterr().err
+    assert (
+        "FOLDLINE_KUBERNETES_SECRET = ../key: must be the name of a secret"
+        in capsys.readouterr().err
+    )
 
 
-def test_a_schedule(remote: Tiny, bucket: str, server: KfpServer, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["schedule", str(remote.toml), "--target=kfp", f"--bucket={bucket}/runs", *IMAGES, "--cron=0 5 * * 1"]
+def test_a_schedule(
+    remote: Tiny, bucket: str, server: KfpServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "schedule",
+        str(remote.toml),
+        "--target=kfp",
+        f"--bucket={bucket}/runs",
+        *IMAGES,
+        "--cron=0 5 * * 1",
+    ]
     assert main(command) == 0
     (made,) = server.recurring
     assert made["trigger"] == {"cron_schedule": {"cron": "0 0 5 * * 1"}}
@@ -261,7 +325,11 @@ def test_a_schedule(remote: Tiny, bucket: str, server: KfpServer, capsys: pytest
 
 @pytest.mark.usefixtures("finished_run")
 def test_fetch_leaves_what_a_local_run_leaves(
-    remote: Tiny, bucket: str, server: Server, finished_run: Path, capsys: pytest.CaptureFixture[str]
+    remote: Tiny,
+    bucket: str,
+    server: Server,
+    finished_run: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert isinstance(server, KfpServer)
     assert submit(remote, bucket) == 0
@@ -271,11 +339,21 @@ def test_fetch_leaves_what_a_local_run_leaves(
     run["state"] = "SUCCEEDED"
     salt = "00000000-0000-0000-0000-00000000000"
     upload_artifacts(
-        finished_run, bucket, lambda task, output, number: f"runs/kfold/{run['run_id']}/{task}/{salt}{number}/{output}"
+        finished_run,
+        bucket,
+        lambda task, output, number: f"runs/kfold/{run['run_id']}/{task}/{salt}{number}/{output}",
     )
     assert main(["fetch", run["display_name"], f"--file={remote.toml}"]) == 0
     out = Path("runs/tiny")
-    for name in ("submission.csv", "oof.csv", "test.csv", "folds.csv", "report.html", "data_card.html", "metrics.json"):
+    for name in (
+        "submission.csv",
+        "oof.csv",
+        "test.csv",
+        "folds.csv",
+        "report.html",
+        "data_card.html",
+        "metrics.json",
+    ):
         assert (out / name).read_bytes() == (finished_run / name).read_bytes(), name
     models = {path.relative_to(finished_run) for path in (finished_run / "models").rglob("*.*")}
     assert len(models) == 12
@@ -290,18 +368,28 @@ def test_fetch_leaves_what_a_local_run_leaves(
 
 
 def test_a_gan_is_sent_and_fetched(
-    bucket: str, server: Server, finished_gan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bucket: str,
+    server: Server,
+    finished_gan: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert isinstance(server, KfpServer)
     file = write_gan(tmp_path / "data")
     upload(tmp_path / "data", f"{bucket}/data")
-    file.write_text(file.read_text().replace('source = "pixels"', f'source = "pixels"\nroot = "{bucket}/data"'))
+    file.write_text(
+        file.read_text().replace('source = "pixels"', f'source = "pixels"\nroot = "{bucket}/data"')
+    )
     assert submit(Tiny(file.parent, file, file, file, file, file), bucket) == 0
     run = only(server)
     assert run["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "gan"
     run["state"] = "SUCCEEDED"
     salt = "00000000-0000-0000-0000-000000000001"
-    upload_gan(finished_gan, bucket, lambda task, output: f"runs/gan/{run['run_id']}/{task}/{salt}/{output}")
+    upload_gan(
+        finished_gan,
+        bucket,
+        lambda task, output: f"runs/gan/{run['run_id']}/{task}/{salt}/{output}",
+    )
     assert main(["list", "--target=kfp"]) == 0
     assert run["display_name"] in capsys.readouterr().out
     assert main(["fetch", run["display_name"]]) == 0
@@ -314,20 +402,31 @@ def test_pods_of_tasks_that_may_be_tried_again() -> None:
     # A node and its number that a user showed: github.com/kubeflow/pipelines/issues/10365.
     assert fnv1a("hello-pipeline-fs8jj.root-driver") == 3921009115
     pods = _pods("kfold-abc12-77", "check")
-    assert f"kfold-abc12-retry-system-container-impl-{fnv1a('kfold-abc12.root.check.executor(2)')}" in pods
+    assert (
+        f"kfold-abc12-retry-system-container-impl-{fnv1a('kfold-abc12.root.check.executor(2)')}"
+        in pods
+    )
     assert "kfold-abc12-system-container-impl-77" in pods
 
 
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--service-account=run@p.iam.gserviceaccount.com", "must be the name of a Kubernetes account"),
+        (
+            "--service-account=run@p.iam.gserviceaccount.com",
+            "must be the name of a Kubernetes account",
+        ),
         ("--host=ftp://x", "--host ftp://x: must begin with http"),
         ("--host=127.0.0.1:1", "must begin with http"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_sent(
-    remote: Tiny, bucket: str, server: KfpServer, capsys: pytest.CaptureFixture[str], flag: str, words: str
+    remote: Tiny,
+    bucket: str,
+    server: KfpServer,
+    capsys: pytest.CaptureFixture[str],
+    flag: str,
+    words: str,
 ) -> None:
     assert submit(remote, bucket, flag) == 2
     assert words in capsys.readouterr().err

@@ -1,4 +1,5 @@
-"""`foldline submit` and its kin on Vertex AI: the official client against a server on this machine."""
+"""`foldline submit` and its kin on Vertex AI: the official client against a server on this
+machine."""
 
 import json
 import os
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.tiny import Tiny, in_bucket, upload, write_gan
 
 from pipelines.cli import remote as commands
 from pipelines.cli.main import main
@@ -17,10 +17,14 @@ from pipelines.local import fingerprint
 from pipelines.remote import vertex
 from tests.support.artifacts import upload_artifacts, upload_gan
 from tests.support.servers.loopback import VertexServer, denied, google_error, over_quota
-from trainer.events import WANTED_VARIABLE
+from tests.support.tiny import Tiny, in_bucket, upload, write_gan
+from trainer import runtime
 
 DIGEST = "sha256:" + "0" * 64
-IMAGES = [f"--image-light=r.example/p/light@{DIGEST}", f"--image-training=r.example/p/training@{DIGEST}"]
+IMAGES = [
+    f"--image-light=r.example/p/light@{DIGEST}",
+    f"--image-training=r.example/p/training@{DIGEST}",
+]
 ACCOUNT = "run@my-project.iam.gserviceaccount.com"
 PLACE = "projects/my-project/locations/us-central1"
 
@@ -32,14 +36,22 @@ def private_key() -> str:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    form = (
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
     return key.private_bytes(*form).decode()
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, private_key: str, tmp_path: Path) -> Iterator[VertexServer]:
+def server(
+    monkeypatch: pytest.MonkeyPatch, private_key: str, tmp_path: Path
+) -> Iterator[VertexServer]:
     """A server, and an environment in which it is Google's."""
-    for name in [name for name in os.environ if name.startswith(("CLOUDSDK_", "GOOGLE_", "FOLDLINE_", "KF_"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("CLOUDSDK_", "GOOGLE_", "FOLDLINE_", "KF_"))
+    ]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(vertex, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(vertex, "PATIENCE", 30.0)
@@ -48,8 +60,16 @@ def server(monkeypatch: pytest.MonkeyPatch, private_key: str, tmp_path: Path) ->
     with VertexServer() as found:
         assert isinstance(found, VertexServer)
         monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
-        about = {"type": "service_account", "project_id": "my-project", "private_key_id": "1", "private_key": private_key}
-        about |= {"client_email": "submit@my-project.iam.gserviceaccount.com", "token_uri": f"{found.url}/token"}
+        about = {
+            "type": "service_account",
+            "project_id": "my-project",
+            "private_key_id": "1",
+            "private_key": private_key,
+        }
+        about |= {
+            "client_email": "submit@my-project.iam.gserviceaccount.com",
+            "token_uri": f"{found.url}/token",
+        }
         (tmp_path / "key.json").write_text(json.dumps(about))
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
         monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM", found.url)
@@ -59,7 +79,8 @@ def server(monkeypatch: pytest.MonkeyPatch, private_key: str, tmp_path: Path) ->
 
 @pytest.fixture
 def impatient(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what fails for good; what is asked again with success has time, however busy this machine is."""
+    """For what fails for good; what is asked again with success has time, however busy this machine
+    is."""
     monkeypatch.setattr(vertex, "PATIENCE", 0.5)
 
 
@@ -70,7 +91,13 @@ def remote(tiny: Tiny, bucket: str, server: VertexServer) -> Tiny:
 
 
 def flags(bucket: str) -> list[str]:
-    return ["--project=my-project", "--region=us-central1", f"--bucket={bucket}/runs", f"--service-account={ACCOUNT}", *IMAGES]
+    return [
+        "--project=my-project",
+        "--region=us-central1",
+        f"--bucket={bucket}/runs",
+        f"--service-account={ACCOUNT}",
+        *IMAGES,
+    ]
 
 
 def submit(tiny: Tiny, bucket: str, *more: str) -> int:
@@ -105,8 +132,12 @@ def failed_task(name: str, message: str, job: str = "77") -> dict[str, Any]:
     }
 
 
-def test_what_is_sent(remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]) -> None:
-    status = submit(remote, bucket, "--tpu=v5e-8", "--spot", "--label=team=red", "--experiment=first")
+def test_what_is_sent(
+    remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = submit(
+        remote, bucket, "--tpu=v5e-8", "--spot", "--label=team=red", "--experiment=first"
+    )
     said = capsys.readouterr()
     assert status == 0, said.err
     job = only(server)
@@ -114,7 +145,7 @@ def test_what_is_sent(remote: Tiny, bucket: str, server: VertexServer, capsys: p
     assert job["serviceAccount"] == ACCOUNT
     assert job["labels"] == {"foldline": "tiny", "team": "red"}
     # Each task knows which code it is to be, the custom jobs too.
-    wanted = {"name": WANTED_VARIABLE, "value": fingerprint.version(fingerprint.IN_IMAGES)}
+    wanted = {"name": runtime.WANTED_CODE, "value": fingerprint.version(fingerprint.IN_IMAGES)}
     assert count(job["pipelineSpec"], wanted) == len(kfold.STEPS)
     config = job["runtimeConfig"]
     assert config["gcsOutputDirectory"] == f"{bucket}/runs"
@@ -128,7 +159,9 @@ def test_what_is_sent(remote: Tiny, bucket: str, server: VertexServer, capsys: p
     spec = json.dumps(job["pipelineSpec"])
     assert f"r.example/p/light@{DIGEST}" in spec
     assert "foldline:0.1.0" not in spec
-    pool = job["pipelineSpec"]["components"]["comp-train"]["inputDefinitions"]["parameters"]["worker_pool_specs"]
+    pool = job["pipelineSpec"]["components"]["comp-train"]["inputDefinitions"]["parameters"][
+        "worker_pool_specs"
+    ]
     (machine,) = pool["defaultValue"]
     assert machine["machineSpec" if "machineSpec" in machine else "machine_spec"] == {
         "machine_type": "ct5lp-hightpu-8t",
@@ -144,25 +177,37 @@ def test_what_is_sent(remote: Tiny, bucket: str, server: VertexServer, capsys: p
     assert "train m0" in said.out
     assert "together" in said.out
     assert json.loads(Path(f"runs/tiny/remote/{run}.json").read_text())["root"] == f"{bucket}/runs"
-    token = server.called("POST", "pipelineJobs")[0].headers["authorization"].removeprefix("Bearer ")
+    token = (
+        server.called("POST", "pipelineJobs")[0].headers["authorization"].removeprefix("Bearer ")
+    )
     # Neither the token nor what it was made of is anywhere else.
     secrets = [token, json.loads(Path("key.json").read_text())["private_key"][100:160]]
     assert all(len(secret) > 10 for secret in secrets)
     written = [path.read_text() for path in Path("runs").rglob("*") if path.is_file()]
     bodies = [json.dumps(call.body) for call in server.called("POST", "/v1/")]
-    assert not any(secret in text for secret in secrets for text in (said.out, said.err, *written, *bodies))
+    assert not any(
+        secret in text for secret in secrets for text in (said.out, said.err, *written, *bodies)
+    )
 
 
-def test_no_cache_reaches_the_tasks_inside_loops(remote: Tiny, bucket: str, server: VertexServer) -> None:
+def test_no_cache_reaches_the_tasks_inside_loops(
+    remote: Tiny, bucket: str, server: VertexServer
+) -> None:
     assert submit(remote, bucket, "--no-cache") == 0
     spec = only(server)["pipelineSpec"]
     dags = [spec["root"], *spec["components"].values()]
-    options = [task["cachingOptions"] for dag in dags for task in dag.get("dag", {}).get("tasks", {}).values()]
+    options = [
+        task["cachingOptions"]
+        for dag in dags
+        for task in dag.get("dag", {}).get("tasks", {}).values()
+    ]
     assert len(options) > 10
     assert not any(option.get("enableCache") for option in options)
 
 
-def test_a_dry_run_sends_nothing(remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_sends_nothing(
+    remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert submit(remote, bucket, "--dry-run", "--gpu=L4") == 0
     out = capsys.readouterr().out
     assert server.calls == []
@@ -180,7 +225,9 @@ def test_flags_fall_back_to_the_environment_and_to_gcloud(
     folder = Path("gcloud/configurations")
     folder.mkdir(parents=True)
     Path("gcloud/active_config").write_text("mine\n")
-    (folder / "config_mine").write_text("[core]\nproject = my-project\n[ai]\nregion = europe-west4\n")
+    (folder / "config_mine").write_text(
+        "[core]\nproject = my-project\n[ai]\nregion = europe-west4\n"
+    )
     monkeypatch.setenv("FOLDLINE_BUCKET", f"{bucket.removeprefix('gs://')}/r")
     monkeypatch.setenv("FOLDLINE_SERVICE_ACCOUNT", ACCOUNT)
     monkeypatch.setenv("FOLDLINE_IMAGE_LIGHT", f"a/l@{DIGEST}")
@@ -191,7 +238,9 @@ def test_flags_fall_back_to_the_environment_and_to_gcloud(
     assert job["runtimeConfig"]["gcsOutputDirectory"] == f"{bucket}/r"
 
 
-def test_all_that_is_missing_is_named_at_once(remote: Tiny, server: VertexServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_that_is_missing_is_named_at_once(
+    remote: Tiny, server: VertexServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["submit", str(remote.toml), *IMAGES]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(" (")[0] for line in lines] == [
@@ -225,7 +274,12 @@ def test_all_that_is_missing_is_named_at_once(remote: Tiny, server: VertexServer
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_sent(
-    remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str], flag: str, words: str
+    remote: Tiny,
+    bucket: str,
+    server: VertexServer,
+    capsys: pytest.CaptureFixture[str],
+    flag: str,
+    words: str,
 ) -> None:
     assert submit(remote, bucket, flag) == 2
     assert re.search(words, capsys.readouterr().err)
@@ -254,7 +308,11 @@ def test_a_bucket_that_is_not_there(
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (401, google_error(401, "Request had invalid authentication credentials."), "not signed in"),
+        (
+            401,
+            google_error(401, "Request had invalid authentication credentials."),
+            "not signed in",
+        ),
         (
             403,
             denied("aiplatform.pipelineJobs.create"),
@@ -262,13 +320,25 @@ def test_a_bucket_that_is_not_there(
         ),
         (
             403,
-            google_error(403, "You do not have permission to act as service account: iam.serviceAccounts.actAs is needed"),
+            google_error(
+                403,
+                "You do not have permission to act as service account: iam.serviceAccounts.actAs is"
+                " needed",
+            ),
             "roles/iam.serviceAccountUser on the run's service account has",
         ),
-        (404, google_error(404, "The bucket is gone"), "not found in my-project, us-central1: The bucket is gone"),
+        (
+            404,
+            google_error(404, "The bucket is gone"),
+            "not found in my-project, us-central1: The bucket is gone",
+        ),
         (409, google_error(409, "exists"), "is there already: exists"),
         (400, google_error(400, "Invalid spec"), "Invalid spec"),
-        (429, over_quota("aiplatform.googleapis.com/pipeline_runs"), "Quota exceeded for quota metric.*iam-admin/quotas"),
+        (
+            429,
+            over_quota("aiplatform.googleapis.com/pipeline_runs"),
+            "Quota exceeded for quota metric.*iam-admin/quotas",
+        ),
         (503, google_error(503, "down"), "Vertex AI failed for 0.5 s: down"),
         (502, "<html>bad gateway</html>", "Vertex AI failed for 0.5 s"),
     ],
@@ -291,7 +361,9 @@ def test_a_refusal_is_explained(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_faltering_service_is_asked_again(remote: Tiny, bucket: str, server: VertexServer, status: int) -> None:
+def test_a_faltering_service_is_asked_again(
+    remote: Tiny, bucket: str, server: VertexServer, status: int
+) -> None:
     server.fail("POST", "pipelineJobs$", status, google_error(status, "later"), times=2)
     assert submit(remote, bucket) == 0
     assert len(server.called("POST", "pipelineJobs$")) == 3
@@ -324,7 +396,11 @@ def test_waiting_for_a_run_that_ends_well(
     server.passing = passing
     assert submit(remote, bucket, "--wait") == 0
     out = capsys.readouterr().out
-    assert [line.split()[1] for line in out.splitlines() if line.startswith("check")] == ["waiting", "running", "succeeded"]
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("check")] == [
+        "waiting",
+        "running",
+        "succeeded",
+    ]
     assert "foldline fetch tiny-" in out
 
 
@@ -340,20 +416,26 @@ def test_a_run_that_fails_in_one_task(
             "state": "FAILED",
             "error": {"message": "The DAG failed because some tasks failed."},
         }
-        job["jobDetail"]["taskDetails"] = [loop, failed_task("train", "The replica workerpool0-0 exited with status 1.")]
+        job["jobDetail"]["taskDetails"] = [
+            loop,
+            failed_task("train", "The replica workerpool0-0 exited with status 1."),
+        ]
 
     server.passing = passing
     server.page = 10
     server.entries = [
-        {"resource": {"labels": {"job_id": "77"}}, "jsonPayload": {"message": f"line {number}"}} for number in range(40)
+        {"resource": {"labels": {"job_id": "77"}}, "jsonPayload": {"message": f"line {number}"}}
+        for number in range(40)
     ] + [{"resource": {"labels": {"job_id": "78"}}, "textPayload": "another's"}]
     assert submit(remote, bucket, "--wait") == 1
     err = capsys.readouterr().err
     assert "task train failed: The replica workerpool0-0 exited with status 1." in err
     assert "for-loop" not in err
-    assert [line.strip() for line in err.splitlines() if line.startswith("    ")] == [f"line {n}" for n in range(25, 40)]
+    assert [line.strip() for line in err.splitlines() if line.startswith("    ")] == [
+        f"line {n}" for n in range(25, 40)
+    ]
     assert "console.cloud.google.com/vertex-ai" in err
-    (wanted, *_) = server.called("POST", "entries:list")
+    wanted, *_ = server.called("POST", "entries:list")
     assert 'timestamp>="2026-11-29T06:01:00Z"' in wanted.body["filter"]
 
 
@@ -362,16 +444,26 @@ def test_logs_of_a_job_that_a_launcher_started(
 ) -> None:
     assert submit(remote, bucket) == 0
     job = only(server)
-    launched = {"resources": [{"resourceType": "CustomJob", "resourceUri": f"https://x/v1/{PLACE}/customJobs/900"}]}
+    launched = {
+        "resources": [
+            {"resourceType": "CustomJob", "resourceUri": f"https://x/v1/{PLACE}/customJobs/900"}
+        ]
+    }
     task = {**failed_task("train", "see job_id%3D%22901%22", job="77"), "state": "RUNNING"}
     task["execution"] = {"metadata": {"output:gcp_resources": json.dumps(launched)}}
     job["jobDetail"]["taskDetails"] = [task]
     server.entries = [
-        {"resource": {"labels": {"job_id": number}}, "textPayload": f"of {number}"} for number in ("77", "900", "901", "5")
+        {"resource": {"labels": {"job_id": number}}, "textPayload": f"of {number}"}
+        for number in ("77", "900", "901", "5")
     ]
     capsys.readouterr()
     assert main(["logs", name_of(job), "--task=train"]) == 0
-    assert capsys.readouterr().out.splitlines() == ["train (running)", "    of 77", "    of 900", "    of 901"]
+    assert capsys.readouterr().out.splitlines() == [
+        "train (running)",
+        "    of 77",
+        "    of 900",
+        "    of 901",
+    ]
     assert main(["logs", name_of(job), "--task=nothing"]) == 2
     assert "no such task" in capsys.readouterr().err
 
@@ -386,10 +478,15 @@ def test_a_log_that_may_not_be_read(
     assert "roles/logging.viewer" in capsys.readouterr().err
 
 
-def test_status_cancel_and_list(remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_cancel_and_list(
+    remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert submit(remote, bucket) == 0
     job = only(server)
-    server.jobs[f"{PLACE}/pipelineJobs/other"] = {"name": f"{PLACE}/pipelineJobs/other", "state": "PIPELINE_STATE_RUNNING"}
+    server.jobs[f"{PLACE}/pipelineJobs/other"] = {
+        "name": f"{PLACE}/pipelineJobs/other",
+        "state": "PIPELINE_STATE_RUNNING",
+    }
     for number in range(5):
         name = f"{PLACE}/pipelineJobs/old-{number}"
         server.jobs[name] = {**job, "name": name}
@@ -408,7 +505,9 @@ def test_status_cancel_and_list(remote: Tiny, bucket: str, server: VertexServer,
     assert main(["status", "../../etc"]) == 2
 
 
-def test_a_schedule(remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_schedule(
+    remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["schedule", str(remote.toml), *flags(bucket)]
     assert main([*command, "--cron=TZ=Europe/Rome 0 5 * * 1"]) == 0
     (schedule,) = server.schedules
@@ -417,19 +516,29 @@ def test_a_schedule(remote: Tiny, bucket: str, server: VertexServer, capsys: pyt
     assert schedule["createPipelineJobRequest"]["pipelineJob"]["labels"]["foldline"] == "tiny"
     out = capsys.readouterr().out
     assert "schedules/1 is scheduled" in out
-    assert "to pause or delete it: https://console.cloud.google.com/vertex-ai/pipelines/schedules?project=my-project" in out
+    assert (
+        "to pause or delete it:"
+        " https://console.cloud.google.com/vertex-ai/pipelines/schedules?project=my-project" in out
+    )
     assert main([*command, "--cron=* * * * *", "--dry-run"]) == 0
     assert len(server.schedules) == 1
     server.fail("POST", "schedules", 403, denied("aiplatform.schedules.create"))
     assert main([*command, "--cron=* * * * *"]) == 1
     err = capsys.readouterr().err
     assert "lacks aiplatform.schedules.create" in err
-    assert "whether it is there is shown by https://console.cloud.google.com/vertex-ai/pipelines/schedules" in err
+    assert (
+        "whether it is there is shown by"
+        " https://console.cloud.google.com/vertex-ai/pipelines/schedules" in err
+    )
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_service_that_cannot_be_reached(
-    remote: Tiny, bucket: str, server: VertexServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    remote: Tiny,
+    bucket: str,
+    server: VertexServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM", "http://127.0.0.1:9")
     assert submit(remote, bucket) == 1
@@ -437,7 +546,11 @@ def test_a_service_that_cannot_be_reached(
 
 
 def test_without_an_account(
-    remote: Tiny, bucket: str, server: VertexServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    remote: Tiny,
+    bucket: str,
+    server: VertexServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/no/such/key.json")
     assert submit(remote, bucket) == 2
@@ -445,18 +558,29 @@ def test_without_an_account(
 
 
 def test_fetch_leaves_what_a_local_run_leaves(
-    remote: Tiny, bucket: str, server: VertexServer, finished_run: Path, capsys: pytest.CaptureFixture[str]
+    remote: Tiny,
+    bucket: str,
+    server: VertexServer,
+    finished_run: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert submit(remote, bucket) == 0
     job = only(server)
     uris = upload_artifacts(
-        finished_run, bucket, lambda task, output, number: f"runs/1/{name_of(job)}/{task}_{number}/{output}"
+        finished_run,
+        bucket,
+        lambda task, output, number: f"runs/1/{name_of(job)}/{task}_{number}/{output}",
     )
     job["state"] = "PIPELINE_STATE_SUCCEEDED"
     tasks = [{"taskId": "1", "taskName": "for-loop-1", "state": "SUCCEEDED"}]
     for number, ((task, output), found) in enumerate(uris.items()):
         artifacts = {"artifacts": [{"uri": uri} for uri in found]}
-        about = {"taskName": task, "state": "SKIPPED", "parentTaskId": "1", "outputs": {output: artifacts}}
+        about = {
+            "taskName": task,
+            "state": "SKIPPED",
+            "parentTaskId": "1",
+            "outputs": {output: artifacts},
+        }
         tasks.append({"taskId": str(number + 2), **about})
     job["jobDetail"]["taskDetails"] = tasks
     assert main(["fetch", name_of(job)]) == 0
@@ -475,13 +599,19 @@ def test_fetch_leaves_what_a_local_run_leaves(
 
 
 def test_a_gan_is_sent_and_fetched(
-    bucket: str, server: VertexServer, finished_gan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bucket: str,
+    server: VertexServer,
+    finished_gan: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = write_gan(tmp_path / "data")
     assert main(["submit", str(file), *flags(bucket), "--tpu=v5e-4"]) == 2
     assert "data.root" in capsys.readouterr().err
     upload(tmp_path / "data", f"{bucket}/data")
-    file.write_text(file.read_text().replace('source = "pixels"', f'source = "pixels"\nroot = "{bucket}/data"'))
+    file.write_text(
+        file.read_text().replace('source = "pixels"', f'source = "pixels"\nroot = "{bucket}/data"')
+    )
     assert main(["submit", str(file), *flags(bucket), "--tpu=v5e-4"]) == 0
     assert "train gan" in capsys.readouterr().out
     job = only(server)
@@ -490,15 +620,29 @@ def test_a_gan_is_sent_and_fetched(
     assert given["judge"]["name"] == "judge"
     assert given["train"]["checkpoints"] == f"{bucket}/runs/checkpoints"
     assert job["pipelineSpec"]["pipelineInfo"]["name"] == "gan"
-    uris = upload_gan(finished_gan, bucket, lambda task, output: f"runs/1/{name_of(job)}/{task}/{output}")
+    uris = upload_gan(
+        finished_gan, bucket, lambda task, output: f"runs/1/{name_of(job)}/{task}/{output}"
+    )
     job["state"] = "PIPELINE_STATE_SUCCEEDED"
     job["jobDetail"]["taskDetails"] = [
-        {"taskId": str(number), "taskName": task, "state": "SUCCEEDED", "outputs": {output: {"artifacts": [{"uri": uri}]}}}
+        {
+            "taskId": str(number),
+            "taskName": task,
+            "state": "SUCCEEDED",
+            "outputs": {output: {"artifacts": [{"uri": uri}]}},
+        }
         for number, ((task, output), (uri,)) in enumerate(uris.items(), start=2)
     ]
     assert main(["fetch", name_of(job)]) == 0
     assert "of their class" in capsys.readouterr().out
-    for name in ("gan.html", "grid.png", "training.gif", "generator.keras", "metrics.json", "samples/samples00-40.tfrec"):
+    for name in (
+        "gan.html",
+        "grid.png",
+        "training.gif",
+        "generator.keras",
+        "metrics.json",
+        "samples/samples00-40.tfrec",
+    ):
         assert Path("runs/tiny_gan", name).read_bytes() == (finished_gan / name).read_bytes(), name
 
 
@@ -515,7 +659,12 @@ def test_an_experiment_that_is_refused_starts_no_run(
 def test_a_run_that_gets_into_no_experiment_is_told_of_all_the_same(
     remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.fail("POST", ":addContextChildren", 403, denied("aiplatform.contexts.addContextArtifactsAndExecutions"))
+    server.fail(
+        "POST",
+        ":addContextChildren",
+        403,
+        denied("aiplatform.contexts.addContextArtifactsAndExecutions"),
+    )
     assert submit(remote, bucket, "--experiment=first") == 0
     said = capsys.readouterr()
     assert name_of(only(server)) in said.out
@@ -567,14 +716,20 @@ def test_a_token_that_cannot_be_fetched_for_a_moment(
 
 
 def test_ctrl_c_while_it_is_sent_names_the_run(
-    remote: Tiny, bucket: str, server: VertexServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    remote: Tiny,
+    bucket: str,
+    server: VertexServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(vertex.Vertex, "_join_experiment", interrupted)
+    monkeypatch.setattr(vertex.VertexLauncher, "_join_experiment", interrupted)
     assert submit(remote, bucket, "--experiment=first") == 130
-    assert f"it may run already: `foldline status {name_of(only(server))}`" in capsys.readouterr().err
+    assert (
+        f"it may run already: `foldline status {name_of(only(server))}`" in capsys.readouterr().err
+    )
 
 
 def test_an_artifact_without_a_place_is_no_output(
@@ -583,7 +738,12 @@ def test_an_artifact_without_a_place_is_no_output(
     assert submit(remote, bucket) == 0
     job = only(server)
     job["jobDetail"]["taskDetails"] = [
-        {"taskId": "1", "taskName": "plan", "state": "SUCCEEDED", "outputs": {"x": {"artifacts": [{"name": "a"}]}}}
+        {
+            "taskId": "1",
+            "taskName": "plan",
+            "state": "SUCCEEDED",
+            "outputs": {"x": {"artifacts": [{"name": "a"}]}},
+        }
     ]
     assert main(["status", name_of(job)]) == 0
     assert "plan        succeeded" in capsys.readouterr().out
@@ -592,13 +752,22 @@ def test_an_artifact_without_a_place_is_no_output(
 def test_code_of_the_user_s_own_is_warned_of(
     remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    remote.toml.write_text(remote.toml.read_text().replace("cnn = {", 'backbone = "mine:net"\n#', 1))
+    remote.toml.write_text(
+        remote.toml.read_text().replace("cnn = {", 'backbone = "mine:net"\n#', 1)
+    )
     assert submit(remote, bucket, "--dry-run") == 0
-    assert "warning: m0: backbone = 'mine:net': is code that the training image must hold" in capsys.readouterr().err
+    assert (
+        "warning: m0: backbone = 'mine:net': is code that the training image must hold"
+        in capsys.readouterr().err
+    )
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"target": "mars"}', '{"target": "vertex", "planet": "mars"}'])
-def test_a_remembered_place_that_is_none(server: VertexServer, capsys: pytest.CaptureFixture[str], content: str) -> None:
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"target": "mars"}', '{"target": "vertex", "planet": "mars"}']
+)
+def test_a_remembered_place_that_is_none(
+    server: VertexServer, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
     path = Path("runs/tiny/remote/tiny-1.json")
     path.parent.mkdir(parents=True)
     path.write_text(content)

@@ -2,17 +2,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.tiny import write_gan
 
 from pipelines.results import gan
-from trainer.config.gan import Generative, load
+from tests.support.tiny import write_gan
+from trainer.config.gan import Gan, load
 from trainer.errors import IntegrityError
 
 FOUND: dict[str, Any] = {
     "steps": 100,
     "measure": "Fréchet distance",
     "features": "the judge",
-    "samples": {"frechet": 12.345, "precision": 0.9, "recall": 0.5, "diversity": 0.8, "images": 40, "class_accuracy": 0.95},
+    "samples": {
+        "frechet": 12.345,
+        "precision": 0.9,
+        "recall": 0.5,
+        "diversity": 0.8,
+        "images": 40,
+        "class_accuracy": 0.95,
+    },
     "real": {"frechet": 1.0, "precision": 0.99, "recall": 0.98, "diversity": 1.0, "images": 40},
     "judge_accuracy": 0.985,
     "class_accuracy": [0.9, 1.0],
@@ -33,7 +40,9 @@ def test_the_table_has_samples_beside_real_images() -> None:
 
 
 def test_what_an_earlier_version_left_can_be_shown() -> None:
-    assert "asked for by" not in gan.score_table({key: value for key, value in FOUND.items() if key != "judged"})
+    assert "asked for by" not in gan.score_table(
+        {key: value for key, value in FOUND.items() if key != "judged"}
+    )
 
 
 def test_what_cannot_be_told_of_so_few_images_is_a_dash() -> None:
@@ -57,13 +66,16 @@ def outputs(finished: Path) -> dict[str, Path]:
 
 def test_what_an_earlier_run_left_goes(finished_gan: Path, tmp_path: Path) -> None:
     file = load(write_gan(tmp_path / "data"))
-    assert isinstance(file, Generative)
+    assert isinstance(file, Gan)
     out = tmp_path / "out"
     (out / "grids").mkdir(parents=True)
     (out / "grids" / "step00099999.png").write_bytes(b"")
     found = gan.gather(file, outputs(finished_gan), out)
     assert found["steps"] == 48
-    assert sorted(path.name for path in (out / "grids").iterdir()) == ["step00000024.png", "step00000048.png"]
+    assert sorted(path.name for path in (out / "grids").iterdir()) == [
+        "step00000024.png",
+        "step00000048.png",
+    ]
     assert all((out / name).exists() for name in gan.names(file))
     assert len(set(gan.names(file))) == len(gan.names(file))
 
@@ -74,6 +86,6 @@ def test_an_output_that_is_not_whole_is_no_result(finished_gan: Path, tmp_path: 
     trained = Path(shutil.copytree(outputs(finished_gan)["trained"], tmp_path / "trained"))
     (trained / "grid.png").write_bytes(b"")
     file = load(write_gan(tmp_path / "data"))
-    assert isinstance(file, Generative)
+    assert isinstance(file, Gan)
     with pytest.raises(IntegrityError, match=r"grid\.png"):
         gan.gather(file, {**outputs(finished_gan), "trained": trained}, tmp_path / "out")

@@ -21,7 +21,9 @@ def test_the_table_has_every_fold_and_member() -> None:
 
 def test_columns_are_as_wide_as_their_heads() -> None:
     many = {"method": "mean", "oof": 0.97, "folds": [0.9] * 12}
-    lines = score_table({"metric": "accuracy", "blend": many, "members": {"cnn": many}}).splitlines()
+    lines = score_table(
+        {"metric": "accuracy", "blend": many, "members": {"cnn": many}}
+    ).splitlines()
     assert len({len(line) for line in lines}) == 1
     assert lines[1].endswith("0.9000   0.9000       0.9700")
 
@@ -50,7 +52,11 @@ def test_how_models_were_chosen_is_said_of_their_scores() -> None:
         "blend": {"method": "mean", "oof": None, "folds": []},
         "members": {"final": members["final"]},
     }
-    assert score_table({**alone, "leaderboard": 0.9}).splitlines()[-1].startswith("cross-validation none")
+    assert (
+        score_table({**alone, "leaderboard": 0.9})
+        .splitlines()[-1]
+        .startswith("cross-validation none")
+    )
 
 
 def test_models_of_an_earlier_run_go_and_a_user_s_own_stay(tmp_path: Path) -> None:
@@ -59,14 +65,28 @@ def test_models_of_an_earlier_run_go_and_a_user_s_own_stay(tmp_path: Path) -> No
     for name in ("fold0.keras", "fold0.seen.npy"):
         (made / name).write_text("new")
     out = tmp_path / "models"
-    for name in ("m/fold0.keras", "m/fold1.keras", "gone/all.keras", "gone/all.seen.npy", "m/notes.txt", "own/best.keras"):
+    for name in (
+        "m/fold0.keras",
+        "m/fold1.keras",
+        "gone/all.keras",
+        "gone/all.seen.npy",
+        "m/notes.txt",
+        "own/best.keras",
+    ):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text("old")
     earlier = tmp_path / "earlier.keras"
     os.link(out / "m" / "fold0.keras", earlier)
     kfold._gather_models({"m": {"0": str(made / "fold0.keras")}}, out, str)
-    found = {str(path.relative_to(out)): path.read_text() for path in out.rglob("*") if path.is_file()}
-    assert found == {"m/fold0.keras": "new", "m/fold0.seen.npy": "new", "m/notes.txt": "old", "own/best.keras": "old"}
+    found = {
+        str(path.relative_to(out)): path.read_text() for path in out.rglob("*") if path.is_file()
+    }
+    assert found == {
+        "m/fold0.keras": "new",
+        "m/fold0.seen.npy": "new",
+        "m/notes.txt": "old",
+        "own/best.keras": "old",
+    }
     assert not (out / "gone").exists()
     # The cache's file, which had another name here, is as it was.
     assert earlier.read_text() == "old"

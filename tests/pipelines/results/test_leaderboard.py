@@ -3,12 +3,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.tiny import Tiny
 
 from components.submission.upload import credentials
 from pipelines.cli.main import main
 from pipelines.results import leaderboard
 from tests.support.servers.kaggle import TOKEN, Fault, Kaggle
+from tests.support.tiny import Tiny
 from trainer.artifacts.csv_rows import read_rows
 from trainer.artifacts.manifest import sha256
 from trainer.errors import LeaderboardError
@@ -18,7 +18,8 @@ NAMES = ("API_TOKEN", "USERNAME", "KEY", "CONFIG_DIR")
 
 @pytest.fixture
 def kaggle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kaggle]:
-    """The service; the client library reaches it by its own switch for a local one, through a proxy."""
+    """The service; the client library reaches it by its own switch for a local one, through a
+    proxy."""
     server = Kaggle()
     for name in (*(f"KAGGLE_{name}" for name in NAMES), "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -35,7 +36,9 @@ def kaggle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kaggle]:
 def run(tiny: Tiny, tmp_path: Path) -> Path:
     """A run's folder as a run leaves it, as far as a submission needs it."""
     tiny.toml.write_text(
-        tiny.toml.read_text().replace("[leaderboard]\n", '[leaderboard]\ncompetition = "tiny-digits"\ntimeout_seconds = 3\n')
+        tiny.toml.read_text().replace(
+            "[leaderboard]\n", '[leaderboard]\ncompetition = "tiny-digits"\ntimeout_seconds = 3\n'
+        )
     )
     out = tmp_path / "run"
     out.mkdir()
@@ -46,7 +49,9 @@ def run(tiny: Tiny, tmp_path: Path) -> Path:
 
 def scores(out: Path, cv: float) -> None:
     """metrics.json, as a run that wrote the submission leaves it."""
-    (out / "metrics.json").write_text(json.dumps({"blend": {"oof": cv}, "submission": sha256(out / "submission.csv")}))
+    (out / "metrics.json").write_text(
+        json.dumps({"blend": {"oof": cv}, "submission": sha256(out / "submission.csv")})
+    )
 
 
 def ask(action: str, tiny: Tiny, run: Path, *more: str) -> int:
@@ -58,7 +63,9 @@ def history(run: Path) -> list[dict[str, str]]:
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
-def test_a_submission_and_its_score(kaggle: Kaggle, tiny: Tiny, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_submission_and_its_score(
+    kaggle: Kaggle, tiny: Tiny, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     kaggle.looks_until_scored = 2
     assert ask("submit", tiny, run) == 0
     assert [step for step, _ in kaggle.requests] == [
@@ -69,20 +76,37 @@ def test_a_submission_and_its_score(kaggle: Kaggle, tiny: Tiny, run: Path, capsy
         "GetSubmission",
     ]
     assert kaggle.uploads["T0"] == (run / "submission.csv").read_bytes()
-    assert kaggle.requests[0][1]["competitionName"] == kaggle.requests[2][1]["competitionName"] == "tiny-digits"
+    assert (
+        kaggle.requests[0][1]["competitionName"]
+        == kaggle.requests[2][1]["competitionName"]
+        == "tiny-digits"
+    )
     assert kaggle.authorizations == {f"Bearer {TOKEN}"}
     (row,) = history(run)
     assert row["sha256"] == sha256(run / "submission.csv")
-    assert (row["cv"], row["public"], row["private"], row["status"]) == ("0.875", "0.75", "", "complete")
+    assert (row["cv"], row["public"], row["private"], row["status"]) == (
+        "0.875",
+        "0.75",
+        "",
+        "complete",
+    )
     assert row["code"].startswith("0.1.0-")
     assert row["time"].endswith("+00:00")
     assert kaggle.requests[2][1]["submissionDescription"] == row["message"]
     shown = capsys.readouterr()
     assert "public 0.75, private none, cross-validation 0.875" in shown.out
-    assert TOKEN not in shown.out + shown.err + (run / "leaderboard.csv").read_text() + (run / "leaderboard.html").read_text()
+    assert (
+        TOKEN
+        not in shown.out
+        + shown.err
+        + (run / "leaderboard.csv").read_text()
+        + (run / "leaderboard.html").read_text()
+    )
 
 
-def test_the_same_file_is_not_entered_twice_unless_asked(kaggle: Kaggle, tiny: Tiny, run: Path) -> None:
+def test_the_same_file_is_not_entered_twice_unless_asked(
+    kaggle: Kaggle, tiny: Tiny, run: Path
+) -> None:
     for more in ([], [], ["--again", "--message", "once more"]):
         assert ask("submit", tiny, run, *more) == 0
     assert len(kaggle.entered) == 2
@@ -113,18 +137,36 @@ def test_without_a_competition_nothing_is_sent(
 
 RULES = "You must accept this competition's rules before you'll be able to download files."
 REFUSALS = [
-    (Fault(400, {"code": 400, "message": "Submission file is empty"}), ["refused it (status 400)", "Submission file is empty"]),
+    (
+        Fault(400, {"code": 400, "message": "Submission file is empty"}),
+        ["refused it (status 400)", "Submission file is empty"],
+    ),
     (
         Fault(400, {"code": 400, "message": "Your team has used its daily Submission allowance"}),
         ["the daily limit", "allowance"],
     ),
-    (Fault(400, {"code": 400, "message": "The file exceeds the size limit"}), ["refused it (status 400)", "size limit"]),
+    (
+        Fault(400, {"code": 400, "message": "The file exceeds the size limit"}),
+        ["refused it (status 400)", "size limit"],
+    ),
     (Fault(400, b"<html>Bad Request</html>", "text/html"), ["status 400", "gave no reason"]),
-    (Fault(401, {"code": 401, "message": "Unauthenticated"}), ["does not accept the credentials", "kaggle.com/settings"]),
-    (Fault(403, {"code": 403, "message": RULES}), ["rules are not accepted", "kaggle.com/competitions/tiny-digits/rules"]),
-    (Fault(403, {"code": 403, "message": "Permission denied"}), ["no submission to 'tiny-digits'", "is that its name"]),
+    (
+        Fault(401, {"code": 401, "message": "Unauthenticated"}),
+        ["does not accept the credentials", "kaggle.com/settings"],
+    ),
+    (
+        Fault(403, {"code": 403, "message": RULES}),
+        ["rules are not accepted", "kaggle.com/competitions/tiny-digits/rules"],
+    ),
+    (
+        Fault(403, {"code": 403, "message": "Permission denied"}),
+        ["no submission to 'tiny-digits'", "is that its name"],
+    ),
     (Fault(404, {"code": 404, "message": "Not found"}), ["knows no competition 'tiny-digits'"]),
-    (Fault(429, {"code": 429, "message": "Too many requests"}), ["takes no more for now", "Too many requests"]),
+    (
+        Fault(429, {"code": 429, "message": "Too many requests"}),
+        ["takes no more for now", "Too many requests"],
+    ),
     (Fault(503, b"<html>", "text/html"), ["trouble of its own (status 503)", "try again later"]),
     (Fault(200, b"<html>", "text/html"), ["an answer that is not understood"]),
     (Fault(200, b"{", "application/json"), ["an answer that is not understood"]),
@@ -132,7 +174,8 @@ REFUSALS = [
 ]
 
 
-# What the store of files answers has no text of its own, and a body with status 200 is not looked at.
+# What the store of files answers has no text of its own, and a body with status 200 is not looked
+# at.
 ASKED = [
     (step, fault, words)
     for step in ("StartSubmissionUpload", "PUT", "CreateSubmission")
@@ -156,7 +199,9 @@ def test_refusals_come_back_in_words(
     said = capsys.readouterr().err
     for word in words:
         assert word in said
-    assert ("may have been entered" if step == "CreateSubmission" else "nothing was entered") in said
+    assert (
+        "may have been entered" if step == "CreateSubmission" else "nothing was entered"
+    ) in said
     assert not (run / "leaderboard.csv").exists()
     assert TOKEN not in said
 
@@ -165,7 +210,9 @@ def test_refusals_come_back_in_words(
 def test_a_service_that_hangs_is_left(
     kaggle: Kaggle, tiny: Tiny, run: Path, capsys: pytest.CaptureFixture[str], step: str
 ) -> None:
-    tiny.toml.write_text(tiny.toml.read_text().replace("timeout_seconds = 3", "timeout_seconds = 1"))
+    tiny.toml.write_text(
+        tiny.toml.read_text().replace("timeout_seconds = 3", "timeout_seconds = 1")
+    )
     kaggle.faults[step] = Fault(seconds=60)
     assert ask("submit", tiny, run) == 1
     assert "did not answer within 1 seconds" in capsys.readouterr().err
@@ -174,7 +221,9 @@ def test_a_service_that_hangs_is_left(
 def test_a_score_that_does_not_come_is_asked_for_later(
     kaggle: Kaggle, tiny: Tiny, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tiny.toml.write_text(tiny.toml.read_text().replace("timeout_seconds = 3", "timeout_seconds = 1"))
+    tiny.toml.write_text(
+        tiny.toml.read_text().replace("timeout_seconds = 3", "timeout_seconds = 1")
+    )
     kaggle.looks_until_scored = 100
     assert ask("submit", tiny, run) == 0
     assert "no score after 1 seconds" in capsys.readouterr().out
@@ -190,7 +239,10 @@ def test_a_score_that_does_not_come_is_asked_for_later(
     assert len(kaggle.requests) == before
 
 
-@pytest.mark.parametrize(("text", "words"), [("Evaluation failed: missing ids", "missing ids"), ("", "it gives no reason")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("Evaluation failed: missing ids", "missing ids"), ("", "it gives no reason")],
+)
 def test_a_submission_that_cannot_be_scored(
     kaggle: Kaggle, tiny: Tiny, run: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
 ) -> None:
@@ -227,12 +279,18 @@ def test_cross_validation_beside_the_leaderboard(
         lines[1] = f"1,{number}"
         (run / "submission.csv").write_text("\n".join(lines) + "\n")
         scores(run, cv)
-        kaggle.outcome = {"status": "COMPLETE", "publicScore": str(public), "privateScore": str(public)}
+        kaggle.outcome = {
+            "status": "COMPLETE",
+            "publicScore": str(public),
+            "privateScore": str(public),
+        }
         assert ask("submit", tiny, run, "--message", "<b>bold</b>") == 0
     capsys.readouterr()
     assert ask("list", tiny, run) == 0
     shown = capsys.readouterr().out
-    assert "rank correlation of cross-validation and public score: 0.800, over 4 submissions" in shown
+    assert (
+        "rank correlation of cross-validation and public score: 0.800, over 4 submissions" in shown
+    )
     assert len([line for line in shown.splitlines() if "complete" in line]) == 4
     page = (run / "leaderboard.html").read_text()
     assert "<svg" in page
@@ -258,11 +316,21 @@ def test_who_asks(tmp_path: Path) -> None:
     (tmp_path / ".kaggle").mkdir()
     (tmp_path / ".kaggle" / "access_token").write_text("T\n")
     assert credentials({}, tmp_path) == {"api_token": "T"}
-    assert credentials({"KAGGLE_CONFIG_DIR": str(key.parent)}, tmp_path) == {"username": "me", "password": "k"}
-    assert credentials({"KAGGLE_USERNAME": "a", "KAGGLE_KEY": "b"}, tmp_path) == {"username": "a", "password": "b"}
-    assert credentials({"KAGGLE_API_TOKEN": "x", "KAGGLE_USERNAME": "a", "KAGGLE_KEY": "b"}, tmp_path) == {"api_token": "x"}
+    assert credentials({"KAGGLE_CONFIG_DIR": str(key.parent)}, tmp_path) == {
+        "username": "me",
+        "password": "k",
+    }
+    assert credentials({"KAGGLE_USERNAME": "a", "KAGGLE_KEY": "b"}, tmp_path) == {
+        "username": "a",
+        "password": "b",
+    }
+    assert credentials(
+        {"KAGGLE_API_TOKEN": "x", "KAGGLE_USERNAME": "a", "KAGGLE_KEY": "b"}, tmp_path
+    ) == {"api_token": "x"}
     (tmp_path / "token").write_text("KGAT_x\n")
-    assert credentials({"KAGGLE_API_TOKEN": str(tmp_path / "token")}, tmp_path) == {"api_token": "KGAT_x"}
+    assert credentials({"KAGGLE_API_TOKEN": str(tmp_path / "token")}, tmp_path) == {
+        "api_token": "KGAT_x"
+    }
     assert credentials({"KAGGLE_API_TOKEN": "KGAT_y\n"}, tmp_path) == {"api_token": "KGAT_y"}
     (tmp_path / "token").write_bytes(b"\xff")
     with pytest.raises(LeaderboardError, match="token: cannot be read as a credential"):
@@ -278,7 +346,9 @@ def test_the_rank_correlation_needs_three_that_differ() -> None:
 
     assert leaderboard.correlation(rows(("1", "2"), ("2", "3"))) is None
     assert leaderboard.correlation(rows(("1", "2"), ("2", "2"), ("3", "2"))) is None
-    assert leaderboard.correlation(rows(("1", "2"), ("2", ""), ("3", "4"), ("2", "9"))) == pytest.approx(0.5)
+    assert leaderboard.correlation(
+        rows(("1", "2"), ("2", ""), ("3", "4"), ("2", "9"))
+    ) == pytest.approx(0.5)
 
 
 def test_a_submission_that_was_changed_has_no_cross_validation(
@@ -294,7 +364,9 @@ def test_a_submission_that_was_changed_has_no_cross_validation(
     assert "metrics.json: holds no scores of a run (FileNotFoundError)" in capsys.readouterr().err
 
 
-def test_competitions_are_kept_apart(kaggle: Kaggle, tiny: Tiny, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_competitions_are_kept_apart(
+    kaggle: Kaggle, tiny: Tiny, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert ask("submit", tiny, run) == 0
     tiny.toml.write_text(tiny.toml.read_text().replace("tiny-digits", "other-digits"))
     assert ask("list", tiny, run) == 0

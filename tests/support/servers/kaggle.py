@@ -1,4 +1,5 @@
-"""What kaggle.com answers to a submission, on this machine: what its client library asks, and faults on demand."""
+"""What kaggle.com answers to a submission, on this machine: what its client library asks, and
+faults on demand."""
 
 import json
 import threading
@@ -20,7 +21,8 @@ class Fault(NamedTuple):
 
 
 class Kaggle:
-    """The service. entered: its submissions, newest last; scores: what the next ones get; faults: by the step's name."""
+    """The service. entered: its submissions, newest last; scores: what the next ones get; faults:
+    by the step's name."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, Any]]] = []
@@ -28,13 +30,19 @@ class Kaggle:
         self.uploads: dict[str, bytes] = {}
         self.entered: list[dict[str, Any]] = []
         self.faults: dict[str, Fault] = {}
-        self.outcome: dict[str, Any] = {"status": "COMPLETE", "publicScore": "0.75", "privateScore": ""}
+        self.outcome: dict[str, Any] = {
+            "status": "COMPLETE",
+            "publicScore": "0.75",
+            "privateScore": "",
+        }
         self.looks_until_scored = 1
         self.ended = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
 
     def close(self) -> None:
         self.ended.set()
@@ -48,14 +56,26 @@ class Kaggle:
             return 200, {"token": token, "createUrl": f"{self.url}/upload/{token}"}
         if step == "CreateSubmission":
             ref = 5001 + len(self.entered)
-            self.entered.append({"ref": ref, "status": "PENDING", "looks": 0, "url": f"https://kaggle.com/s/{ref}", **asked})
+            self.entered.append(
+                {
+                    "ref": ref,
+                    "status": "PENDING",
+                    "looks": 0,
+                    "url": f"https://kaggle.com/s/{ref}",
+                    **asked,
+                }
+            )
             return 200, {"message": "Successfully submitted", "ref": ref}
         if step == "GetSubmission":
             found = next(one for one in self.entered if one["ref"] == asked["ref"])
             found["looks"] += 1
             if found["looks"] >= self.looks_until_scored:
                 found.update(self.outcome)
-            return 200, {key: found[key] for key in found if key not in ("looks", "competitionName", "blobFileTokens")}
+            return 200, {
+                key: found[key]
+                for key in found
+                if key not in ("looks", "competitionName", "blobFileTokens")
+            }
         return 404, {"code": 404, "message": f"no {step}"}
 
 

@@ -1,4 +1,5 @@
-"""Servers on this machine that speak what is used of Vertex AI, Cloud Logging and Kubeflow Pipelines, for their own clients."""
+"""Servers on this machine that speak what is used of Vertex AI, Cloud Logging and Kubeflow
+Pipelines, for their own clients."""
 
 import datetime
 import json
@@ -64,14 +65,30 @@ class Server:
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
 
     def __enter__(self) -> "Server":
-        threading.Thread(target=self.http.serve_forever, daemon=True, kwargs={"poll_interval": 0.02}).start()
+        threading.Thread(
+            target=self.http.serve_forever, daemon=True, kwargs={"poll_interval": 0.02}
+        ).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.http.shutdown()
         self.http.server_close()
 
-    def fail(self, method: str, path: str, status: int, body: Any = None, *, times: int = 10_000, **headers: str) -> None:
+    def fail(
+        self,
+        method: str,
+        path: str,
+        status: int,
+        body: Any = None,
+        *,
+        times: int = 10_000,
+        **headers: str,
+    ) -> None:
         """Answer so, where the path is found."""
         self.faults.append(Fault(method, path, status, body, times, headers))
 
@@ -83,20 +100,39 @@ class Server:
         """One request."""
         parts = urlsplit(handler.path)
         raw = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        call = Call(handler.command, unquote(parts.path), parse_qs(parts.query), dict(handler.headers), _parsed(raw))
+        call = Call(
+            handler.command,
+            unquote(parts.path),
+            parse_qs(parts.query),
+            dict(handler.headers),
+            _parsed(raw),
+        )
         self.calls.append(call)
         headers: dict[str, str] = {}
         fault = next(
-            (one for one in self.faults if one.times and one.method == call.method and re.search(one.path, call.path)), None
+            (
+                one
+                for one in self.faults
+                if one.times and one.method == call.method and re.search(one.path, call.path)
+            ),
+            None,
         )
         if fault is not None:
             fault.times -= 1
             status, body, headers = fault.status, fault.body, fault.headers
         else:
             status, body = self.routed(call)
-        data = body.encode() if isinstance(body, str) else b"" if body is None else json.dumps(body).encode()
+        data = (
+            body.encode()
+            if isinstance(body, str)
+            else b""
+            if body is None
+            else json.dumps(body).encode()
+        )
         handler.send_response(status)
-        handler.send_header("Content-Type", "text/html" if isinstance(body, str) else "application/json")
+        handler.send_header(
+            "Content-Type", "text/html" if isinstance(body, str) else "application/json"
+        )
         handler.send_header("Content-Length", str(len(data)))
         for name, value in headers.items():
             handler.send_header(name.replace("_", "-"), value)
@@ -127,7 +163,10 @@ def google_error(code: int, message: str, *details: dict[str, Any]) -> dict[str,
 
 def denied(permission: str) -> dict[str, Any]:
     """403, with the permission that is missing."""
-    told = f"Permission '{permission}' denied on resource '//aiplatform.googleapis.com/x' (or it may not exist)."
+    told = (
+        f"Permission '{permission}' denied on resource '//aiplatform.googleapis.com/x' (or it may"
+        " not exist)."
+    )
     info = {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "reason": "IAM_PERMISSION_DENIED",
@@ -139,7 +178,10 @@ def denied(permission: str) -> dict[str, Any]:
 
 def over_quota(metric: str) -> dict[str, Any]:
     """429, of a quota."""
-    violation = {"subject": "project:1", "description": f"Quota exceeded for quota metric '{metric}'"}
+    violation = {
+        "subject": "project:1",
+        "description": f"Quota exceeded for quota metric '{metric}'",
+    }
     detail = {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]}
     return google_error(429, f"The following quota metrics exceed quota limits: {metric}", detail)
 
@@ -167,14 +209,23 @@ class VertexServer(Server):
             ("POST", f"{store}/(?P<name>[^/:]+):addContextChildren", self.children),
             ("POST", "/v2/entries:list", self.logged),
             # Where a service account's key is exchanged for a token.
-            ("POST", "/token", lambda match, call: (200, {"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})),
+            (
+                "POST",
+                "/token",
+                lambda match, call: (
+                    200,
+                    {"access_token": "t", "expires_in": 3600, "token_type": "Bearer"},
+                ),
+            ),
         ]
 
     def create(self, match: re.Match[str], call: Call) -> Answer:
         name = f"{match['place']}/pipelineJobs/{call.query['pipelineJobId'][0]}"
         if name in self.jobs:
             return 409, google_error(409, f"{name} already exists.")
-        context = {"name": f"{match['place']}/metadataStores/default/contexts/{name.rpartition('/')[2]}"}
+        context = {
+            "name": f"{match['place']}/metadataStores/default/contexts/{name.rpartition('/')[2]}"
+        }
         self.jobs[name] = {
             **call.body,
             "name": name,
@@ -197,8 +248,13 @@ class VertexServer(Server):
         first = int(call.query.get("pageToken", ["0"])[0])
         size = min(self.page, int(call.query["pageSize"][0]))
         kept = ("name", "state", "displayName", "createTime")
-        shown = [{key: job[key] for key in kept if key in job} for job in wanted[first : first + size]]
-        return 200, {"pipelineJobs": shown, **({"nextPageToken": str(first + size)} if first + size < len(wanted) else {})}
+        shown = [
+            {key: job[key] for key in kept if key in job} for job in wanted[first : first + size]
+        ]
+        return 200, {
+            "pipelineJobs": shown,
+            **({"nextPageToken": str(first + size)} if first + size < len(wanted) else {}),
+        }
 
     def cancel(self, match: re.Match[str], call: Call) -> Answer:
         if match["name"] not in self.jobs:
@@ -208,7 +264,11 @@ class VertexServer(Server):
 
     def scheduled(self, match: re.Match[str], call: Call) -> Answer:
         self.schedules.append(call.body)
-        return 200, {**call.body, "name": f"{match['place']}/schedules/{len(self.schedules)}", "state": "ACTIVE"}
+        return 200, {
+            **call.body,
+            "name": f"{match['place']}/schedules/{len(self.schedules)}",
+            "state": "ACTIVE",
+        }
 
     def context(self, match: re.Match[str], call: Call) -> Answer:
         name = call.query["contextId"][0]
@@ -262,7 +322,9 @@ class KfpServer(Server):
         name = json.loads(call.query["filter"][0])["predicates"][0]["stringValue"]
         if name not in self.experiments:
             return 200, {}
-        return 200, {"experiments": [{"experiment_id": self.experiments[name], "display_name": name}]}
+        return 200, {
+            "experiments": [{"experiment_id": self.experiments[name], "display_name": name}]
+        }
 
     def new_experiment(self, match: re.Match[str], call: Call) -> Answer:
         self.experiments[call.body["display_name"]] = str(uuid.uuid4())

@@ -9,7 +9,9 @@ from trainer.artifacts.csv_rows import read_rows, read_two_columns
 from trainer.errors import DataError
 
 
-@pytest.mark.parametrize("text", ["a,b\n1,2\n", "\ufeffa,b\r\n1,2\r\n", "a,b\r1,2", '\n"a",b\n\n1,"2"\n\n'])
+@pytest.mark.parametrize(
+    "text", ["a,b\n1,2\n", "\ufeffa,b\r\n1,2\r\n", "a,b\r1,2", '\n"a",b\n\n1,"2"\n\n']
+)
 @pytest.mark.parametrize("packed", [False, True])
 def test_rows(tmp_path: Path, text: str, packed: bool) -> None:
     path = tmp_path / ("x.csv.gz" if packed else "x.csv")
@@ -19,7 +21,9 @@ def test_rows(tmp_path: Path, text: str, packed: bool) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_rows_or_an_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_any_bytes_are_rows_or_an_error(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
     for name in ("any.csv", "any.csv.gz"):
         path = tmp_path_factory.getbasetemp() / name
         path.write_bytes(content)

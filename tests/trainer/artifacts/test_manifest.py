@@ -5,10 +5,10 @@ import pytest
 
 from trainer.artifacts.manifest import (
     MANIFEST,
+    atomic_write,
     check_digest,
     files_digest,
     read_manifest,
-    whole_file,
     write_json,
     write_manifest,
 )
@@ -17,11 +17,11 @@ from trainer.errors import DataError, IntegrityError
 
 def test_a_file_is_there_only_when_it_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "new" / "file.txt"
-    with pytest.raises(RuntimeError), whole_file(target) as partial:
+    with pytest.raises(RuntimeError), atomic_write(target) as partial:
         partial.write_text("half")
         raise RuntimeError
     assert list(target.parent.iterdir()) == []
-    with whole_file(target) as partial:
+    with atomic_write(target) as partial:
         partial.write_text("whole")
         assert not target.exists()
     assert target.read_text() == "whole"
@@ -31,7 +31,7 @@ def test_a_file_is_there_only_when_it_is_whole(tmp_path: Path) -> None:
 def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "file.txt"
     target.write_text("old")
-    with pytest.raises(RuntimeError), whole_file(target) as partial:
+    with pytest.raises(RuntimeError), atomic_write(target) as partial:
         partial.write_text("half")
         raise RuntimeError
     assert target.read_text() == "old"
@@ -62,7 +62,13 @@ def test_damage_is_named(folder: Path) -> None:
     (folder / "b.bin").unlink()
     with pytest.raises(IntegrityError, match="b.bin: missing"):
         read_manifest(folder)
-    for text in ("{", "{}", "[]", '{"about": {}, "files": {"a.bin": 1}}', '{"about": {}, "files": []}'):
+    for text in (
+        "{",
+        "{}",
+        "[]",
+        '{"about": {}, "files": {"a.bin": 1}}',
+        '{"about": {}, "files": []}',
+    ):
         (folder / MANIFEST).write_text(text)
         with pytest.raises(IntegrityError, match="not a manifest"):
             read_manifest(folder)

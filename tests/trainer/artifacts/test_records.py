@@ -30,7 +30,11 @@ def write(folder: Path, rows, split: str = "train", number: int = 0) -> Path:  #
 
 
 FLOATS = st.floats(width=32, allow_nan=False)
-FEATURES = st.dictionaries(st.text(max_size=12), st.binary(max_size=40) | st.integers(-(2**63), 2**63 - 1) | FLOATS, max_size=5)
+FEATURES = st.dictionaries(
+    st.text(max_size=12),
+    st.binary(max_size=40) | st.integers(-(2**63), 2**63 - 1) | FLOATS,
+    max_size=5,
+)
 
 
 @given(FEATURES)
@@ -39,15 +43,22 @@ def test_examples_survive_the_trip(features: dict[str, bytes | int | float]) -> 
 
 
 def test_masked_crc_is_that_of_the_format() -> None:
-    # crc32c of "123456789" is 0xe3069283 (RFC 3720, appendix B.4 lists the polynomial's check values).
+    # crc32c of "123456789" is 0xe3069283 (RFC 3720, appendix B.4 lists the polynomial's check
+    # values).
     crc = 0xE3069283
-    assert masked_crc(b"123456789") == (((crc >> 15 | crc << 17) & 0xFFFFFFFF) + 0xA282EAD8) & 0xFFFFFFFF
+    assert (
+        masked_crc(b"123456789")
+        == (((crc >> 15 | crc << 17) & 0xFFFFFFFF) + 0xA282EAD8) & 0xFFFFFFFF
+    )
 
 
 def test_tensorflow_reads_what_we_write(tmp_path: Path) -> None:
     import tensorflow as tf
 
-    rows = [{"image": bytes([index]) * index, "target": index, "age": index / 2, "image_name": b"x"} for index in range(5)]
+    rows = [
+        {"image": bytes([index]) * index, "target": index, "age": index / 2, "image_name": b"x"}
+        for index in range(5)
+    ]
     path = write(tmp_path, rows)
     assert path.name == "train00-5.tfrec"
     schema = {
@@ -55,7 +66,9 @@ def test_tensorflow_reads_what_we_write(tmp_path: Path) -> None:
         "target": tf.io.FixedLenFeature([], tf.int64),
         "age": tf.io.FixedLenFeature([], tf.float32),
     }
-    read = [tf.io.parse_single_example(record, schema) for record in tf.data.TFRecordDataset(str(path))]
+    read = [
+        tf.io.parse_single_example(record, schema) for record in tf.data.TFRecordDataset(str(path))
+    ]
     assert [row["image"].numpy() for row in read] == [row["image"] for row in rows]
     assert [int(row["target"]) for row in read] == [0, 1, 2, 3, 4]
     assert [float(row["age"]) for row in read] == [0, 0.5, 1, 1.5, 2]
@@ -72,7 +85,9 @@ def test_we_read_what_tensorflow_writes(tmp_path: Path) -> None:
                 "target": tf.train.Feature(int64_list=tf.train.Int64List(value=[-index])),
                 "empty": tf.train.Feature(),
             }
-            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+            writer.write(
+                tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+            )
     assert [decode_example(payload) for payload in read_shard(path)] == [
         {"image": b"jpeg", "target": 0},
         {"image": b"jpeg", "target": -1},
@@ -93,7 +108,10 @@ def test_any_damaged_byte_is_named_with_its_record(tmp_path: Path) -> None:
         damaged = bytearray(whole)
         damaged[place] ^= 0x10
         path.write_bytes(bytes(damaged))
-        with pytest.raises(IntegrityError, match=rf"record {int(place >= first)} at byte {first * int(place >= first)} "):
+        with pytest.raises(
+            IntegrityError,
+            match=rf"record {int(place >= first)} at byte {first * int(place >= first)} ",
+        ):
             list(read_shard(path))
     for length in range(1, len(whole)):
         path.write_bytes(whole[:length])
@@ -149,7 +167,13 @@ def test_a_shard_of_nothing_is_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("root", "id_", "good"),
-    [("", "a", True), ("", "2019/a", False), ("/data", "a", True), ("/data", "2019/a", True), ("/data", "x/2019/a", False)],
+    [
+        ("", "a", True),
+        ("", "2019/a", False),
+        ("/data", "a", True),
+        ("/data", "2019/a", True),
+        ("/data", "x/2019/a", False),
+    ],
 )
 def test_a_record_is_held_against_its_id(root: str, id_: str, good: bool) -> None:
     # Only a ready record of an external set lacks the set's name.
@@ -157,7 +181,9 @@ def test_a_record_is_held_against_its_id(root: str, id_: str, good: bool) -> Non
     if good:
         check_id({"image_name": b"a"}, about, id_, "x: record 1")
     else:
-        with pytest.raises(IntegrityError, match=f"x: record 1 is 'a', the examples table says '{id_}'"):
+        with pytest.raises(
+            IntegrityError, match=f"x: record 1 is 'a', the examples table says '{id_}'"
+        ):
             check_id({"image_name": b"a"}, about, id_, "x: record 1")
 
 

@@ -9,7 +9,9 @@ from trainer.errors import IntegrityError
 
 
 def test_ids_stay_text(tmp_path: Path) -> None:
-    tables.write_csv(tmp_path / "folds.csv", pd.DataFrame({"id": ["007", "NA", "7"], "fold": [0, 1, 0]}))
+    tables.write_csv(
+        tmp_path / "folds.csv", pd.DataFrame({"id": ["007", "NA", "7"], "fold": [0, 1, 0]})
+    )
     assert tables.read_folds(tmp_path / "folds.csv")["id"].tolist() == ["007", "NA", "7"]
 
 
@@ -45,5 +47,7 @@ def test_a_multilabel_target_has_a_bit_a_class() -> None:
     assert [np.flatnonzero(row).tolist() for row in found] == [[], [0, 2], [1], [61]]
     assert tables.names(0b101, ["a", "b", "c"], "multilabel") == "a c"
     assert tables.names(1, ["a", "b", "c"], "multiclass") == "b"
-    np.testing.assert_array_equal(tables.memberships(np.array([1, 0]), 2, "binary"), [[False, True], [True, False]])
+    np.testing.assert_array_equal(
+        tables.memberships(np.array([1, 0]), 2, "binary"), [[False, True], [True, False]]
+    )
     np.testing.assert_array_equal(tables.truth(np.array([1, 0]), 2, "binary"), [1, 0])

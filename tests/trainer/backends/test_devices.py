@@ -1,4 +1,5 @@
-"""What is found, on machines that are made up: folders in place of /dev, libraries that are or are not there."""
+"""What is found, on machines that are made up: folders in place of /dev, libraries that are or are
+not there."""
 
 import subprocess
 import sys
@@ -24,7 +25,9 @@ def test_a_machine_without_any(devices: Path) -> None:
     assert accelerator.gpus() == 0
 
 
-def test_gpus_are_counted_as_far_as_they_may_be_used(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_counted_as_far_as_they_may_be_used(
+    devices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("nvidia0", "nvidia1", "nvidia2", "nvidiactl", "nvidia-uvm"):
         (devices / name).touch()
     assert accelerator.gpus() == 3
@@ -42,7 +45,9 @@ def test_chips_need_their_library(devices: Path, monkeypatch: pytest.MonkeyPatch
     assert accelerator.tpus()
 
 
-def test_newer_chips_are_vfio_devices_of_a_tpu_worker(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_newer_chips_are_vfio_devices_of_a_tpu_worker(
+    devices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (devices / "vfio").mkdir()
     (devices / "vfio" / "0").touch()
     monkeypatch.setattr(accelerator.importlib.util, "find_spec", lambda name: object())
@@ -55,8 +60,13 @@ def test_newer_chips_are_vfio_devices_of_a_tpu_worker(devices: Path, monkeypatch
 def test_what_it_says() -> None:
     cpu = Device("CPU", "tensorflow", devices=1, process=0, processes=1, threads=1, paints=False)
     assert str(cpu) == "CPU (TensorFlow, 1 thread, images augmented by the host)"
-    slice_ = Device("16 × TPU v5e", "jax", devices=16, process=1, processes=4, threads=24, paints=True)
-    assert str(slice_) == "16 × TPU v5e (JAX, process 2 of 4, 24 threads, images augmented by the device)"
+    slice_ = Device(
+        "16 × TPU v5e", "jax", devices=16, process=1, processes=4, threads=24, paints=True
+    )
+    assert (
+        str(slice_)
+        == "16 × TPU v5e (JAX, process 2 of 4, 24 threads, images augmented by the device)"
+    )
     assert accelerator.together(cpu)(7) == [7]
 
 

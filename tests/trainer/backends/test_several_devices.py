@@ -1,4 +1,5 @@
-"""The same training on TensorFlow, and on JAX with one device, with eight, and with two processes."""
+"""The same training on TensorFlow, and on JAX with one device, with eight, and with two
+processes."""
 
 import dataclasses
 import json
@@ -18,7 +19,7 @@ import pytest
 from tests.support.paths import ROOT
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
-from trainer.config.objective import Inputs
+from trainer.config.objective import Artifacts
 
 CLASSES = [str(digit) for digit in range(10)]
 RECIPE: dict[str, Any] = {
@@ -35,10 +36,20 @@ RECIPE: dict[str, Any] = {
 }
 
 
-def start(inputs: Inputs, out: Path, recipe: dict[str, Any], backend: str, **environment: str) -> subprocess.Popen[str]:
+def start(
+    inputs: Artifacts, out: Path, recipe: dict[str, Any], backend: str, **environment: str
+) -> subprocess.Popen[str]:
     given = json.dumps({key: str(value) for key, value in dataclasses.asdict(inputs).items()})
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.train_on_devices", given, str(out), json.dumps(recipe), backend],
+        [
+            sys.executable,
+            "-m",
+            "tests.support.train_on_devices",
+            given,
+            str(out),
+            json.dumps(recipe),
+            backend,
+        ],
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -60,8 +71,11 @@ def predictions(out: Path) -> dict[str, pd.DataFrame]:
 
 
 def assert_agree(first: Path, second: Path) -> None:
-    """Every row of both is there once, and the probabilities are the same but for the order of sums."""
-    for expected, found in zip(predictions(first).values(), predictions(second).values(), strict=True):
+    """Every row of both is there once, and the probabilities are the same but for the order of
+    sums."""
+    for expected, found in zip(
+        predictions(first).values(), predictions(second).values(), strict=True
+    ):
         keys = [column for column in expected.columns if column not in CLASSES]
         pd.testing.assert_frame_equal(found[keys], expected[keys])
         assert not found.duplicated(["id", "fold"]).any()
@@ -72,20 +86,27 @@ def assert_agree(first: Path, second: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def by_tensorflow(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def by_tensorflow(
+    inputs: Artifacts, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
     """What TensorFlow makes of the recipe from weights that all begin with, and the recipe."""
     folder = tmp_path_factory.mktemp("tensorflow")
     first = {**RECIPE, "epochs": 1, "optimizer": {"learning_rate": 1e-8}, "schedule": {}}
     finished(start(inputs, folder / "weights", first, "tensorflow"))
     recipe = {**RECIPE, "weights": str(folder / "weights" / "fold{fold}.keras")}
-    # The images of a CPU are painted by the host, those of JAX by the device: without the two roundings they would differ.
+    # The images of a CPU are painted by the host, those of JAX by the device: without the two
+    # roundings they would differ.
     said = finished(start(inputs, folder / "out", recipe, "tensorflow"))
     assert "TensorFlow" in said
     return folder / "out", recipe
 
 
 @pytest.fixture(scope="module")
-def by_jax(inputs: Inputs, by_tensorflow: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def by_jax(
+    inputs: Artifacts,
+    by_tensorflow: tuple[Path, dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     out = tmp_path_factory.mktemp("jax") / "out"
     said = finished(start(inputs, out, by_tensorflow[1], "jax"))
     assert "CPU (JAX" in said
@@ -93,7 +114,9 @@ def by_jax(inputs: Inputs, by_tensorflow: tuple[Path, dict[str, Any]], tmp_path_
     return out
 
 
-def test_jax_learns_what_tensorflow_does(by_tensorflow: tuple[Path, dict[str, Any]], by_jax: Path) -> None:
+def test_jax_learns_what_tensorflow_does(
+    by_tensorflow: tuple[Path, dict[str, Any]], by_jax: Path
+) -> None:
     first, second = predictions(by_tensorflow[0]), predictions(by_jax)
     for name in (tables.OOF, tables.TEST):
         assert first[name]["id"].tolist() == second[name]["id"].tolist()
@@ -104,10 +127,14 @@ def test_jax_learns_what_tensorflow_does(by_tensorflow: tuple[Path, dict[str, An
 
 
 def test_eight_devices_are_as_one(
-    inputs: Inputs, by_tensorflow: tuple[Path, dict[str, Any]], by_jax: Path, tmp_path: Path
+    inputs: Artifacts, by_tensorflow: tuple[Path, dict[str, Any]], by_jax: Path, tmp_path: Path
 ) -> None:
     flags = "--xla_force_host_platform_device_count=8"
-    said = finished(start(inputs, tmp_path / "out", by_tensorflow[1], "jax", XLA_FLAGS=flags, JAX_LOG_COMPILES="1"))
+    said = finished(
+        start(
+            inputs, tmp_path / "out", by_tensorflow[1], "jax", XLA_FLAGS=flags, JAX_LOG_COMPILES="1"
+        )
+    )
     assert "8 × CPU" in said
     # Once for all steps of both folds.
     assert said.count("Compiling jit(step)") == 1
@@ -115,7 +142,7 @@ def test_eight_devices_are_as_one(
     assert_agree(by_jax, tmp_path / "out")
 
 
-def pair(inputs: Inputs, folder: Path, recipe: dict[str, Any]) -> list[subprocess.Popen[str]]:
+def pair(inputs: Artifacts, folder: Path, recipe: dict[str, Any]) -> list[subprocess.Popen[str]]:
     """Two processes that train together."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -135,7 +162,7 @@ def pair(inputs: Inputs, folder: Path, recipe: dict[str, Any]) -> list[subproces
 
 
 def test_two_processes_are_as_one(
-    inputs: Inputs, by_tensorflow: tuple[Path, dict[str, Any]], by_jax: Path, tmp_path: Path
+    inputs: Artifacts, by_tensorflow: tuple[Path, dict[str, Any]], by_jax: Path, tmp_path: Path
 ) -> None:
     said = [finished(process) for process in pair(inputs, tmp_path, by_tensorflow[1])]
     assert "process 1 of 2" in said[0]
@@ -146,7 +173,9 @@ def test_two_processes_are_as_one(
     read_manifest(tmp_path / "out0")
 
 
-def test_two_processes_go_on_together(inputs: Inputs, by_tensorflow: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_two_processes_go_on_together(
+    inputs: Artifacts, by_tensorflow: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     # Long enough that no fold is finished before they are killed.
     recipe = {**by_tensorflow[1], "epochs": 20, "optimizer": {"learning_rate": 1e-4}}
     both = pair(inputs, tmp_path, recipe)
@@ -173,9 +202,12 @@ def test_two_processes_go_on_together(inputs: Inputs, by_tensorflow: tuple[Path,
     assert_agree(tmp_path / "alone", tmp_path / "out0")
 
 
-def test_a_batch_that_devices_cannot_share_is_named(inputs: Inputs, tmp_path: Path) -> None:
+def test_a_batch_that_devices_cannot_share_is_named(inputs: Artifacts, tmp_path: Path) -> None:
     flags = "--xla_force_host_platform_device_count=8"
     process = start(inputs, tmp_path / "out", {**RECIPE, "batch_size": 12}, "jax", XLA_FLAGS=flags)
     said, _ = process.communicate(timeout=900)
     assert process.returncode == 1
-    assert "batch_size = 12 cannot be cut evenly over 8 devices: take 8 or 16, or say per_device = true" in said
+    assert (
+        "batch_size = 12 cannot be cut evenly over 8 devices: take 8 or 16, or say per_device ="
+        " true" in said
+    )

@@ -55,29 +55,61 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         ("count = 3", "count = 1", ["folds.count = 1", "a whole number from 2 to 50"]),
         ("count = 3", 'count = "3"', ["folds.count = '3'", "a whole number"]),
         ("count = 3", "count = true", ["folds.count = True"]),
-        ("count = 3", 'count = 3\nfile = "f.csv"\nexclude = ["1"]', ["folds.exclude = ['1']", "goes without file"]),
+        (
+            "count = 3",
+            'count = 3\nfile = "f.csv"\nexclude = ["1"]',
+            ["folds.exclude = ['1']", "goes without file"],
+        ),
         ("epochs = 12", "epochs = 2.5", ["members[0].epochs = 2.5", "from 1 to 10000"]),
         ("\nepochs = 12", "", ["members[0].epochs is missing"]),
-        ('metric = "accuracy"', 'metric = "auc"', ["metric = 'auc'", "must be one of accuracy, f1, macro_f1"]),
-        ('source = "pixels"', 'source = "folders"', ["data.source = 'folders'", "'pixels', 'files'"]),
+        (
+            'metric = "accuracy"',
+            'metric = "auc"',
+            ["metric = 'auc'", "must be one of accuracy, f1, macro_f1"],
+        ),
+        (
+            'source = "pixels"',
+            'source = "folders"',
+            ["data.source = 'folders'", "'pixels', 'files'"],
+        ),
         (
             'source = "pixels"',
             'source = "files"',
             ["data.id is missing", "data.images is missing", "data.test_images is missing"],
         ),
-        ('source = "pixels"', 'source = "pixels"\nid = "x"', ["data.id = 'x': goes with source = 'files' or 'tfrecords' only"]),
+        (
+            'source = "pixels"',
+            'source = "pixels"\nid = "x"',
+            ["data.id = 'x': goes with source = 'files' or 'tfrecords' only"],
+        ),
         (
             'source = "pixels"',
             'source = "files"\nid = "x"\nimages = "../{id}.png"\ntest_images = "/{id}"',
             ["data.images = '../{id}.png'", "data.test_images = '/{id}'", "a path below root"],
         ),
-        ('name = "m1"', 'name = "m0"', ["members and blend.external have more than one member named 'm0'"]),
+        (
+            'name = "m1"',
+            'name = "m0"',
+            ["members and blend.external have more than one member named 'm0'"],
+        ),
         ('name = "m1"', 'name = "M 1"', ["members[1].name = 'M 1'"]),
-        ("strides = [2, 1]", "strides = [2]", ["members[0].cnn.strides has 1 values and filters has 2"]),
+        (
+            "strides = [2, 1]",
+            "strides = [2]",
+            ["members[0].cnn.strides has 1 values and filters has 2"],
+        ),
         ("strides = [2, 1]", "strides = [2, 9]", ["members[0].cnn.strides[1] = 9"]),
         ("strides = [2, 1]", "strides = 2", ["members[0].cnn.strides = 2", "a list"]),
-        ("warmup_epochs = 0.5", "warmup_epochs = 12", ["members[0].schedule.warmup_epochs = 12", "below epochs = 12"]),
-        ("folds_per_task = 3", "folds_per_task = 4", ["train.folds_per_task = 4", "at most folds.count = 3"]),
+        (
+            "warmup_epochs = 0.5",
+            "warmup_epochs = 12",
+            ["members[0].schedule.warmup_epochs = 12", "below epochs = 12"],
+        ),
+        (
+            "folds_per_task = 3",
+            "folds_per_task = 4",
+            ["train.folds_per_task = 4", "at most folds.count = 3"],
+        ),
         ("rotation = 0", "rotation = nan", ["members[0].augment.rotation = nan"]),
         ("rotation = 0", "rotate = 0", ["members[0].augment.rotate is no known key", "'rotation'"]),
         ("classes = ['0',", "classes = ['1',", ["classes names '1' more than once"]),
@@ -87,20 +119,40 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
             'count = 3\nstrata = ["age"]',
             ["folds.strata names 'age', which data.numeric and data.categorical do not"],
         ),
-        ("epochs = 12", "epochs = 12\nsize = 16", ["members[0].size = 16: must be one of records.sizes = [8]"]),
+        (
+            "epochs = 12",
+            "epochs = 12\nsize = 16",
+            ["members[0].size = 16: must be one of records.sizes = [8]"],
+        ),
         ("[folds]", "[[folds]]", ["folds = [{'count': 3}]", "a table of keys"]),
         ("seed = 7", "seed = ", ["not valid TOML", "line 5"]),
         ("seed = 7", "seed = 2147483648", ["seed = 2147483648", "from 0 to 2147483647"]),
         ("seed = 7", f"seed = {'9' * 5000}", ["not valid TOML"]),
         ("seed = 7", f"seed = {'[' * 3000}", ["not valid TOML"]),
-        ("rotation = 0", f"rotation = {'9' * 400}", ["members[0].augment.rotation = 9999", "…", "a number from 0 to 180"]),
-        ('train = "train.csv"', 'train = ""', ["data.train is missing: source = 'pixels' needs it"]),
+        (
+            "rotation = 0",
+            f"rotation = {'9' * 400}",
+            ["members[0].augment.rotation = 9999", "…", "a number from 0 to 180"],
+        ),
+        (
+            'train = "train.csv"',
+            'train = ""',
+            ["data.train is missing: source = 'pixels' needs it"],
+        ),
         ('test = "test.csv"', 'test = ""', ["data.test is missing: source = 'pixels' needs it"]),
         ('train = "train.csv"', 'train = "\\u0000"', ["data.train = '\\x00'"]),
         ("classes = ['0',", 'classes = ["\\u0007",', ["classes[0] = '\\x07'"]),
         ('name = "m1"', 'name = "07"', ["members[1].name = '07'", "a letter first"]),
-        ("epochs = 12", 'epochs = 12\nvalidation = "none"', ["blend.method = 'weights'", "use method = 'mean'"]),
-        ("epochs = 12", "epochs = 12\nloss = { weights = [1] }", ["loss.weights", "class_weights = 'given'"]),
+        (
+            "epochs = 12",
+            'epochs = 12\nvalidation = "none"',
+            ["blend.method = 'weights'", "use method = 'mean'"],
+        ),
+        (
+            "epochs = 12",
+            "epochs = 12\nloss = { weights = [1] }",
+            ["loss.weights", "class_weights = 'given'"],
+        ),
         (
             "epochs = 12",
             "epochs = 12\nloss = { weights = [1], class_weights = 'given' }",
@@ -116,18 +168,42 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
             "epochs = 12\ntabular = { columns = ['age'] }",
             ["members[0].tabular.columns names 'age'", "data.numeric and data.categorical"],
         ),
-        ("rotation = 0", "crop = 16", ["members[0].augment.crop = 16: is larger than the stored size, 8"]),
+        (
+            "rotation = 0",
+            "crop = 16",
+            ["members[0].augment.crop = 16: is larger than the stored size, 8"],
+        ),
         ('task = "multiclass"', 'task = "binary"', ["classes = ['0'", "task = 'binary' takes two"]),
-        ('metric = "accuracy"', 'metric = "roc_auc"', ["leaderboard.answers", "submit probabilities"]),
-        ('sample = "sample.csv"', 'sample = "sample.csv"\nvalues = "probability"', ["task = 'binary' only"]),
+        (
+            'metric = "accuracy"',
+            'metric = "roc_auc"',
+            ["leaderboard.answers", "submit probabilities"],
+        ),
+        (
+            'sample = "sample.csv"',
+            'sample = "sample.csv"\nvalues = "probability"',
+            ["task = 'binary' only"],
+        ),
         (
             'metric = "accuracy"',
             'metric = "partial_auc_100"',
             ["metric = 'partial_auc_100': must be", "partial_auc_1 to"],
         ),
-        ('method = "weights"', 'method = "best_alpha"\nexternal = []\nrounds = 0', ["blend.rounds = 0: must be"]),
-        ('method = "weights"', 'thresholds = "accuracy"', ["blend.per_class = false: one threshold for all"]),
-        ('method = "weights"', "per_class = true", ["blend.per_class = true: goes with thresholds"]),
+        (
+            'method = "weights"',
+            'method = "best_alpha"\nexternal = []\nrounds = 0',
+            ["blend.rounds = 0: must be"],
+        ),
+        (
+            'method = "weights"',
+            'thresholds = "accuracy"',
+            ["blend.per_class = false: one threshold for all"],
+        ),
+        (
+            'method = "weights"',
+            "per_class = true",
+            ["blend.per_class = true: goes with thresholds"],
+        ),
         (
             "[submission]",
             '[[blend.external]]\nname = "m0"\noof = "o.csv"\ntest = "t.csv"\n\n[submission]',
@@ -138,10 +214,26 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
             '[[blend.external]]\nname = "other"\noof = "o.csv"\n\n[submission]',
             ["blend.external[0].test is missing"],
         ),
-        ('name = "m1"', 'name = "m1"\nvalidation = "none"', ["blend.method = 'weights': a member with validation = 'none'"]),
-        ("[leaderboard]", "[leaderboard]\nsubmit = true", ["leaderboard.submit = true: goes with competition"]),
-        ("[leaderboard]", '[leaderboard]\ncompetition = "A b"', ["leaderboard.competition = 'A b'"]),
-        ("folds_per_task = 3", "checkpoints = '/tmp'", ["train.checkpoints = '/tmp': must be gs://bucket/prefix"]),
+        (
+            'name = "m1"',
+            'name = "m1"\nvalidation = "none"',
+            ["blend.method = 'weights': a member with validation = 'none'"],
+        ),
+        (
+            "[leaderboard]",
+            "[leaderboard]\nsubmit = true",
+            ["leaderboard.submit = true: goes with competition"],
+        ),
+        (
+            "[leaderboard]",
+            '[leaderboard]\ncompetition = "A b"',
+            ["leaderboard.competition = 'A b'"],
+        ),
+        (
+            "folds_per_task = 3",
+            "checkpoints = '/tmp'",
+            ["train.checkpoints = '/tmp': must be gs://bucket/prefix"],
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tiny: Tiny, old: str, new: str, words: list[str]) -> None:
@@ -151,7 +243,9 @@ def test_what_is_wrong_is_named(tiny: Tiny, old: str, new: str, words: list[str]
 
 
 def test_every_problem_is_told_at_once(tiny: Tiny) -> None:
-    tiny.toml.write_text(tiny.toml.read_text().replace("count = 3", "count = 1").replace("seed = 7", "sede = 7"))
+    tiny.toml.write_text(
+        tiny.toml.read_text().replace("count = 3", "count = 1").replace("seed = 7", "sede = 7")
+    )
     with pytest.raises(CompetitionError) as caught:
         load(tiny.toml)
     assert len(str(caught.value).splitlines()) == 2
@@ -180,7 +274,9 @@ def test_folds_survive_the_trip(count: int) -> None:
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-def test_any_bytes_are_an_error_and_never_a_crash(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_any_bytes_are_an_error_and_never_a_crash(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
     path = tmp_path_factory.getbasetemp() / "any.toml"
     path.write_bytes(content)
     with pytest.raises(CompetitionError, match="any.toml: "):
@@ -189,7 +285,9 @@ def test_any_bytes_are_an_error_and_never_a_crash(tmp_path_factory: pytest.TempP
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 KEYS = st.sampled_from([f.name for f in dataclasses.fields(Competition)]) | st.text(max_size=8)
@@ -205,24 +303,48 @@ def test_every_section_of_the_file_has_a_docstring() -> None:
     assert competition.Train.__doc__.startswith("`[")  # type: ignore[union-attr]
     for name in ("Predictions", "Blend", "Submission", "Leaderboard"):
         assert getattr(output, name).__doc__.startswith("`[")
-    for name in ("Member", "Cnn", "Head", "Tabular", "Loss", "Optimizer", "Schedule", "Augment", "Choice"):
+    for name in (
+        "Member",
+        "Cnn",
+        "Head",
+        "Tabular",
+        "Loss",
+        "Optimizer",
+        "Schedule",
+        "Augment",
+        "Choice",
+    ):
         assert getattr(recipe, name).__doc__.startswith("`[")
     for name in ("Data", "TargetPart", "External", "Records", "Folds"):
         assert getattr(data, name).__doc__.startswith("`[")
 
 
 def test_parts_make_as_many_classes_as_there_are(tiny: Tiny) -> None:
-    part = 'target_parts = [{ column = "sex", values = ["f", "m"] }, { column = "age", bins = [30, 60] }]'
+    part = (
+        'target_parts = [{ column = "sex", values = ["f", "m"] }, { column = "age", bins = [30,'
+        " 60] }]"
+    )
     source = 'source = "files"\nid = "name"\nimages = "i/{id}"\ntest_images = "t/{id}"'
-    text = tiny.toml.read_text().replace('source = "pixels"', source).replace('target = "label"', part)
+    text = (
+        tiny.toml.read_text().replace('source = "pixels"', source).replace('target = "label"', part)
+    )
     tiny.toml.write_text(text)
-    with pytest.raises(CompetitionError, match="data.target_parts make 2 × 3 = 6 classes, and classes has 10"):
+    with pytest.raises(
+        CompetitionError, match="data.target_parts make 2 × 3 = 6 classes, and classes has 10"
+    ):
         load(tiny.toml)
 
 
 def test_tables_made_elsewhere_lie_beside_the_file(tiny: Tiny) -> None:
-    tables = '[[blend.external]]\nname = "a"\noof = "../a.csv"\ntest = "gs://bucket/t.csv"\n\n[submission]'
-    tiny.toml.write_text(tiny.toml.read_text().replace("[submission]", tables).replace("[data]", '[data]\nroot = "."'))
+    tables = (
+        '[[blend.external]]\nname = "a"\noof = "../a.csv"\ntest ='
+        ' "gs://bucket/t.csv"\n\n[submission]'
+    )
+    tiny.toml.write_text(
+        tiny.toml.read_text()
+        .replace("[submission]", tables)
+        .replace("[data]", '[data]\nroot = "."')
+    )
     (external,) = load(tiny.toml).blend.external
     assert (external.oof, external.test) == (str(tiny.folder.parent / "a.csv"), "gs://bucket/t.csv")
 
@@ -232,23 +354,35 @@ def test_best_alpha_is_of_two_members(tiny: Tiny) -> None:
     tiny.toml.write_text(text)
     assert load(tiny.toml).blend.method == "best_alpha"
     tiny.toml.write_text(text + text[text.rindex("\n[[members]]") :].replace('"m1"', '"m2"'))
-    with pytest.raises(CompetitionError, match="blend.method = 'best_alpha': is of two members, and there are 3"):
+    with pytest.raises(
+        CompetitionError, match="blend.method = 'best_alpha': is of two members, and there are 3"
+    ):
         load(tiny.toml)
 
 
 def test_paths_in_a_bucket_stay_there(tiny: Tiny) -> None:
-    tiny.toml.write_text(tiny.toml.read_text().replace('source = "pixels"', 'source = "pixels"\nroot = "gs://bucket/data/"'))
+    tiny.toml.write_text(
+        tiny.toml.read_text().replace(
+            'source = "pixels"', 'source = "pixels"\nroot = "gs://bucket/data/"'
+        )
+    )
     loaded = load(tiny.toml)
     assert loaded.data.train == "gs://bucket/data/train.csv"
     assert loaded.submission.sample == "gs://bucket/data/sample.csv"
 
 
 def test_a_list_of_classes_can_be_taken_apart(tiny: Tiny) -> None:
-    text = tiny.toml.read_text().replace('task = "multiclass"', 'task = "multilabel"').replace("'9'", "'sea lion'")
+    text = (
+        tiny.toml.read_text()
+        .replace('task = "multiclass"', 'task = "multilabel"')
+        .replace("'9'", "'sea lion'")
+    )
     tiny.toml.write_text(text)
     with pytest.raises(CompetitionError, match="submission.separator = ' ': stands in 'sea lion'"):
         load(tiny.toml)
-    tiny.toml.write_text(text.replace('sample = "sample.csv"', 'sample = "sample.csv"\nseparator = ";"'))
+    tiny.toml.write_text(
+        text.replace('sample = "sample.csv"', 'sample = "sample.csv"\nseparator = ";"')
+    )
     assert load(tiny.toml).task == "multilabel"
 
 

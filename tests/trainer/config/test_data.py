@@ -8,7 +8,13 @@ from trainer.errors import CompetitionError
 
 FILES = {"source": "files", "images": "i/{id}.jpg", "test_images": "t/{id}.jpg"}
 TABLE = {**FILES, "train": "t.csv", "id": "name", "target": "label"}
-READY = {"source": "tfrecords", "images": "a-{size}/*.tfrec", "test_images": "b-{size}/*.tfrec", "id": "id", "target": "class"}
+READY = {
+    "source": "tfrecords",
+    "images": "a-{size}/*.tfrec",
+    "test_images": "b-{size}/*.tfrec",
+    "id": "id",
+    "target": "class",
+}
 PIXELS = {"source": "pixels", "train": "a.csv", "test": "b.csv", "target": "label"}
 PART = {"column": "age", "bins": [30, 60]}
 
@@ -23,10 +29,23 @@ PART = {"column": "age", "bins": [30, 60]}
         {**FILES, "images": "i/{class}/{group}_{id}.*"},
         {**TABLE, "target": "", "target_parts": [PART], "images": "i/{id}/{file}.*"},
         READY,
-        {**READY, "validation_images": "c-{size}/*", "image": "jpeg", "group": "patient_id", "numeric": ["age"]},
+        {
+            **READY,
+            "validation_images": "c-{size}/*",
+            "image": "jpeg",
+            "group": "patient_id",
+            "numeric": ["age"],
+        },
         {"source": "cifar10", "train": "data_batch_*", "test": "test_batch"},
-        {**TABLE, "root": "gs://bucket/prefix", "external": [{"name": "2019", "train": "old.csv", "images": "old/{id}.jpg"}]},
-        {**PIXELS, "external": [{"name": "old", "use": "folds", "train": "old.csv", "target": "digit"}]},
+        {
+            **TABLE,
+            "root": "gs://bucket/prefix",
+            "external": [{"name": "2019", "train": "old.csv", "images": "old/{id}.jpg"}],
+        },
+        {
+            **PIXELS,
+            "external": [{"name": "old", "use": "folds", "train": "old.csv", "target": "digit"}],
+        },
     ],
 )
 def test_what_fits_together(table: dict[str, Any]) -> None:
@@ -36,43 +55,94 @@ def test_what_fits_together(table: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({**PIXELS, "images": "x/{id}"}, r"data: images = 'x/\{id\}': goes with source = 'files' or 'tfrecords' only"),
-        ({"source": "pixels", "test": "a.csv", "target": "y"}, "train is missing: source = 'pixels' needs it"),
+        (
+            {**PIXELS, "images": "x/{id}"},
+            r"data: images = 'x/\{id\}': goes with source = 'files' or 'tfrecords' only",
+        ),
+        (
+            {"source": "pixels", "test": "a.csv", "target": "y"},
+            "train is missing: source = 'pixels' needs it",
+        ),
         ({**TABLE, "id": ""}, "id is missing: the table needs it"),
-        ({**FILES, "images": "i/{class}/{id}", "test": "t.csv"}, "id is missing: the table needs it"),
+        (
+            {**FILES, "images": "i/{class}/{id}", "test": "t.csv"},
+            "id is missing: the table needs it",
+        ),
         ({**TABLE, "target": ""}, "target or target_parts must be given, and not both"),
         ({**TABLE, "target_parts": [PART]}, "target or target_parts must be given, and not both"),
-        ({**TABLE, "images": "i/x.jpg"}, r"images = 'i/x.jpg': must have \{id\} in it, each once; \{file\} may be there too"),
+        (
+            {**TABLE, "images": "i/x.jpg"},
+            r"images = 'i/x.jpg': must have \{id\} in it, each once; \{file\} may be there too",
+        ),
         ({**TABLE, "images": "i/{id}/{id}.jpg"}, r"must have \{id\} in it, each once"),
         ({**TABLE, "images": "i/{name}.jpg"}, r"must have \{id\} in it"),
         ({**TABLE, "images": "i/{class}/{id}.jpg"}, r"must have \{id\} in it"),
-        ({**FILES, "images": "i/{id}.jpg"}, r"must have \{class\}, \{id\} in it, each once; \{group\} may be there too"),
-        ({**FILES, "images": "i/{class}/{id}", "numeric": ["age"]}, "numeric = .*goes with a table only"),
-        ({**FILES, "images": "i/{class}/{id}", "target": "y"}, "target = 'y': goes with a table only"),
+        (
+            {**FILES, "images": "i/{id}.jpg"},
+            r"must have \{class\}, \{id\} in it, each once; \{group\} may be there too",
+        ),
+        (
+            {**FILES, "images": "i/{class}/{id}", "numeric": ["age"]},
+            "numeric = .*goes with a table only",
+        ),
+        (
+            {**FILES, "images": "i/{class}/{id}", "target": "y"},
+            "target = 'y': goes with a table only",
+        ),
         ({**TABLE, "test_images": "t/{file}.jpg"}, r"test_images = .*must have \{id\} in it"),
-        ({**READY, "images": "a/{id}.tfrec"}, r"images = 'a/\{id\}.tfrec': may have \{size\} of this kind in it"),
-        ({**READY, "train": "t.csv"}, "train = 't.csv': goes with source = 'pixels' or 'files' or 'cifar10' only"),
-        ({**READY, "images": "/abs/*.tfrec"}, "images = '/abs/.*': must be a path below root, and no .."),
+        (
+            {**READY, "images": "a/{id}.tfrec"},
+            r"images = 'a/\{id\}.tfrec': may have \{size\} of this kind in it",
+        ),
+        (
+            {**READY, "train": "t.csv"},
+            "train = 't.csv': goes with source = 'pixels' or 'files' or 'cifar10' only",
+        ),
+        (
+            {**READY, "images": "/abs/*.tfrec"},
+            "images = '/abs/.*': must be a path below root, and no ..",
+        ),
         ({**READY, "images": "a/../*.tfrec"}, "must be a path below root, and no .."),
-        ({**TABLE, "numeric": ["age"], "categorical": ["age"]}, "numeric and categorical name 'age' more than once"),
-        ({**TABLE, "numeric": ["label"]}, "numeric or categorical names 'label', which is a feature of every record"),
+        (
+            {**TABLE, "numeric": ["age"], "categorical": ["age"]},
+            "numeric and categorical name 'age' more than once",
+        ),
+        (
+            {**TABLE, "numeric": ["label"]},
+            "numeric or categorical names 'label', which is a feature of every record",
+        ),
         ({**TABLE, "categorical": ["image_name"]}, "numeric or categorical names 'image_name'"),
         (
             {**TABLE, "target": "", "target_parts": [{"column": "{file}", "values": ["a*", "b"]}]},
             r"target_parts name \{file\}, which images lacks",
         ),
-        ({**TABLE, "external": [{"name": "a/b", "train": "x"}]}, r"external\[0\].name = 'a/b': use letters, digits, _ and -"),
-        ({**TABLE, "external": [{"name": "a", "train": "x", "images": "x"}]}, r"external\[0\].images = 'x': must have \{id\}"),
-        ({**PIXELS, "root": "gs://Bad Bucket!/x"}, "root = 'gs://Bad Bucket!/x': must be gs://bucket or gs://bucket/prefix"),
+        (
+            {**TABLE, "external": [{"name": "a/b", "train": "x"}]},
+            r"external\[0\].name = 'a/b': use letters, digits, _ and -",
+        ),
+        (
+            {**TABLE, "external": [{"name": "a", "train": "x", "images": "x"}]},
+            r"external\[0\].images = 'x': must have \{id\}",
+        ),
+        (
+            {**PIXELS, "root": "gs://Bad Bucket!/x"},
+            "root = 'gs://Bad Bucket!/x': must be gs://bucket or gs://bucket/prefix",
+        ),
         ({**PIXELS, "root": "gs://"}, "root = 'gs://': must be gs://bucket"),
         ({**PIXELS, "root": "gs://b//x"}, "must be gs://bucket"),
-        ({"source": "cifar10", "train": "data_{1}_*", "test": "t"}, r"train = 'data_\{1\}_\*': may have nothing of this kind"),
+        (
+            {"source": "cifar10", "train": "data_{1}_*", "test": "t"},
+            r"train = 'data_\{1\}_\*': may have nothing of this kind",
+        ),
         ({**PIXELS, "external": [{"name": "a"}]}, r"external\[0\].train is missing"),
         (
             {**PIXELS, "external": [{"name": "a", "train": "x"}, {"name": "a", "train": "y"}]},
             "external has more than one set named 'a'",
         ),
-        ({**PIXELS, "external": [{"name": "a", "train": "x", "use": "test"}]}, r"external\[0\].use = 'test': must be one of"),
+        (
+            {**PIXELS, "external": [{"name": "a", "train": "x", "use": "test"}]},
+            r"external\[0\].use = 'test': must be one of",
+        ),
     ],
 )
 def test_what_does_not_is_named(table: dict[str, Any], words: str) -> None:
@@ -83,7 +153,13 @@ def test_what_does_not_is_named(table: dict[str, Any], words: str) -> None:
 def test_an_external_set_has_its_own_names_where_it_says_so() -> None:
     data = parse(Data, {**TABLE, "test": "t2.csv", "group": "who"}, "data")
     own = data.of(External(name="2019", train="old.csv", images="old/{id}.png", id="image"))
-    assert (own.train, own.images, own.id, own.target, own.group) == ("old.csv", "old/{id}.png", "image", "label", "who")
+    assert (own.train, own.images, own.id, own.target, own.group) == (
+        "old.csv",
+        "old/{id}.png",
+        "image",
+        "label",
+        "who",
+    )
     assert (own.test, own.test_images) == ("", "")
 
 
@@ -91,7 +167,10 @@ def test_an_external_set_has_its_own_names_where_it_says_so() -> None:
     ("part", "words"),
     [
         ({"column": "a"}, "values or bins must be given, and not both"),
-        ({"column": "a", "values": ["x"], "bins": [1]}, "values or bins must be given, and not both"),
+        (
+            {"column": "a", "values": ["x"], "bins": [1]},
+            "values or bins must be given, and not both",
+        ),
         ({"column": "a", "bins": [2, 1]}, r"bins = \[2.0, 1.0\]: must rise"),
         ({"column": "a", "bins": [1, 1]}, "must rise"),
     ],
@@ -112,7 +191,10 @@ def test_parts_of_a_label(part: dict[str, Any], words: str) -> None:
         ({"sizes": [4]}, r"sizes\[0\] = 4: must be a whole number from 8 to 1024"),
         ({"sizes": 8}, "sizes = 8: must be a list"),
         ({"sizes": [8], "parts": 0}, "parts = 0"),
-        ({"sizes": [8], "publish": "/local/folder"}, "publish = '/local/folder': must be gs://bucket/prefix"),
+        (
+            {"sizes": [8], "publish": "/local/folder"},
+            "publish = '/local/folder': must be gs://bucket/prefix",
+        ),
         ({"sizes": [8], "publish": "gs://bucket"}, "must be gs://bucket/prefix"),
         ({"sizes": [8], "publish": "gs://bucket/x/"}, "must be gs://bucket/prefix"),
         ({"sizes": [8], "publish": "gs://bucket//x"}, "must be gs://bucket/prefix"),
@@ -129,7 +211,10 @@ def test_records_that_cannot_be(table: dict[str, Any], words: str) -> None:
         ({"file": "f.csv", "exclude_file": "x.txt"}, "exclude_file = 'x.txt': goes without file"),
         ({"file": "f.csv", "duplicates": "drop"}, "duplicates = 'drop': goes without file"),
         ({"file": "f.csv", "strata": ["age"]}, "strata = .*: goes without file"),
-        ({"duplicates": "merge"}, "duplicates = 'merge': must be one of 'group', 'drop', 'identical'"),
+        (
+            {"duplicates": "merge"},
+            "duplicates = 'merge': must be one of 'group', 'drop', 'identical'",
+        ),
     ],
 )
 def test_folds_that_cannot_be(table: dict[str, Any], words: str) -> None:

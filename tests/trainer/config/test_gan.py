@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from trainer.config import competition
-from trainer.config.gan import Features, Gan, Generative, load
+from trainer.config.gan import Features, Gan, GanRecipe, load
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError
 
@@ -28,7 +28,7 @@ gan = { steps = 100, features = { weights = "inception.keras" } }
 
 def problems(**changed: Any) -> str:
     with pytest.raises(CompetitionError) as caught:
-        parse(Generative, {**FILE, **changed}, "f")
+        parse(Gan, {**FILE, **changed}, "f")
     return str(caught.value)
 
 
@@ -37,11 +37,16 @@ def test_a_file_is_read_with_its_paths_made_whole(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_text(TOML)
     file = load(path)
-    assert isinstance(file, Generative)
+    assert isinstance(file, Gan)
     assert file.data.train == str(tmp_path / "runs" / "data" / "train.csv")
     assert file.judge.weights == str(tmp_path / "other" / "all.keras")
     assert file.gan.features.weights == str(tmp_path / "runs" / "inception.keras")
-    assert load(Path(competition.__file__).parents[2] / "pipelines" / "competitions" / "digits.toml").name == "digits"
+    assert (
+        load(
+            Path(competition.__file__).parents[2] / "pipelines" / "competitions" / "digits.toml"
+        ).name
+        == "digits"
+    )
 
 
 def test_a_command_of_competitions_says_that_this_is_none(tmp_path: Path) -> None:
@@ -58,31 +63,77 @@ def test_a_command_of_competitions_says_that_this_is_none(tmp_path: Path) -> Non
         ({"classes": ["a", "a"]}, "classes names 'a' more than once"),
         ({"records": {"sizes": [28]}}, "records.sizes = [28]: must be [32] or [64]"),
         ({"records": {"sizes": [32, 64]}}, "records.sizes = [32, 64]: must be [32] or [64]"),
-        ({"judge": {"name": "j", "epochs": 2, "size": 64}}, "judge.size = 64: must be that of the records, 32"),
+        (
+            {"judge": {"name": "j", "epochs": 2, "size": 64}},
+            "judge.size = 64: must be that of the records, 32",
+        ),
         (
             {"judge": {"name": "j", "epochs": 2, "backbone": "InceptionV3"}},
             "'InceptionV3': takes images of 75",
         ),
-        ({"judge": {"name": "j", "epochs": 2, "validation": "none"}}, "judge.validation = 'none': must be 'last'"),
-        ({"judge": {"name": "j", "epochs": 2, "validation": "best"}}, "judge.validation = 'best': must be 'last'"),
-        ({"judge": {"name": "j", "epochs": 2, "backbone": "mine:net"}}, "judge.backbone = 'mine:net': must go by a name"),
-        ({"gan": {"steps": 10, "features": {"weights": "imagenet", "backbone": "InceptionV3"}}}, "or gan.features.size"),
-        ({"gan": {"steps": 10, "features": {"weights": "noisy-student", "backbone": "ResNet50"}}}, "for EfficientNetB0 to B7"),
-        ({"judge": {"name": "j", "epochs": 2, "augment": {"crop": 16, "shift": 0.1}}}, "judge.augment.crop = 16"),
+        (
+            {"judge": {"name": "j", "epochs": 2, "validation": "none"}},
+            "judge.validation = 'none': must be 'last'",
+        ),
+        (
+            {"judge": {"name": "j", "epochs": 2, "validation": "best"}},
+            "judge.validation = 'best': must be 'last'",
+        ),
+        (
+            {"judge": {"name": "j", "epochs": 2, "backbone": "mine:net"}},
+            "judge.backbone = 'mine:net': must go by a name",
+        ),
+        (
+            {"gan": {"steps": 10, "features": {"weights": "imagenet", "backbone": "InceptionV3"}}},
+            "or gan.features.size",
+        ),
+        (
+            {
+                "gan": {
+                    "steps": 10,
+                    "features": {"weights": "noisy-student", "backbone": "ResNet50"},
+                }
+            },
+            "for EfficientNetB0 to B7",
+        ),
+        (
+            {"judge": {"name": "j", "epochs": 2, "augment": {"crop": 16, "shift": 0.1}}},
+            "judge.augment.crop = 16",
+        ),
         ({"gan": {"steps": 0}}, "gan.steps = 0: must be a whole number from 1"),
         ({"gan": {"steps": 10, "stepz": 1}}, "gan.stepz is no known key: did you mean 'steps'?"),
-        ({"gan": {"steps": 10, "steps_per_execution": 4, "evaluate_every": 4}}, "gan.steps = 10: must be a multiple of"),
+        (
+            {"gan": {"steps": 10, "steps_per_execution": 4, "evaluate_every": 4}},
+            "gan.steps = 10: must be a multiple of",
+        ),
         ({"gan": {"steps": 10, "diffaugment": ["cutout", "cutout"]}}, "gan.diffaugment"),
-        ({"gan": {"steps": 10, "diffaugment": ["blur"]}}, "gan.diffaugment[0] = 'blur': must be one of"),
+        (
+            {"gan": {"steps": 10, "diffaugment": ["blur"]}},
+            "gan.diffaugment[0] = 'blur': must be one of",
+        ),
         (
             {"gan": {"steps": 10, "samples": 20}, "classes": list("abcdefghijkl")},
             "gan.samples = 20: must be at least 4 a class, 48",
         ),
-        ({"gan": {"steps": 10, "features": {"backbone": "InceptionV3"}}}, "gan.features.weights is missing"),
-        ({"gan": {"steps": 10, "features": {"weights": "a.h5"}}}, "gan.features.backbone is missing"),
-        ({"gan": {"steps": 10, "features": {"weights": "a.keras", "size": 64}}}, "gan.features.size = 64"),
         (
-            {"gan": {"steps": 10, "features": {"weights": "imagenet", "backbone": "InceptionV3", "size": 64}}},
+            {"gan": {"steps": 10, "features": {"backbone": "InceptionV3"}}},
+            "gan.features.weights is missing",
+        ),
+        (
+            {"gan": {"steps": 10, "features": {"weights": "a.h5"}}},
+            "gan.features.backbone is missing",
+        ),
+        (
+            {"gan": {"steps": 10, "features": {"weights": "a.keras", "size": 64}}},
+            "gan.features.size = 64",
+        ),
+        (
+            {
+                "gan": {
+                    "steps": 10,
+                    "features": {"weights": "imagenet", "backbone": "InceptionV3", "size": 64},
+                }
+            },
             "takes images of 75",
         ),
     ],
@@ -92,13 +143,13 @@ def test_what_is_wrong_is_named(changed: dict[str, Any], said: str) -> None:
 
 
 def test_images_without_a_label_are_a_competition_s_need_alone() -> None:
-    parse(Generative, FILE, "f")
+    parse(Gan, FILE, "f")
     for source in (
         {"source": "cifar10", "train": "data_batch_*"},
         {"source": "files", "images": "{class}/{id}.png"},
         {"source": "tfrecords", "images": "*.tfrec", "id": "id", "target": "class"},
     ):
-        parse(Generative, {**FILE, "data": source}, "f")
+        parse(Gan, {**FILE, "data": source}, "f")
 
 
 def test_only_inception_s_features_make_an_fid() -> None:
@@ -106,12 +157,20 @@ def test_only_inception_s_features_make_an_fid() -> None:
     assert Features(weights="/a/mine.keras").measure() == "Fréchet distance"
     assert Features(backbone="ResNet50", weights="imagenet").measure() == "Fréchet distance"
     assert Features(backbone="InceptionV3", weights="/a/mine.h5").measure() == "Fréchet distance"
-    assert Features(backbone="InceptionV3", weights="imagenet").measure() == "FID (Keras's InceptionV3)"
-    assert (Features().name(), Features(weights="/a/mine.keras").name()) == ("the judge", "mine.keras")
+    assert (
+        Features(backbone="InceptionV3", weights="imagenet").measure()
+        == "FID (Keras's InceptionV3)"
+    )
+    assert (Features().name(), Features(weights="/a/mine.keras").name()) == (
+        "the judge",
+        "mine.keras",
+    )
 
 
 def test_a_step_s_operations_grow_with_what_it_does() -> None:
-    small, large = (Gan(steps=1, width=width).operations(32, 3) for width in (32, 64))
+    small, large = (GanRecipe(steps=1, width=width).operations(32, 3) for width in (32, 64))
     assert 3 < large / small < 4
-    assert Gan(steps=1, batch_size=128).operations(32, 3) == 2 * Gan(steps=1).operations(32, 3)
-    assert 3 < Gan(steps=1).operations(64, 3) / Gan(steps=1).operations(32, 3) < 6
+    assert GanRecipe(steps=1, batch_size=128).operations(32, 3) == 2 * GanRecipe(
+        steps=1
+    ).operations(32, 3)
+    assert 3 < GanRecipe(steps=1).operations(64, 3) / GanRecipe(steps=1).operations(32, 3) < 6

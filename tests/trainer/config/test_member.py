@@ -1,6 +1,6 @@
 import pytest
 
-from trainer.config.member import Augment, Choice, Member
+from trainer.config.member import Augment, AugmentChoice, Member
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError
 
@@ -9,21 +9,39 @@ from trainer.errors import CompetitionError
     ("keys", "words"),
     [
         ({"backbone": "EfficientNetB33"}, ["members.backbone", "did you mean 'EfficientNetB3'"]),
-        ({"backbone": "Xception", "size": 64}, ["takes images of 71 pixels or more, and these have 64"]),
+        (
+            {"backbone": "Xception", "size": 64},
+            ["takes images of 71 pixels or more, and these have 64"],
+        ),
         ({"backbone": "efficientnet/EfficientNetB9"}, ["did you mean 'efficientnet/EfficientNetB"]),
-        ({"backbone": "VGG16", "weights": "noisy-student"}, ["there are such weights for EfficientNetB0 to B7, not 'VGG16'"]),
+        (
+            {"backbone": "VGG16", "weights": "noisy-student"},
+            ["there are such weights for EfficientNetB0 to B7, not 'VGG16'"],
+        ),
         ({"weights": "imagenet"}, ["no such weights for backbone = 'cnn'"]),
         ({"backbone": "a.b:c", "weights": "imagenet"}, ["no such weights for backbone = 'a.b:c'"]),
-        ({"backbone": "VGG16", "cnn": {"filters": [3], "strides": [1]}}, ["goes with backbone = 'cnn' only"]),
+        (
+            {"backbone": "VGG16", "cnn": {"filters": [3], "strides": [1]}},
+            ["goes with backbone = 'cnn' only"],
+        ),
         ({"monitor": "auc"}, ["must be loss or one of accuracy, f1, macro_f1, weighted_f1"]),
         ({"patience": 3}, ["goes with validation = 'best' only"]),
-        ({"validation": "none", "schedule": {"kind": "plateau"}}, ["only validation = 'best' allows"]),
+        (
+            {"validation": "none", "schedule": {"kind": "plateau"}},
+            ["only validation = 'best' allows"],
+        ),
         ({"head_epochs": 2}, ["freezes a backbone that has learnt nothing"]),
         ({"schedule": {"kind": "plateau"}}, ["only validation = 'best' allows"]),
         ({"schedule": {"kind": "ramp", "warmup_epochs": 1}}, ["goes without kind = 'ramp'"]),
-        ({"validation": "none", "weights": "fold{fold}.keras"}, ["there is no fold where validation = 'none'"]),
+        (
+            {"validation": "none", "weights": "fold{fold}.keras"},
+            ["there is no fold where validation = 'none'"],
+        ),
         ({"backbone": "VGG16", "head_epochs": 2}, ["freezes a backbone that has learnt nothing"]),
-        ({"tta": 4, "size": 32, "augment": {"crop": 24, "crop_at": "middle"}}, ["the views would be all alike"]),
+        (
+            {"tta": 4, "size": 32, "augment": {"crop": 24, "crop_at": "middle"}},
+            ["the views would be all alike"],
+        ),
         ({"tta": 4}, ["the views would be all alike"]),
         ({"tta": 4, "augment": {"cutmix": 0.5}}, ["the views would be all alike"]),
         ({"schedule": {"restarts": 5}}, ["schedule.restarts = 5: must be below epochs = 5"]),
@@ -42,7 +60,12 @@ def test_what_does_not_go_together_is_named(keys: dict[str, object], words: list
 @pytest.mark.parametrize(
     "keys",
     [
-        {"backbone": "EfficientNetB3", "weights": "imagenet", "head_epochs": 2, "normalise": "backbone"},
+        {
+            "backbone": "EfficientNetB3",
+            "weights": "imagenet",
+            "head_epochs": 2,
+            "normalise": "backbone",
+        },
         {"backbone": "efficientnet/EfficientNetB7", "weights": "noisy-student"},
         {"backbone": "mine.nets:wide", "weights": "gs://bucket/w.h5"},
         {"validation": "best", "patience": 3, "monitor": "log_loss"},
@@ -55,8 +78,15 @@ def test_what_goes_together_is_taken(keys: dict[str, object]) -> None:
 
 
 def test_only_what_changes_an_image_counts_as_a_change() -> None:
-    assert Member(name="m", epochs=1, augment=Augment(cutmix=1.0, fill="edge", interpolation="nearest")).without_changes()
-    for change in (Augment(rotation=1), Augment(crop=20), Augment(one_of=[Choice(hue=0.1)]), Augment(erase=0.1)):
+    assert Member(
+        name="m", epochs=1, augment=Augment(cutmix=1.0, fill="edge", interpolation="nearest")
+    ).without_changes()
+    for change in (
+        Augment(rotation=1),
+        Augment(crop=20),
+        Augment(one_of=[AugmentChoice(hue=0.1)]),
+        Augment(erase=0.1),
+    ):
         assert not Member(name="m", epochs=1, augment=change).without_changes()
 
 

@@ -74,7 +74,11 @@ def test_gradients_pass_to_every_pixel_that_is_seen() -> None:
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.square(diffaugment.apply(given, arrays, "first")))
     gradient = tape.gradient(loss, given).numpy()
-    moved = diffaugment.apply(np.ones_like(images()), {name: arrays[name] for name in arrays if "color" not in name}, "first")
+    moved = diffaugment.apply(
+        np.ones_like(images()),
+        {name: arrays[name] for name in arrays if "color" not in name},
+        "first",
+    )
     # As many pixels of the source are seen as of the result are not filled in.
     seen = np.asarray(moved)[..., 0].sum(axis=(1, 2))
     assert ((gradient != 0).any(axis=3).sum(axis=(1, 2)) >= seen).all()

@@ -22,7 +22,15 @@ def classifier(path: Path, head: Head | None = None, *, outputs: int = 10) -> ke
         cnn=Cnn(filters=[4, 6], strides=[2, 2]),
         head=head or Head(hidden=[7], pooling="flatten"),
     )
-    made = model.build(recipe, outputs=outputs, size=32, channels=1, mean=np.array([30.0]), std=np.array([60.0]), seed=1)
+    made = model.build(
+        recipe,
+        outputs=outputs,
+        size=32,
+        channels=1,
+        mean=np.array([30.0]),
+        std=np.array([60.0]),
+        seed=1,
+    )
     made.save(path)
     return made
 
@@ -41,7 +49,9 @@ def test_features_are_what_the_last_layer_sees(tmp_path: Path) -> None:
 
 def test_several_masks_of_dropout_have_the_same_features(tmp_path: Path) -> None:
     classifier(tmp_path / "judge.keras", Head(hidden=[5], samples=3))
-    found, logits = feature_extractor.of_model(tmp_path / "judge.keras", classes=10).look(gans.enlarged(4)[0])
+    found, logits = feature_extractor.of_model(tmp_path / "judge.keras", classes=10).look(
+        gans.enlarged(4)[0]
+    )
     assert found.shape == (4, 5)
     assert logits is not None
     assert logits.shape == (4, 10)
@@ -72,13 +82,18 @@ def test_a_model_of_other_inputs_is_named(tmp_path: Path) -> None:
     classifier(tmp_path / "grey.keras")
     judge = feature_extractor.of_model(tmp_path / "grey.keras", classes=10)
     wanted = Features(weights=str(tmp_path / "grey.keras"))
-    with pytest.raises(TrainingError, match=r"gan.features.weights = .*: takes images of 1 channels, and the data has 3"):
+    with pytest.raises(
+        TrainingError,
+        match=r"gan.features.weights = .*: takes images of 1 channels, and the data has 3",
+    ):
         feature_extractor.named(wanted, side=32, channels=3, judge=judge, near=here)
 
 
 def test_code_in_a_model_is_not_run(tmp_path: Path) -> None:
     inputs = keras.Input((32, 32, 1))
-    outputs = keras.layers.Dense(2)(keras.layers.Flatten()(keras.layers.Lambda(lambda pixels: pixels * 2)(inputs)))
+    outputs = keras.layers.Dense(2)(
+        keras.layers.Flatten()(keras.layers.Lambda(lambda pixels: pixels * 2)(inputs))
+    )
     keras.Model(inputs, outputs).save(tmp_path / "code.keras")
     with pytest.raises(TrainingError, match=r"code\.keras: is no model that can be read"):
         feature_extractor.of_model(tmp_path / "code.keras")
@@ -88,7 +103,9 @@ def here(path: str) -> str:
     return path
 
 
-def chosen(wanted: Features, judge: feature_extractor.Judge, *, near: Callable[[str], str] = here) -> feature_extractor.Judge:
+def chosen(
+    wanted: Features, judge: feature_extractor.Judge, *, near: Callable[[str], str] = here
+) -> feature_extractor.Judge:
     return feature_extractor.named(wanted, side=32, channels=1, judge=judge, near=near)
 
 
@@ -103,7 +120,9 @@ def test_the_network_that_the_file_names_is_taken(tmp_path: Path) -> None:
         asked.append(uri)
         return str(tmp_path / "other.keras")
 
-    assert chosen(Features(weights="gs://b/other.keras"), judge, near=near).look(gans.enlarged(2)[0])[0].shape == (2, 9)
+    assert chosen(Features(weights="gs://b/other.keras"), judge, near=near).look(
+        gans.enlarged(2)[0]
+    )[0].shape == (2, 9)
     assert asked == ["gs://b/other.keras"]
     with pytest.raises(TrainingError, match="no such file"):
         chosen(Features(weights=str(tmp_path / "gone.keras")), judge)
@@ -112,7 +131,9 @@ def test_the_network_that_the_file_names_is_taken(tmp_path: Path) -> None:
 def test_a_backbone_with_a_file_of_weights(tmp_path: Path) -> None:
     """Images of one channel and 32 pixels, enlarged for a network of three and 40."""
     recipe = Member(name="m", backbone="MobileNetV2", size=40, epochs=1, normalise="backbone")
-    made = model.build(recipe, outputs=2, size=40, channels=3, mean=np.zeros(3), std=np.ones(3), seed=4)
+    made = model.build(
+        recipe, outputs=2, size=40, channels=3, mean=np.zeros(3), std=np.ones(3), seed=4
+    )
     whole = made.get_layer(backbones.NAME)
     whole.save_weights(tmp_path / "mobile.weights.h5")
     classifier(tmp_path / "judge.keras")
@@ -122,7 +143,9 @@ def test_a_backbone_with_a_file_of_weights(tmp_path: Path) -> None:
     found, logits = chosen(wanted, judge).look(images)
     assert (found.shape, logits) == ((3, 1280), None)
     pixels = np.asarray(
-        keras.ops.image.resize(np.repeat(images, 3, axis=3).astype(np.float32), (40, 40), interpolation="bilinear")
+        keras.ops.image.resize(
+            np.repeat(images, 3, axis=3).astype(np.float32), (40, 40), interpolation="bilinear"
+        )
     )
     expected = np.asarray(whole(pixels / 127.5 - 1)).mean(axis=(1, 2))
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)

@@ -20,7 +20,9 @@ def by_root(first: np.ndarray, second: np.ndarray) -> float:
     means = [features.mean(axis=0) for features in (first, second)]
     spreads = [np.cov(features, rowvar=False) for features in (first, second)]
     root = scipy.linalg.sqrtm(spreads[0] @ spreads[1])
-    return float(np.square(means[0] - means[1]).sum() + np.trace(spreads[0] + spreads[1] - 2 * root.real))
+    return float(
+        np.square(means[0] - means[1]).sum() + np.trace(spreads[0] + spreads[1] - 2 * root.real)
+    )
 
 
 @pytest.mark.parametrize(("counts", "dimensions"), [((200, 150), 8), ((60, 60), 50)])
@@ -42,30 +44,42 @@ def test_the_distance_of_more_features_than_images_is_that_of_their_span() -> No
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 1000), st.integers(3, 40), st.integers(1, 12), st.floats(-5, 5))
-def test_the_distance_has_the_properties_of_one(seed: int, count: int, dimensions: int, shift: float) -> None:
+def test_the_distance_has_the_properties_of_one(
+    seed: int, count: int, dimensions: int, shift: float
+) -> None:
     first, second = normal(seed, count, dimensions), normal(seed + 1, count + 2, dimensions, 2.0)
     between = fidelity.frechet(first, second)
     assert between >= 0
     assert fidelity.frechet(second, first) == pytest.approx(between, rel=1e-6, abs=1e-8)
     assert fidelity.frechet(first, first) == pytest.approx(0, abs=1e-6)
     # Moved as a whole, an equal set is as far as it was moved.
-    assert fidelity.frechet(first, first + shift) == pytest.approx(dimensions * shift**2, rel=1e-6, abs=1e-6)
+    assert fidelity.frechet(first, first + shift) == pytest.approx(
+        dimensions * shift**2, rel=1e-6, abs=1e-6
+    )
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 1000), st.integers(5, 30), st.integers(1, 4))
-def test_precision_and_recall_are_what_they_are_defined_as(seed: int, count: int, neighbours: int) -> None:
+def test_precision_and_recall_are_what_they_are_defined_as(
+    seed: int, count: int, neighbours: int
+) -> None:
     real, others = normal(seed, count, 3), normal(seed + 1, count, 3, 1.5)
 
     def within(centres: np.ndarray, points: np.ndarray) -> float:
         reach = [sorted(np.linalg.norm(centres - centre, axis=1))[neighbours] for centre in centres]
         inside = [
-            any(np.linalg.norm(point - centre) <= far for centre, far in zip(centres, reach, strict=True)) for point in points
+            any(
+                np.linalg.norm(point - centre) <= far
+                for centre, far in zip(centres, reach, strict=True)
+            )
+            for point in points
         ]
         return float(np.mean(inside))
 
     expected = within(real, others), within(others, real)
-    assert fidelity.precision_recall(real, others, neighbours=neighbours) == pytest.approx(expected, abs=1e-9)
+    assert fidelity.precision_recall(real, others, neighbours=neighbours) == pytest.approx(
+        expected, abs=1e-9
+    )
 
 
 def test_a_generator_of_one_good_image_has_precision_and_no_recall() -> None:
@@ -85,7 +99,10 @@ def test_features_far_from_nought_lose_no_digits() -> None:
 def test_diversity_is_that_within_a_class() -> None:
     labels = np.repeat([0, 1, 2], 60)
     real = normal(0, 180, 4) + 100 * labels[:, None]
-    others = np.concatenate([normal(1, 60, 4), normal(2, 60, 4, 0.25), normal(3, 60, 4)]) + 100 * labels[:, None]
+    others = (
+        np.concatenate([normal(1, 60, 4), normal(2, 60, 4, 0.25), normal(3, 60, 4)])
+        + 100 * labels[:, None]
+    )
     found = fidelity.diversities(real, labels, others, labels, classes=4)
     assert found[:3] == pytest.approx([1, 0.25, 1], abs=0.1)
     assert np.isnan(found[3])
@@ -105,14 +122,19 @@ def test_what_is_wrong_is_named() -> None:
     (said,) = fidelity.verdicts([FINE], CLASSES, np.ones(3), [0.9, 0.95, 0.02])
     assert said.startswith("classes missing")
     assert "'c' (2%)" in said
-    (said,) = fidelity.verdicts([FINE, {**FINE, "step": 20, "frechet": 3.5}], CLASSES, np.ones(3), ALL)
+    (said,) = fidelity.verdicts(
+        [FINE, {**FINE, "step": 20, "frechet": 3.5}], CLASSES, np.ones(3), ALL
+    )
     assert said.startswith("divergence: the distance is 3.5, and was 1 at step 10")
-    (said,) = fidelity.verdicts([{**FINE, "real_right": 0.995, "generated_right": 1.0}], CLASSES, np.ones(3), ALL)
+    (said,) = fidelity.verdicts(
+        [{**FINE, "real_right": 0.995, "generated_right": 1.0}], CLASSES, np.ones(3), ALL
+    )
     assert said.startswith("the discriminator has won")
 
 
 def test_a_class_that_no_sample_is_taken_for_is_missing() -> None:
-    """Also where no class was asked for, and the judge alone says what a sample is; that they are alike is not said."""
+    """Also where no class was asked for, and the judge alone says what a sample is; that they are
+    alike is not said."""
     labels = np.repeat([0, 1, 2], 40)
     real, others = (normal(seed, 120, 3) + 50 * labels[:, None] for seed in (0, 1))
     taken = np.zeros(120, int)
@@ -122,7 +144,9 @@ def test_a_class_that_no_sample_is_taken_for_is_missing() -> None:
     assert there == [1.0, 0.0, 0.0]
     (said,) = fidelity.verdicts([FINE], CLASSES, spread, there)
     assert said == "classes missing: so few samples are of the class: 'b' (0%), 'c' (0%)"
-    alone = fidelity.compare(real[:3], np.arange(3), others[:3], np.arange(3), classes=3, neighbours=1)
+    alone = fidelity.compare(
+        real[:3], np.arange(3), others[:3], np.arange(3), classes=3, neighbours=1
+    )
     assert np.isnan([alone.diversity, alone.lowest]).all()
 
 
@@ -133,7 +157,15 @@ def test_a_perfect_generator_of_a_rare_class_is_not_said_to_have_collapsed(seed:
     rare = (np.arange(100) < 4).astype(int)
     for count in range(5):
         taken = (np.arange(100) < count).astype(int)
-        assert fidelity.verdicts([FINE], ["a", "b"], fidelity.diversities(real, rare, others, taken, classes=2), ALL[:2]) == []
+        assert (
+            fidelity.verdicts(
+                [FINE],
+                ["a", "b"],
+                fidelity.diversities(real, rare, others, taken, classes=2),
+                ALL[:2],
+            )
+            == []
+        )
 
 
 def test_the_nearest_real_image_and_the_share_of_a_class() -> None:

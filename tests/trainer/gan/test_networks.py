@@ -4,17 +4,17 @@ import pytest
 from keras import ops
 
 from tests.support import gans
-from trainer.config.gan import Gan
+from trainer.config.gan import GanRecipe
 from trainer.config.schema import parse
 from trainer.gan import networks, state
 from trainer.gan.spectral_norm import Bounded
 
 
-def recipe(**changed: object) -> Gan:
-    return parse(Gan, {**gans.SMALL, **changed}, "gan")
+def recipe(**changed: object) -> GanRecipe:
+    return parse(GanRecipe, {**gans.SMALL, **changed}, "gan")
 
 
-def made(gan: Gan, side: int, channels: int) -> tuple[keras.Model, keras.Model]:
+def made(gan: GanRecipe, side: int, channels: int) -> tuple[keras.Model, keras.Model]:
     shape = {"side": side, "channels": channels, "classes": 10, "seed": 5}
     return networks.generator(gan, **shape), networks.discriminator(gan, **shape)
 
@@ -24,7 +24,10 @@ def made(gan: Gan, side: int, channels: int) -> tuple[keras.Model, keras.Model]:
 def test_shapes_and_ranges(side: int, channels: int, conditional: bool) -> None:
     gan = recipe(conditional=conditional)
     generator, discriminator = made(gan, side, channels)
-    latent, labels = np.random.default_rng(0).standard_normal((6, gan.latent), np.float32), np.arange(6, dtype=np.int32)
+    latent, labels = (
+        np.random.default_rng(0).standard_normal((6, gan.latent), np.float32),
+        np.arange(6, dtype=np.int32),
+    )
     images = np.asarray(generator([latent, labels]))
     assert images.shape == (6, side, side, channels)
     assert images.dtype == np.float32
@@ -58,12 +61,20 @@ def test_weights_begin_as_the_paper_says_and_differ() -> None:
     flat = [tuple(kernel.ravel()[:8]) for kernel in kernels]
     assert len(set(flat)) == len(flat)
     again, _ = made(recipe(width=32), 64, 3)
-    assert all(np.array_equal(*both) for both in zip(generator.get_weights(), again.get_weights(), strict=True))
+    assert all(
+        np.array_equal(*both)
+        for both in zip(generator.get_weights(), again.get_weights(), strict=True)
+    )
 
 
 def test_no_batch_normalisation_where_the_paper_has_none() -> None:
     generator, discriminator = made(recipe(), 32, 1)
-    names = [layer.name for network in (generator, discriminator) for layer in network.layers if "norm" in layer.name]
+    names = [
+        layer.name
+        for network in (generator, discriminator)
+        for layer in network.layers
+        if "norm" in layer.name
+    ]
     assert names == ["norm0", "norm1", "norm2", "norm1", "norm2"]
 
 
@@ -72,12 +83,18 @@ def test_spectral_normalisation_bounds_every_weight_of_the_discriminator() -> No
     gan = recipe(spectral_norm=True, steps=40)
     trained = state.make(gans.device("tensorflow"), gans.networks(gan))
     gans.trained(trained, gan)
-    layers = [layer for layer in trained.networks.discriminator.layers if isinstance(layer, Bounded)]
+    layers = [
+        layer for layer in trained.networks.discriminator.layers if isinstance(layer, Bounded)
+    ]
     assert {layer.layer.name for layer in layers} == {"down0", "down1", "down2", "logit", "embed"}
     for layer in layers:
         kernel = np.array(layer.kernel(training=False))
-        assert np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), 2) == pytest.approx(1.0, abs=0.05), layer.name
-        assert np.linalg.norm(np.array(layer.layer.kernel).reshape(-1, kernel.shape[-1]), 2) != pytest.approx(1.0, abs=0.05)
+        assert np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), 2) == pytest.approx(
+            1.0, abs=0.05
+        ), layer.name
+        assert np.linalg.norm(
+            np.array(layer.layer.kernel).reshape(-1, kernel.shape[-1]), 2
+        ) != pytest.approx(1.0, abs=0.05)
 
 
 def test_losses_are_those_of_the_papers() -> None:
@@ -101,15 +118,19 @@ def test_losses_are_those_of_the_papers() -> None:
         return 1 / (1 + np.exp(-values))
 
     loss, right = networks.discriminator_loss(recipe(), generate, discriminate, arrays)
-    assert float(loss) == pytest.approx(float(-np.log(sigmoid(real)).mean() - np.log(1 - sigmoid(fake)).mean()), rel=1e-5)
-    assert (float(right["real"]), float(right["generated"])) == (0.5, 0.5)
-    assert float(networks.generator_loss(recipe(), generate, discriminate, arrays)) == pytest.approx(
-        float(-np.log(sigmoid(fake)).mean()), rel=1e-5
+    assert float(loss) == pytest.approx(
+        float(-np.log(sigmoid(real)).mean() - np.log(1 - sigmoid(fake)).mean()), rel=1e-5
     )
+    assert (float(right["real"]), float(right["generated"])) == (0.5, 0.5)
+    assert float(
+        networks.generator_loss(recipe(), generate, discriminate, arrays)
+    ) == pytest.approx(float(-np.log(sigmoid(fake)).mean()), rel=1e-5)
     hinge = recipe(loss="hinge")
     loss, _ = networks.discriminator_loss(hinge, generate, discriminate, arrays)
     assert float(loss) == pytest.approx((0 + 1.5) / 2 + (0 + 1.25) / 2)
-    assert float(networks.generator_loss(hinge, generate, discriminate, arrays)) == pytest.approx(-fake.mean())
+    assert float(networks.generator_loss(hinge, generate, discriminate, arrays)) == pytest.approx(
+        -fake.mean()
+    )
 
 
 @pytest.mark.parametrize(("side", "channels"), [(32, 1), (64, 3)])
@@ -122,7 +143,10 @@ def test_operations_are_counted_as_the_layers_do_them(side: int, channels: int) 
         for layer in network.layers:
             if isinstance(layer, keras.layers.Conv2DTranspose):
                 total += (
-                    layer.kernel.shape[0] * layer.kernel.shape[1] * layer.input.shape[1] ** 2 * np.prod(layer.kernel.shape[2:])
+                    layer.kernel.shape[0]
+                    * layer.kernel.shape[1]
+                    * layer.input.shape[1] ** 2
+                    * np.prod(layer.kernel.shape[2:])
                 )
             elif isinstance(layer, keras.layers.Conv2D):
                 total += layer.output.shape[1] ** 2 * np.prod(layer.kernel.shape)

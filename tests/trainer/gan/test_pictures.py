@@ -7,10 +7,19 @@ from trainer.gan import pictures
 
 
 def test_a_grid_has_its_images_row_by_row() -> None:
-    images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((5, 4, 4, 3), np.uint8) * 10
+    images = (
+        np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((5, 4, 4, 3), np.uint8) * 10
+    )
     whole = pictures.grid(images, columns=3)
     assert whole.shape == (8, 12, 3)
-    assert [whole[row * 4, column * 4, 0] for row in range(2) for column in range(3)] == [0, 10, 20, 30, 40, 0]
+    assert [whole[row * 4, column * 4, 0] for row in range(2) for column in range(3)] == [
+        0,
+        10,
+        20,
+        30,
+        40,
+        0,
+    ]
 
 
 def test_small_images_are_enlarged_without_a_new_colour(tmp_path: Path) -> None:

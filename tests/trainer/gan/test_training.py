@@ -1,4 +1,5 @@
-"""The training of a GAN on small digits: what it leaves, that it goes on after it was stopped, and what it says is wrong."""
+"""The training of a GAN on small digits: what it leaves, that it goes on after it was stopped, and
+what it says is wrong."""
 
 import dataclasses
 import io
@@ -22,13 +23,13 @@ from tests.support.tiny import dealt, write_pixels
 from trainer.artifacts import records, tables
 from trainer.artifacts.manifest import read_json, read_manifest
 from trainer.config.data import Data, Records
-from trainer.config.gan import HELD_OUT, Gan
+from trainer.config.gan import HELD_OUT_FOLD, GanRecipe
 from trainer.config.member import Cnn, Head, Member
-from trainer.config.objective import Goal, Inputs
+from trainer.config.objective import Artifacts, Objective
 from trainer.config.schema import parse
 from trainer.errors import Preempted, TrainingError
 from trainer.gan import training as adversarial
-from trainer.gan.training import Training
+from trainer.gan.training import GanTraining
 from trainer.training.checkpoint import Checkpoints
 from trainer.training.fit import gan_key, train_folds, train_gan
 
@@ -37,15 +38,19 @@ RECIPE: dict[str, Any] = {**gans.SMALL, "samples": 40, "steps": 20, "evaluate_ev
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Inputs, Path]:
-    """Records of 300 digits enlarged to 32 pixels in 3 folds, and a judge that did not see the first of them."""
+def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifacts, Path]:
+    """Records of 300 digits enlarged to 32 pixels in 3 folds, and a judge that did not see the
+    first of them."""
     from components.records.convert import convert
     from components.records.merge import join
 
     folder = tmp_path_factory.mktemp("gan")
     images, labels = gans.enlarged(300)
     write_pixels(folder / "train.csv", images[:, ::4, ::4], labels)
-    data, stored = Data(source="pixels", train=str(folder / "train.csv"), target="label"), Records(sizes=[32])
+    data, stored = (
+        Data(source="pixels", train=str(folder / "train.csv"), target="label"),
+        Records(sizes=[32]),
+    )
     convert(data, stored, classes=CLASSES, part=0, out=folder / "part")
     join([folder / "part"], data, stored, classes=CLASSES, out=folder / "records")
     inputs = dealt(folder / "records", folder, classes=CLASSES)
@@ -57,12 +62,12 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Inputs, Path]:
         cnn=Cnn(filters=[8, 16], strides=[2, 2]),
         head=Head(pooling="flatten", hidden=[16], dropout=0.0),
     )
-    goal = Goal(task="multiclass", classes=CLASSES, metric="accuracy", seed=1)
-    train_folds(judge, [HELD_OUT], inputs, goal, out=folder / "judge")
+    goal = Objective(task="multiclass", classes=CLASSES, metric="accuracy", seed=1)
+    train_folds(judge, [HELD_OUT_FOLD], inputs, goal, out=folder / "judge")
     return inputs, folder / "judge"
 
 
-def arguments(given: tuple[Inputs, Path]) -> dict[str, Any]:
+def arguments(given: tuple[Artifacts, Path]) -> dict[str, Any]:
     inputs, judge = given
     return {
         "records": inputs.records,
@@ -74,8 +79,8 @@ def arguments(given: tuple[Inputs, Path]) -> dict[str, Any]:
     }
 
 
-def recipe(**changed: Any) -> Gan:
-    return parse(Gan, {**RECIPE, **changed}, "gan")
+def recipe(**changed: Any) -> GanRecipe:
+    return parse(GanRecipe, {**RECIPE, **changed}, "gan")
 
 
 def never() -> bool:
@@ -83,9 +88,14 @@ def never() -> bool:
 
 
 def training(
-    given: tuple[Inputs, Path], out: Path, gan: Gan, *, stopping: Callable[[], bool] = never, seconds: float = 300
-) -> Training:
-    return Training(
+    given: tuple[Artifacts, Path],
+    out: Path,
+    gan: GanRecipe,
+    *,
+    stopping: Callable[[], bool] = never,
+    seconds: float = 300,
+) -> GanTraining:
+    return GanTraining(
         gan,
         **arguments(given),
         device=gans.device("tensorflow"),
@@ -98,7 +108,7 @@ def training(
 
 
 @pytest.fixture(scope="module")
-def finished(given: tuple[Inputs, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(given: tuple[Artifacts, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that an uninterrupted training leaves."""
     out = tmp_path_factory.mktemp("finished") / "out"
     training(given, out, recipe()).run()
@@ -109,7 +119,11 @@ def test_what_a_training_leaves(finished: Path) -> None:
     assert read_manifest(finished)["classes"] == CLASSES
     found = read_json(finished / "evaluation.json")
     assert found["compilations"] == 1
-    assert (found["steps"], found["features"], found["measure"]) == (20, "the judge", "Fréchet distance")
+    assert (found["steps"], found["features"], found["measure"]) == (
+        20,
+        "the judge",
+        "Fréchet distance",
+    )
     # As many of each kind, of all that were held out.
     assert found["samples"]["images"] == found["real"]["images"] == 40
     assert len(found["class_accuracy"]) == 10
@@ -118,13 +132,26 @@ def test_what_a_training_leaves(finished: Path) -> None:
     assert found["real"]["diversity"] == pytest.approx(1, abs=0.35)
     history = pd.read_csv(finished / tables.HISTORY)
     assert history["step"].tolist() == [8, 16, 20]
-    assert {"discriminator_loss", "generator_loss", "frechet", "precision", "recall", "diversity"} <= set(history.columns)
-    for name, size in (("grid.png", (640, 256)), ("interpolation.png", (640, 320)), ("nearest.png", (1024, 128))):
+    assert {
+        "discriminator_loss",
+        "generator_loss",
+        "frechet",
+        "precision",
+        "recall",
+        "diversity",
+    } <= set(history.columns)
+    for name, size in (
+        ("grid.png", (640, 256)),
+        ("interpolation.png", (640, 320)),
+        ("nearest.png", (1024, 128)),
+    ):
         with Image.open(finished / name) as image:
             assert image.size == size, name
     with Image.open(finished / "training.gif") as image:
         assert image.n_frames == 3
-    assert sorted(path.name for path in (finished / "grids").iterdir()) == [f"step{step:08d}.png" for step in (8, 16, 20)]
+    assert sorted(path.name for path in (finished / "grids").iterdir()) == [
+        f"step{step:08d}.png" for step in (8, 16, 20)
+    ]
 
 
 def test_samples_are_records_of_all_classes(finished: Path) -> None:
@@ -148,20 +175,29 @@ def test_the_model_that_is_left_makes_the_samples(finished: Path) -> None:
 
 def assert_equal(first: Path, second: Path) -> None:
     """All files have the same bytes, but for what a model's file and times say of the clock."""
-    models = [keras.models.load_model(folder / "generator.keras", compile=False).get_weights() for folder in (first, second)]
+    models = [
+        keras.models.load_model(folder / "generator.keras", compile=False).get_weights()
+        for folder in (first, second)
+    ]
     assert all(np.array_equal(*both) for both in zip(*models, strict=True))
-    histories = [pd.read_csv(folder / tables.HISTORY).drop(columns="seconds") for folder in (first, second)]
+    histories = [
+        pd.read_csv(folder / tables.HISTORY).drop(columns="seconds") for folder in (first, second)
+    ]
     pd.testing.assert_frame_equal(*histories, check_exact=True)
-    names = [{path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} for folder in (first, second)]
+    names = [
+        {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+        for folder in (first, second)
+    ]
     assert names[0] == names[1]
     for name in names[0] - {Path("generator.keras"), Path(tables.HISTORY), Path("manifest.json")}:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
 def test_a_training_that_was_stopped_and_died_ends_with_the_same_bits(
-    given: tuple[Inputs, Path], finished: Path, tmp_path: Path
+    given: tuple[Artifacts, Path], finished: Path, tmp_path: Path
 ) -> None:
-    """First it is asked to end; then its machine is gone while it works, and the newest checkpoint is damaged besides."""
+    """First it is asked to end; then its machine is gone while it works, and the newest checkpoint
+    is damaged besides."""
 
     class GoneError(Exception):
         pass
@@ -189,9 +225,10 @@ def test_a_training_that_was_stopped_and_died_ends_with_the_same_bits(
 
 @pytest.mark.parametrize("call", [19, 20], ids=["at the last step", "while it looks for copies"])
 def test_a_training_that_is_asked_to_end_when_all_steps_are_done(
-    given: tuple[Inputs, Path], finished: Path, tmp_path: Path, call: int
+    given: tuple[Artifacts, Path], finished: Path, tmp_path: Path, call: int
 ) -> None:
-    """It goes on from there, and its step is said to be compiled once, though it is not called any more."""
+    """It goes on from there, and its step is said to be compiled once, though it is not called any
+    more."""
     asked = iter(range(100))
     with pytest.raises(Preempted, match="step 20: asked to end; a checkpoint is written"):
         training(given, tmp_path / "out", recipe(), stopping=lambda: next(asked) == call).run()
@@ -202,7 +239,7 @@ def test_a_training_that_is_asked_to_end_when_all_steps_are_done(
 
 
 def test_the_real_images_on_both_sides_are_of_the_same_classes_and_none_of_both(
-    given: tuple[Inputs, Path], tmp_path: Path
+    given: tuple[Artifacts, Path], tmp_path: Path
 ) -> None:
     """Also where a class is rare among those held out, or among those that train."""
     made = training(given, tmp_path / "out", recipe(samples=60))
@@ -224,19 +261,35 @@ def test_the_real_images_on_both_sides_are_of_the_same_classes_and_none_of_both(
     made.close()
 
 
-def test_a_copy_of_any_image_that_trained_is_found(given: tuple[Inputs, Path], tmp_path: Path) -> None:
+def test_a_copy_of_any_image_that_trained_is_found(
+    given: tuple[Artifacts, Path], tmp_path: Path
+) -> None:
     made = training(given, tmp_path / "out", recipe())
     copied = made.workers.decoded(made.images, made.rows[[0, 77, 199]])
     images = np.concatenate([copied, copied[:1], *[copied[:1]] * 36])
     judged = made.evaluation.judged(lambda latent, labels: images[: len(latent)], stream=1)
-    shown, nearest = made.evaluation.nearest(judged, made.images, made.rows, made.workers, waiting=lambda: None)
+    shown, nearest = made.evaluation.nearest(
+        judged, made.images, made.rows, made.workers, waiting=lambda: None
+    )
     np.testing.assert_array_equal(shown, nearest)
     made.close()
 
 
-def test_a_loss_that_is_no_number_stops_it_by_name(given: tuple[Inputs, Path], tmp_path: Path) -> None:
-    gan = recipe(discriminator_rate=1.0, generator_rate=1.0, loss="hinge", momentum=0.0, steps=60, evaluate_every=60)
-    with pytest.raises(TrainingError, match=r"divergence: by step \d+ a loss is no number .*: lower gan\.discriminator_rate"):
+def test_a_loss_that_is_no_number_stops_it_by_name(
+    given: tuple[Artifacts, Path], tmp_path: Path
+) -> None:
+    gan = recipe(
+        discriminator_rate=1.0,
+        generator_rate=1.0,
+        loss="hinge",
+        momentum=0.0,
+        steps=60,
+        evaluate_every=60,
+    )
+    with pytest.raises(
+        TrainingError,
+        match=r"divergence: by step \d+ a loss is no number .*: lower gan\.discriminator_rate",
+    ):
         broken = training(given, tmp_path / "out", gan)
         # What a step gives when it overflows: Adam's own bound keeps small nets finite for long.
         steps = broken.pair.steps
@@ -245,7 +298,7 @@ def test_a_loss_that_is_no_number_stops_it_by_name(given: tuple[Inputs, Path], t
 
 
 def test_a_generator_that_makes_one_image_is_told_of(
-    given: tuple[Inputs, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    given: tuple[Artifacts, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # All that are held out: four of each class at least.
     one = training(given, tmp_path / "out", recipe(samples=100))
@@ -253,32 +306,42 @@ def test_a_generator_that_makes_one_image_is_told_of(
     one.pair.sample = lambda latent, labels: images[:1].repeat(len(latent), axis=0)  # type: ignore[method-assign]
     one.run()
     said = read_json(tmp_path / "out" / "evaluation.json")["verdicts"]["20"]
-    assert said[0].startswith("mode collapse: samples of every class differ from each other by less than")
+    assert said[0].startswith(
+        "mode collapse: samples of every class differ from each other by less than"
+    )
     assert said[1].startswith("classes missing")
     # Three evaluations, and it lasts.
     assert capsys.readouterr().out.count("warning: mode collapse") == 1
 
 
-def test_without_classes_the_judge_says_what_samples_are(given: tuple[Inputs, Path], tmp_path: Path) -> None:
+def test_without_classes_the_judge_says_what_samples_are(
+    given: tuple[Artifacts, Path], tmp_path: Path
+) -> None:
     training(given, tmp_path / "out", recipe(conditional=False, flip=True)).run()
     found = read_json(tmp_path / "out" / "evaluation.json")
     assert found["class_accuracy"] is None
     (shard,) = (tmp_path / "out" / "samples").iterdir()
-    assert all("target" not in records.decode_example(payload) for payload in records.read_shard(shard))
+    assert all(
+        "target" not in records.decode_example(payload) for payload in records.read_shard(shard)
+    )
     assert "class_accuracy" not in pd.read_csv(tmp_path / "out" / tables.HISTORY).columns
 
 
-def test_too_few_images_to_judge_by_are_named(given: tuple[Inputs, Path], tmp_path: Path) -> None:
+def test_too_few_images_to_judge_by_are_named(
+    given: tuple[Artifacts, Path], tmp_path: Path
+) -> None:
     inputs, judge = given
     folds = tables.read_folds(inputs.folds_table)
-    folds.loc[folds["fold"] == HELD_OUT, "fold"] = np.where(np.arange((folds["fold"] == HELD_OUT).sum()) < 15, 0, -1)
+    folds.loc[folds["fold"] == HELD_OUT_FOLD, "fold"] = np.where(
+        np.arange((folds["fold"] == HELD_OUT_FOLD).sum()) < 15, 0, -1
+    )
     tables.write_csv(tmp_path / "folds.csv", folds)
     few = dataclasses.replace(inputs, folds_table=tmp_path / "folds.csv")
     with pytest.raises(TrainingError, match="15 images are held out and 200 train: too few"):
         training((few, judge), tmp_path / "out", recipe())
 
 
-def test_a_name_of_checkpoints_depends_on_all_that_decides(given: tuple[Inputs, Path]) -> None:
+def test_a_name_of_checkpoints_depends_on_all_that_decides(given: tuple[Artifacts, Path]) -> None:
     named = {name: value for name, value in arguments(given).items() if name != "root"}
     first = gan_key(recipe(), **named)
     assert gan_key(recipe(), **named) == first
@@ -291,7 +354,9 @@ def test_a_name_of_checkpoints_depends_on_all_that_decides(given: tuple[Inputs, 
     assert len({first, *others}) == 5
 
 
-def test_the_way_in_keeps_and_removes_its_checkpoints(given: tuple[Inputs, Path], finished: Path, tmp_path: Path) -> None:
+def test_the_way_in_keeps_and_removes_its_checkpoints(
+    given: tuple[Artifacts, Path], finished: Path, tmp_path: Path
+) -> None:
     mirrored: list[str] = []
     train_gan(
         recipe(),
@@ -302,13 +367,20 @@ def test_the_way_in_keeps_and_removes_its_checkpoints(given: tuple[Inputs, Path]
     )
     assert not (tmp_path / "kept").exists()
     # At the end of its steps it writes down where it is: what is left may take long.
-    assert mirrored == [*(f"grids/step{step:08d}.png" for step in (8, 16, 20)), "00000000.checkpoint"]
+    assert mirrored == [
+        *(f"grids/step{step:08d}.png" for step in (8, 16, 20)),
+        "00000000.checkpoint",
+    ]
     told = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    assert told["samples"] == pytest.approx(read_json(finished / "evaluation.json")["samples"], rel=0.2)
+    assert told["samples"] == pytest.approx(
+        read_json(finished / "evaluation.json")["samples"], rel=0.2
+    )
     assert adversarial.SAMPLES in {path.name for path in (tmp_path / "out").iterdir()}
 
 
-def on_jax(given: tuple[Inputs, Path], out: Path, gan: Gan, *, devices: int, stop: int = 0) -> subprocess.CompletedProcess[str]:
+def on_jax(
+    given: tuple[Artifacts, Path], out: Path, gan: GanRecipe, *, devices: int, stop: int = 0
+) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "KERAS_BACKEND": "jax",
@@ -317,7 +389,15 @@ def on_jax(given: tuple[Inputs, Path], out: Path, gan: Gan, *, devices: int, sto
     }
     named = json.dumps(arguments(given), default=str)
     return subprocess.run(
-        [sys.executable, "-m", "tests.support.train_gan", named, json.dumps(dataclasses.asdict(gan)), str(out), str(stop)],
+        [
+            sys.executable,
+            "-m",
+            "tests.support.train_gan",
+            named,
+            json.dumps(dataclasses.asdict(gan)),
+            str(out),
+            str(stop),
+        ],
         env=environment,
         capture_output=True,
         text=True,
@@ -326,8 +406,11 @@ def on_jax(given: tuple[Inputs, Path], out: Path, gan: Gan, *, devices: int, sto
     )
 
 
-def test_on_several_devices_it_is_trained_judged_stopped_and_gone_on_with(given: tuple[Inputs, Path], tmp_path: Path) -> None:
-    """Four devices, on which neither the samples nor the last batch of a look come out even; twice the same steps."""
+def test_on_several_devices_it_is_trained_judged_stopped_and_gone_on_with(
+    given: tuple[Artifacts, Path], tmp_path: Path
+) -> None:
+    """Four devices, on which neither the samples nor the last batch of a look come out even; twice
+    the same steps."""
     gan = recipe(steps_per_execution=4, samples=42)
     whole = on_jax(given, tmp_path / "whole", gan, devices=4)
     assert whole.returncode == 0, whole.stderr[-3000:]

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.config.member import Augment, Choice
-from trainer.input.augment import Drawn, draw, epoch_draws, epoch_generator, untouched
+from trainer.config.member import Augment, AugmentChoice
+from trainer.input.augment import AugmentParams, draw, epoch_draws, epoch_generator, untouched
 
 ALL = Augment(
     rotation=20,
@@ -19,12 +19,20 @@ ALL = Augment(
     contrast=0.2,
     brightness=0.1,
     erase=0.4,
-    one_of=[Choice(rotation=10), Choice(weight=2, hue=0.2, erase=0.5)],
+    one_of=[AugmentChoice(rotation=10), AugmentChoice(weight=2, hue=0.2, erase=0.5)],
 )
 GREY = np.array([[120.0, 120.0, 120.0]])
 
 
-def drawn(augment: Augment, rows: np.ndarray, *, size: int = 28, seed: int = 1, epoch: int = 0, channels: int = 3) -> Drawn:
+def drawn(
+    augment: Augment,
+    rows: np.ndarray,
+    *,
+    size: int = 28,
+    seed: int = 1,
+    epoch: int = 0,
+    channels: int = 3,
+) -> AugmentParams:
     uniform = epoch_draws(augment, seed=seed, epoch=epoch, rows=int(rows.max()) + 1)
     means = np.random.default_rng(0).uniform(50, 200, (int(rows.max()) + 1, channels))
     return draw(augment, uniform[rows], size=size, means=means[rows])
@@ -42,8 +50,12 @@ def test_nothing_to_do_is_the_identity_about_the_middle(size: int, side: int) ->
     np.testing.assert_array_equal(drawn(Augment(), np.arange(5), size=9).affine[:, [0, 4]], 1)
 
 
-@given(st.permutations(range(12)), st.integers(1, 12), st.integers(0, 2**31 - 1), st.integers(0, 100))
-def test_an_image_keeps_its_draws_wherever_it_stands(order: list[int], taken: int, seed: int, epoch: int) -> None:
+@given(
+    st.permutations(range(12)), st.integers(1, 12), st.integers(0, 2**31 - 1), st.integers(0, 100)
+)
+def test_an_image_keeps_its_draws_wherever_it_stands(
+    order: list[int], taken: int, seed: int, epoch: int
+) -> None:
     some = np.array(order[:taken])
     whole = drawn(ALL, np.arange(12), seed=seed, epoch=epoch)
     uniform = epoch_draws(ALL, seed=seed, epoch=epoch, rows=12)
@@ -67,20 +79,30 @@ def test_epochs_seeds_and_streams_differ() -> None:
 def test_a_rotation_turns_about_the_centre_and_keeps_lengths(size: int) -> None:
     affine = drawn(Augment(rotation=90), np.arange(50), size=size).affine
     matrices = affine[:, [0, 1, 3, 4]].reshape(-1, 2, 2)
-    np.testing.assert_allclose(matrices @ matrices.transpose(0, 2, 1), np.tile(np.eye(2), (50, 1, 1)), atol=1e-5)
+    np.testing.assert_allclose(
+        matrices @ matrices.transpose(0, 2, 1), np.tile(np.eye(2), (50, 1, 1)), atol=1e-5
+    )
     centre = np.full(2, (size - 1) / 2)
-    np.testing.assert_allclose(matrices @ centre + affine[:, [2, 5]], np.tile(centre, (50, 1)), atol=1e-4)
+    np.testing.assert_allclose(
+        matrices @ centre + affine[:, [2, 5]], np.tile(centre, (50, 1)), atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("size", [8, 9])
 def test_flips_and_quarter_turns_are_exact(size: int) -> None:
-    affine = drawn(Augment(flip_horizontal=0.5, flip_vertical=0.5, quarter_turns=True), np.arange(200), size=size).affine
+    affine = drawn(
+        Augment(flip_horizontal=0.5, flip_vertical=0.5, quarter_turns=True),
+        np.arange(200),
+        size=size,
+    ).affine
     assert len({tuple(row) for row in affine.tolist()}) == 8
     np.testing.assert_array_equal(affine, np.round(affine))
     corners = np.array([[0, 0, 1], [size - 1, 0, 1], [0, size - 1, 1], [size - 1, size - 1, 1]])
     for row in affine:
         moved = corners @ row.reshape(2, 3).T
-        assert {tuple(corner) for corner in moved.tolist()} == {tuple(corner[:2]) for corner in corners.tolist()}
+        assert {tuple(corner) for corner in moved.tolist()} == {
+            tuple(corner[:2]) for corner in corners.tolist()
+        }
 
 
 def test_bounds_hold_and_are_used() -> None:
@@ -143,13 +165,20 @@ def test_grey_images_have_contrast_and_brightness() -> None:
 
 def test_a_choice_is_drawn_by_weight_and_comes_after_the_rest() -> None:
     rows = np.arange(6000)
-    either = Augment(one_of=[Choice(weight=3, flip_horizontal=1.0), Choice(weight=1, flip_vertical=1.0)])
+    either = Augment(
+        one_of=[
+            AugmentChoice(weight=3, flip_horizontal=1.0),
+            AugmentChoice(weight=1, flip_vertical=1.0),
+        ]
+    )
     affine = drawn(either, rows).affine
     assert (affine[:, 0] == -1).mean() == pytest.approx(0.75, abs=0.02)
     assert ((affine[:, 0] == -1) ^ (affine[:, 4] == -1)).all()
     # A shift of the whole, seen through the flip of the choice.
-    both = drawn(Augment(shift=0.2, one_of=[Choice(flip_horizontal=1.0)]), rows[:5], size=20).affine
-    alone = drawn(Augment(shift=0.2, one_of=[Choice()]), rows[:5], size=20).affine
+    both = drawn(
+        Augment(shift=0.2, one_of=[AugmentChoice(flip_horizontal=1.0)]), rows[:5], size=20
+    ).affine
+    alone = drawn(Augment(shift=0.2, one_of=[AugmentChoice()]), rows[:5], size=20).affine
     for made, plain in zip(both, alone, strict=True):
         np.testing.assert_allclose(made[[0, 2]], [-1, 19 + plain[2]], atol=1e-5)
 
@@ -179,7 +208,8 @@ def test_the_share_of_a_cut_image_is_its_exact_share_of_pixels(size: int) -> Non
         own = np.ones((size, size), bool)
         own[box[1] : box[3], box[0] : box[2]] = False
         assert share == np.float32(own.mean())
-    # Many boxes are clipped at an edge, where the share that was drawn is not the one that came of it.
+    # Many boxes are clipped at an edge, where the share that was drawn is not the one that came of
+    # it.
     assert (made.box == 0).any()
     assert 0.3 < made.share.mean() < 0.8
 
@@ -200,5 +230,11 @@ def test_a_partner_is_another_image_and_cut_ones_are_not_mixed() -> None:
     )
     assert not views.mixes
     assert (
-        draw(Augment(cutmix=1.0), epoch_draws(Augment(), seed=0, epoch=0, rows=1), size=8, means=np.zeros((1, 3))).partner == 0
+        draw(
+            Augment(cutmix=1.0),
+            epoch_draws(Augment(), seed=0, epoch=0, rows=1),
+            size=8,
+            means=np.zeros((1, 3)),
+        ).partner
+        == 0
     )

@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from trainer.config.member import Augment, Choice
+from trainer.config.member import Augment, AugmentChoice
 from trainer.input import augment_cpu
-from trainer.input.augment import Drawn, draw, epoch_draws
+from trainer.input.augment import AugmentParams, draw, epoch_draws
 
 RECIPES = {
     "melanoma": Augment(
@@ -28,9 +28,21 @@ RECIPES = {
         fill="edge",
         cutmix=0.5,
     ),
-    "bilinear": Augment(rotation=30, shear=10, zoom=0.3, shift=0.2, flip_horizontal=0.5, hue=0.1, erase=0.5, mixup=0.7),
+    "bilinear": Augment(
+        rotation=30,
+        shear=10,
+        zoom=0.3,
+        shift=0.2,
+        flip_horizontal=0.5,
+        hue=0.1,
+        erase=0.5,
+        mixup=0.7,
+    ),
     "crop": Augment(
-        crop=21, quarter_turns=True, flip_vertical=0.5, one_of=[Choice(rotation=20), Choice(erase=1.0, contrast=0.4)]
+        crop=21,
+        quarter_turns=True,
+        flip_vertical=0.5,
+        one_of=[AugmentChoice(rotation=20), AugmentChoice(erase=1.0, contrast=0.4)],
     ),
     "nothing": Augment(),
 }
@@ -50,7 +62,7 @@ def photographs(size: int, channels: int) -> np.ndarray:
     return np.stack(pieces)[..., :channels].copy()
 
 
-def batch(name: str, size: int, channels: int) -> tuple[np.ndarray, Drawn, np.ndarray]:
+def batch(name: str, size: int, channels: int) -> tuple[np.ndarray, AugmentParams, np.ndarray]:
     """Stored images, what is done to them, and what the host makes of them."""
     augment = RECIPES[name]
     images = photographs(size, channels)
@@ -75,11 +87,14 @@ def test_both_paths_give_the_same_image(name: str, size: int, channels: int) -> 
     images, drawn, by_host = batch(name, size, channels)
     given = {field: ops.convert_to_tensor(getattr(drawn, field)) for field in augment_device.FIELDS}
     side = augment.crop or size
-    painted = augment_device.paint(ops.convert_to_tensor(images), given, augment, side=side, mixing=True)
+    painted = augment_device.paint(
+        ops.convert_to_tensor(images), given, augment, side=side, mixing=True
+    )
     by_device = np.asarray(ops.convert_to_numpy(painted))
     assert by_device.shape == by_host.shape
     difference = np.abs(by_device - by_host.astype(np.float32))
-    # The host rounds to uint8 after moving, colouring and mixing; the map of colours stretches the first of these.
+    # The host rounds to uint8 after moving, colouring and mixing; the map of colours stretches the
+    # first of these.
     assert (difference > 1.5).mean() < 1e-3
     assert difference.mean() < 0.5
     if name in ("nothing", "crop"):
@@ -89,7 +104,7 @@ def test_both_paths_give_the_same_image(name: str, size: int, channels: int) -> 
 def test_a_map_says_where_a_pixel_comes_from() -> None:
     image = photographs(9, 3)[0]
     drawn = draw(Augment(), np.full((1, 29), 0.5), size=9, means=np.zeros((1, 3)))
-    moved = Drawn(**{**vars(drawn), "affine": np.array([[1, 0, 1, 0, 1, -2]], np.float32)})
+    moved = AugmentParams(**{**vars(drawn), "affine": np.array([[1, 0, 1, 0, 1, -2]], np.float32)})
     out = np.empty_like(image)
     augment_cpu.paint(image, moved, 0, Augment(), out)
     np.testing.assert_array_equal(out[2:, :-1], image[:-2, 1:])
@@ -102,7 +117,12 @@ def test_a_map_says_where_a_pixel_comes_from() -> None:
 def test_a_box_comes_from_the_partner_as_it_was_painted() -> None:
     augment = Augment(cutmix=1.0)
     images = photographs(16, 3)
-    drawn = draw(augment, epoch_draws(augment, seed=0, epoch=0, rows=len(images)), size=16, means=images.mean(axis=(1, 2)))
+    drawn = draw(
+        augment,
+        epoch_draws(augment, seed=0, epoch=0, rows=len(images)),
+        size=16,
+        means=images.mean(axis=(1, 2)),
+    )
     joined = augment_cpu.join(images, drawn)
     for place in range(len(images)):
         x0, y0, x1, y1 = drawn.box[place]
@@ -117,13 +137,14 @@ import sys
 import numpy as np
 from tests.trainer.input.test_augment_cpu_and_device import RECIPES, batch
 from keras import config, ops
-from trainer.input import augment_device as paint_device
+from trainer.input import augment_device
 made = []
 for name in RECIPES:
     images, drawn, _ = batch(name, 33, 3)
-    given = {field: ops.convert_to_tensor(getattr(drawn, field)) for field in paint_device.FIELDS}
+    given = {field: ops.convert_to_tensor(getattr(drawn, field)) for field in augment_device.FIELDS}
     side = RECIPES[name].crop or 33
-    painted = paint_device.paint(ops.convert_to_tensor(images), given, RECIPES[name], side=side, mixing=True)
+    images = ops.convert_to_tensor(images)
+    painted = augment_device.paint(images, given, RECIPES[name], side=side, mixing=True)
     made.append(np.asarray(ops.convert_to_numpy(painted)))
 np.savez(sys.argv[1] + "/" + config.backend(), *made)
 """

@@ -18,7 +18,9 @@ from trainer.input.batches import Images, Labels, Workers, training_batches
 
 def images_of(records: Path, split: str = "train") -> Images:
     examples = tables.read_examples(records)
-    return dataset.load(records, examples[examples["split"] == split], read_manifest(records), size=8)
+    return dataset.load(
+        records, examples[examples["split"] == split], read_manifest(records), size=8
+    )
 
 
 def pixels_of(jpeg: bytes) -> np.ndarray:
@@ -27,13 +29,23 @@ def pixels_of(jpeg: bytes) -> np.ndarray:
 
 def labels_of(records: Path) -> Labels:
     targets = tables.read_examples(records).query("split == 'train'")["target"].to_numpy()
-    return Labels(np.eye(10, dtype=np.float32)[targets], np.ones(120, np.float32), np.zeros((120, 0), np.float32))
+    return Labels(
+        np.eye(10, dtype=np.float32)[targets],
+        np.ones(120, np.float32),
+        np.zeros((120, 0), np.float32),
+    )
 
 
 @pytest.mark.parametrize("held", [True, False])
-def test_images_come_in_the_order_of_the_table(records_folder: Path, held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_come_in_the_order_of_the_table(
+    records_folder: Path, held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dataset, "HELD_BYTES", 10**6 if held else 0)
-    examples = tables.read_examples(records_folder).query("split == 'train'").sample(frac=1, random_state=1)
+    examples = (
+        tables.read_examples(records_folder)
+        .query("split == 'train'")
+        .sample(frac=1, random_state=1)
+    )
     images = dataset.load(records_folder, examples, read_manifest(records_folder), size=8)
     assert (images.decoded is not None) == held
     assert [len(images.encoded[row]) for row in range(120)] == examples["bytes_8"].tolist()
@@ -57,19 +69,34 @@ def test_a_table_that_names_another_record_is_an_error(records_folder: Path) -> 
         dataset.load(records_folder, examples, read_manifest(records_folder), size=8)
 
 
-def all_batches(records: Path, rows: np.ndarray, augment: Augment, **more: Any) -> list[tuple[int, int, dataset.Batch]]:
+def all_batches(
+    records: Path, rows: np.ndarray, augment: Augment, **more: Any
+) -> list[tuple[int, int, dataset.Batch]]:
     options: dict[str, Any] = {"batch_size": 16, "epochs": 2, "seed": 5, **more}
     workers = Workers(options.pop("threads", 2))
     try:
-        return list(training_batches(images_of(records), labels_of(records), rows, augment=augment, workers=workers, **options))
+        return list(
+            training_batches(
+                images_of(records),
+                labels_of(records),
+                rows,
+                augment=augment,
+                workers=workers,
+                **options,
+            )
+        )
     finally:
         workers.close()
 
 
-def test_an_epoch_shows_each_image_at_most_once_and_only_training_rows(records_folder: Path) -> None:
+def test_an_epoch_shows_each_image_at_most_once_and_only_training_rows(
+    records_folder: Path,
+) -> None:
     images, rows = images_of(records_folder), np.arange(10, 90)
     batches = all_batches(records_folder, rows, Augment())
-    assert [(epoch, step) for epoch, step, _ in batches] == list(itertools.product(range(2), range(5)))
+    assert [(epoch, step) for epoch, step, _ in batches] == list(
+        itertools.product(range(2), range(5))
+    )
     label_of = {pixels_of(images.encoded[row]).tobytes(): row for row in rows}
     targets = labels_of(records_folder).targets
     for epoch in range(2):
@@ -93,8 +120,12 @@ def same(first: dataset.Batch, second: dataset.Batch) -> bool:
     return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in names)
 
 
-def test_the_same_seed_gives_the_same_batches_on_any_number_of_threads(records_folder: Path) -> None:
-    first, again = (all_batches(records_folder, np.arange(50), MIXING, threads=threads) for threads in (1, 3))
+def test_the_same_seed_gives_the_same_batches_on_any_number_of_threads(
+    records_folder: Path,
+) -> None:
+    first, again = (
+        all_batches(records_folder, np.arange(50), MIXING, threads=threads) for threads in (1, 3)
+    )
     assert all(same(batch, other) for (*_, batch), (*_, other) in zip(first, again, strict=True))
     other = all_batches(records_folder, np.arange(50), MIXING, seed=6)
     assert not same(first[0][2], other[0][2])
@@ -113,7 +144,10 @@ def test_processes_share_a_batch(records_folder: Path) -> None:
     for on_device in (False, True):
         whole = all_batches(records_folder, np.arange(50), MIXING, on_device=on_device)
         parts = [
-            all_batches(records_folder, np.arange(50), MIXING, on_device=on_device, part=(number, 2)) for number in range(2)
+            all_batches(
+                records_folder, np.arange(50), MIXING, on_device=on_device, part=(number, 2)
+            )
+            for number in range(2)
         ]
         for (*_, batch), (*_, first), (*_, second) in zip(whole, *parts, strict=True):
             for name in ("pixels", "targets", "weights"):
@@ -126,11 +160,21 @@ def test_processes_share_a_batch(records_folder: Path) -> None:
 def test_labels_weights_and_columns_are_mixed_by_share(records_folder: Path) -> None:
     images = images_of(records_folder)
     labels = Labels(
-        np.arange(120, dtype=np.float32)[:, None], np.arange(120, dtype=np.float32), np.arange(120, dtype=np.float32)[:, None]
+        np.arange(120, dtype=np.float32)[:, None],
+        np.arange(120, dtype=np.float32),
+        np.arange(120, dtype=np.float32)[:, None],
     )
     workers = Workers(1)
     made = training_batches(
-        images, labels, np.arange(120), augment=MIXING, batch_size=16, seed=5, workers=workers, epochs=1, on_device=True
+        images,
+        labels,
+        np.arange(120),
+        augment=MIXING,
+        batch_size=16,
+        seed=5,
+        workers=workers,
+        epochs=1,
+        on_device=True,
     )
     for _, _, batch in made:
         assert batch.drawn is not None
@@ -139,10 +183,13 @@ def test_labels_weights_and_columns_are_mixed_by_share(records_folder: Path) -> 
         expected = batch.drawn.share * rows + (1 - batch.drawn.share) * rows[batch.drawn.partner]
         for found in (batch.weights, batch.tabular[:, 0]):
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
-        # The loss is linear in labels: what counts is weight times label, and that is the sum of both images' own.
+        # The loss is linear in labels: what counts is weight times label, and that is the sum of
+        # both images' own.
         share, partners = batch.drawn.share, rows[batch.drawn.partner]
         counted = share * rows * rows + (1 - share) * partners * partners
-        np.testing.assert_allclose(batch.weights * batch.targets[:, 0], counted, rtol=1e-4, atol=1e-2)
+        np.testing.assert_allclose(
+            batch.weights * batch.targets[:, 0], counted, rtol=1e-4, atol=1e-2
+        )
     workers.close()
 
 
@@ -150,7 +197,9 @@ def test_a_view_is_the_image_itself_and_then_others_never_mixed(records_folder: 
     images = images_of(records_folder)
     rows = np.array([3, 100, 4])
     augment = Augment(rotation=30, cutmix=1.0, mixup=1.0)
-    plain, first, second = (dataset.view(images, rows, augment, number=number, seed=1) for number in range(3))
+    plain, first, second = (
+        dataset.view(images, rows, augment, number=number, seed=1) for number in range(3)
+    )
     np.testing.assert_array_equal(plain.affine, np.tile([1, 0, 0, 0, 1, 0], (3, 1)))
     assert not np.allclose(first.affine, second.affine)
     assert not first.mixes
@@ -160,7 +209,9 @@ def test_a_view_is_the_image_itself_and_then_others_never_mixed(records_folder: 
 
 def test_a_batch_larger_than_the_data_is_named() -> None:
     assert dataset.steps_per_epoch(33, 16) == 2
-    with pytest.raises(TrainingError, match="batch_size = 64 is larger than the 10 training images"):
+    with pytest.raises(
+        TrainingError, match="batch_size = 64 is larger than the 10 training images"
+    ):
         dataset.steps_per_epoch(10, 64)
 
 
@@ -185,7 +236,7 @@ def test_a_thread_works_ahead_and_ends_with_its_reader() -> None:
             yield number
 
     before = threading.active_count()
-    reader = dataset.ahead(items(), held=2)
+    reader = dataset.prefetch(items(), held=2)
     assert [next(reader) for _ in range(3)] == [0, 1, 2]
     for _ in range(200):
         if len(made) == 6:
@@ -195,7 +246,7 @@ def test_a_thread_works_ahead_and_ends_with_its_reader() -> None:
     assert len(made) == 6
     reader.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
-    assert list(dataset.ahead(iter(range(5)))) == list(range(5))
+    assert list(dataset.prefetch(iter(range(5)))) == list(range(5))
 
 
 def test_an_error_of_the_thread_comes_where_the_items_are_taken() -> None:
@@ -203,7 +254,7 @@ def test_an_error_of_the_thread_comes_where_the_items_are_taken() -> None:
         yield 1
         raise IntegrityError("broken")
 
-    reader = dataset.ahead(items())
+    reader = dataset.prefetch(items())
     assert next(reader) == 1
     with pytest.raises(IntegrityError, match="broken"):
         next(reader)

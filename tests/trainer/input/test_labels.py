@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from trainer.config.member import Loss, Member, Tabular
-from trainer.config.objective import Goal
+from trainer.config.objective import Objective
 from trainer.errors import TrainingError
 from trainer.input.labels import of_fold
 
@@ -15,7 +15,7 @@ EXAMPLES = pd.DataFrame(
         "tabular_w": [1.0, 1.0, 2.0, 0.0, np.nan, 1.0],
     }
 )
-GOAL = Goal(task="multiclass", classes=["x", "y", "z"], metric="accuracy", seed=0)
+GOAL = Objective(task="multiclass", classes=["x", "y", "z"], metric="accuracy", seed=0)
 
 
 def test_targets_are_one_hot_or_the_positive_class() -> None:
@@ -23,7 +23,7 @@ def test_targets_are_one_hot_or_the_positive_class() -> None:
     np.testing.assert_array_equal(found.targets, np.eye(3)[EXAMPLES["target"]])
     np.testing.assert_array_equal(found.weights, np.ones(6))
     assert found.tabular.shape == (6, 0)
-    binary = Goal(task="binary", classes=["no", "yes"], metric="roc_auc", seed=0)
+    binary = Objective(task="binary", classes=["no", "yes"], metric="roc_auc", seed=0)
     found = of_fold(Member(name="m", epochs=1), EXAMPLES.iloc[:5], np.arange(5), [], binary)
     np.testing.assert_array_equal(found.targets, [[0], [0], [0], [1], [1]])
 
@@ -32,7 +32,8 @@ def test_balanced_weights_are_those_of_the_training_rows() -> None:
     member = Member(name="m", epochs=1, loss=Loss(class_weights="balanced"))
     rows = np.array([0, 1, 3, 5])
     found = of_fold(member, EXAMPLES, rows, [], GOAL)
-    # Two of x, one of y, one of z: weights in the proportion 1/2 to 1 to 1, with a mean of 1 over these rows.
+    # Two of x, one of y, one of z: weights in the proportion 1/2 to 1 to 1, with a mean of 1 over
+    # these rows.
     np.testing.assert_allclose(found.weights[rows], np.array([0.5, 0.5, 1, 1]) / 0.75)
     assert found.weights[rows].mean() == pytest.approx(1)
     with pytest.raises(TrainingError, match="of class 'z'.*take fewer folds"):
@@ -59,10 +60,14 @@ def test_columns_are_encoded_by_the_training_rows() -> None:
 
 
 def test_images_of_several_classes() -> None:
-    goal = Goal(task="multilabel", classes=["x", "y"], metric="macro_f1", seed=0)
+    goal = Objective(task="multilabel", classes=["x", "y"], metric="macro_f1", seed=0)
     examples = pd.DataFrame({"id": list("abcd"), "target": [0b01, 0b11, 0b10, 0b01]})
     found = of_fold(
-        Member(name="m", epochs=1, loss=Loss(class_weights="given", weights=[1.0, 3.0])), examples, np.arange(4), [], goal
+        Member(name="m", epochs=1, loss=Loss(class_weights="given", weights=[1.0, 3.0])),
+        examples,
+        np.arange(4),
+        [],
+        goal,
     )
     np.testing.assert_array_equal(found.targets, [[1, 0], [1, 1], [0, 1], [1, 0]])
     np.testing.assert_allclose(found.weights / found.weights[0], [1, 2, 3, 1], rtol=1e-6)

@@ -30,7 +30,8 @@ def test_categories_are_those_of_the_training_rows() -> None:
     found = encode(encoder, TABLE)
     assert encoder.width == found.shape[1] == 5
     assert (found.sum(axis=1) == 1).all()
-    # A missing value is a category; one that the training rows lack is unknown, as one that nobody has seen.
+    # A missing value is a category; one that the training rows lack is unknown, as one that nobody
+    # has seen.
     assert found[2].argmax() == 0
     assert found[4].argmax() == 4
     assert encode(encoder, pd.DataFrame({"tabular_sex": ["never"]})).argmax() == 4

@@ -32,7 +32,8 @@ def member(backbone: str, **keys: Any) -> Member:
 
 
 def reference(backbone: str, pixels: np.ndarray) -> np.ndarray:
-    """What the library's own preprocessing makes of pixels, by its `preprocess_input` or the layers of the network itself."""
+    """What the library's own preprocessing makes of pixels, by its `preprocess_input` or the layers
+    of the network itself."""
     import keras
 
     name = backbone.removeprefix(known_backbones.PACKAGE)
@@ -54,12 +55,23 @@ def reference(backbone: str, pixels: np.ndarray) -> np.ndarray:
         module = "resnet_v2" if name.endswith("V2") else "resnet"
         return np.asarray(getattr(keras.applications, module).preprocess_input(pixels.copy()))
     if name.startswith("EfficientNetB"):
-        # Of torchvision's kind, by the package's own function and by Keras's layers with ImageNet's weights.
+        # Of torchvision's kind, by the package's own function and by Keras's layers with ImageNet's
+        # weights.
         return np.asarray(keras.applications.densenet.preprocess_input(pixels.copy()))
     if name.startswith(("EfficientNetV2", "ConvNeXt", "MobileNetV3")):
-        network = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=pixels.shape[1:])
-        first = next(n for n, layer in enumerate(network.layers) if isinstance(layer, keras.layers.Conv2D | keras.Sequential))
-        before = [layer for layer in network.layers[1:first] if not isinstance(layer, keras.layers.ZeroPadding2D)]
+        network = getattr(keras.applications, name)(
+            include_top=False, weights=None, input_shape=pixels.shape[1:]
+        )
+        first = next(
+            n
+            for n, layer in enumerate(network.layers)
+            if isinstance(layer, keras.layers.Conv2D | keras.Sequential)
+        )
+        before = [
+            layer
+            for layer in network.layers[1:first]
+            if not isinstance(layer, keras.layers.ZeroPadding2D)
+        ]
         assert before
         for layer in before:
             pixels = np.asarray(layer(pixels))
@@ -86,7 +98,9 @@ def test_every_classifier_of_keras_has_a_name_here() -> None:
     theirs = {
         name
         for name, value in vars(keras.applications).items()
-        if inspect.isfunction(value) and name[0].isupper() and "include_top" in inspect.signature(value).parameters
+        if inspect.isfunction(value)
+        and name[0].isupper()
+        and "include_top" in inspect.signature(value).parameters
     }
     ours = {name for family in known_backbones.FAMILIES for name in family.names}
     assert ours == theirs
@@ -123,9 +137,13 @@ def test_a_network_of_each_family_computes_what_the_library_does(backbone: str) 
         seen = np.asarray(inner.get_layer(inner.layers[1].name)(scaled))
         np.testing.assert_allclose(seen, reference(backbone, pixels), atol=1e-4)
     elif inner is not None:
-        np.testing.assert_allclose(features, np.asarray(inner(reference(backbone, pixels))), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(
+            features, np.asarray(inner(reference(backbone, pixels))), rtol=1e-3, atol=1e-3
+        )
     else:
-        np.testing.assert_allclose(features, np.asarray(backbone_model(reference(backbone, pixels))), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(
+            features, np.asarray(backbone_model(reference(backbone, pixels))), rtol=1e-3, atol=1e-3
+        )
 
 
 @pytest.mark.parametrize(
@@ -137,17 +155,31 @@ def test_pixels_by_the_data_or_by_nothing(normalise: Any, expected: list[float])
 
     for backbone in ("cnn", "VGG16"):
         network = classifier.build(
-            member(backbone, normalise=normalise), outputs=2, size=32, channels=3, mean=MEAN, std=STD, seed=1
+            member(backbone, normalise=normalise),
+            outputs=2,
+            size=32,
+            channels=3,
+            mean=MEAN,
+            std=STD,
+            seed=1,
         )
         pixels = np.broadcast_to((MEAN + STD).astype(np.float32), (1, 32, 32, 3))
-        np.testing.assert_allclose(np.asarray(network.get_layer("standardize")(pixels))[0, 0, 0], expected, rtol=1e-5)
+        np.testing.assert_allclose(
+            np.asarray(network.get_layer("standardize")(pixels))[0, 0, 0], expected, rtol=1e-5
+        )
 
 
 def test_grey_images_are_shown_three_times() -> None:
     from trainer.models import classifier
 
     network = classifier.build(
-        member("MobileNetV2"), outputs=2, size=32, channels=1, mean=np.array([99.0]), std=np.array([9.0]), seed=1
+        member("MobileNetV2"),
+        outputs=2,
+        size=32,
+        channels=1,
+        mean=np.array([99.0]),
+        std=np.array([9.0]),
+        seed=1,
     )
     assert network.input_shape == (None, 32, 32, 1)
     assert np.isfinite(np.asarray(network(np.full((1, 32, 32, 1), 7.0, np.float32)))).all()
@@ -157,7 +189,9 @@ def wide(pixels):  # type: ignore[no-untyped-def]
     """A backbone of a user's own."""
     import keras
 
-    return keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(5, 3, name="own")(pixels))
+    return keras.layers.BatchNormalization(name="norm")(
+        keras.layers.Conv2D(5, 3, name="own")(pixels)
+    )
 
 
 def flat(pixels):  # type: ignore[no-untyped-def]
@@ -173,7 +207,14 @@ def test_a_function_is_a_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     from trainer.models import backbones, classifier
 
     monkeypatch.setitem(sys.modules, "mine", sys.modules[__name__])
-    shape: dict[str, Any] = {"outputs": 2, "size": 16, "channels": 3, "mean": MEAN, "std": STD, "seed": 1}
+    shape: dict[str, Any] = {
+        "outputs": 2,
+        "size": 16,
+        "channels": 3,
+        "mean": MEAN,
+        "std": STD,
+        "seed": 1,
+    }
     network = classifier.build(member("mine:wide"), **shape)
     assert network.get_layer(backbones.NAME).get_layer("own").filters == 5
     with pytest.raises(TrainingError, match="must give a feature map"):
@@ -184,12 +225,26 @@ def test_a_function_is_a_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
         classifier.build(member("mine:deep"), **shape)
 
 
-def test_weights_that_cannot_be_fetched_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_weights_that_cannot_be_fetched_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
     from trainer.models import classifier
 
     def refuse(*_: object, **__: object) -> str:
-        raise Exception("URL fetch failure on https://example.invalid: None -- refused")  # as Keras does
+        raise Exception(
+            "URL fetch failure on https://example.invalid: None -- refused"
+        )  # as Keras does
 
     monkeypatch.setattr("keras.src.applications.vgg16.file_utils.get_file", refuse)
-    with pytest.raises(TrainingError, match="weights = 'imagenet' could not be fetched.*name a file"):
-        classifier.build(member("VGG16", weights="imagenet"), outputs=2, size=32, channels=3, mean=MEAN, std=STD, seed=1)
+    with pytest.raises(
+        TrainingError, match="weights = 'imagenet' could not be fetched.*name a file"
+    ):
+        classifier.build(
+            member("VGG16", weights="imagenet"),
+            outputs=2,
+            size=32,
+            channels=3,
+            mean=MEAN,
+            std=STD,
+            seed=1,
+        )

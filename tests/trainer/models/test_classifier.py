@@ -30,7 +30,9 @@ def test_pixels_are_standardised_by_the_statistics_of_the_fold(model) -> None:  
 
 
 def test_a_seed_decides_every_weight(model) -> None:  # type: ignore[no-untyped-def]
-    same, again, other = (model.build(MEMBER, seed=seed, **STATISTICS, **SHAPE) for seed in (1, 1, 2))
+    same, again, other = (
+        model.build(MEMBER, seed=seed, **STATISTICS, **SHAPE) for seed in (1, 1, 2)
+    )
     for a, b in zip(same.variables, again.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
     kernels = [network.get_layer("logits").get_weights()[0] for network in (same, other)]
@@ -46,18 +48,24 @@ def test_a_channel_that_never_varies_does_not_divide_by_nought(model) -> None:  
 def test_a_saved_model_loads_in_safe_mode_and_agrees(model, tmp_path, pooling: Any) -> None:  # type: ignore[no-untyped-def]
     import keras
 
-    member = Member(name="m", epochs=1, head=Head(pooling=pooling, hidden=[16], samples=3, dropout=0.5))
+    member = Member(
+        name="m", epochs=1, head=Head(pooling=pooling, hidden=[16], samples=3, dropout=0.5)
+    )
     network = model.build(member, seed=1, **STATISTICS, **SHAPE)
     network.save(tmp_path / "m.keras")
     pixels = np.random.default_rng(0).uniform(0, 255, (4, 8, 8, 1)).astype(np.float32)
     loaded = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
-    np.testing.assert_array_equal(network.predict(pixels, verbose=0), loaded.predict(pixels, verbose=0))
+    np.testing.assert_array_equal(
+        network.predict(pixels, verbose=0), loaded.predict(pixels, verbose=0)
+    )
 
 
 def test_generalised_mean_pooling_is_the_papers(model) -> None:  # type: ignore[no-untyped-def]
     features = np.random.default_rng(0).uniform(0, 3, (2, 4, 5, 6)).astype(np.float32)
     layer = model.GeneralisedMean()
-    np.testing.assert_allclose(np.asarray(layer(features)), (features**3).mean(axis=(1, 2)) ** (1 / 3), rtol=1e-5)
+    np.testing.assert_allclose(
+        np.asarray(layer(features)), (features**3).mean(axis=(1, 2)) ** (1 / 3), rtol=1e-5
+    )
     layer.set_weights([np.array(1.0)])
     np.testing.assert_allclose(np.asarray(layer(features)), features.mean(axis=(1, 2)), rtol=1e-5)
     assert len(layer.trainable_weights) == 1
@@ -68,14 +76,21 @@ def test_generalised_mean_pooling_is_the_papers(model) -> None:  # type: ignore[
 def test_multi_sample_dropout_averages_masks_of_one_layer(model) -> None:  # type: ignore[no-untyped-def]
     several = Member(name="m", epochs=1, head=Head(samples=8, dropout=0.5))
     network = model.build(several, seed=1, **STATISTICS, **SHAPE)
-    single = model.build(Member(name="m", epochs=1, head=Head(dropout=0.5)), seed=1, **STATISTICS, **SHAPE)
+    single = model.build(
+        Member(name="m", epochs=1, head=Head(dropout=0.5)), seed=1, **STATISTICS, **SHAPE
+    )
     assert network.count_params() == single.count_params()
     pixels = np.random.default_rng(0).uniform(0, 255, (64, 8, 8, 1)).astype(np.float32)
     plain = np.asarray(network(pixels, training=False))
-    spread = [np.asarray(made(pixels, training=True) - made(pixels, training=False)).std() for made in (network, single)]
+    spread = [
+        np.asarray(made(pixels, training=True) - made(pixels, training=False)).std()
+        for made in (network, single)
+    ]
     # The mean of 8 independent masks scatters by about 1 / sqrt(8) of one.
     assert 0.25 < spread[0] / spread[1] < 0.5
-    np.testing.assert_allclose(plain, np.asarray(single(pixels, training=False)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        plain, np.asarray(single(pixels, training=False)), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_the_head_of_the_digits_notebook(model) -> None:  # type: ignore[no-untyped-def]
@@ -85,7 +100,9 @@ def test_the_head_of_the_digits_notebook(model) -> None:  # type: ignore[no-unty
     assert network.get_layer("logits").get_weights()[0].shape == (1024, 10)
 
 
-@pytest.mark.parametrize("tabular", [Tabular(columns=["a"], layers=[7]), Tabular(columns=["a"], preset="melanoma")])
+@pytest.mark.parametrize(
+    "tabular", [Tabular(columns=["a"], layers=[7]), Tabular(columns=["a"], preset="melanoma")]
+)
 def test_columns_join_the_features(model, tabular: Tabular) -> None:  # type: ignore[no-untyped-def]
     member = Member(name="m", epochs=1, tabular=tabular)
     network = model.build(member, tabular=5, seed=1, **STATISTICS, **SHAPE)
@@ -101,13 +118,17 @@ def test_columns_join_the_features(model, tabular: Tabular) -> None:  # type: ig
 @pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
 def test_weight_decay_leaves_biases_and_norms_alone(model, kind: Any) -> None:  # type: ignore[no-untyped-def]
     member = Member(
-        name="m", epochs=1, optimizer=Optimizer(kind=kind, weight_decay=0.1, clip_norm=1.0, accumulate=2, average=0.9)
+        name="m",
+        epochs=1,
+        optimizer=Optimizer(kind=kind, weight_decay=0.1, clip_norm=1.0, accumulate=2, average=0.9),
     )
     network = model.build(member, seed=1, **STATISTICS, **SHAPE)
     made = model.optimizer(member, head_only=False)
     made.build(network.trainable_variables)
     decayed = {
-        variable.name for variable in network.trainable_variables if made.weight_decay and made._use_weight_decay(variable)
+        variable.name
+        for variable in network.trainable_variables
+        if made.weight_decay and made._use_weight_decay(variable)
     }
     assert decayed == (set() if kind == "adam" else {"kernel"})
     assert made.gradient_accumulation_steps == 2

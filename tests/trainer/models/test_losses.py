@@ -41,13 +41,18 @@ def test_binary_focal_is_the_papers_formula_on_hard_labels(alpha: float) -> None
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
-@pytest.mark.parametrize("loss", [Loss(), Loss(kind="focal"), Loss(kind="focal", gamma=1.0, alpha=0.0, label_smoothing=0.1)])
+@pytest.mark.parametrize(
+    "loss",
+    [Loss(), Loss(kind="focal"), Loss(kind="focal", gamma=1.0, alpha=0.0, label_smoothing=0.1)],
+)
 def test_a_soft_label_has_the_share_of_both_losses(loss: Loss, exclusive: bool) -> None:
     other = HARD[::-1]
     share = RANDOM.uniform(0, 1, (50, 1))
     mixed = values(loss, share * HARD + (1 - share) * other, LOGITS, exclusive=exclusive)
     first, second = (values(loss, labels, LOGITS, exclusive=exclusive) for labels in (HARD, other))
-    np.testing.assert_allclose(mixed, share[:, 0] * first + (1 - share[:, 0]) * second, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        mixed, share[:, 0] * first + (1 - share[:, 0]) * second, rtol=1e-4, atol=1e-5
+    )
     # The notebook's was exactly 0 on these.
     assert (mixed > 1e-4).mean() > 0.9
 
@@ -55,8 +60,12 @@ def test_a_soft_label_has_the_share_of_both_losses(loss: Loss, exclusive: bool) 
 def test_they_agree_with_keras() -> None:
     import keras
 
-    expected = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1, reduction=None)(HARD, LOGITS)
-    np.testing.assert_allclose(values(Loss(label_smoothing=0.1), HARD, LOGITS, exclusive=True), expected, rtol=1e-4)
+    expected = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=0.1, reduction=None
+    )(HARD, LOGITS)
+    np.testing.assert_allclose(
+        values(Loss(label_smoothing=0.1), HARD, LOGITS, exclusive=True), expected, rtol=1e-4
+    )
     expected = keras.losses.BinaryFocalCrossentropy(
         apply_class_balancing=True, alpha=0.8, gamma=2.0, from_logits=True, reduction=None
     )(HARD, LOGITS)
@@ -85,5 +94,9 @@ def test_gradients_stay_finite_where_the_truth_is_certain() -> None:
     for loss in (Loss(kind="focal", gamma=0.5), Loss(kind="focal", gamma=2.0)):
         for exclusive in (True, False):
             with tf.GradientTape() as tape:
-                total = tf.reduce_sum(losses.of_rows(loss, exclusive=exclusive)(tf.constant([[1.0, 0.0], [1.0, 0.0]]), logits))
+                total = tf.reduce_sum(
+                    losses.of_rows(loss, exclusive=exclusive)(
+                        tf.constant([[1.0, 0.0], [1.0, 0.0]]), logits
+                    )
+                )
             assert np.isfinite(tape.gradient(total, logits).numpy()).all()

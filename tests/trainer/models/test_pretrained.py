@@ -9,7 +9,12 @@ import pytest
 from trainer.config.member import Cnn, Member
 from trainer.errors import TrainingError
 
-SHAPE: dict[str, Any] = {"size": 32, "channels": 3, "mean": np.full(3, 120.0), "std": np.full(3, 60.0)}
+SHAPE: dict[str, Any] = {
+    "size": 32,
+    "channels": 3,
+    "mean": np.full(3, 120.0),
+    "std": np.full(3, 60.0),
+}
 
 
 def build(member: Member, weights: str = "", outputs: int = 3, seed: int = 1) -> Any:
@@ -35,7 +40,9 @@ def test_another_runs_member_with_another_head(tmp_path: Path) -> None:
     for ours, theirs in zip(backbone_weights(found), backbone_weights(source), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     fresh = build(CNN)
-    np.testing.assert_array_equal(found.get_layer("logits").get_weights()[0], fresh.get_layer("logits").get_weights()[0])
+    np.testing.assert_array_equal(
+        found.get_layer("logits").get_weights()[0], fresh.get_layer("logits").get_weights()[0]
+    )
     # Pixels are standardised as the recipe says, and not as the other run's.
     np.testing.assert_array_equal(found.get_layer("standardize").get_weights()[0], SHAPE["mean"])
 
@@ -51,7 +58,8 @@ def test_weights_of_keras_3(tmp_path: Path) -> None:
 
 
 def write_legacy(network: Any, path: Path) -> None:
-    """An HDF5 file of weights as Keras 2 wrote it: a group a layer, an array a weight, both listed in attributes."""
+    """An HDF5 file of weights as Keras 2 wrote it: a group a layer, an array a weight, both listed
+    in attributes."""
     import h5py
 
     with h5py.File(path, "w") as file:
@@ -69,23 +77,32 @@ def write_legacy(network: Any, path: Path) -> None:
 
 
 @pytest.mark.parametrize("backbone", ["efficientnet/EfficientNetB0", "EfficientNetB0"])
-def test_the_packages_own_files_fit_both_kinds_of_efficientnet(tmp_path: Path, backbone: str) -> None:
+def test_the_packages_own_files_fit_both_kinds_of_efficientnet(
+    tmp_path: Path, backbone: str
+) -> None:
     from trainer.models import backbones
 
-    package = Member(name="m", epochs=1, backbone="efficientnet/EfficientNetB0", normalise="backbone")
+    package = Member(
+        name="m", epochs=1, backbone="efficientnet/EfficientNetB0", normalise="backbone"
+    )
     source = build(package, seed=5)
     inner = source.get_layer(backbones.NAME)
     # Statistics of batch normalisation that are those of no fresh network.
     random = np.random.default_rng(0)
     inner.set_weights(
-        [np.abs(w + random.normal(0, 0.05, w.shape)).astype(np.float32) if w.ndim == 1 else w for w in inner.get_weights()]
+        [
+            np.abs(w + random.normal(0, 0.05, w.shape)).astype(np.float32) if w.ndim == 1 else w
+            for w in inner.get_weights()
+        ]
     )
     write_legacy(inner, tmp_path / "efficientnet-b0_noisy-student_notop.h5")
     target = Member(name="m", epochs=1, backbone=backbone, normalise="backbone")
     found = build(target, str(tmp_path / "efficientnet-b0_noisy-student_notop.h5"))
     pixels = random.uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
     features = [
-        np.asarray(network.get_layer(backbones.NAME)(np.asarray(network.get_layer("standardize")(pixels))))
+        np.asarray(
+            network.get_layer(backbones.NAME)(np.asarray(network.get_layer("standardize")(pixels)))
+        )
         for network in (source, found)
     ]
     np.testing.assert_allclose(features[0], features[1], atol=1e-5 * np.abs(features[0]).max())
@@ -104,7 +121,9 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         build(CNN, str(tmp_path / "broken.h5"))
 
 
-def test_noisy_student_weights_are_asked_for_by_the_packages_own_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_noisy_student_weights_are_asked_for_by_the_packages_own_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from efficientnet.weights import NS_WEIGHTS_HASHES
 
     from trainer.models import pretrained
@@ -166,8 +185,8 @@ def test_a_model_that_carries_code_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_list_of_images_that_carries_objects_is_refused(tmp_path: Path) -> None:
-    from trainer.config.objective import Goal
-    from trainer.training.model_pool import Networks
+    from trainer.config.objective import Objective
+    from trainer.training.model_pool import ModelPool
 
     class Runs:
         def __reduce__(self) -> tuple[Any, tuple[str]]:
@@ -176,8 +195,8 @@ def test_a_list_of_images_that_carries_objects_is_refused(tmp_path: Path) -> Non
     (tmp_path / "fold0.keras").write_bytes(b"")
     np.save(tmp_path / "fold0.seen.npy", np.array([Runs()], dtype=object), allow_pickle=True)
     member = Member(name="m", epochs=1, weights=str(tmp_path / "fold0.keras"))
-    goal = Goal(task="multiclass", classes=["a", "b"], metric="accuracy", seed=1)
-    networks = Networks(member, goal, None, {}, 3, str)  # type: ignore[arg-type]
+    goal = Objective(task="multiclass", classes=["a", "b"], metric="accuracy", seed=1)
+    networks = ModelPool(member, goal, None, {}, 3, str)  # type: ignore[arg-type]
     with pytest.raises(TrainingError, match="fold0.seen.npy: is no list of images"):
         networks.seen(0)
     assert not (tmp_path / "ran").exists()

@@ -8,7 +8,12 @@ from trainer.models.schedules import Plateau, rate
 
 
 def rates(schedule: Schedule, epochs: int, steps: int = 10, highest: float = 0.01) -> np.ndarray:
-    return np.array([rate(schedule, highest, epoch=step / steps, epochs=epochs) for step in range(epochs * steps)])
+    return np.array(
+        [
+            rate(schedule, highest, epoch=step / steps, epochs=epochs)
+            for step in range(epochs * steps)
+        ]
+    )
 
 
 def test_cosine_warms_up_and_decays() -> None:
@@ -29,10 +34,22 @@ def test_restarts_begin_again_lower() -> None:
 
 
 def test_the_ramp_of_the_flowers_notebook() -> None:
-    # lr_start 1e-5, lr_max 4e-4 (5e-5 times 8), lr_min 1e-5, ramp 5, sustain 0, decay 0.8, as its formula gives them.
-    schedule = Schedule(kind="ramp", start=1e-5 / 4e-4, final=1e-5 / 4e-4, ramp_epochs=5, sustain_epochs=0, decay=0.8)
+    # lr_start 1e-5, lr_max 4e-4 (5e-5 times 8), lr_min 1e-5, ramp 5, sustain 0, decay 0.8, as its
+    # formula gives them.
+    schedule = Schedule(
+        kind="ramp",
+        start=1e-5 / 4e-4,
+        final=1e-5 / 4e-4,
+        ramp_epochs=5,
+        sustain_epochs=0,
+        decay=0.8,
+    )
     for epoch in range(20):
-        expected = (4e-4 - 1e-5) / 5 * epoch + 1e-5 if epoch < 5 else (4e-4 - 1e-5) * 0.8 ** (epoch - 5) + 1e-5
+        expected = (
+            (4e-4 - 1e-5) / 5 * epoch + 1e-5
+            if epoch < 5
+            else (4e-4 - 1e-5) * 0.8 ** (epoch - 5) + 1e-5
+        )
         assert rate(schedule, 4e-4, epoch=epoch + 0.7, epochs=20) == pytest.approx(expected)
 
 
@@ -43,9 +60,18 @@ def test_the_ramp_sustains() -> None:
     assert found[6] < 1
 
 
-@given(st.integers(1, 40), st.floats(0, 1), st.integers(0, 5), st.sampled_from(["cosine", "ramp", "plateau", "constant"]))
-def test_a_rate_never_leaves_its_bounds(epochs: int, warmup: float, restarts: int, kind: str) -> None:
-    schedule = Schedule(kind=kind, warmup_epochs=warmup * epochs * 0.9, restarts=min(restarts, epochs - 1))  # type: ignore[arg-type]
+@given(
+    st.integers(1, 40),
+    st.floats(0, 1),
+    st.integers(0, 5),
+    st.sampled_from(["cosine", "ramp", "plateau", "constant"]),
+)
+def test_a_rate_never_leaves_its_bounds(
+    epochs: int, warmup: float, restarts: int, kind: str
+) -> None:
+    schedule = Schedule(
+        kind=kind, warmup_epochs=warmup * epochs * 0.9, restarts=min(restarts, epochs - 1)
+    )  # type: ignore[arg-type]
     found = rates(schedule, epochs)
     assert (found > 0).all()
     assert (found <= 0.01 * (1 + 1e-9)).all()

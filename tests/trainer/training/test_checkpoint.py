@@ -5,7 +5,10 @@ import pytest
 
 from trainer.training.checkpoint import Checkpoints
 
-ARRAYS = {"model": [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7)], "optimizer": [np.ones(3)]}
+ARRAYS = {
+    "model": [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7)],
+    "optimizer": [np.ones(3)],
+}
 
 
 def saved(folder: Path, count: int) -> Checkpoints:
@@ -17,7 +20,10 @@ def saved(folder: Path, count: int) -> Checkpoints:
 
 def test_the_newest_is_taken_and_two_are_kept(tmp_path: Path) -> None:
     kept = saved(tmp_path / "work", 4)
-    assert sorted(path.name for path in kept.folder.iterdir()) == ["00000002.checkpoint", "00000003.checkpoint"]
+    assert sorted(path.name for path in kept.folder.iterdir()) == [
+        "00000002.checkpoint",
+        "00000003.checkpoint",
+    ]
     found = Checkpoints(kept.folder).latest()
     assert found is not None
     arrays, state = found
@@ -29,7 +35,9 @@ def test_the_newest_is_taken_and_two_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
-def test_a_damaged_one_is_passed_over(tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_one_is_passed_over(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     kept = saved(tmp_path / "work", 3)
     newest = kept.folder / "00000002.checkpoint"
     content = bytearray(newest.read_bytes())

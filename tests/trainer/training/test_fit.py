@@ -13,9 +13,9 @@ from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.config.competition import Train
 from trainer.config.member import Augment, Cnn, Head, Loss, Member, Optimizer, Schedule
-from trainer.config.objective import Goal, Inputs, fold_seed
+from trainer.config.objective import Artifacts, Objective, fold_seed
 from trainer.errors import TrainingError
-from trainer.training.fit import key, train_folds
+from trainer.training.fit import job_key, train_folds
 
 CLASSES = [str(digit) for digit in range(10)]
 MEMBER = Member(
@@ -29,27 +29,33 @@ MEMBER = Member(
 )
 
 
-GOAL = Goal(task="multiclass", classes=CLASSES, metric="accuracy", seed=4)
+GOAL = Objective(task="multiclass", classes=CLASSES, metric="accuracy", seed=4)
 
 
-def trained(inputs: Inputs, folds: list[int], out: Path, member: Member = MEMBER, **more: Any) -> Path:
+def trained(
+    inputs: Artifacts, folds: list[int], out: Path, member: Member = MEMBER, **more: Any
+) -> Path:
     train_folds(member, folds, inputs, GOAL, out=out, **more)
     return out
 
 
 @pytest.fixture(scope="module")
-def whole(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(inputs: Artifacts, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(inputs, [0, 1, 2], tmp_path_factory.mktemp("whole"))
 
 
-def test_each_labelled_image_is_predicted_once_by_a_model_that_did_not_see_it(whole: Path, inputs: Inputs) -> None:
+def test_each_labelled_image_is_predicted_once_by_a_model_that_did_not_see_it(
+    whole: Path, inputs: Artifacts
+) -> None:
     oof = pd.read_parquet(whole / tables.OOF)
     folds = tables.read_folds(inputs.folds_table)
     assert sorted(oof["id"]) == sorted(folds["id"])
     joined = oof.merge(folds, on="id")
     assert (joined["fold_x"] == joined["fold_y"]).all()
     examples = tables.read_examples(inputs.records).query("split == 'train'")
-    assert (oof.merge(examples, on="id")["target_x"] == oof.merge(examples, on="id")["target_y"]).all()
+    assert (
+        oof.merge(examples, on="id")["target_x"] == oof.merge(examples, on="id")["target_y"]
+    ).all()
     np.testing.assert_allclose(oof[CLASSES].sum(axis=1), 1, atol=1e-5)
 
 
@@ -68,15 +74,18 @@ def test_the_folder_is_whole_and_has_a_history(whole: Path) -> None:
     assert (whole / "fold2.keras").is_file()
 
 
-def test_a_fold_does_not_depend_on_what_else_its_task_trains(whole: Path, inputs: Inputs, tmp_path: Path) -> None:
-    # In `whole` fold 2 moved into a model that two other folds had been trained in; here it is alone.
+def test_a_fold_does_not_depend_on_what_else_its_task_trains(
+    whole: Path, inputs: Artifacts, tmp_path: Path
+) -> None:
+    # In `whole` fold 2 moved into a model that two other folds had been trained in; here it is
+    # alone.
     alone = trained(inputs, [2], tmp_path / "alone")
     for name in (tables.OOF, tables.TEST):
         expected = pd.read_parquet(whole / name).query("fold == 2").reset_index(drop=True)
         pd.testing.assert_frame_equal(pd.read_parquet(alone / name), expected, check_exact=True)
 
 
-def test_a_saved_model_predicts_what_the_table_says(whole: Path, inputs: Inputs) -> None:
+def test_a_saved_model_predicts_what_the_table_says(whole: Path, inputs: Artifacts) -> None:
     import keras
 
     from trainer.input import batches
@@ -91,7 +100,9 @@ def test_a_saved_model_predicts_what_the_table_says(whole: Path, inputs: Inputs)
     np.testing.assert_allclose(again, expected, atol=1e-6)
 
 
-def test_nothing_of_the_held_out_fold_reaches_its_training(inputs: Inputs, whole: Path, tmp_path: Path) -> None:
+def test_nothing_of_the_held_out_fold_reaches_its_training(
+    inputs: Artifacts, whole: Path, tmp_path: Path
+) -> None:
     # Another label on every held-out image changes neither the model nor its predictions.
     table = tables.read_examples(inputs.records)
     folds = tables.read_folds(inputs.folds_table)
@@ -105,37 +116,53 @@ def test_nothing_of_the_held_out_fold_reaches_its_training(inputs: Inputs, whole
 
     about = json.loads((changed / MANIFEST).read_text())["about"]
     write_manifest(changed, about)
-    other = trained(dataclasses.replace(inputs, records=changed, root=changed), [0], tmp_path / "out")
+    other = trained(
+        dataclasses.replace(inputs, records=changed, root=changed), [0], tmp_path / "out"
+    )
     expected = pd.read_parquet(whole / tables.OOF).query("fold == 0").reset_index(drop=True)
     found = pd.read_parquet(other / tables.OOF)
     assert (found["target"] != expected["target"]).all()
-    pd.testing.assert_frame_equal(found[["id", *CLASSES]], expected[["id", *CLASSES]], check_exact=True)
+    pd.testing.assert_frame_equal(
+        found[["id", *CLASSES]], expected[["id", *CLASSES]], check_exact=True
+    )
 
 
-def test_a_batch_larger_than_a_fold_is_named(inputs: Inputs, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="batch_size = 500 is larger than the 80 training images"):
+def test_a_batch_larger_than_a_fold_is_named(inputs: Artifacts, tmp_path: Path) -> None:
+    with pytest.raises(
+        TrainingError, match="batch_size = 500 is larger than the 80 training images"
+    ):
         trained(inputs, [0], tmp_path / "out", dataclasses.replace(MEMBER, batch_size=500))
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
-def test_a_loss_that_is_not_finite_is_named(inputs: Inputs, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_named(inputs: Artifacts, tmp_path: Path) -> None:
     with pytest.raises(
-        TrainingError, match="member 'm', fold 1, epoch 1: the loss is (nan|inf): lower optimizer.learning_rate"
+        TrainingError,
+        match="member 'm', fold 1, epoch 1: the loss is (nan|inf): lower optimizer.learning_rate",
     ):
-        wild = dataclasses.replace(MEMBER, optimizer=Optimizer(learning_rate=1e35), schedule=Schedule())
+        wild = dataclasses.replace(
+            MEMBER, optimizer=Optimizer(learning_rate=1e35), schedule=Schedule()
+        )
         trained(inputs, [1], tmp_path / "out", wild)
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
 def test_seeds_depend_on_all_three() -> None:
-    seeds = {fold_seed(seed, member, fold) for seed in (0, 1) for member in ("a", "b") for fold in range(5)}
+    seeds = {
+        fold_seed(seed, member, fold)
+        for seed in (0, 1)
+        for member in ("a", "b")
+        for fold in range(5)
+    }
     assert len(seeds) == 20
     assert all(0 <= seed < 2**31 for seed in seeds)
 
 
 def assert_same(first: Path, second: Path) -> None:
     for name in (tables.OOF, tables.TEST):
-        pd.testing.assert_frame_equal(pd.read_parquet(first / name), pd.read_parquet(second / name), check_exact=True)
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(first / name), pd.read_parquet(second / name), check_exact=True
+        )
     columns = ["fold", "epoch", "loss", "val_loss", "val_accuracy", "learning_rate"]
     histories = [pd.read_csv(out / tables.HISTORY)[columns] for out in (first, second)]
     pd.testing.assert_frame_equal(*histories, check_exact=True)
@@ -145,7 +172,7 @@ class Stopped(Exception):
     """A process that ends here."""
 
 
-def interrupted(inputs: Inputs, out: Path, work: Path, member: Member, after: int) -> None:
+def interrupted(inputs: Artifacts, out: Path, work: Path, member: Member, after: int) -> None:
     """Train until so many checkpoints are written, one after each step, and die."""
     left = after
 
@@ -156,7 +183,9 @@ def interrupted(inputs: Inputs, out: Path, work: Path, member: Member, after: in
             raise Stopped(path)
 
     with pytest.raises(Stopped):
-        trained(inputs, [0, 1], out, member, work=work, mirror=die, settings=Train(checkpoint_seconds=0))
+        trained(
+            inputs, [0, 1], out, member, work=work, mirror=die, settings=Train(checkpoint_seconds=0)
+        )
 
 
 EVERYTHING = dataclasses.replace(
@@ -175,7 +204,7 @@ EVERYTHING = dataclasses.replace(
 
 @pytest.mark.parametrize("member", [MEMBER, EVERYTHING], ids=["plain", "everything"])
 def test_a_stopped_task_goes_on_to_the_same_bytes(
-    inputs: Inputs, tmp_path: Path, member: Member, capsys: pytest.CaptureFixture[str]
+    inputs: Artifacts, tmp_path: Path, member: Member, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = trained(inputs, [0, 1], tmp_path / "whole", member)
     # Inside an epoch, at its end, and in the second fold.
@@ -190,7 +219,9 @@ def test_a_stopped_task_goes_on_to_the_same_bytes(
     assert not (tmp_path / "work").exists()
 
 
-def test_a_damaged_checkpoint_costs_no_more_than_an_interval(inputs: Inputs, tmp_path: Path, whole: Path) -> None:
+def test_a_damaged_checkpoint_costs_no_more_than_an_interval(
+    inputs: Artifacts, tmp_path: Path, whole: Path
+) -> None:
     interrupted(inputs, tmp_path / "out", tmp_path / "work", MEMBER, 7)
     newest = max((tmp_path / "work").glob("*.checkpoint"))
     newest.write_bytes(newest.read_bytes()[:-100])
@@ -199,10 +230,15 @@ def test_a_damaged_checkpoint_costs_no_more_than_an_interval(inputs: Inputs, tmp
     pd.testing.assert_frame_equal(pd.read_parquet(found / tables.OOF), expected, check_exact=True)
 
 
-def test_the_best_epoch_is_kept_and_said(inputs: Inputs, tmp_path: Path) -> None:
+def test_the_best_epoch_is_kept_and_said(inputs: Artifacts, tmp_path: Path) -> None:
     # So high a rate that later epochs are worse than the first.
     member = dataclasses.replace(
-        MEMBER, epochs=12, validation="best", monitor="loss", patience=3, optimizer=Optimizer(learning_rate=0.1)
+        MEMBER,
+        epochs=12,
+        validation="best",
+        monitor="loss",
+        patience=3,
+        optimizer=Optimizer(learning_rate=0.1),
     )
     out = trained(inputs, [0, 1], tmp_path / "out", member)
     history = pd.read_csv(out / tables.HISTORY)
@@ -217,7 +253,7 @@ def test_the_best_epoch_is_kept_and_said(inputs: Inputs, tmp_path: Path) -> None
         assert accuracy == pytest.approx(rows["val_accuracy"][rows["epoch"] == best].item())
 
 
-def test_a_final_model_trains_on_all_images(inputs: Inputs, tmp_path: Path) -> None:
+def test_a_final_model_trains_on_all_images(inputs: Artifacts, tmp_path: Path) -> None:
     member = dataclasses.replace(MEMBER, validation="none")
     out = trained(inputs, [tables.NO_FOLD], tmp_path / "out", member)
     oof, test = (pd.read_parquet(out / name) for name in (tables.OOF, tables.TEST))
@@ -231,18 +267,21 @@ def test_a_final_model_trains_on_all_images(inputs: Inputs, tmp_path: Path) -> N
     assert history["loss"].notna().all()
 
 
-def test_views_of_a_prediction_are_averaged(inputs: Inputs, tmp_path: Path, whole: Path) -> None:
+def test_views_of_a_prediction_are_averaged(inputs: Artifacts, tmp_path: Path, whole: Path) -> None:
     out = trained(inputs, [0], tmp_path / "out", dataclasses.replace(MEMBER, tta=4))
     plain = pd.read_parquet(whole / tables.TEST).query("fold == 0")[CLASSES].to_numpy()
     viewed = pd.read_parquet(out / tables.TEST)[CLASSES].to_numpy()
     np.testing.assert_allclose(viewed.sum(axis=1), 1, atol=1e-5)
     assert 1e-4 < np.abs(plain - viewed).mean() < 0.1
     # The same model, so its history is the same: views are for predictions alone.
-    histories = [pd.read_csv(folder / tables.HISTORY).query("fold == 0")["val_loss"].tolist() for folder in (out, whole)]
+    histories = [
+        pd.read_csv(folder / tables.HISTORY).query("fold == 0")["val_loss"].tolist()
+        for folder in (out, whole)
+    ]
     assert histories[0] == histories[1]
 
 
-def test_the_head_first_and_then_everything(inputs: Inputs, tmp_path: Path, whole: Path) -> None:
+def test_the_head_first_and_then_everything(inputs: Artifacts, tmp_path: Path, whole: Path) -> None:
     import keras
 
     start = str(whole / "fold{fold}.keras")
@@ -262,7 +301,15 @@ def test_the_head_first_and_then_everything(inputs: Inputs, tmp_path: Path, whol
             if next(interrupt) == 2:
                 raise Stopped
 
-        trained(inputs, [0], tmp_path / "o", member, work=tmp_path / "w", mirror=die, settings=Train(checkpoint_seconds=0))
+        trained(
+            inputs,
+            [0],
+            tmp_path / "o",
+            member,
+            work=tmp_path / "w",
+            mirror=die,
+            settings=Train(checkpoint_seconds=0),
+        )
     from trainer.training.checkpoint import Checkpoints
 
     kept = Checkpoints(tmp_path / "w").latest()
@@ -276,14 +323,18 @@ def test_the_head_first_and_then_everything(inputs: Inputs, tmp_path: Path, whol
     "member",
     [
         dataclasses.replace(MEMBER, optimizer=Optimizer(kind="sgd", learning_rate=0.05)),
-        dataclasses.replace(MEMBER, optimizer=Optimizer(kind="adam"), schedule=Schedule(kind="ramp", ramp_epochs=1)),
-        dataclasses.replace(MEMBER, loss=Loss(kind="focal", class_weights="balanced"), normalise="none"),
+        dataclasses.replace(
+            MEMBER, optimizer=Optimizer(kind="adam"), schedule=Schedule(kind="ramp", ramp_epochs=1)
+        ),
+        dataclasses.replace(
+            MEMBER, loss=Loss(kind="focal", class_weights="balanced"), normalise="none"
+        ),
         dataclasses.replace(MEMBER, augment=Augment(crop=6, mixup=0.5), tta=2),
         dataclasses.replace(MEMBER, precision="mixed_bfloat16"),
     ],
     ids=["sgd", "ramp", "focal", "crop", "bfloat16"],
 )
-def test_recipes_learn(inputs: Inputs, tmp_path: Path, member: Member) -> None:
+def test_recipes_learn(inputs: Artifacts, tmp_path: Path, member: Member) -> None:
     import keras
 
     try:
@@ -295,7 +346,9 @@ def test_recipes_learn(inputs: Inputs, tmp_path: Path, member: Member) -> None:
     assert history["val_accuracy"].max() > 0.3
 
 
-def test_memory_that_runs_out_is_named(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_is_named(
+    inputs: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import tensorflow as tf
 
     from trainer.backends import tensorflow
@@ -304,35 +357,52 @@ def test_memory_that_runs_out_is_named(inputs: Inputs, tmp_path: Path, monkeypat
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
     monkeypatch.setattr(tensorflow.OnTensorFlow, "step", refuse)
-    with pytest.raises(TrainingError, match="out of memory with 16 images of 8 pixels a batch: lower batch_size"):
+    with pytest.raises(
+        TrainingError, match="out of memory with 16 images of 8 pixels a batch: lower batch_size"
+    ):
         trained(inputs, [0], tmp_path / "out")
 
 
-def test_weights_that_are_not_there_are_named(inputs: Inputs, tmp_path: Path) -> None:
+def test_weights_that_are_not_there_are_named(inputs: Artifacts, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"weights = .*fold0\.keras': no such file"):
-        trained(inputs, [0], tmp_path / "out", dataclasses.replace(MEMBER, weights=str(tmp_path / "fold{fold}.keras")))
+        trained(
+            inputs,
+            [0],
+            tmp_path / "out",
+            dataclasses.replace(MEMBER, weights=str(tmp_path / "fold{fold}.keras")),
+        )
 
 
-def test_the_key_of_a_task_knows_what_decides_its_results(inputs: Inputs) -> None:
+def test_the_key_of_a_task_knows_what_decides_its_results(inputs: Artifacts) -> None:
     keys = {
-        key(MEMBER, [0], inputs, GOAL),
-        key(MEMBER, [1], inputs, GOAL),
-        key(dataclasses.replace(MEMBER, epochs=4), [0], inputs, GOAL),
-        key(MEMBER, [0], inputs, dataclasses.replace(GOAL, seed=5)),
-        key(MEMBER, [0], dataclasses.replace(inputs, folds_table=inputs.statistics), GOAL),
+        job_key(MEMBER, [0], inputs, GOAL),
+        job_key(MEMBER, [1], inputs, GOAL),
+        job_key(dataclasses.replace(MEMBER, epochs=4), [0], inputs, GOAL),
+        job_key(MEMBER, [0], inputs, dataclasses.replace(GOAL, seed=5)),
+        job_key(MEMBER, [0], dataclasses.replace(inputs, folds_table=inputs.statistics), GOAL),
     }
     assert len(keys) == 5
-    assert key(MEMBER, [0], inputs, GOAL) in keys
+    assert job_key(MEMBER, [0], inputs, GOAL) in keys
 
 
-def test_weights_that_have_seen_the_held_out_images_are_refused(inputs: Inputs, tmp_path: Path, whole: Path) -> None:
+def test_weights_that_have_seen_the_held_out_images_are_refused(
+    inputs: Artifacts, tmp_path: Path, whole: Path
+) -> None:
     leaking = dataclasses.replace(MEMBER, weights=str(whole / "fold0.keras"))
     with pytest.raises(
-        TrainingError, match=r"fold 1: weights = .*were trained on image '\d+', which this fold holds out \(40 such"
+        TrainingError,
+        match=(
+            r"fold 1: weights = .*were trained on image '\d+', which this fold holds out \(40 such"
+        ),
     ):
         trained(inputs, [1], tmp_path / "out", leaking)
     # The model of the same fold has not.
-    trained(inputs, [1], tmp_path / "out", dataclasses.replace(MEMBER, weights=str(whole / "fold{fold}.keras")))
+    trained(
+        inputs,
+        [1],
+        tmp_path / "out",
+        dataclasses.replace(MEMBER, weights=str(whole / "fold{fold}.keras")),
+    )
 
 
 @pytest.mark.parametrize(
@@ -346,23 +416,36 @@ def test_weights_that_have_seen_the_held_out_images_are_refused(inputs: Inputs, 
     ],
 )
 def test_the_key_of_a_task_knows_the_code_that_it_reaches_and_no_other(
-    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str, is_another: bool
+    inputs: Artifacts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: str,
+    is_another: bool,
 ) -> None:
     for package in source_code.PACKAGES:
-        shutil.copytree(source_code.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            source_code.ROOT / package,
+            tmp_path / package,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
     deep = tmp_path / "trainer" / "deep" / "deeper"
     deep.mkdir(parents=True)
     (deep / "kernel.py").write_text("FACTOR = 1\n")
     with open(tmp_path / "trainer" / "losses.py", "a") as stream:
-        stream.write("\n\ndef _scaled():\n    from trainer.deep.deeper import kernel\n\n    return kernel.FACTOR\n")
+        stream.write(
+            "\n\ndef _scaled():\n    from trainer.deep.deeper import kernel\n\n    return"
+            " kernel.FACTOR\n"
+        )
     monkeypatch.setattr(source_code, "ROOT", tmp_path)
-    before = key(MEMBER, [0], inputs, GOAL)
+    before = job_key(MEMBER, [0], inputs, GOAL)
     with open(tmp_path / changed, "a") as stream:
         stream.write("\nCHANGED = True\n")
-    assert (key(MEMBER, [0], inputs, GOAL) != before) == is_another
+    assert (job_key(MEMBER, [0], inputs, GOAL) != before) == is_another
 
 
-def test_a_network_is_compiled_once_for_all_folds(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_is_compiled_once_for_all_folds(
+    inputs: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from trainer.backends import tensorflow
 
     engines = []
@@ -381,7 +464,7 @@ def test_a_network_is_compiled_once_for_all_folds(inputs: Inputs, tmp_path: Path
 
 @pytest.mark.parametrize("after", [9, 10, 11])
 def test_a_task_that_is_stopped_between_the_head_and_everything_goes_on(
-    inputs: Inputs, tmp_path: Path, whole: Path, after: int
+    inputs: Artifacts, tmp_path: Path, whole: Path, after: int
 ) -> None:
     member = dataclasses.replace(
         MEMBER,
@@ -410,27 +493,44 @@ def test_a_plateau_of_the_held_out_fold_is_for_those_who_say_so() -> None:
         parse(Member, {"name": "m", "epochs": 3, "schedule": {"kind": "plateau"}}, "member")
 
 
-def test_weights_that_diverged_are_named_where_no_loss_showed_it(inputs: Inputs, tmp_path: Path) -> None:
-    wild = dataclasses.replace(MEMBER, epochs=1, batch_size=80, schedule=Schedule(), optimizer=Optimizer(learning_rate=1e38))
+def test_weights_that_diverged_are_named_where_no_loss_showed_it(
+    inputs: Artifacts, tmp_path: Path
+) -> None:
+    wild = dataclasses.replace(
+        MEMBER,
+        epochs=1,
+        batch_size=80,
+        schedule=Schedule(),
+        optimizer=Optimizer(learning_rate=1e38),
+    )
     with pytest.raises(TrainingError, match="the predictions are no numbers"):
         trained(inputs, [0], tmp_path / "out", wild)
 
 
-def test_an_update_that_never_comes_is_named(inputs: Inputs, tmp_path: Path) -> None:
+def test_an_update_that_never_comes_is_named(inputs: Artifacts, tmp_path: Path) -> None:
     member = dataclasses.replace(MEMBER, optimizer=Optimizer(accumulate=64))
-    with pytest.raises(TrainingError, match="accumulate = 64 is more than the 15 batches of a whole training"):
+    with pytest.raises(
+        TrainingError, match="accumulate = 64 is more than the 15 batches of a whole training"
+    ):
         trained(inputs, [0], tmp_path / "out", member)
 
 
-def test_what_the_weights_to_begin_with_had_seen_is_remembered(inputs: Inputs, tmp_path: Path, whole: Path) -> None:
-    out = trained(inputs, [0], tmp_path / "out", dataclasses.replace(MEMBER, weights=str(whole / "fold{fold}.keras")))
+def test_what_the_weights_to_begin_with_had_seen_is_remembered(
+    inputs: Artifacts, tmp_path: Path, whole: Path
+) -> None:
+    out = trained(
+        inputs,
+        [0],
+        tmp_path / "out",
+        dataclasses.replace(MEMBER, weights=str(whole / "fold{fold}.keras")),
+    )
     before, after = (np.load(folder / "fold0.seen.npy") for folder in (whole, out))
     assert set(before) <= set(after)
     assert len(after) == 80
 
 
 def test_a_checkpoint_of_other_devices_is_left(
-    inputs: Inputs, tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+    inputs: Artifacts, tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     interrupted(inputs, tmp_path / "out", tmp_path / "work", MEMBER, 6)
     from trainer.training.checkpoint import Checkpoints

@@ -4,7 +4,7 @@ import pytest
 
 from trainer.artifacts import tables
 from trainer.config.member import Member
-from trainer.training.progress_log import Watch
+from trainer.training.progress_log import ProgressLog
 
 ROWS = [
     {
@@ -25,32 +25,49 @@ def events(folder: Path) -> list[tuple[int, str, float]]:
 
     (file,) = folder.glob("events*")
     return [
-        (event.step, value.tag, value.tensor.float_val[0] if value.HasField("tensor") else value.simple_value)
+        (
+            event.step,
+            value.tag,
+            value.tensor.float_val[0] if value.HasField("tensor") else value.simple_value,
+        )
         for event in EventFileLoader(str(file)).Load()
         for value in event.summary.value
     ]
 
 
 def test_tensorboard_reads_the_history_and_a_resumed_run_leaves_one_curve(tmp_path: Path) -> None:
-    watch = Watch(Member(name="m", epochs=3), [0], {0: 5}, "accuracy", tmp_path)
+    watch = ProgressLog(Member(name="m", epochs=3), [0], {0: 5}, "accuracy", tmp_path)
     watch.tensorboard(ROWS[:2], 0)
     watch.tensorboard(ROWS, 0)
     found = events(tmp_path / "tensorboard" / "fold0")
-    assert [(step, value) for step, tag, value in found if tag == "loss"] == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
-    assert {tag for _, tag, _ in found} == {"loss", "val_loss", "val_accuracy", "learning_rate", "seconds"}
-    Watch(Member(name="m", epochs=3), [0], {0: 5}, "accuracy", None).tensorboard(ROWS, 0)
+    assert [(step, value) for step, tag, value in found if tag == "loss"] == [
+        (1, 1.0),
+        (2, 0.5),
+        (3, pytest.approx(1 / 3)),
+    ]
+    assert {tag for _, tag, _ in found} == {
+        "loss",
+        "val_loss",
+        "val_accuracy",
+        "learning_rate",
+        "seconds",
+    }
+    ProgressLog(Member(name="m", epochs=3), [0], {0: 5}, "accuracy", None).tensorboard(ROWS, 0)
 
 
-def test_lines_say_where_it_is_and_how_long_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_say_where_it_is_and_how_long_it_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     member = Member(name="m", backbone="VGG16", epochs=2, head_epochs=1)
-    watch = Watch(member, [0, 3], {0: 5, 3: 5}, "accuracy", tmp_path)
+    watch = ProgressLog(member, [0, 3], {0: 5, 3: 5}, "accuracy", tmp_path)
     watch.skip(25)
     watch.step(3, 1, 0)
     watch.epoch({**ROWS[0], "fold": 3, "epoch": 1})
     watch.epoch({"fold": tables.NO_FOLD, "epoch": 2, "loss": 0.5} | {"fold": 0})
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith(
-        "[train] m fold 3 (2 of 2)  epoch 1/3 (head only)  loss 1.0000  val_loss 2.0000  val_accuracy 0.5000  "
+        "[train] m fold 3 (2 of 2)  epoch 1/3 (head only)  loss 1.0000  val_loss 2.0000 "
+        " val_accuracy 0.5000  "
     )
     assert "epoch 2/3  loss 0.5000" in said[1]
     assert said[0].endswith(" left")

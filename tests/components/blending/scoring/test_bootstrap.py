@@ -12,7 +12,9 @@ PROBABILITIES = np.stack([1 - POSITIVE, POSITIVE], axis=1)
 
 
 def test_the_interval_of_a_mean_is_that_of_theory() -> None:
-    values = resampled({"a": counted("accuracy", TARGETS, PROBABILITIES)}, np.arange(400), resamples=4000, seed=1)["a"]
+    values = resampled(
+        {"a": counted("accuracy", TARGETS, PROBABILITIES)}, np.arange(400), resamples=4000, seed=1
+    )["a"]
     right = (PROBABILITIES.argmax(axis=1) == TARGETS).mean()
     error = np.sqrt(right * (1 - right) / 400)
     assert standard_error(values) == pytest.approx(error, rel=0.06)
@@ -42,22 +44,32 @@ def test_images_of_one_group_say_less_than_as_many_of_different_ones() -> None:
 
 
 def test_resamples_without_a_score_are_left_out_and_too_few_give_none() -> None:
-    assert interval(np.array([0.5, np.nan, 0.7, 0.6]), 0.6) == {"low": pytest.approx(0.505), "high": pytest.approx(0.695)}
+    assert interval(np.array([0.5, np.nan, 0.7, 0.6]), 0.6) == {
+        "low": pytest.approx(0.505),
+        "high": pytest.approx(0.695),
+    }
     assert interval(np.array([0.5, np.nan, np.nan]), 0.5) == {"low": None, "high": None}
     assert standard_error(np.array([0.5, np.nan])) == 0
     # One row of the class: about a third of the resamples have none.
     targets = np.array([1, *[0] * 30])
-    drawn = resampled({"a": counted("roc_auc", targets, PROBABILITIES[:31])}, np.arange(31), resamples=500, seed=1)["a"]
+    drawn = resampled(
+        {"a": counted("roc_auc", targets, PROBABILITIES[:31])}, np.arange(31), resamples=500, seed=1
+    )["a"]
     assert 0.25 < np.isnan(drawn).mean() < 0.45
 
 
-@pytest.mark.parametrize("metric", ["macro_f1", "calibration_error", "roc_auc", "average_precision"])
+@pytest.mark.parametrize(
+    "metric", ["macro_f1", "calibration_error", "roc_auc", "average_precision"]
+)
 def test_a_score_lies_in_its_interval_also_with_rare_classes(metric: str) -> None:
-    # Three images a class: almost every resample lacks some, and each has fewer different images than the data.
+    # Three images a class: almost every resample lacks some, and each has fewer different images
+    # than the data.
     generator = np.random.default_rng(0)
     targets = np.repeat(np.arange(40), 3)
     values = generator.dirichlet(np.full(40, 0.2), 120) * 0.5 + np.eye(40)[targets] * 0.5
-    drawn = resampled({"a": counted(metric, targets, values)}, np.arange(120), resamples=300, seed=1)["a"]
+    drawn = resampled(
+        {"a": counted(metric, targets, values)}, np.arange(120), resamples=300, seed=1
+    )["a"]
     value = score(metric, targets, values)
     between = interval(drawn, value)
     assert between["low"] <= value <= between["high"]

@@ -13,9 +13,15 @@ from trainer.metrics import METRICS, problem, score
 def predicted(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     """Targets of either form, and predictions; often tied."""
     generator = np.random.default_rng(draw(st.integers(0, 2**31)))
-    rows, classes, digits = draw(st.integers(4, 60)), draw(st.integers(2, 5)), draw(st.sampled_from([1, 2, 9]))
+    rows, classes, digits = (
+        draw(st.integers(4, 60)),
+        draw(st.integers(2, 5)),
+        draw(st.sampled_from([1, 2, 9])),
+    )
     if draw(st.booleans()):
-        return generator.random((rows, classes)) < 0.4, np.round(generator.random((rows, classes)), digits)
+        return generator.random((rows, classes)) < 0.4, np.round(
+            generator.random((rows, classes)), digits
+        )
     values = np.round(generator.dirichlet(np.ones(classes), rows), digits) + 1e-3
     return generator.integers(0, classes, rows), values / values.sum(axis=1, keepdims=True)
 
@@ -33,14 +39,25 @@ def test_a_row_that_counts_twice_is_a_row_that_is_there_twice(
     whole = targets if targets.ndim == 2 else targets[:, None] == np.arange(probabilities.shape[1])
     here = np.repeat(whole, counts, axis=0)
     lost = whole.any(axis=0) & ~here.any(axis=0)
-    if metric not in ("accuracy", "log_loss", "brier", "calibration_error", "quadratic_kappa", "weighted_f1") and (
-        lost.any() or (whole.all(axis=0) != here.all(axis=0)).any()
-    ):
-        return  # its mean is over the classes that are left, which the score of all rows does not know
+    if metric not in (
+        "accuracy",
+        "log_loss",
+        "brier",
+        "calibration_error",
+        "quadratic_kappa",
+        "weighted_f1",
+    ) and (lost.any() or (whole.all(axis=0) != here.all(axis=0)).any()):
+        # Its mean is over the classes that are left, which the score of all rows does not know.
+        return
     thresholds = np.linspace(0.3, 0.6, probabilities.shape[1]) if moved else None
     found = counted(metric, targets, probabilities, thresholds)(counts[None].astype(float))[0]
     try:
-        expected = score(metric, np.repeat(targets, counts, axis=0), np.repeat(probabilities, counts, axis=0), thresholds)
+        expected = score(
+            metric,
+            np.repeat(targets, counts, axis=0),
+            np.repeat(probabilities, counts, axis=0),
+            thresholds,
+        )
     except TrainingError:
         assert np.isnan(found) or whole.shape[1] > 2 or targets.ndim == 2
     else:

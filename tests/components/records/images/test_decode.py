@@ -46,7 +46,9 @@ def test_a_jpeg_is_as_pillow_decodes_it(photograph: np.ndarray) -> None:
     np.testing.assert_array_equal(decoded(data), np.asarray(Image.open(io.BytesIO(data))))
 
 
-def test_a_large_jpeg_is_decoded_smaller_and_never_below_what_is_needed(photograph: np.ndarray) -> None:
+def test_a_large_jpeg_is_decoded_smaller_and_never_below_what_is_needed(
+    photograph: np.ndarray,
+) -> None:
     data = saved(photograph[:400], "JPEG", quality=92)
     assert decoded(data, side=133).shape == (200, 320, 3)
     assert decoded(data, side=134).shape == (400, 640, 3)
@@ -79,16 +81,22 @@ def test_a_fraction_changes_next_to_nothing(name: str, shape: tuple[int, int]) -
     for side in (20, 50, 100, 140):
         with decoding(data, side=side, max_pixels=LIMIT, exact=False) as (here, _, extent):
             ours = fitted(here, side, "stretch", extent).astype(float)
-        full = fitted(simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False), side, "stretch").astype(float)
+        full = fitted(
+            simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False), side, "stretch"
+        ).astype(float)
         error = ((ours - full) ** 2).mean()
         assert error == 0 or 10 * np.log10(255**2 / error) >= 42, (side, error)
 
 
 def test_grey_and_palette_and_one_bit_become_rgb(photograph: np.ndarray) -> None:
     grey = photograph[:50, :50, 0]
-    np.testing.assert_array_equal(decoded(saved(grey, "PNG")), np.repeat(grey[:, :, None], 3, axis=2))
+    np.testing.assert_array_equal(
+        decoded(saved(grey, "PNG")), np.repeat(grey[:, :, None], 3, axis=2)
+    )
     palette = Image.fromarray(photograph[:50, :50]).quantize(16)
-    np.testing.assert_array_equal(decoded(saved(palette, "PNG")), np.asarray(palette.convert("RGB")))
+    np.testing.assert_array_equal(
+        decoded(saved(palette, "PNG")), np.asarray(palette.convert("RGB"))
+    )
     one_bit = Image.fromarray(grey > np.median(grey))
     np.testing.assert_array_equal(np.unique(decoded(saved(one_bit, "PNG"))), [0, 255])
     jpeg = saved(grey, "JPEG", quality=95)
@@ -102,11 +110,18 @@ def test_sixteen_bits_are_scaled_and_not_clipped() -> None:
 
 def test_transparency_is_laid_over_white() -> None:
     pixels = np.array([[[200, 0, 0, 0], [200, 0, 0, 255], [0, 0, 0, 128]]], dtype=np.uint8)
-    assert decoded(saved(pixels, "PNG"))[0].tolist() == [[255, 255, 255], [200, 0, 0], [127, 127, 127]]
+    assert decoded(saved(pixels, "PNG"))[0].tolist() == [
+        [255, 255, 255],
+        [200, 0, 0],
+        [127, 127, 127],
+    ]
     palette = Image.new("P", (2, 1))
     palette.putpalette([10, 20, 30, 40, 50, 60])
     palette.putpixel((1, 0), 1)
-    assert decoded(saved(palette, "PNG", transparency=1))[0].tolist() == [[10, 20, 30], [255, 255, 255]]
+    assert decoded(saved(palette, "PNG", transparency=1))[0].tolist() == [
+        [10, 20, 30],
+        [255, 255, 255],
+    ]
 
 
 def test_cmyk_jpegs_have_their_colours(photograph: np.ndarray) -> None:
@@ -165,7 +180,9 @@ def test_what_is_no_image_is_named(data: bytes, words: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore:Truncated File Read")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP"])
-def test_a_file_that_is_cut_off_anywhere_is_bad_and_never_a_crash(photograph: np.ndarray, kind: str) -> None:
+def test_a_file_that_is_cut_off_anywhere_is_bad_and_never_a_crash(
+    photograph: np.ndarray, kind: str
+) -> None:
     whole = saved(photograph[:64, :64], kind)
     for part in (1, 10, len(whole) // 4, len(whole) // 2, len(whole) * 3 // 4):
         with pytest.raises(BadImage):
@@ -174,12 +191,19 @@ def test_a_file_that_is_cut_off_anywhere_is_bad_and_never_a_crash(photograph: np
 
 def test_a_bomb_is_refused_by_its_header() -> None:
     def chunk(name: bytes, content: bytes) -> bytes:
-        return len(content).to_bytes(4, "big") + name + content + zlib.crc32(name + content).to_bytes(4, "big")
+        return (
+            len(content).to_bytes(4, "big")
+            + name
+            + content
+            + zlib.crc32(name + content).to_bytes(4, "big")
+        )
 
     size = (30_000).to_bytes(4, "big") * 2
     header = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size + b"\x08\x02\x00\x00\x00")
     # There are no pixels at all: only the header is looked at.
-    with pytest.raises(BadImage, match="30000 × 30000 pixels are more than records.max_pixels = 1000000"):
+    with pytest.raises(
+        BadImage, match="30000 × 30000 pixels are more than records.max_pixels = 1000000"
+    ):
         decoded(header + chunk(b"IDAT", zlib.compress(b"")))
     jpeg = saved(np.zeros((1001, 1000, 3), np.uint8), "JPEG")
     with pytest.raises(BadImage, match="1000 × 1001 pixels are more"):
@@ -196,20 +220,27 @@ def test_the_scaled_way_is_as_good_as_the_full_one(photograph: np.ndarray) -> No
 
     for rows, side in ((400, 100), (400, 90), (400, 50), (400, 45), (400, 20), (427, 20)):
         data = simplejpeg.encode_jpeg(np.ascontiguousarray(photograph[:rows]), quality=95)
-        full = fitted(simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False), side, "stretch").astype(float)
+        full = fitted(
+            simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False), side, "stretch"
+        ).astype(float)
         scaled = fitted(decoded(data, side=side), side, "stretch").astype(float)
         error = ((full - scaled) ** 2).mean()
         assert error == 0 or 10 * np.log10(255**2 / error) >= 42
 
 
 def test_ycck_is_decoded_as_the_cmyk_it_stands_for(photograph: np.ndarray) -> None:
-    # Adobe's segment says how the four components are coded: 0, as they are; 2, the first three as YCbCr.
+    # Adobe's segment says how the four components are coded: 0, as they are; 2, the first three as
+    # YCbCr.
     cmyk = Image.fromarray(photograph[:64, :64]).convert("CMYK")
     inks = np.asarray(cmyk)
     ycc = np.asarray(Image.fromarray(np.ascontiguousarray(inks[:, :, :3])).convert("YCbCr"))
-    # Adobe stores inks inverted, which Pillow does as it saves; the transform is of what they leave of white.
+    # Adobe stores inks inverted, which Pillow does as it saves; the transform is of what they leave
+    # of white.
     coded = Image.fromarray(np.dstack([255 - ycc, inks[:, :, 3]]), "CMYK")
-    plain, other = saved(cmyk, "JPEG", quality=100, subsampling=0), saved(coded, "JPEG", quality=100, subsampling=0)
+    plain, other = (
+        saved(cmyk, "JPEG", quality=100, subsampling=0),
+        saved(coded, "JPEG", quality=100, subsampling=0),
+    )
     place = other.index(b"Adobe") + 11
     assert other[place] == 0
     ycck = other[:place] + b"\x02" + other[place + 1 :]

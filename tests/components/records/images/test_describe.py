@@ -19,7 +19,9 @@ def test_sums_are_exact(seed: int, height: int, width: int, channels: int) -> No
 
 @pytest.mark.parametrize("value", [0, 1, 254, 255])
 @pytest.mark.parametrize("shape", [(2000, 1500, 3), (1, 4001, 3), (1024, 1024, 1)])
-def test_sums_of_large_and_extreme_images_are_exact(shape: tuple[int, int, int], value: int) -> None:
+def test_sums_of_large_and_extreme_images_are_exact(
+    shape: tuple[int, int, int], value: int
+) -> None:
     pixels = np.full(shape, value, np.uint8)
     pixels[0, 0] = 7
     wide = pixels.astype(np.int64)

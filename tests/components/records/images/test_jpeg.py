@@ -24,7 +24,13 @@ def oriented() -> Image.Exif:
 
 @pytest.mark.parametrize(
     "data",
-    [saved(), saved(quality=30), saved(subsampling=0), bytes(simplejpeg.encode_jpeg(PIXELS)), saved(comment=b"hello")],
+    [
+        saved(),
+        saved(quality=30),
+        saved(subsampling=0),
+        bytes(simplejpeg.encode_jpeg(PIXELS)),
+        saved(comment=b"hello"),
+    ],
     ids=["plain", "low quality", "full colours", "simplejpeg's", "with a comment"],
 )
 def test_baseline_colour_jpegs_pass(data: bytes) -> None:
@@ -47,7 +53,20 @@ def test_baseline_colour_jpegs_pass(data: bytes) -> None:
         b"\xff\xd8" + b"\0" * 40 + b"\xff\xd9",
         bytes(PIXELS),
     ],
-    ids=["progressive", "grey", "cmyk", "turned", "rgb", "no end", "cut", "more after", "empty", "nothing", "noughts", "noise"],
+    ids=[
+        "progressive",
+        "grey",
+        "cmyk",
+        "turned",
+        "rgb",
+        "no end",
+        "cut",
+        "more after",
+        "empty",
+        "nothing",
+        "noughts",
+        "noise",
+    ],
 )
 def test_others_do_not(data: bytes) -> None:
     assert not is_plain_jpeg(data)

@@ -10,8 +10,16 @@ SIDES = st.integers(1, 60) | st.sampled_from([1, 500, 3000])
 
 
 @settings(max_examples=60, deadline=None)
-@given(SIDES, SIDES, st.integers(8, 40), st.sampled_from(["stretch", "crop", "pad"]), st.integers(0, 255))
-def test_any_shape_becomes_square_and_a_plain_colour_stays(height: int, width: int, size: int, fit: str, value: int) -> None:
+@given(
+    SIDES,
+    SIDES,
+    st.integers(8, 40),
+    st.sampled_from(["stretch", "crop", "pad"]),
+    st.integers(0, 255),
+)
+def test_any_shape_becomes_square_and_a_plain_colour_stays(
+    height: int, width: int, size: int, fit: str, value: int
+) -> None:
     image = np.full((height, width, 3), value, np.uint8)
     out = fitted(image, size, fit)  # type: ignore[arg-type]
     assert out.shape == (size, size, 3)
@@ -35,12 +43,24 @@ def test_shrinking_is_a_mean_over_areas() -> None:
 
 
 @pytest.mark.parametrize(
-    "size", [(1000, 750), (1024, 768), (640, 427), (1300, 500), (90, 401), (2000, 90), (41, 40), (333, 334)]
+    "size",
+    [
+        (1000, 750),
+        (1024, 768),
+        (640, 427),
+        (1300, 500),
+        (90, 401),
+        (2000, 90),
+        (41, 40),
+        (333, 334),
+    ],
 )
 def test_shrinking_is_near_opencv_s_areas(size: tuple[int, int]) -> None:
     from sklearn.datasets import load_sample_image
 
-    photograph = cv2.resize(np.asarray(load_sample_image("flower.jpg")), size, interpolation=cv2.INTER_AREA)
+    photograph = cv2.resize(
+        np.asarray(load_sample_image("flower.jpg")), size, interpolation=cv2.INTER_AREA
+    )
     for side in (40, 64, 90):
         if min(size) >= side:
             error = fitted(photograph, side, "stretch").astype(float) - cv2.resize(
@@ -55,7 +75,9 @@ def test_a_last_column_that_is_partly_filled_counts_as_much_as_it_is() -> None:
     halved = np.append(ramp[:400].reshape(200, 2).mean(axis=1), ramp[400])
     image = np.repeat(np.rint(halved)[None, :, None], 40, axis=0).astype(np.uint8).repeat(3, axis=2)
     right = fitted(image, 40, "stretch", (200.5, 40))[0, :, 0]
-    exact = [ramp[round(401 * place / 40) : round(401 * (place + 1) / 40)].mean() for place in range(40)]
+    exact = [
+        ramp[round(401 * place / 40) : round(401 * (place + 1) / 40)].mean() for place in range(40)
+    ]
     assert np.abs(right - exact).max() < 1.5
     assert np.abs(fitted(image, 40, "stretch")[0, :, 0] - exact).max() < 2.5
 

@@ -14,7 +14,10 @@ from trainer.errors import DataError
 def images(count: int, seed: int = 0) -> tuple[np.ndarray, list[int]]:
     """(count, 32, 32, 3) uint8 and labels."""
     generator = np.random.default_rng(seed)
-    return generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), generator.integers(0, 10, count).tolist()
+    return (
+        generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8),
+        generator.integers(0, 10, count).tolist(),
+    )
 
 
 def planes(pixels: np.ndarray) -> np.ndarray:
@@ -36,8 +39,12 @@ def binary_batch(path: Path, pixels: np.ndarray, labels: list[int]) -> None:
     np.concatenate([np.array(labels, np.uint8)[:, None], planes(pixels)], axis=1).tofile(path)
 
 
-def read(root: Path, pattern: str, split: str = "train", first: int = 0, count: int = 1000) -> list[Item]:
-    data = Data(source="cifar10", root=str(root), train=f"{root}/{pattern}", test=f"{root}/{pattern}")
+def read(
+    root: Path, pattern: str, split: str = "train", first: int = 0, count: int = 1000
+) -> list[Item]:
+    data = Data(
+        source="cifar10", root=str(root), train=f"{root}/{pattern}", test=f"{root}/{pattern}"
+    )
     return list(cifar10.reader(Subset(data, split, "", "")).items(first, count))
 
 
@@ -54,7 +61,9 @@ def test_batches_in_order(tmp_path: Path, write, ending: str) -> None:  # type: 
     part = read(tmp_path, f"data_batch_*{ending}", first=8, count=5)
     assert [item.row.id for item in part] == ["9", "10", "11", "12", "13"]
     np.testing.assert_array_equal(np.stack([item.load() for item in part]), pixels[8:13])
-    assert {item.row.label for item in read(tmp_path, f"data_batch_*{ending}", split="test")} == {""}
+    assert {item.row.label for item in read(tmp_path, f"data_batch_*{ending}", split="test")} == {
+        ""
+    }
 
 
 class Malicious:
@@ -64,7 +73,9 @@ class Malicious:
 
 @pytest.mark.parametrize("gadget", [Malicious(), eval, np.load, np.lib.format.read_array])
 def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, gadget: object) -> None:
-    (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": gadget, b"labels": []}, protocol=2))
+    (tmp_path / "data_batch_1").write_bytes(
+        pickle.dumps({b"data": gadget, b"labels": []}, protocol=2)
+    )
     with pytest.raises(DataError, match="no python batch of CIFAR-10: .*which no batch needs"):
         read(tmp_path, "data_batch_*")
     assert not Path("/tmp/foldline-was-here").exists()
@@ -97,6 +108,8 @@ def test_a_pickle_that_asks_for_more_memory_than_there_is(tmp_path: Path) -> Non
         def __reduce__(self) -> tuple[object, tuple[object, ...]]:
             return np.empty(0).__reduce__()[0], (np.ndarray, (10**14,), b"b")  # type: ignore[return-value]
 
-    (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": Bomb(), b"labels": []}, protocol=2))
+    (tmp_path / "data_batch_1").write_bytes(
+        pickle.dumps({b"data": Bomb(), b"labels": []}, protocol=2)
+    )
     with pytest.raises(DataError, match="no python batch of CIFAR-10: .*MemoryError"):
         read(tmp_path, "data_batch_*")

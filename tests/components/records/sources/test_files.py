@@ -17,19 +17,37 @@ def put(root: Path, *names: str) -> None:
         (root / name).write_bytes(name.encode())
 
 
-def read(root: Path, table: str | None, *, split: str = "train", skip: bool = False, **keys: object) -> list[Item]:
+def read(
+    root: Path, table: str | None, *, split: str = "train", skip: bool = False, **keys: object
+) -> list[Item]:
     """The items of a table, whose images are by default `i/<name>.jpg`."""
     if table is not None:
         (root / "t.csv").write_bytes(table.encode())
-        keys = {"train": str(root / "t.csv"), "test": str(root / "t.csv"), "id": "name", "target": "label", **keys}
-    data = Data(source="files", root=str(root), **{"images": "i/{id}.jpg", "test_images": "i/{id}.jpg", **keys})  # type: ignore[arg-type]
-    opened = files.reader(Subset(data, split, "", ""), Records(sizes=[8], on_bad_image="skip" if skip else "fail"))
+        keys = {
+            "train": str(root / "t.csv"),
+            "test": str(root / "t.csv"),
+            "id": "name",
+            "target": "label",
+            **keys,
+        }
+    data = Data(
+        source="files",
+        root=str(root),
+        **{"images": "i/{id}.jpg", "test_images": "i/{id}.jpg", **keys},
+    )  # type: ignore[arg-type]
+    opened = files.reader(
+        Subset(data, split, "", ""), Records(sizes=[8], on_bad_image="skip" if skip else "fail")
+    )
     return list(opened.items(0, opened.rows))
 
 
 @pytest.mark.parametrize(
     "text",
-    ["name,label\na,1\nb,2\n", "\ufeffname,label\r\na,1\r\nb,2\r\n", 'label,x,name\n1,,"a"\n\n2,"p\nq",b'],
+    [
+        "name,label\na,1\nb,2\n",
+        "\ufeffname,label\r\na,1\r\nb,2\r\n",
+        'label,x,name\n1,,"a"\n\n2,"p\nq",b',
+    ],
 )
 def test_rows_in_the_order_of_the_table(tmp_path: Path, text: str) -> None:
     put(tmp_path, "i/b.jpg", "i/a.jpg")
@@ -52,8 +70,14 @@ def test_rows_in_the_order_of_the_table(tmp_path: Path, text: str) -> None:
         ("name,label\na,\n", "row 1, column 'label': an empty cell"),
         ("name,label\na\n", "row 1 has 1 cells, the header 2"),
         ("name,label\nb,1\nq,1\n", r"row 1: no file for id 'b' by i/\{id\}.jpg \(2 such ids\)"),
-        ('name,label\n"a\x07",1\n', "row 1, column 'name': id 'a.x07' has a character that cannot be printed"),
-        ('name,label\n"a\nb",1\n', "row 1, column 'name': id 'a.nb' has a character that cannot be printed"),
+        (
+            'name,label\n"a\x07",1\n',
+            "row 1, column 'name': id 'a.x07' has a character that cannot be printed",
+        ),
+        (
+            'name,label\n"a\nb",1\n',
+            "row 1, column 'name': id 'a.nb' has a character that cannot be printed",
+        ),
         ("name,label\n../secret,1\n", "row 1: no file for id '../secret'"),
         ("name,label\na,1\nA,1\n", "row 2: no file for id 'A'"),
     ],
@@ -64,7 +88,9 @@ def test_what_is_wrong_in_a_table_is_named(tmp_path: Path, text: str, words: str
         read(tmp_path, text)
 
 
-@pytest.mark.parametrize("id_", ["=1+1", "+x", "-x", "@x", "sub/x", "a b", "ä", "日本", "x'y", "..x", "#x", "%41"])
+@pytest.mark.parametrize(
+    "id_", ["=1+1", "+x", "-x", "@x", "sub/x", "a b", "ä", "日本", "x'y", "..x", "#x", "%41"]
+)
 def test_ids_that_look_dangerous_are_texts_like_others(tmp_path: Path, id_: str) -> None:
     put(tmp_path, f"i/{id_}.jpg")
     (item,) = read(tmp_path, f"name,label\n{id_},1\n")
@@ -73,7 +99,10 @@ def test_ids_that_look_dangerous_are_texts_like_others(tmp_path: Path, id_: str)
 
 def test_ids_that_differ_in_case_only_are_two(tmp_path: Path) -> None:
     put(tmp_path, "i/a.jpg", "i/A.jpg")
-    assert [item.load() for item in read(tmp_path, "name,label\nA,1\na,2\n")] == [b"i/A.jpg", b"i/a.jpg"]
+    assert [item.load() for item in read(tmp_path, "name,label\nA,1\na,2\n")] == [
+        b"i/A.jpg",
+        b"i/a.jpg",
+    ]
 
 
 def test_a_letter_written_as_two_characters_is_found(tmp_path: Path) -> None:
@@ -88,7 +117,10 @@ def test_a_letter_written_as_two_characters_is_found(tmp_path: Path) -> None:
 def test_missing_values_of_every_kind(tmp_path: Path) -> None:
     put(tmp_path, "i/a.jpg", "i/b.jpg")
     keys = {"numeric": ["age"], "categorical": ["sex"], "group": "who"}
-    one, two = (item.row for item in read(tmp_path, "name,label,age,sex,who\na,1,30,f,p\nb,2,nan,NA,NA\n", **keys))
+    one, two = (
+        item.row
+        for item in read(tmp_path, "name,label,age,sex,who\na,1,30,f,p\nb,2,nan,NA,NA\n", **keys)
+    )
     assert (one.numeric, one.categorical, one.group) == ((30.0,), ("f",), "p")
     assert two.numeric[0] != two.numeric[0]
     assert (two.categorical, two.group) == (("",), "")
@@ -136,11 +168,24 @@ def test_files_without_a_row(tmp_path: Path) -> None:
 
 
 def test_class_folders(tmp_path: Path) -> None:
-    put(tmp_path, "train/rose/1.jpg", "train/daisy/1.jpg", "train/daisy/2.png", "train/x.jpg", "train/rose/deep/3.jpg")
+    put(
+        tmp_path,
+        "train/rose/1.jpg",
+        "train/daisy/1.jpg",
+        "train/daisy/2.png",
+        "train/x.jpg",
+        "train/rose/deep/3.jpg",
+    )
     found = read(tmp_path, None, images="train/{class}/{id}.*", test_images="train/{id}.jpg")
-    assert [(item.row.id, item.row.label) for item in found] == [("daisy/1", "daisy"), ("daisy/2", "daisy"), ("rose/1", "rose")]
+    assert [(item.row.id, item.row.label) for item in found] == [
+        ("daisy/1", "daisy"),
+        ("daisy/2", "daisy"),
+        ("rose/1", "rose"),
+    ]
     put(tmp_path, "train/rose/1.png")
-    with pytest.raises(DataError, match=r"rose/1.png: a second file for id 'rose/1', after .*rose/1.jpg"):
+    with pytest.raises(
+        DataError, match=r"rose/1.png: a second file for id 'rose/1', after .*rose/1.jpg"
+    ):
         read(tmp_path, None, images="train/{class}/{id}.*", test_images="train/{id}.jpg")
     with pytest.raises(DataError, match="no file fits 'train/{class}/{id}.gif'"):
         read(tmp_path, None, images="train/{class}/{id}.gif", test_images="train/{id}.jpg")
@@ -157,7 +202,11 @@ def test_file_names_that_cannot_be_printed(tmp_path: Path, name: bytes) -> None:
 def test_class_folders_may_name_a_group(tmp_path: Path) -> None:
     put(tmp_path, "t/rose/p1_1.jpg", "t/rose/p1_2.jpg", "t/daisy/p2_1.jpg")
     found = read(tmp_path, None, images="t/{class}/{group}_{id}.jpg", test_images="t/{id}.jpg")
-    assert [(item.row.id, item.row.group) for item in found] == [("daisy/p2/1", "p2"), ("rose/p1/1", "p1"), ("rose/p1/2", "p1")]
+    assert [(item.row.id, item.row.group) for item in found] == [
+        ("daisy/p2/1", "p2"),
+        ("rose/p1/1", "p1"),
+        ("rose/p1/2", "p1"),
+    ]
 
 
 MASKS = [
@@ -181,5 +230,7 @@ def test_a_row_that_names_a_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"row 1, column 'age': an empty cell"):
         read(tmp_path, "name,gender,age\np1,male,\n", **keys)
     put(tmp_path, "i/p1/hat.jpg")
-    with pytest.raises(DataError, match=r"column '\{file\}': 'hat' is none of mask\*, incorrect, normal"):
+    with pytest.raises(
+        DataError, match=r"column '\{file\}': 'hat' is none of mask\*, incorrect, normal"
+    ):
         read(tmp_path, "name,gender,age\np1,male,30\n", **keys)

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from components.records.sources.patterns import expression, located
 from trainer.errors import DataError
 
-NAMES = ("train/a.jpg", "train/deep/er/b.png", "train/c.tar.jpg", "train/note.txt", "test/a.jpg", "train/ä ö.jpg")
+NAMES = (
+    "train/a.jpg",
+    "train/deep/er/b.png",
+    "train/c.tar.jpg",
+    "train/note.txt",
+    "test/a.jpg",
+    "train/ä ö.jpg",
+)
 
 
 @pytest.fixture
@@ -21,17 +28,29 @@ def root(tmp_path: Path) -> Path:
 
 
 def ids(root: Path, pattern: str) -> dict[str, str]:
-    return {entry.texts["id"]: os.path.relpath(entry.path, root) for entry in located(str(root), pattern)}
+    return {
+        entry.texts["id"]: os.path.relpath(entry.path, root)
+        for entry in located(str(root), pattern)
+    }
 
 
 @pytest.mark.parametrize(
     ("pattern", "found"),
     [
-        ("train/{id}.jpg", {"a": "train/a.jpg", "c.tar": "train/c.tar.jpg", "ä ö": "train/ä ö.jpg"}),
+        (
+            "train/{id}.jpg",
+            {"a": "train/a.jpg", "c.tar": "train/c.tar.jpg", "ä ö": "train/ä ö.jpg"},
+        ),
         ("train/{id}.png", {"deep/er/b": "train/deep/er/b.png"}),
         ("train/**/{id}.png", {"b": "train/deep/er/b.png"}),
         ("*/{id}.txt", {"note": "train/note.txt"}),
-        ("train/{id}", {name: f"train/{name}" for name in ("a.jpg", "deep/er/b.png", "c.tar.jpg", "note.txt", "ä ö.jpg")}),
+        (
+            "train/{id}",
+            {
+                name: f"train/{name}"
+                for name in ("a.jpg", "deep/er/b.png", "c.tar.jpg", "note.txt", "ä ö.jpg")
+            },
+        ),
         ("{id}.txt", {"train/note": "train/note.txt"}),
     ],
 )
@@ -43,9 +62,21 @@ def test_a_pattern_finds_the_files(root: Path, pattern: str, found: dict[str, st
     ("pattern", "path", "texts"),
     [
         ("train/{class}/{id}.jpg", "train/rose/7.jpg", {"class": "rose", "id": "7"}),
-        ("train/{class}/{group}_{id}.*", "train/rose/p1_7.png", {"class": "rose", "group": "p1", "id": "7"}),
-        ("images/{id}/{file}.*", "images/0001_female/mask1.jpg", {"id": "0001_female", "file": "mask1"}),
-        ("r-{size}/train/*-{size}-*.tfrec", "r-192x192/train/00-192x192-798.tfrec", {"size": "192"}),
+        (
+            "train/{class}/{group}_{id}.*",
+            "train/rose/p1_7.png",
+            {"class": "rose", "group": "p1", "id": "7"},
+        ),
+        (
+            "images/{id}/{file}.*",
+            "images/0001_female/mask1.jpg",
+            {"id": "0001_female", "file": "mask1"},
+        ),
+        (
+            "r-{size}/train/*-{size}-*.tfrec",
+            "r-192x192/train/00-192x192-798.tfrec",
+            {"size": "192"},
+        ),
         ("r-{size}/*.tfrec", "r-64/a.tfrec", {"size": "64"}),
         ("r-{size}/*-{size}-*.tfrec", "r-192x192/00-224x224-798.tfrec", None),
         ("r-{size}/*.tfrec", "r-192x224/a.tfrec", None),
@@ -86,7 +117,9 @@ def test_the_folder_itself_may_be_a_link(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(root: Path) -> None:
-    with pytest.raises(DataError, match=r"none: no such folder .from the pattern 'none/\{id\}.jpg'"):
+    with pytest.raises(
+        DataError, match=r"none: no such folder .from the pattern 'none/\{id\}.jpg'"
+    ):
         located(str(root), "none/{id}.jpg")
 
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.tiny import write_pixels
 
 from components.records.sources import pixels
 from components.records.types import Item, Subset
+from tests.support.tiny import write_pixels
 from trainer.config.data import Data
 from trainer.errors import DataError
 
@@ -17,7 +17,9 @@ HEADER = "label,pixel0,pixel1,pixel2,pixel3\n"
 
 def read(path: Path, text: str | bytes) -> list[tuple[str, str, list[int]]]:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return [(item.row.id, str(item.row.label), item.load().ravel().tolist()) for item in items(path)]  # type: ignore[union-attr]
+    return [
+        (item.row.id, str(item.row.label), item.load().ravel().tolist()) for item in items(path)
+    ]  # type: ignore[union-attr]
 
 
 def items(path: Path, first: int = 0, count: int = 1_000_000, **keys: object) -> list[Item]:
@@ -58,7 +60,10 @@ def test_what_is_read(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (HEADER + "1,0,1,2,3\n1,0,1,999,3\n", "row 2, column 'pixel2': 999 is no whole number from 0 to 255"),
+        (
+            HEADER + "1,0,1,2,3\n1,0,1,999,3\n",
+            "row 2, column 'pixel2': 999 is no whole number from 0 to 255",
+        ),
         (HEADER + "1,0,1,2,3\n1,-1,1,2,3\n", "row 2, column 'pixel0': -1 is no"),
         (HEADER + "1,0,1.5,2,3\n", "row 1, column 'pixel1': 1.5 is no"),
         (HEADER + "1,0,1,x,3\n", "row 1, column 'pixel2': x is no"),
@@ -71,7 +76,10 @@ def test_what_is_read(tmp_path: Path, text: str) -> None:
         (HEADER + "1,0,1,2,3\n" * 3000 + "1,0,1,2,3,4\n", "row 3001 has 6 cells, the header 5"),
         ("label,pixel00,pixel01,pixel02,pixel03\n1,0,1,2,3\n", "no pixel columns"),
         ("label,pixel٠\n1,0\n", "no pixel columns"),
-        ("label,pixel0,pixel99999999999\n1,0,1\n", "no column 'pixel1', though there is a 'pixel99999999999'"),
+        (
+            "label,pixel0,pixel99999999999\n1,0,1\n",
+            "no column 'pixel1', though there is a 'pixel99999999999'",
+        ),
         (HEADER + '1,0,1,2,3\n"1,0,1', "not a readable CSV|not a CSV"),
         (HEADER, "a header and no rows"),
         ("", "empty, where a header is meant"),
@@ -116,7 +124,11 @@ def test_rows_count_on_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         items(path)
     assert [item.row.id for item in items(path, 0, 4)] == ["1", "2", "3", "4"]
     # A part of the rows, over the edge of two chunks.
-    assert [(item.row.id, item.load()[1, 1, 0]) for item in items(path, 1, 3)] == [("2", 2), ("3", 3), ("4", 4)]  # type: ignore[call-overload]
+    assert [(item.row.id, item.load()[1, 1, 0]) for item in items(path, 1, 3)] == [
+        ("2", 2),
+        ("3", 3),
+        ("4", 4),
+    ]  # type: ignore[call-overload]
 
 
 def test_tabular_columns_and_groups(tmp_path: Path) -> None:
@@ -133,7 +145,9 @@ def test_tabular_columns_and_groups(tmp_path: Path) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 2**31))
-def test_images_survive_the_trip(tmp_path_factory: pytest.TempPathFactory, rows: int, side: int, seed: int) -> None:
+def test_images_survive_the_trip(
+    tmp_path_factory: pytest.TempPathFactory, rows: int, side: int, seed: int
+) -> None:
     generator = np.random.default_rng(seed)
     images = generator.integers(0, 256, (rows, side, side, 1), dtype=np.uint8)
     path = tmp_path_factory.mktemp("trip") / "x.csv"
@@ -142,7 +156,9 @@ def test_images_survive_the_trip(tmp_path_factory: pytest.TempPathFactory, rows:
     np.testing.assert_array_equal(read_back, images)
 
 
-def test_blocks_that_follow_each_other_are_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_that_follow_each_other_are_parsed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "x.csv"
     path.write_text(HEADER + "".join(f"1,0,1,2,{value}\n" for value in range(10)))
     opened = []

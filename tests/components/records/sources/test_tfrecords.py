@@ -24,18 +24,25 @@ CLASSES = ["pink", "rose"]
 
 
 def jpeg(seed: int, size: int) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8).repeat(size // 4, 0).repeat(size // 4, 1)
+    pixels = (
+        np.random.default_rng(seed)
+        .integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        .repeat(size // 4, 0)
+        .repeat(size // 4, 1)
+    )
     return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=92))
 
 
 def write(path: Path, records: list[dict[str, bytes | int | float]]) -> None:
-    """A shard as public data sets have them; TensorFlow's writer makes the same bytes (artifacts/test_records.py)."""
+    """A shard as public data sets have them; TensorFlow's writer makes the same bytes
+    (artifacts/test_records.py)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join(frame(encode_example(record)) for record in records))
 
 
 def flowers(root: Path, sizes: tuple[int, ...] = (32, 64)) -> None:
-    """The layout of flowers-104, small: train 12 + 6, val 6, test 5. The shards of the sizes are cut differently."""
+    """The layout of flowers-104, small: train 12 + 6, val 6, test 5. The shards of the sizes are
+    cut differently."""
     for size in sizes:
         folder = root / f"tfrecords-jpeg-{size}x{size}"
         splits = {"train": list(range(18)), "val": list(range(18, 24)), "test": list(range(24, 29))}
@@ -43,7 +50,11 @@ def flowers(root: Path, sizes: tuple[int, ...] = (32, 64)) -> None:
             cut = 12 if size == sizes[0] else 9
             for shard, start in enumerate(range(0, len(numbers), cut)):
                 rows = [
-                    {"image": jpeg(n, size), "id": f"f{n}".encode(), **({"class": n % 2} if split != "test" else {})}
+                    {
+                        "image": jpeg(n, size),
+                        "id": f"f{n}".encode(),
+                        **({"class": n % 2} if split != "test" else {}),
+                    }
                     for n in numbers[start : start + cut]
                 ]
                 write(folder / split / f"{shard:02d}-{size}x{size}-{len(rows)}.tfrec", rows)
@@ -74,7 +85,9 @@ def competition(root: Path, sizes: list[int], **keys: object) -> Competition:
 def test_two_sizes_side_by_side_and_validation_joins_training(tmp_path: Path) -> None:
     flowers(tmp_path / "data")
     before = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*.tfrec")}
-    file = competition(tmp_path / "data", [32, 64], validation_images="tfrecords-jpeg-{size}/val/*.tfrec")
+    file = competition(
+        tmp_path / "data", [32, 64], validation_images="tfrecords-jpeg-{size}/val/*.tfrec"
+    )
     out = converted(file, tmp_path / "out")
     examples = tables.read_examples(out)
     assert examples["id"].tolist() == [f"f{n}" for n in range(29)]
@@ -90,8 +103,12 @@ def test_two_sizes_side_by_side_and_validation_joins_training(tmp_path: Path) ->
     assert {path: path.read_bytes() for path in (tmp_path / "data").rglob("*.tfrec")} == before
     assert not list(out.rglob("*.tfrec"))
     for size in (32, 64):
-        for n, sums, squares in zip(range(29), examples[f"sum_c_{size}"], examples[f"sumsq_c_{size}"], strict=True):
-            pixels = simplejpeg.decode_jpeg(jpeg(n, size), fastdct=False, fastupsample=False).astype(np.int64)
+        for n, sums, squares in zip(
+            range(29), examples[f"sum_c_{size}"], examples[f"sumsq_c_{size}"], strict=True
+        ):
+            pixels = simplejpeg.decode_jpeg(
+                jpeg(n, size), fastdct=False, fastupsample=False
+            ).astype(np.int64)
             assert sums.tolist() == pixels.sum(axis=(0, 1)).tolist()
             assert squares.tolist() == (pixels**2).sum(axis=(0, 1)).tolist()
     assert verify(str(out)).records == 58
@@ -105,12 +122,15 @@ def test_looking_reads_no_image(tmp_path: Path) -> None:
     flowers(tmp_path)
     file = competition(tmp_path, [32, 64])
     assert tfrecords.look(file.data, file.records) == (18, [f"f{n}" for n in range(24, 29)])
-    with pytest.raises(DataError, match=r"no train shards of size 128, though of 32, 64 \(records.sizes\)"):
+    with pytest.raises(
+        DataError, match=r"no train shards of size 128, though of 32, 64 \(records.sizes\)"
+    ):
         tfrecords.look(file.data, Records(sizes=[128]))
 
 
 def melanoma(root: Path, *, year: str = "2020", first: int = 0, count: int = 12) -> None:
-    """The melanoma schema; `width` and `height` are missing in one shard, `sex` in one record, and most in the test file."""
+    """The melanoma schema; `width` and `height` are missing in one shard, `sex` in one record, and
+    most in the test file."""
     rows: list[dict[str, bytes | int | float]] = []
     for n in range(first, first + count):
         row: dict[str, bytes | int | float] = {
@@ -131,7 +151,13 @@ def melanoma(root: Path, *, year: str = "2020", first: int = 0, count: int = 12)
     write(root / f"melanoma-{year}" / f"train00-{6}.tfrec", rows[:6])
     write(root / f"melanoma-{year}" / f"train01-{count - 6}.tfrec", rows[6:])
     tests = [
-        {"image": jpeg(900 + n, 32), "image_name": f"T{n}".encode(), "patient_id": n, "sex": 1, "age_approx": 7}
+        {
+            "image": jpeg(900 + n, 32),
+            "image_name": f"T{n}".encode(),
+            "patient_id": n,
+            "sex": 1,
+            "age_approx": 7,
+        }
         for n in range(3)
     ]
     write(root / f"melanoma-{year}" / "test00-3.tfrec", tests)  # type: ignore[arg-type]
@@ -190,32 +216,57 @@ def test_external_records_join(tmp_path: Path, use: str) -> None:
     assert np.bincount(folds[:12]).tolist() == [4, 4, 4]
 
 
-def scanned(tmp_path: Path, records: list[dict[str, bytes | int | float]]) -> list[tfrecords.Scanned]:
+def scanned(
+    tmp_path: Path, records: list[dict[str, bytes | int | float]]
+) -> list[tfrecords.Scanned]:
     write(tmp_path / "a" / f"t-{len(records)}.tfrec", records)
-    data = Data(source="tfrecords", root=str(tmp_path), id="id", target="class", images="a/*.tfrec", test_images="a/*.tfrec")
-    shard = tfrecords.Shard(Subset(data, "train", "", ""), 32, f"a/t-{len(records)}.tfrec", len(records))
+    data = Data(
+        source="tfrecords",
+        root=str(tmp_path),
+        id="id",
+        target="class",
+        images="a/*.tfrec",
+        test_images="a/*.tfrec",
+    )
+    shard = tfrecords.Shard(
+        Subset(data, "train", "", ""), 32, f"a/t-{len(records)}.tfrec", len(records)
+    )
     return list(tfrecords.scan(shard, tmp_path))
 
 
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        ({"image": b"x", "class": 1}, "a/t-1.tfrec: record 0: no feature 'id'; it has class, image"),
-        ({"image": b"x", "id": b"a"}, r"record 0: no feature 'class' \(data.target\); it has id, image"),
+        (
+            {"image": b"x", "class": 1},
+            "a/t-1.tfrec: record 0: no feature 'id'; it has class, image",
+        ),
+        (
+            {"image": b"x", "id": b"a"},
+            r"record 0: no feature 'class' \(data.target\); it has id, image",
+        ),
         ({"id": b"a", "class": 1}, "record 0: no feature 'image' of bytes"),
         ({"image": 3, "id": b"a", "class": 1}, "record 0: no feature 'image' of bytes"),
-        ({"image": b"x", "id": b"a\n", "class": 1}, "feature 'id': 'a.n' has a character that cannot be printed"),
+        (
+            {"image": b"x", "id": b"a\n", "class": 1},
+            "feature 'id': 'a.n' has a character that cannot be printed",
+        ),
         ({"image": b"x", "id": b"a", "class": 1.5}, "no feature 'class'"),
         ({"image": b"x", "id": b"a", "class": b""}, "no feature 'class'"),
     ],
 )
-def test_records_that_cannot_be_are_named(tmp_path: Path, record: dict[str, bytes | int | float], words: str) -> None:
+def test_records_that_cannot_be_are_named(
+    tmp_path: Path, record: dict[str, bytes | int | float], words: str
+) -> None:
     with pytest.raises(DataError, match=words):
         scanned(tmp_path, [record])
 
 
 def test_images_that_cannot_be_used_are_rejected(tmp_path: Path) -> None:
-    rows = [{"image": image, "id": b"a", "class": 1} for image in (jpeg(0, 32), jpeg(0, 32)[:200], b"<html>", b"", jpeg(0, 64))]
+    rows = [
+        {"image": image, "id": b"a", "class": 1}
+        for image in (jpeg(0, 32), jpeg(0, 32)[:200], b"<html>", b"", jpeg(0, 64))
+    ]
     good, *bad = (one.image for one in scanned(tmp_path, rows))  # type: ignore[arg-type]
     assert not isinstance(good, Rejected)
     assert all(isinstance(one, Rejected) for one in bad)
@@ -224,7 +275,14 @@ def test_images_that_cannot_be_used_are_rejected(tmp_path: Path) -> None:
 
 def test_a_payload_that_is_no_example_and_a_damaged_shard(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    data = Data(source="tfrecords", root=str(tmp_path), id="id", target="class", images="a/*.tfrec", test_images="a/*.tfrec")
+    data = Data(
+        source="tfrecords",
+        root=str(tmp_path),
+        id="id",
+        target="class",
+        images="a/*.tfrec",
+        test_images="a/*.tfrec",
+    )
     shard = tfrecords.Shard(Subset(data, "train", "", ""), 32, "a/x.tfrec", None)
     (tmp_path / "a" / "x.tfrec").write_bytes(frame(b"\xff\xff"))
     with pytest.raises(IntegrityError, match="a/x.tfrec: record 0: no tf.train.Example"):
@@ -255,7 +313,9 @@ def test_an_id_that_lacks_a_size_and_one_that_stands_twice(tmp_path: Path) -> No
         ({"categorical": ["sexx"]}, r"the feature 'sexx' \(data.categorical\)"),
     ],
 )
-def test_a_feature_that_no_record_has_is_misspelt(tmp_path: Path, key: dict[str, object], words: str) -> None:
+def test_a_feature_that_no_record_has_is_misspelt(
+    tmp_path: Path, key: dict[str, object], words: str
+) -> None:
     melanoma(tmp_path)
     data = dataclasses.replace(melanoma_data(tmp_path), **key)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=words):
@@ -263,9 +323,20 @@ def test_a_feature_that_no_record_has_is_misspelt(tmp_path: Path, key: dict[str,
 
 
 def test_patients_that_are_unknown_are_no_group(tmp_path: Path) -> None:
-    rows = [{"image": jpeg(n, 32), "id": str(n).encode(), "class": n % 2, "who": w} for n, w in enumerate((-1, -1, 3, b"NA"))]
+    rows = [
+        {"image": jpeg(n, 32), "id": str(n).encode(), "class": n % 2, "who": w}
+        for n, w in enumerate((-1, -1, 3, b"NA"))
+    ]
     write(tmp_path / "a" / "x.tfrec", rows)  # type: ignore[arg-type]
-    data = Data(source="tfrecords", root=str(tmp_path), id="id", target="class", group="who", images="a/*", test_images="a/*")
+    data = Data(
+        source="tfrecords",
+        root=str(tmp_path),
+        id="id",
+        target="class",
+        group="who",
+        images="a/*",
+        test_images="a/*",
+    )
     shard = tfrecords.Shard(Subset(data, "train"), 32, "a/x.tfrec", None)
     assert [one.row.group for one in tfrecords.scan(shard, tmp_path)] == ["", "", "3", ""]
 
@@ -273,7 +344,13 @@ def test_patients_that_are_unknown_are_no_group(tmp_path: Path) -> None:
 def test_labels_of_two_sizes_must_agree(tmp_path: Path) -> None:
     flowers(tmp_path / "data")
     path = tmp_path / "data" / "tfrecords-jpeg-64x64" / "train" / "01-64x64-9.tfrec"
-    write(path, [{"image": jpeg(n, 64), "id": f"f{n}".encode(), "class": int(n != 12)} for n in range(9, 18)])
+    write(
+        path,
+        [
+            {"image": jpeg(n, 64), "id": f"f{n}".encode(), "class": int(n != 12)}
+            for n in range(9, 18)
+        ],
+    )
     with pytest.raises(DataError, match="has another target in size 64 .3 such ids"):
         converted(competition(tmp_path / "data", [32, 64]), tmp_path / "out")
 
@@ -282,7 +359,10 @@ def test_an_image_that_is_damaged_in_one_size_is_left_out_of_both(tmp_path: Path
     flowers(tmp_path / "data")
     for size, shard, first, count in ((32, "00-32x32-12", 0, 12), (64, "00-64x64-9", 0, 9)):
         path = tmp_path / "data" / f"tfrecords-jpeg-{size}x{size}" / "train" / f"{shard}.tfrec"
-        rows = [{"image": jpeg(n, size), "id": f"f{n}".encode(), "class": n % 2} for n in range(first, first + count)]
+        rows = [
+            {"image": jpeg(n, size), "id": f"f{n}".encode(), "class": n % 2}
+            for n in range(first, first + count)
+        ]
         # One is damaged in both sizes, another in the larger alone.
         rows[3]["image"] = b"x"
         if size == 64:
@@ -299,8 +379,16 @@ def test_a_shard_that_was_replaced_is_seen(tmp_path: Path) -> None:
     flowers(tmp_path / "data", sizes=(32,))
     out = converted(competition(tmp_path / "data", [32]), tmp_path / "out")
     path = tmp_path / "data" / "tfrecords-jpeg-32x32" / "train" / "01-32x32-6.tfrec"
-    write(path, [{"image": jpeg(n + 500, 32), "id": f"f{n}".encode(), "class": n % 2} for n in range(12, 18)])
-    with pytest.raises(IntegrityError, match="01-32x32-6.tfrec: record 0 is not the image that was scanned"):
+    write(
+        path,
+        [
+            {"image": jpeg(n + 500, 32), "id": f"f{n}".encode(), "class": n % 2}
+            for n in range(12, 18)
+        ],
+    )
+    with pytest.raises(
+        IntegrityError, match="01-32x32-6.tfrec: record 0 is not the image that was scanned"
+    ):
         verify(str(out))
     about = read_manifest(out)
     with pytest.raises(IntegrityError, match="is not the image that the examples table describes"):
@@ -309,10 +397,20 @@ def test_a_shard_that_was_replaced_is_seen(tmp_path: Path) -> None:
 
 def test_names_of_tensorflow_s_own_kind(tmp_path: Path) -> None:
     for number in range(2):
-        rows = [{"image": jpeg(n, 32), "id": f"f{n}".encode(), "class": n % 2} for n in range(10 * number, 10 * number + 10)]
+        rows = [
+            {"image": jpeg(n, 32), "id": f"f{n}".encode(), "class": n % 2}
+            for n in range(10 * number, 10 * number + 10)
+        ]
         write(tmp_path / "train" / f"train-0000{number}-of-00002.tfrecord", rows)  # type: ignore[arg-type]
     write(tmp_path / "test" / "part-00000.tfrecords", [{"image": jpeg(99, 32), "id": b"t"}])
-    data = Data(source="tfrecords", root=str(tmp_path), id="id", target="class", images="train/*", test_images="test/*")
+    data = Data(
+        source="tfrecords",
+        root=str(tmp_path),
+        id="id",
+        target="class",
+        images="train/*",
+        test_images="test/*",
+    )
     file = dataclasses.replace(competition(tmp_path, [32]), data=data)
     assert tfrecords.look(data, file.records) == (20, ["t"])
     assert len(tables.read_examples(converted(file, tmp_path / "out"))) == 21
