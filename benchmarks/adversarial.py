@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trainer.gan.losses import discriminator_loss, generator_loss
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -23,9 +25,10 @@ import numpy as np
 import pipelines.competitions
 from pipelines.remote.estimate import PEAKS
 from trainer.backends import devices
+from trainer.backends.program import compile_program
 from trainer.config.gan import GanRecipe
-from trainer.gan import networks as dcgan
-from trainer.gan import state
+from trainer.gan import step
+from trainer.gan.state import GanState
 
 GAN = GanRecipe(steps=1000, width=32, average=0.0)
 SIDE, CHANNELS, CLASSES = 32, 3, 10
@@ -49,8 +52,8 @@ LARGE = GanRecipe(
 )
 
 
-def networks() -> state.GanState:
-    return state.GanState(GAN, side=SIDE, channels=CHANNELS, classes=CLASSES, seed=1)
+def networks() -> GanState:
+    return GanState(GAN, side=SIDE, channels=CHANNELS, classes=CLASSES, seed=1)
 
 
 def arrays(gan: GanRecipe = GAN) -> dict[str, np.ndarray]:
@@ -58,38 +61,40 @@ def arrays(gan: GanRecipe = GAN) -> dict[str, np.ndarray]:
     return {
         "pixels": random.integers(0, 256, (gan.batch_size, SIDE, SIDE, CHANNELS), dtype=np.uint8),
         "labels": random.integers(0, CLASSES, gan.batch_size, dtype=np.int32),
-        **state.draw(gan, seed=1, step=0, side=SIDE, classes=CLASSES),
+        **step.draw(gan, seed=1, step=0, side=SIDE, classes=CLASSES),
     }
 
 
-def parts(made: state.GanState) -> tuple[Any, Any]:
-    """Functions that give the loss of each phase with its gradients."""
+def parts(made: GanState) -> tuple[Any, Any]:
+    """Functions that return the loss of each phase with its gradients."""
     import tensorflow as tf
 
-    def generate(latent: Any, labels: Any) -> Any:
-        return made.generator([latent, labels], training=True)
+    generator, discriminator = made.networks["generator"], made.networks["discriminator"]
 
-    def discriminate(images: Any, labels: Any) -> Any:
-        return made.discriminator([images, labels], training=True)
+    def generate(inputs: Any) -> Any:
+        return generator(inputs, training=True)
+
+    def discriminate(inputs: Any) -> Any:
+        return discriminator(inputs, training=True)
 
     def first(given: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss, _ = dcgan.discriminator_loss(GAN, generate, discriminate, given)
-        return loss, tape.gradient(loss, made.discriminator.trainable_variables)
+            loss, *_ = discriminator_loss(GAN, generate, discriminate, given)
+        return loss, tape.gradient(loss, discriminator.trainable_variables)
 
     def second(given: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = dcgan.generator_loss(GAN, generate, discriminate, given)
-        return loss, tape.gradient(loss, made.generator.trainable_variables)
+            loss = generator_loss(GAN, generate, discriminate, given)
+        return loss, tape.gradient(loss, generator.trainable_variables)
 
     return first, second
 
 
 def fused() -> Callable[[], Any]:
     """This project's: both phases in one graph."""
-    made = state.make(devices.Device("CPU", "tensorflow", 1, 0, 1, 1, False), networks())
-    given = state.stacked([arrays()])
-    return lambda: np.asarray(made.steps(given))
+    program = compile_program(step.define(networks()), "tensorflow")
+    given = step.stacked([arrays()])
+    return lambda: np.asarray(program.step(given))
 
 
 def two_graphs() -> Callable[[], Any]:
@@ -97,28 +102,31 @@ def two_graphs() -> Callable[[], Any]:
     import tensorflow as tf
 
     made = networks()
-    of_generator, of_discriminator = made.optimizers
     first, second = parts(made)
+    for name, optimizer in made.optimizers.items():
+        optimizer.build(made.networks[name].trainable_variables)
 
     @tf.function(jit_compile=True)
     def one(given: Any) -> Any:
         loss, gradients = first(given)
-        of_discriminator.apply(gradients, made.discriminator.trainable_variables)
+        weights = made.networks["discriminator"].trainable_variables
+        made.optimizers["discriminator"].apply(gradients, weights)
         return loss
 
     @tf.function(jit_compile=True)
     def other(given: Any) -> Any:
         loss, gradients = second(given)
-        of_generator.apply(gradients, made.generator.trainable_variables)
+        weights = made.networks["generator"].trainable_variables
+        made.optimizers["generator"].apply(gradients, weights)
         return loss
 
     given = arrays()
 
-    def step() -> Any:
+    def both_phases() -> Any:
         tensors = {name: tf.convert_to_tensor(values) for name, values in given.items()}
         return float(one(tensors)), float(other(tensors))
 
-    return step
+    return both_phases
 
 
 def weighted() -> tuple[Callable[[], Any], Callable[[], float]]:
@@ -129,7 +137,11 @@ def weighted() -> tuple[Callable[[], Any], Callable[[], float]]:
 
     made = networks()
     first, second = parts(made)
-    variables = [*made.discriminator.trainable_variables, *made.generator.trainable_variables]
+    generator = made.networks["generator"]
+    variables = [
+        *made.networks["discriminator"].trainable_variables,
+        *generator.trainable_variables,
+    ]
     optimizer = keras.optimizers.Adam(GAN.generator_rate, beta_1=GAN.momentum, beta_2=0.999)
     optimizer.build(variables)
 
@@ -146,33 +158,33 @@ def weighted() -> tuple[Callable[[], Any], Callable[[], float]]:
     given = arrays()
     none, whole = tf.constant(0.0), tf.constant(1.0)
 
-    def step() -> Any:
+    def both_phases() -> Any:
         tensors = {name: tf.convert_to_tensor(values) for name, values in given.items()}
         return float(both(tensors, none, whole)), float(both(tensors, whole, none))
 
     def moved() -> float:
-        before = [np.array(variable) for variable in made.generator.trainable_variables]
+        before = [np.array(variable) for variable in generator.trainable_variables]
         both(given, none, whole)
-        after = [np.array(variable) for variable in made.generator.trainable_variables]
+        after = [np.array(variable) for variable in generator.trainable_variables]
         return float(
             max(np.abs(one - other).max() for one, other in zip(before, after, strict=True))
         )
 
-    return step, moved
+    return both_phases, moved
 
 
 def speed() -> None:
     trick, moved = weighted()
     ways = {"fused": fused(), "two graphs in turn": two_graphs(), "both losses weighted": trick}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for step in ways.values():
-        step()
+    for way in ways.values():
+        way()
     for _ in range(ROUNDS):
         # Side by side in each round: this machine is not always as fast.
-        for name, step in ways.items():
+        for name, way in ways.items():
             started = time.perf_counter()
             for _ in range(STEPS):
-                step()
+                way()
             seconds[name].append((time.perf_counter() - started) / STEPS)
     print("\n## A GAN's step on a CPU: one graph of both phases\n")
     print(
@@ -200,13 +212,11 @@ def counted() -> None:
     them."""
     import jax
 
-    from trainer.gan.pair_on_jax import PairOnJax
-
-    made = PairOnJax(state.GanState(LARGE, side=SIDE, channels=CHANNELS, classes=CLASSES, seed=1))
-    given = {
-        name: jax.numpy.asarray(values) for name, values in state.stacked([arrays(LARGE)]).items()
-    }
-    cost = made._steps.lower(made._state, given).compile().cost_analysis()
+    state = GanState(LARGE, side=SIDE, channels=CHANNELS, classes=CLASSES, seed=1)
+    program: Any = compile_program(step.define(state), "jax")
+    stacked = step.stacked([arrays(LARGE)])
+    given = {name: jax.numpy.asarray(values) for name, values in stacked.items()}
+    cost = program._step.lower(program._state, given, None).compile().cost_analysis()
     print(cost["flops"], cost["bytes accessed"], jax.__version__)
 
 

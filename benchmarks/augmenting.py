@@ -24,8 +24,11 @@ from sklearn.datasets import load_sample_image
 
 from trainer.artifacts.records import decode_example, encode_example, frame, read_shard
 from trainer.config.member import Augment
-from trainer.input import batches as dataset
-from trainer.input.batches import Images, Labels, Workers
+from trainer.input import shards
+from trainer.input.batches import BatchPlan, training_batches
+from trainer.input.labels import Labels
+from trainer.input.shards import Images, load
+from trainer.input.workers import Workers, prefetch
 
 IMAGES = {384: 512, 192: 1536}
 BATCH = 32
@@ -173,18 +176,14 @@ def ours(
     """An epoch as the trainer reads it, a thread ahead of whoever takes the batches."""
 
     def once() -> None:
-        batches = dataset.training_batches(
+        batches = training_batches(
             images,
             labels,
             np.arange(len(images)),
-            augment=augment,
-            batch_size=BATCH,
-            seed=1,
-            workers=workers,
-            epochs=1,
-            on_device=on_device,
+            BatchPlan(augment, batch_size=BATCH, seed=1, epochs=1, on_device=on_device),
+            workers,
         )
-        for _ in dataset.prefetch(batches):
+        for _ in prefetch(batches):
             pass
 
     return once
@@ -241,7 +240,7 @@ def seconds(way: Callable[[], None]) -> float:
 def main() -> None:
     """Print the tables."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    dataset.HELD_BYTES = 0
+    shards.HELD_BYTES = 0
     cv2.setNumThreads(1)
     workers, pool = Workers(THREADS), ThreadPoolExecutor(THREADS)
     notes: list[str] = []
@@ -278,7 +277,7 @@ def main() -> None:
                 "id_feature": "image_name",
                 "root": "",
             }
-            images = dataset.load(folder, table, about, size=size)
+            images = load(folder, table, about, size=size)
             labels = Labels(
                 np.eye(2, dtype=np.float32)[np.arange(number) % 2],
                 np.ones(number, np.float32),

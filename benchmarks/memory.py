@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sets import write_set
 
-from trainer.input.batches import HELD_BYTES
+from trainer.input.shards import HELD_BYTES
 from trainer.training.predict import CHUNK_BYTES
 
 SIZE, BATCH = 384, 32
@@ -24,6 +24,7 @@ import sys
 from pathlib import Path
 from trainer.config.member import Augment, Cnn, Member
 from trainer.config.objective import Artifacts, Objective
+from trainer.training.context import RunContext
 from trainer.training.fit import train_folds
 folder = Path(sys.argv[1])
 statistics = folder / "statistics.json"
@@ -36,7 +37,7 @@ member = Member(
     augment=Augment(rotation=20, cutmix=0.5),
 )
 goal = Objective("multiclass", [str(n) for n in range(10)], "accuracy", 1)
-train_folds(member, [0], inputs, goal, out=folder / "out")
+train_folds(member, [0], inputs, goal, RunContext(out=folder / "out"))
 """
 
 

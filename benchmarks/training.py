@@ -4,6 +4,7 @@ ours; and how soon a task takes its first step.
 python benchmarks/training.py
 """
 
+import dataclasses
 import os
 import statistics
 import subprocess
@@ -21,10 +22,14 @@ import simplejpeg
 from sklearn.datasets import load_sample_image
 
 from trainer.backends import devices
+from trainer.backends.devices import Device
 from trainer.config.member import Augment, Head, Member, Optimizer
-from trainer.input import batches
-from trainer.input.batches import Images, Labels, Workers
-from trainer.training import predict
+from trainer.config.objective import Objective
+from trainer.input.batches import BatchPlan, training_batches
+from trainer.input.labels import Labels
+from trainer.input.shards import Images
+from trainer.input.workers import Workers, prefetch
+from trainer.training.predict import Predictor
 
 BATCH = 32
 STEPS = 6
@@ -63,24 +68,25 @@ def member(size: int) -> Member:
 def network(size: int) -> Any:
     from trainer.models import classifier
 
-    statistics_of = {"mean": np.full(3, 110.0), "std": np.full(3, 60.0)}
-    return classifier.build(
-        member(size), outputs=CLASSES, size=size, channels=3, seed=1, **statistics_of
-    )
+    inputs = classifier.Inputs(size, 3, mean=np.full(3, 110.0), std=np.full(3, 60.0))
+    return classifier.build(member(size), inputs, outputs=CLASSES, seed=1)
 
 
-def engine_of(size: int) -> Any:
-    """The engine as a task makes it."""
-    from trainer.backends import program
-    from trainer.backends.tensorflow import OnTensorFlow
-    from trainer.models import classifier
+def program_of(size: int) -> Any:
+    """The program as a training job compiles it."""
+    from trainer.backends.program import compile_program
+    from trainer.models.optimizers import optimizer
+    from trainer.training import classifier_program
 
     recipe = member(size)
-    parts = (
-        program.objective(recipe, exclusive=True, side=size, on_device=False),
-        program.predictor(recipe, side=size, on_device=False),
+    definition = classifier_program.define(
+        recipe,
+        network(size),
+        optimizer(recipe, head_only=False),
+        task="multiclass",
+        augment_on_device=False,
     )
-    return OnTensorFlow(network(size), classifier.optimizer(recipe, head_only=False), *parts)
+    return compile_program(definition, "tensorflow")
 
 
 def steps(size: int, workers: Workers) -> list[tuple[float, float]]:
@@ -100,25 +106,19 @@ def steps(size: int, workers: Workers) -> list[tuple[float, float]]:
         keras.losses.CategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    ours = engine_of(size)
+    ours = program_of(size)
 
     def fit() -> None:
         bare.fit(decoded, targets, batch_size=BATCH, epochs=1, verbose=0, shuffle=False)
 
     def train(epoch: int) -> None:
-        made = batches.training_batches(
-            images,
-            labels,
-            np.arange(len(images)),
-            augment=member(size).augment,
-            batch_size=BATCH,
-            seed=1,
-            workers=workers,
-            start=(epoch, 0),
-            epochs=epoch + 1,
-        )
-        losses = [ours.step(batch, 1e-3) for _, _, batch in batches.prefetch(made)]
-        if not np.isfinite([float(loss) for loss in losses]).all():
+        from trainer.training.classifier_program import training_arrays
+
+        augment, start = member(size).augment, (epoch, 0)
+        plan = BatchPlan(augment, batch_size=BATCH, seed=1, epochs=epoch + 1, start=start)
+        made = training_batches(images, labels, np.arange(len(images)), plan, workers)
+        losses = [ours.step(training_arrays(batch), 1e-3) for _, _, batch in prefetch(made)]
+        if not np.isfinite([float(loss[0]) for loss in losses]).all():
             raise RuntimeError("the loss is no number")
 
     fit()
@@ -132,11 +132,13 @@ def predictions(size: int, workers: Workers) -> list[tuple[float, float]]:
     import tensorflow as tf
 
     images = pictures(TESTS[size], size)
-    ours = engine_of(size)
-    weights = [[np.array(variable) for variable in ours.model.variables] for _ in range(FOLDS)]
-    viewer = predict.Viewer(
-        workers, member(size).augment, batch=BATCH, on_device=False, part=(0, 1), seed=1
-    )
+    ours = program_of(size)
+    model = ours.definition.networks["model"]
+    weights = [[np.array(variable) for variable in model.variables] for _ in range(FOLDS)]
+    recipe = dataclasses.replace(member(size), tta=VIEWS)
+    objective = Objective("multiclass", [str(n) for n in range(CLASSES)], "accuracy", 1)
+    device = Device("CPU", "tensorflow", 1, 0, 1, 1, False)
+    predictor = Predictor(workers, recipe, objective, device, BATCH)
     rows, nothing = np.arange(len(images)), np.zeros((len(images), 0), np.float32)
     bare = network(size)
 
@@ -154,17 +156,14 @@ def predictions(size: int, workers: Workers) -> list[tuple[float, float]]:
         from trainer.backends import program
 
         def ready() -> Any:
-            program.assign(ours.model.variables, weights[number])
+            program.assign(model.variables, weights[number])
             return ours
 
         return ready
 
     def predicted() -> None:
         networks = [placed(number) for number in range(FOLDS)]
-        squash = predict.squashing("multiclass")
-        viewer.probabilities(
-            networks, images, [nothing] * FOLDS, rows, views=VIEWS, squash=squash, classes=CLASSES
-        )
+        predictor.probabilities(networks, images, [nothing] * FOLDS, rows)
 
     plain()
     predicted()
@@ -195,22 +194,24 @@ OUR_START = """
 import os, sys
 from pathlib import Path
 from trainer.backends import devices
+from trainer.backends.devices import Device
 from trainer.config.objective import Artifacts, Objective
+from trainer.training.context import RunContext
 from trainer.training.fit import train_folds
 devices.prepare()
-from trainer.backends.tensorflow import OnTensorFlow
-first = OnTensorFlow.step
-def step(self, batch, rate):
-    float(first(self, batch, rate))
+from trainer.backends.tensorflow import TensorFlowProgram
+first = TensorFlowProgram.step
+def step(self, arrays, learning_rate):
+    float(first(self, arrays, learning_rate)[0])
     os._exit(0)
-OnTensorFlow.step = step
+TensorFlowProgram.step = step
 sys.path.insert(0, "benchmarks")
 from training import member
 folder = Path(sys.argv[1])
 statistics = folder / "statistics.json"
 inputs = Artifacts(folder / "records", folder / "records", folder / "folds.csv", statistics)
 goal = Objective("multiclass", [str(n) for n in range(10)], "accuracy", 1)
-train_folds(member(64), [0], inputs, goal, out=folder / "out")
+train_folds(member(64), [0], inputs, goal, RunContext(out=folder / "out"))
 """
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from components.storage import client
 from tests.support.tiny import Tiny, converted, dealt, finished, write_competition, write_gan
-from trainer.config.competition import load
+from trainer.config.load import load_competition
 from trainer.config.objective import Artifacts
 
 
@@ -54,14 +55,13 @@ def bucket(
     storage_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[str]:
     """A new bucket, as `gs://name`; the environment names the server, for child processes too."""
-    from components.storage import objects
 
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_server)
-    objects._client.cache_clear()
+    client.reset()
     name = f"b{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:20]}"
-    objects._client().create_bucket(name)
+    client.client().create_bucket(name)
     yield f"gs://{name}"
-    objects._client.cache_clear()
+    client.reset()
 
 
 @pytest.fixture(scope="session")
@@ -98,5 +98,5 @@ def inputs(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ar
 def records_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The records of a small competition, converted once: read it, do not write to it."""
     folder = tmp_path_factory.mktemp("records")
-    competition = load(write_competition(folder / "competition").toml)
+    competition = load_competition(write_competition(folder / "competition").toml)
     return converted(competition, folder / "records")

@@ -14,8 +14,8 @@ from components.storage import objects
 from components.submission import sample
 from trainer.config import known_backbones
 from trainer.config.competition import Competition
+from trainer.config.data import NO_FOLD
 from trainer.config.member import Member
-from trainer.config.objective import NO_FOLD
 from trainer.errors import CompetitionError
 
 
@@ -149,7 +149,7 @@ def weights_files(members: Sequence[Member], folds: int) -> list[str]:
         {
             member.weights.replace("{fold}", str(fold))
             for member in members
-            if member.weights not in ("", "imagenet", "noisy-student")
+            if not known_backbones.is_published(member.weights)
             for fold in ([NO_FOLD] if member.validation == "none" else range(folds))
         }
     )

@@ -12,8 +12,9 @@ from components.check.files import backbone_files, check_files, weights_files
 from components.records import source
 from components.storage.objects import local_path
 from trainer.artifacts.manifest import files_digest
-from trainer.config.competition import Competition, whole_paths
+from trainer.config.competition import Competition
 from trainer.config.gan import Gan
+from trainer.config.load import resolve_paths
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError
 from trainer.events import emit
@@ -40,7 +41,7 @@ def settle(table: Mapping[str, Any], root: str) -> tuple[Any, ...]:
         CompetitionError, DataError: as `check_files`, or no place is given where the data is.
     """
     competition = rooted(Competition, table, root)
-    competition = whole_paths(competition, competition.data.root)
+    competition = resolve_paths(competition, competition.data.root)
     found = check_files(competition, ORIGIN)
     emit(
         "note",

@@ -8,6 +8,7 @@ import pandas as pd
 
 from components.folds.groups import merged
 from trainer.artifacts import tables
+from trainer.config.data import ALWAYS_TRAINS, LEFT_OUT
 from trainer.errors import DataError
 
 _SHOWN = 20
@@ -91,8 +92,8 @@ def audit(
             f" {', '.join(conflicts[0])}"
         )
     return {
-        "left_out": int((fold == tables.LEFT_OUT).sum()),
-        "always_train": int((fold == tables.ALWAYS_TRAINS).sum()),
+        "left_out": int((fold == LEFT_OUT).sum()),
+        "always_train": int((fold == ALWAYS_TRAINS).sum()),
         "images_a_fold": sizes.tolist(),
         "class_counts": {name: table[:, index].tolist() for index, name in enumerate(classes)},
         "prevalence": {
@@ -144,7 +145,7 @@ def _no_label_in_two_folds(
 ) -> None:
     # An image that always trains leaks into every fold that has its like; one that is left out
     # leaks nowhere.
-    labelled = (train[column] != "").to_numpy() & (fold != tables.LEFT_OUT)
+    labelled = (train[column] != "").to_numpy() & (fold != LEFT_OUT)
     folds_of = pd.Series(fold[labelled]).groupby(train[column].to_numpy()[labelled]).nunique()
     leaking = folds_of[folds_of > 1]
     if len(leaking):

@@ -18,7 +18,7 @@ from components.storage import objects
 from components.storage.shards import local_shards
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import check_digest, read_manifest, write_json
-from trainer.config.data import Folds
+from trainer.config.data import ALWAYS_TRAINS, LEFT_OUT, Folds
 from trainer.errors import DataError
 from trainer.events import emit
 
@@ -62,7 +62,7 @@ def write_folds(
     train = examples[examples["split"] == "train"].reset_index(drop=True)
     rejected = set(tables.read_rejects(Path(records) / tables.REJECTS)["id"])
     included = ~train["id"].isin(excluded(folds, {*train["id"], *rejected})).to_numpy(dtype=bool)
-    fold = np.full(len(train), tables.LEFT_OUT)
+    fold = np.full(len(train), LEFT_OUT)
     if folds.file:
         never_validate = set(train["id"][train["external"] == "train"])
         fold = (
@@ -70,7 +70,7 @@ def write_folds(
             .map(own_folds(folds.file, train["id"], never_validate, count=folds.count))
             .to_numpy(dtype=np.int64)
         )
-    included &= (fold != tables.LEFT_OUT) | (folds.file == "")
+    included &= (fold != LEFT_OUT) | (folds.file == "")
     # Images that are left out link no others.
     train["near"] = ""
     train.loc[included, "near"] = linked(train["sha256"][included].to_numpy(), links)
@@ -108,7 +108,7 @@ def _dealt(
 ) -> np.ndarray:
     """(n,) the fold of each row of `train`, of which `included` says who has one; `labels`: (n,
     classes), what each is."""
-    fold = np.full(len(train), tables.LEFT_OUT)
+    fold = np.full(len(train), LEFT_OUT)
     if folds.duplicates == "drop":
         included = included & ~copies(train, included)
     always = (train["external"] == "train").to_numpy()
@@ -117,7 +117,7 @@ def _dealt(
     if not dealt.any():
         raise DataError("no image is left to deal into folds: all are excluded")
     clashing = included & always & np.isin(group, group[dealt])
-    fold[included & always & ~clashing] = tables.ALWAYS_TRAINS
+    fold[included & always & ~clashing] = ALWAYS_TRAINS
     if clashing.any():
         emit(
             "note",

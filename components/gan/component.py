@@ -68,14 +68,11 @@ def train_gan(
     from trainer.events import step_scope
 
     with step_scope("train-gan"):
-        from components.gan.run_training import train
+        from components.gan.run_training import run_training
 
-        train(
-            recipe,
-            settings,
-            images=images.path,
-            folds=folds.path,
-            judge=judge.path,
+        run_training(
+            {"gan": recipe, "train": settings},
+            {"records": images.path, "folds_table": folds.path, "judge": judge.path},
             classes=classes,
             seed=seed,
             weights_digest=weights_digest,

@@ -10,8 +10,8 @@ import pandas as pd
 
 from components.html import PALETTE, canvas, render, svg
 from trainer.artifacts import tables
+from trainer.artifacts.gan_files import EVALUATION, PICTURES
 from trainer.artifacts.manifest import atomic_write, read_json, read_manifest
-from trainer.config import gan as generative
 from trainer.config.gan import GanRecipe
 from trainer.config.schema import parse
 
@@ -42,7 +42,7 @@ def fill(
     """
     folder = Path(trained)
     read_manifest(folder)
-    found = read_json(folder / generative.EVALUATION)
+    found = read_json(folder / EVALUATION)
     write_page(folder, parse(GanRecipe, recipe, "gan"), found, name=name, seed=seed, out=page.path)
     figures = {
         key: found["samples"][key]
@@ -83,7 +83,7 @@ def write_page(
         },
         curves=curves(history, found),
         seconds=float(history["seconds"].iloc[-1]),
-        pictures={file.partition(".")[0]: _embedded(folder / file) for file in generative.PICTURES},
+        pictures={file.partition(".")[0]: _embedded(folder / file) for file in PICTURES},
         classes=_classes(found),
     )
     with atomic_write(out) as partial:

@@ -12,7 +12,9 @@ from components.folds.user_ids import excluded, own_folds
 from components.records import source
 from components.records.source import SourceSummary
 from components.training.plan import plan
-from trainer.config.gan import HELD_OUT_FOLD, MIN_CLASS_SAMPLES, Gan, whole_paths
+from trainer.config.gan import HELD_OUT_FOLD, MIN_CLASS_SAMPLES, Gan
+from trainer.config.known_backbones import is_published
+from trainer.config.load import resolve_paths
 from trainer.errors import CompetitionError
 from trainer.events import emit
 
@@ -34,7 +36,7 @@ def settle(table: Mapping[str, Any], root: str) -> tuple[Any, ...]:
         CompetitionError, DataError: as `check_files`, or no place is given where the data is.
     """
     parsed = rooted(Gan, table, root)
-    file = whole_paths(parsed, parsed.data.root)
+    file = resolve_paths(parsed, parsed.data.root)
     found = check_files(file, ORIGIN)
     emit(
         "note",
@@ -60,7 +62,7 @@ def settle(table: Mapping[str, Any], root: str) -> tuple[Any, ...]:
 
 def _feature_files(file: Gan) -> list[str]:
     named = file.gan.features.weights
-    return [] if named in ("", "imagenet", "noisy-student") else [named]
+    return [] if is_published(named) else [named]
 
 
 def check_files(file: Gan, origin: str | Path) -> SourceSummary:

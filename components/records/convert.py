@@ -30,6 +30,7 @@ from components.records.sources import tfrecords
 from components.records.sources.columns import target_of
 from components.records.types import Item, Reader, Rejected, Row, Subset
 from components.storage import objects
+from components.storage.folders import local_root
 from trainer import runtime
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import write_manifest
@@ -315,7 +316,7 @@ def _scan(
     rows: list[dict[str, Any]] = []
     rejects: list[Rejected] = []
     size = shard.size
-    with objects.local_root(data.root, [shard.path]) as root:
+    with local_root(data.root, [shard.path]) as root:
         for scanned in tfrecords.scan(shard, root):
             ticker.advance()
             image = scanned.image

@@ -11,7 +11,7 @@ import pandas as pd
 
 from components.records.convert import CHANNELS
 from components.records.sources import files
-from components.storage import objects
+from components.storage.folders import publish
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import MANIFEST, read_manifest, write_manifest
 from trainer.config.data import Data, Records
@@ -40,7 +40,7 @@ def join_and_publish(
     """
     join(parts, data, records, classes=classes, task=task, out=out)
     if records.publish:
-        sent = objects.publish(out, records.publish)
+        sent = publish(out, records.publish)
         emit("note", "join", f"{records.publish}: {sent} files sent, the manifest last")
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from components.storage import objects
+from components.storage.folders import fetch_folder, local_root
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import MANIFEST, read_manifest
 from trainer.artifacts.records import decode_example, read_shard
@@ -39,7 +40,7 @@ def verify(folder: str) -> Verified:
     """
     if objects.is_remote(folder):
         with tempfile.TemporaryDirectory(prefix="foldline-") as near:
-            objects.fetch_folder(folder.rstrip("/"), Path(near))
+            fetch_folder(folder.rstrip("/"), Path(near))
             return _verify(Path(near))
     return _verify(Path(folder))
 
@@ -72,7 +73,7 @@ def _verify(folder: Path) -> Verified:
     for size in about["sizes"]:
         named = sorted(set(examples[f"shard_{size}"]))
         if about["root"]:
-            with objects.local_root(about["root"], named) as root:
+            with local_root(about["root"], named) as root:
                 held = {name: _ids(root / name, about["id_feature"]) for name in named}
                 _check_images(examples, root, about, size)
         else:

@@ -15,7 +15,8 @@ import simplejpeg
 from trainer.artifacts import tables
 from trainer.config.member import Augment, Member
 from trainer.input.augment import draw, epoch_draws
-from trainer.input.batches import Images, Workers, load
+from trainer.input.shards import Images, load
+from trainer.input.workers import Workers
 
 _SIDE = 160
 _QUALITY = 85
@@ -152,7 +153,7 @@ def augmented(
                 means=images.means,
             )
             for row, one in zip(
-                rows, workers.painted(images, np.arange(len(ids)), drawn, augment), strict=True
+                rows, workers.augmented(images, np.arange(len(ids)), drawn, augment), strict=True
             ):
                 row.append(source(one))
         found.append({"names": names, "rows": rows})

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from trainer.artifacts import tables
+from trainer.config.data import LEFT_OUT
 
 
 def by_size(examples: pd.DataFrame, fold: np.ndarray, sizes: Sequence[int]) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def by_size(examples: pd.DataFrame, fold: np.ndarray, sizes: Sequence[int]) -> d
     """
     train = (examples["split"] == "train").to_numpy()
     rows = np.flatnonzero(train)
-    of_splits = {"train": rows[fold != tables.LEFT_OUT], "test": np.flatnonzero(~train)}
+    of_splits = {"train": rows[fold != LEFT_OUT], "test": np.flatnonzero(~train)}
     of_folds = {
         str(held_out): rows[tables.training_rows(fold, held_out)]
         for held_out in sorted(set(fold.tolist()))

@@ -13,6 +13,7 @@ from components.statistics.drift import drift
 from components.statistics.pooled import by_size
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest, write_json
+from trainer.config.data import LEFT_OUT
 from trainer.events import emit
 
 # ITU-R BT.601: what each colour adds to brightness.
@@ -141,7 +142,7 @@ def kept(examples: pd.DataFrame, fold: np.ndarray) -> dict[str, np.ndarray]:
     """
     train = (examples["split"] == "train").to_numpy()
     in_use = train.copy()
-    in_use[train] = fold != tables.LEFT_OUT
+    in_use[train] = fold != LEFT_OUT
     own = (examples["external"] == "").to_numpy()
     splits = {"train": in_use & own, "external": in_use & ~own, "test": ~train}
     return {split: rows for split, rows in splits.items() if split != "external" or rows.any()}

@@ -4,7 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.storage.objects import is_remote, is_slow, local_root, uri_of
+from components.storage.folders import local_root
+from components.storage.objects import is_remote, is_slow, uri_of
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 

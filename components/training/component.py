@@ -11,7 +11,7 @@ def plan(members: list, folds: dict, train: dict, records: dict, weights_digest:
     from trainer.events import emit, step_scope
 
     with step_scope("plan"):
-        from components.training.plan import plan as plan_tasks
+        from components.training.plan import plan as plan_jobs
         from trainer.config.competition import Train
         from trainer.config.data import Folds, Records
         from trainer.config.member import Member
@@ -22,24 +22,24 @@ def plan(members: list, folds: dict, train: dict, records: dict, weights_digest:
         ]
         stored = parse(Records, records, "records")
         dealt = parse(Folds, folds, "folds")
-        tasks = plan_tasks(
+        jobs = plan_jobs(
             recipes, dealt, parse(Train, train, "train"), stored, weights_digest=weights_digest
         )
         emit(
             "note",
             "plan",
-            f"{len(recipes)} members × {dealt.count} folds in {len(tasks)} training tasks",
+            f"{len(recipes)} members × {dealt.count} folds in {len(jobs)} training jobs",
         )
-        return tasks
+        return jobs
 
 
 @dsl.component(base_image=TRAINING_IMAGE, packages_to_install=[], install_kfp_package=False)
 def train(
-    task: dict,
+    job: dict,
     images: dsl.Input[dsl.Dataset],
     folds: dsl.Input[dsl.Dataset],
     statistics: dsl.Input[dsl.Artifact],
-    kind: str,
+    task: str,
     classes: list,
     metric: str,
     seed: int,
@@ -49,17 +49,14 @@ def train(
     from trainer.events import step_scope
 
     with step_scope("train"):
-        from components.training.run_task import train as train_models
+        from components.training.run_job import run_job
+        from trainer.config.objective import Objective
 
-        train_models(
-            task,
+        run_job(
+            job,
+            Objective(task=task, classes=classes, metric=metric, seed=seed),
             images=images.path,
             folds=folds.path,
             statistics=statistics.path,
-            kind=kind,
-            classes=classes,
-            metric=metric,
-            seed=seed,
-            weights_digest=task["weights_digest"],
             out=predictions.path,
         )

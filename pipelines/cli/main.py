@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from pipelines.definitions import registry
-    from trainer.config.gan import load
+    from trainer.config.load import load
 
     competition = load(options.file)
     registry.check_machine(competition)
@@ -131,7 +131,7 @@ def _verify(options: argparse.Namespace) -> int:
 def _compile(options: argparse.Namespace) -> int:
     from pipelines.compile import DEFAULTS, compile_all
     from pipelines.targets.base import ContainerImages
-    from trainer.config.gan import read
+    from trainer.config.load import read
 
     files = [
         remote.with_machine(read(path), options)
@@ -162,9 +162,9 @@ def _compile(options: argparse.Namespace) -> int:
 def _submit(options: argparse.Namespace) -> int:
     from pipelines.local import runner
     from pipelines.results import leaderboard
-    from trainer.config.competition import load
+    from trainer.config.load import load_competition
 
-    competition = load(options.file)
+    competition = load_competition(options.file)
     out = options.out or Path("runs") / competition.name
     with runner.hold(out):
         leaderboard.submit(
@@ -176,9 +176,9 @@ def _submit(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     from pipelines.local import runner
     from pipelines.results import leaderboard
-    from trainer.config.competition import load
+    from trainer.config.load import load_competition
 
-    competition = load(options.file)
+    competition = load_competition(options.file)
     out = options.out or Path("runs") / competition.name
     with runner.hold(out):
         leaderboard.show(competition, out, say=print)
@@ -190,7 +190,7 @@ def _run(options: argparse.Namespace) -> int:
     from pipelines.local import runner
     from pipelines.local.console import Console
     from trainer.config.competition import Competition
-    from trainer.config.gan import load
+    from trainer.config.load import load
     from trainer.events import clock
 
     started = time.monotonic()

@@ -17,7 +17,8 @@ from pipelines.targets import machines
 from trainer import runtime
 from trainer.config import known_backbones
 from trainer.config.competition import Competition
-from trainer.config.gan import Gan, load
+from trainer.config.gan import Gan
+from trainer.config.load import load
 from trainer.errors import CompetitionError, RemoteError
 
 RUNS = Path("runs")

@@ -93,11 +93,11 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         judging = placed(
             "train",
             target.training("train", train_step)(
-                task=found["judging"],
+                job=found["judging"],
                 images=stored,
                 folds=dealt.outputs["table"],
                 statistics=described.outputs["statistics"],
-                kind=TASK,
+                task=TASK,
                 classes=classes,
                 metric=METRIC,
                 seed=seed,

@@ -103,7 +103,7 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         stored, dealt, described = preparation.prepare(
             placed, found, classes=classes, task=task, seed=seed
         )
-        tasks = placed(
+        jobs = placed(
             "plan",
             plan_step(
                 members=found["members"],
@@ -113,15 +113,15 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
                 weights_digest=found["weights_digest"],
             ),
         )
-        with dsl.ParallelFor(items=tasks.output, name="training") as item:
+        with dsl.ParallelFor(items=jobs.output, name="training") as job:
             trained = placed(
                 "train",
                 train_on_target(
-                    task=item,
+                    job=job,
                     images=stored,
                     folds=dealt.outputs["table"],
                     statistics=described.outputs["statistics"],
-                    kind=task,
+                    task=task,
                     classes=classes,
                     metric=metric,
                     seed=seed,

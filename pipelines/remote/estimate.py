@@ -18,10 +18,10 @@ from components.training.plan import plan
 from pipelines.definitions import registry
 from pipelines.targets import machines
 from trainer.config.competition import Competition
+from trainer.config.data import NO_FOLD
 from trainer.config.gan import HELD_OUT_FOLD, Gan
 from trainer.config.machine import Machine
 from trainer.config.member import Member
-from trainer.config.objective import NO_FOLD
 from trainer.errors import CompetitionError
 
 PRICES = Path(__file__).with_name("prices.toml")

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from components.storage import objects
+from components.storage.folders import fetch_folder
 from pipelines.definitions import registry
 from pipelines.local import runner
 from pipelines.remote.launcher import RemoteRun, competition_of
@@ -51,7 +52,7 @@ def fetch(
             uri = _only(run, key)
             target = Path(scratch) / name.rstrip("/")
             if name.endswith("/"):
-                objects.fetch_folder(uri, target)
+                fetch_folder(uri, target)
             else:
                 target.write_bytes(objects.read(uri))
             outputs[name.rstrip("/")] = target

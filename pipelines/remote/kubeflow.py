@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from components.storage.objects import place_of_bucket
+from components.storage.objects import bucket_location
 from pipelines.remote.cron import with_seconds
 from pipelines.remote.destination import Destination
 from pipelines.remote.kubeflow_run import STATES, UUID, artifacts, documents, name_of, tasks
@@ -34,7 +34,7 @@ class KubeflowLauncher:
 
     def check(self) -> list[str]:
         """Whether the bucket is there, and the server answers as one."""
-        place_of_bucket(self.where.root)
+        bucket_location(self.where.root)
         with self._explained("server"):
             health = self._again(self.client._healthz_api.healthz_service_get_healthz)
         if health.multi_user is None:

@@ -23,6 +23,7 @@ from pipelines.targets.base import ContainerImages
 from trainer import runtime
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
+from trainer.config.load import resolve_paths
 from trainer.errors import CompetitionError
 
 COMPILED = {"vertex": "vertex", "kfp": "gke"}
@@ -291,7 +292,6 @@ def competition_of(run: RemoteRun) -> Competition | Gan:
     Raises:
         CompetitionError: it is a run of another pipeline.
     """
-    from trainer.config import competition, gan
     from trainer.config.schema import parse
 
     definitions = run.spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
@@ -306,12 +306,7 @@ def competition_of(run: RemoteRun) -> Competition | Gan:
     parsed: Competition | Gan = parse(
         kind, {name: value for name, value in values.items() if name in known}, run.name
     )
-    root = parsed.data.root
-    return (
-        competition.whole_paths(parsed, root)
-        if isinstance(parsed, Competition)
-        else gan.whole_paths(parsed, root)
-    )
+    return resolve_paths(parsed, parsed.data.root)
 
 
 def shown(body: Mapping[str, Any], file: Path) -> str:

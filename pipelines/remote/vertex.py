@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from components.storage.objects import place_of_bucket, role
+from components.storage.errors import role
+from components.storage.objects import bucket_location
 from pipelines.remote.destination import Destination
 from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
 from pipelines.remote.vertex_job import run_of, text_of
@@ -42,7 +43,7 @@ class VertexLauncher:
 
     def check(self) -> list[str]:
         """Whether the bucket is there, and near."""
-        place = place_of_bucket(self.where.root)
+        place = bucket_location(self.where.root)
         near = place == self.where.region or (
             place in ("us", "eu", "asia") and _continent(self.where.region) == place
         )

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.artifacts import tables
+from trainer.artifacts.gan_files import EVALUATION, FRAMES, GENERATOR, PICTURES, SAMPLES
 from trainer.artifacts.manifest import atomic_write, read_json, read_manifest, write_json
-from trainer.config import gan
 from trainer.config.gan import Gan
 
 # As pipelines/results/kfold.py has it.
@@ -17,8 +17,8 @@ FETCHED = {
     "page": ("gallery", "page"),
     "data_card": ("statistics", "card"),
 }
-_FOLDERS = {gan.FRAMES: "step*.png", gan.SAMPLES: "samples*.tfrec"}
-_FILES = (*gan.PICTURES, gan.GENERATOR, tables.HISTORY)
+_FOLDERS = {FRAMES: "step*.png", SAMPLES: "samples*.tfrec"}
+_FILES = (*PICTURES, GENERATOR, tables.HISTORY)
 _OTHERS = (tables.METRICS, "gan.html", "data_card.html", "gan.yaml")
 
 
@@ -44,7 +44,7 @@ def gather(
     """
     trained = outputs["trained"]
     read_manifest(trained)
-    found: dict[str, Any] = read_json(trained / gan.EVALUATION)
+    found: dict[str, Any] = read_json(trained / EVALUATION)
     sources = {name: trained / name for name in _FILES}
     sources |= {
         "gan.html": outputs["page"],

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import components
+from components.storage.client import blob
 from tests.support.paths import ROOT
 from tests.support.tiny import Tiny, in_bucket
 
@@ -46,7 +47,6 @@ def run(toml: Path, out: Path, *more: str, status: int = 0) -> subprocess.Comple
 def digits(tmp_path: Path, bucket: str) -> Path:
     """The digits competition with its data in a bucket of a storage server on this machine, and
     fewer epochs."""
-    from components.storage import objects
 
     data = tmp_path / "digits"
     subprocess.run(
@@ -55,7 +55,7 @@ def digits(tmp_path: Path, bucket: str) -> Path:
         capture_output=True,
     )
     for name in ("train.csv", "test.csv", "sample_submission.csv"):
-        objects._blob(f"{bucket}/digits/{name}").upload_from_filename(data / name)
+        blob(f"{bucket}/digits/{name}").upload_from_filename(data / name)
     text = (ROOT / "pipelines" / "competitions" / "digits.toml").read_text()
     text = text.replace('root = "../../data/digits"', f'root = "{bucket}/digits"').replace(
         "epochs = 14", "epochs = 2"

@@ -28,10 +28,11 @@ START = """
 import json, sys
 from trainer.events import step_scope
 with step_scope("train"):
-    from components.training.run_task import train
+    from components.training.run_job import run_job
+    from trainer.config.objective import Objective
     given = json.loads(sys.argv[1])
-    goal = {"kind": "multiclass", "metric": "accuracy", "seed": 4}
-    train(given.pop("entry"), weights_digest="", **goal, **given)
+    goal = Objective("multiclass", given.pop("classes"), "accuracy", seed=4)
+    run_job(given.pop("job"), goal, **given)
 """
 SMALL = Member(
     name="m",
@@ -72,7 +73,12 @@ class Killed:
         (folder / "mine.py").write_text(NET)
         settings = Train(checkpoint_seconds=0.5)
         self.given: dict[str, Any] = {
-            "entry": {"member": asdict(member), "folds": folds, "settings": asdict(settings)},
+            "job": {
+                "member": asdict(member),
+                "folds": folds,
+                "settings": asdict(settings),
+                "weights_digest": "",
+            },
             "images": str(inputs.records),
             "folds": str(inputs.folds_table),
             "statistics": str(inputs.statistics),
@@ -126,7 +132,7 @@ def assert_same(first: Path, second: Path) -> None:
 
 def test_killed_at_ten_random_moments(inputs: Artifacts, tmp_path: Path) -> None:
     task = Killed(inputs, tmp_path, SMALL, [0, 1])
-    task.given["entry"]["settings"]["checkpoint_seconds"] = 0.05
+    task.given["job"]["settings"]["checkpoint_seconds"] = 0.05
     expected, _ = task.finish("whole")
     moments = random.Random(3)
     for attempt in range(10):
@@ -169,7 +175,7 @@ def test_checkpoints_outlive_the_machine(
     inputs: Artifacts, tmp_path: Path, bucket: str, left: int
 ) -> None:
     task = Killed(inputs, tmp_path, SMALL, [0])
-    task.given["entry"]["settings"]["checkpoints"] = f"{bucket}/kept"
+    task.given["job"]["settings"]["checkpoints"] = f"{bucket}/kept"
     process = task.start("out")
     from components.storage import objects
 

@@ -11,16 +11,17 @@ from components.statistics.summary import statistics as write_statistics
 from pipelines.competitions import digits
 from tests.support.tiny import converted
 from trainer.artifacts import tables
-from trainer.config.competition import load
 from trainer.config.data import Folds
+from trainer.config.load import load_competition
 from trainer.config.objective import Artifacts, Objective
+from trainer.training.context import RunContext
 from trainer.training.fit import train_folds
 
 FILE = Path(digits.__file__).with_name("digits.toml")
 
 
 def test_the_recipe_reaches_its_accuracy(tmp_path: Path) -> None:
-    competition = load(FILE)
+    competition = load_competition(FILE)
     classes = competition.classes
     digits.main(tmp_path / "data")
     names = {name: str(tmp_path / "data" / f"{name}.csv") for name in ("train", "test")}
@@ -35,7 +36,7 @@ def test_the_recipe_reaches_its_accuracy(tmp_path: Path) -> None:
     write_statistics(records, folds, audit, classes=classes, out=statistics)
     inputs = Artifacts(records=records, root=records, folds_table=folds, statistics=statistics)
     goal = Objective(task="multiclass", classes=classes, metric="accuracy", seed=competition.seed)
-    train_folds(competition.members[0], [0], inputs, goal, out=tmp_path / "out")
+    train_folds(competition.members[0], [0], inputs, goal, RunContext(out=tmp_path / "out"))
     oof = pd.read_parquet(tmp_path / "out" / tables.OOF)
     assert len(oof) == 800
     # Over all folds it is 0.987; one fold's 800 images scatter by 0.004 about that.

@@ -116,21 +116,19 @@ class Without(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Without())
 from dataclasses import asdict
-from components.training.run_task import train
+from components.training.run_job import run_job
 from trainer.config.competition import Train
 from trainer.config.member import Cnn, Member
+from trainer.config.objective import Objective
 
 member = Member(name="m", size=8, cnn=Cnn(filters=[4], strides=[2]), epochs=1, batch_size=16)
-train(
-    {{"member": asdict(member), "folds": [0], "settings": asdict(Train(backend="jax"))}},
+settings = asdict(Train(backend="jax"))
+run_job(
+    {{"member": asdict(member), "folds": [0], "settings": settings, "weights_digest": ""}},
+    Objective("multiclass", list("0123456789"), "accuracy", 1),
     images={str(inputs.records)!r},
     folds={str(inputs.folds_table)!r},
     statistics={str(inputs.statistics)!r},
-    kind="multiclass",
-    classes=list("0123456789"),
-    metric="accuracy",
-    seed=1,
-    weights_digest="",
     out={str(tmp_path / "out")!r},
 )
 assert "tensorflow" not in sys.modules

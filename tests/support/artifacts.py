@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from components.storage import objects
+from components.storage.client import blob
 from tests.support.tiny import upload
 from trainer.artifacts.manifest import MANIFEST, read_manifest, write_manifest
 
@@ -20,7 +20,7 @@ def upload_gan(
         if (root / task / output).is_dir():
             upload(root / task / output, uris[(task, output)][0])
         else:
-            objects._blob(uris[(task, output)][0]).upload_from_filename(root / task / output)
+            blob(uris[(task, output)][0]).upload_from_filename(root / task / output)
     return uris
 
 
@@ -68,5 +68,5 @@ def upload_artifacts(
         ("statistics", "card"),
     ):
         uris[(task, output)] = [f"{bucket}/{name(task, output, 0)}"]
-        objects._blob(uris[(task, output)][0]).upload_from_filename(root / task / output)
+        blob(uris[(task, output)][0]).upload_from_filename(root / task / output)
     return uris

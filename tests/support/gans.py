@@ -1,5 +1,4 @@
-"""What the tests of a GAN share: small real digits as 32 × 32 images, a recipe, and a pair on this
-process's backend."""
+"""What the tests of a GAN share: small real digits as 32 × 32 images, a recipe, and its program."""
 
 from typing import Any
 
@@ -7,8 +6,10 @@ import numpy as np
 
 from tests.support.tiny import digits
 from trainer.backends.devices import Device
+from trainer.backends.program import Program, compile_program
 from trainer.config.gan import GanRecipe
-from trainer.gan import state
+from trainer.gan import step as gan_step
+from trainer.gan.state import GanState
 
 SMALL: dict[str, Any] = {
     "steps": 8,
@@ -30,24 +31,28 @@ def device(backend: str) -> Device:
     return Device("CPU", backend, 1, 0, 1, 1, False)  # type: ignore[arg-type]
 
 
-def networks(gan: GanRecipe, *, side: int = 32, channels: int = 1) -> state.GanState:
-    return state.GanState(gan, side=side, channels=channels, classes=10, seed=5)
+def networks(gan: GanRecipe, *, side: int = 32, channels: int = 1) -> GanState:
+    return GanState(gan, side=side, channels=channels, classes=10, seed=5)
+
+
+def program(state: GanState, backend: str = "tensorflow") -> Program:
+    return compile_program(gan_step.define(state), backend)  # type: ignore[arg-type]
 
 
 def arrays(gan: GanRecipe, step: int) -> dict[str, np.ndarray]:
     """What a step takes, of real digits."""
     images, labels = enlarged(200)
     chosen = np.random.default_rng([7, step]).choice(200, gan.batch_size, replace=False)
-    drawn = state.draw(gan, seed=3, step=step, side=32, classes=10)
+    drawn = gan_step.draw(gan, seed=3, step=step, side=32, classes=10)
     return {"pixels": images[chosen], "labels": labels[chosen], **drawn}
 
 
-def trained(made: state.Pair, gan: GanRecipe, *, together: int = 1) -> np.ndarray:
-    """(steps, 4) what all steps of the recipe tell, `together` of them at each call."""
-    told = [
+def trained(program: Program, gan: GanRecipe, *, together: int = 1) -> np.ndarray:
+    """(steps, 4) what all steps of the recipe report, `together` of them at each call."""
+    reported = [
         np.asarray(
-            made.steps(state.stacked([arrays(gan, step + more) for more in range(together)]))
+            program.step(gan_step.stacked([arrays(gan, step + more) for more in range(together)]))
         )
         for step in range(0, gan.steps, together)
     ]
-    return np.concatenate(told)
+    return np.concatenate(reported)

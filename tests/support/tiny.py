@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.storage.client import blob
 from trainer.config.competition import Competition
 from trainer.config.data import Folds
 from trainer.config.objective import Artifacts
@@ -203,19 +204,17 @@ def converted(competition: Competition, out: Path) -> Path:
 
 def upload(folder: Path, uri: str) -> None:
     """Every file of a folder as an object below `uri`."""
-    from components.storage import objects
 
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            objects._blob(f"{uri}/{path.relative_to(folder).as_posix()}").upload_from_filename(path)
+            blob(f"{uri}/{path.relative_to(folder).as_posix()}").upload_from_filename(path)
 
 
 def in_bucket(tiny: Tiny, bucket: str) -> Tiny:
     """The same competition with its data at `{bucket}/data`; the answers stay here."""
-    from components.storage import objects
 
     for path in (tiny.train, tiny.test, tiny.sample):
-        objects._blob(f"{bucket}/data/{path.name}").upload_from_filename(path)
+        blob(f"{bucket}/data/{path.name}").upload_from_filename(path)
     text = tiny.toml.read_text().replace(
         'source = "pixels"', f'source = "pixels"\nroot = "{bucket}/data"'
     )

@@ -8,23 +8,25 @@ from pathlib import Path
 
 from trainer.config.competition import Train
 from trainer.config.gan import GanRecipe
+from trainer.config.objective import GanArtifacts
 from trainer.config.schema import parse
-from trainer.training.fit import train_gan
+from trainer.gan.fit import train_gan
+from trainer.training.context import RunContext
 
 
-def main(arguments: str, recipe: str, out: str, stop: str) -> None:
+def main(artifacts: str, recipe: str, out: str, stop: str) -> None:
     """To the end, or until SIGTERM comes after so many evaluations; 0 for none."""
 
-    def mirror(path: Path) -> None:
+    def on_write(path: Path) -> None:
         if stop != "0" and path.name == f"step{int(stop):08d}.png":
             os.kill(os.getpid(), signal.SIGTERM)
 
     train_gan(
         parse(GanRecipe, json.loads(recipe), "gan"),
-        **json.loads(arguments),
-        out=out,
-        settings=Train(backend="jax"),
-        mirror=mirror,
+        GanArtifacts(**json.loads(artifacts)),
+        [str(digit) for digit in range(10)],
+        3,
+        RunContext(out=Path(out), settings=Train(backend="jax"), on_write=on_write),
     )
 
 

@@ -8,6 +8,7 @@ from trainer.config.competition import Train
 from trainer.config.member import Member
 from trainer.config.objective import Artifacts, Objective
 from trainer.config.schema import parse
+from trainer.training.context import RunContext
 from trainer.training.fit import train_folds
 
 
@@ -35,9 +36,11 @@ def main(inputs: str, out: str, recipe: str, backend: str) -> None:
         [0, 1],
         Artifacts(**given),
         Objective(task=task, classes=classes, metric="accuracy", seed=4),
-        out=Path(out),
-        settings=Train(backend=backend),  # type: ignore[arg-type]
-        compiled=Path(out).parent / "compiled",
+        RunContext(
+            out=Path(out),
+            settings=Train(backend=backend),  # type: ignore[arg-type]
+            compiled=Path(out).parent / "compiled",
+        ),
     )
 
 

@@ -31,14 +31,11 @@ import numpy as np
 import pandas as pd
 
 from trainer.artifacts.manifest import atomic_write
-from trainer.config import objective
+from trainer.config.data import LEFT_OUT, NO_FOLD
 from trainer.errors import IntegrityError
 
-LEFT_OUT = -1
-ALWAYS_TRAINS = -2
 # The end of the name of the file beside a model that says which images it was trained on.
 SEEN = ".seen.npy"
-NO_FOLD = objective.NO_FOLD
 
 EXAMPLES = "examples.parquet"
 FOLDS = "folds.csv"

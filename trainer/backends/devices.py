@@ -28,7 +28,7 @@ class Device:
 
     name: for people. backend: what computes. devices: how many share each batch, in all processes.
     process, processes: which of them this is, and how many there are. threads: for images on the
-    host. paints: whether the device augments the images."""
+    host. augments: whether the device augments the images."""
 
     name: str
     backend: Backend
@@ -36,7 +36,7 @@ class Device:
     process: int
     processes: int
     threads: int
-    paints: bool
+    augments: bool
 
     def libraries(self) -> dict[str, str]:
         """The versions of what trains, by name."""
@@ -53,7 +53,7 @@ class Device:
         backend = {"tensorflow": "TensorFlow", "jax": "JAX"}[self.backend]
         return (
             f"{self.name} ({backend}{hosts}, {threads}, images augmented by the"
-            f" {'device' if self.paints else 'host'})"
+            f" {'device' if self.augments else 'host'})"
         )
 
 
@@ -99,7 +99,7 @@ def prepare(backend: str = "auto", *, compiled: Path | None = None) -> Device:
     return _tensorflow(threads) if chosen == "tensorflow" else _jax(threads, compiled)
 
 
-def together(device: Device) -> Callable[[int], list[int]]:
+def all_gather(device: Device) -> Callable[[int], list[int]]:
     """A function that says what a number is in each process, called by all of them at the same
     place."""
     if device.processes == 1:
@@ -152,7 +152,7 @@ def _tensorflow(threads: int) -> Device:
     # A GPU has time to spare and takes a fourth of the bytes so; a CPU's own threads paint ten
     # times faster than its graph.
     return Device(
-        name, "tensorflow", devices=1, process=0, processes=1, threads=threads, paints=bool(found)
+        name, "tensorflow", devices=1, process=0, processes=1, threads=threads, augments=bool(found)
     )
 
 
@@ -185,5 +185,5 @@ def _jax(threads: int, compiled: Path | None) -> Device:
         process=jax.process_index(),
         processes=jax.process_count(),
         threads=threads,
-        paints=True,
+        augments=True,
     )

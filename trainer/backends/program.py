@@ -1,144 +1,142 @@
-"""One compiled training step and one compiled prediction of a network, on TensorFlow or on JAX.
+"""A compiled training program: what a step and a prediction compute, whichever backend runs them.
 
-Both backends do the same with the same keras.ops code; what differs between them stands in
-tensorflow.py and jax.py beside this file. An engine is made once for a network and used for every
-fold: weights, optimizer state, statistics and the learning rate are all given to it, so nothing is
-compiled a second time."""
+A `Definition` is written in keras.ops. `trainer/backends/tensorflow.py` and
+`trainer/backends/jax.py` compile it. A program is compiled once and used for every fold: weights,
+optimizer state, pixel statistics and the learning rate are arguments of the compiled functions."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import keras
 import numpy as np
-from keras import ops
 
-from trainer.config.member import Member
-from trainer.input import augment_device
-from trainer.input.augment import AugmentParams
-from trainer.input.batches import Batch
-from trainer.models import losses
-
-# The arrays that a compiled function takes, by name.
+# Arrays that a compiled function takes, by name.
 Arrays = Mapping[str, Any]
+# For each network, a function from its inputs to its outputs.
+Calls = Mapping[str, Callable[[Any], Any]]
 
 
-class Engine(Protocol):
-    """A network in training."""
+@dataclass(frozen=True)
+class Update:
+    """One network's update by gradient descent, a part of a training step.
 
-    model: keras.Model
+    Attributes:
+        network: name of the network whose trainable weights change.
+        optimizer: computes the change.
+        loss: function of (calls, arrays) that returns the scalar loss and more scalars to report.
+    """
+
+    network: str
     optimizer: keras.optimizers.Optimizer
+    loss: Callable[[Calls, Arrays], tuple[Any, Sequence[Any]]]
 
-    def step(self, batch: Batch, rate: float) -> Any:
-        """Train on a batch at a learning rate; its loss, which is not waited for."""
 
-    def logits(self, arrays: Arrays) -> np.ndarray:
-        """(batch, outputs) float32 for a batch of the size that the engine was made for."""
+@dataclass(frozen=True)
+class MovingAverage:
+    """An exponential moving average of all variables of a network, taken after its update.
+
+    Attributes:
+        source: name of the network that is averaged.
+        target: name of the network that holds the average.
+        decay: function of (step, minimum) that returns the share of the old average to keep, 0 to
+            1. `minimum` is the backend's elementwise minimum.
+    """
+
+    source: str
+    target: str
+    decay: Callable[[Any, Callable[[Any, Any], Any]], Any]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a program computes.
+
+    Attributes:
+        networks: the networks by name.
+        updates: the parts of a training step, in order. Each sees the networks as the ones before
+            left them.
+        predict: function of (calls, arrays) that returns predictions; networks run in inference
+            mode.
+        average: a moving average that each step updates, if any.
+        several_steps: the arrays of `Program.step` hold several steps along their second axis.
+        xla: compile with XLA on TensorFlow. JAX always does.
+    """
+
+    networks: Mapping[str, keras.Model]
+    updates: Sequence[Update]
+    predict: Callable[[Calls, Arrays], Any]
+    average: MovingAverage | None = None
+    several_steps: bool = False
+    xla: bool = False
+
+
+class Program(Protocol):
+    """A compiled definition with the state of its networks and optimizers."""
+
+    definition: Definition
+
+    @property
+    def compilations(self) -> int:
+        """How often the step was compiled."""
+
+    def step(self, arrays: Arrays, learning_rate: float | None = None) -> Any:
+        """Train by one step, or by several where the definition says so.
+
+        Args:
+            arrays: the batch; the first axis is split over the devices.
+            learning_rate: of this step; None if the optimizers have their own schedules.
+
+        Returns:
+            (values,) float32, not waited for: for each update its loss and what it reports;
+            (steps, values) for several steps.
+        """
+
+    def predict(self, arrays: Arrays) -> np.ndarray:
+        """Predictions for a batch of the size that the program was first called with."""
 
     def pull(self) -> None:
-        """Bring the state into the variables of the model and the optimizer."""
+        """Copy the state into the variables of networks and optimizers."""
 
     def push(self) -> None:
         """Take the state from those variables."""
 
 
-def objective(
-    member: Member, *, exclusive: bool, side: int, on_device: bool
-) -> Callable[[Any, Arrays], tuple[Any, Any]]:
-    """What a training step computes of a batch, up to the model: the model's inputs, and the
-    function from logits to loss.
+def compile_program(definition: Definition, backend: Literal["tensorflow", "jax"]) -> Program:
+    """Compile a definition for a backend; the first calls do the actual work."""
+    if backend == "jax":
+        from trainer.backends.jax import JaxProgram
 
-    Args:
-        exclusive: as in `losses.of_rows`.
-        side: of what the network sees.
-        on_device: the pixels are stored ones, to be painted here.
+        return JaxProgram(definition)
+    from trainer.backends.tensorflow import TensorFlowProgram
 
-    Returns:
-        a function of (apply, arrays) that calls `apply(inputs)` for the logits and gives (loss,
-        whatever else `apply` gave).
-    """
-    row_loss = losses.of_rows(member.loss, exclusive=exclusive)
-    mixing = bool(member.augment.cutmix or member.augment.mixup)
-
-    def compute(apply: Any, arrays: Arrays) -> tuple[Any, Any]:
-        pixels = arrays["pixels"]
-        if on_device:
-            pixels = augment_device.paint(pixels, arrays, member.augment, side=side, mixing=mixing)
-        logits, rest = apply(_inputs(pixels, arrays))
-        return ops.mean(row_loss(arrays["targets"], logits) * arrays["weights"]), rest
-
-    return compute
+    return TensorFlowProgram(definition)
 
 
-def predictor(member: Member, *, side: int, on_device: bool) -> Callable[[Any, Arrays], Any]:
-    """A function of (apply, arrays) that gives the logits of images in a view."""
-
-    def compute(apply: Any, arrays: Arrays) -> Any:
-        pixels = arrays["pixels"]
-        if on_device:
-            pixels = augment_device.paint(pixels, arrays, member.augment, side=side, mixing=False)
-        return apply(_inputs(pixels, arrays))
-
-    return compute
+def groups(definition: Definition) -> dict[str, list[Any]]:
+    """All variables that a step changes, by network and by `<network>_optimizer`."""
+    networks = {name: network.variables for name, network in definition.networks.items()}
+    optimizers = {f"{u.network}_optimizer": u.optimizer.variables for u in definition.updates}
+    return {**networks, **optimizers}
 
 
-def _inputs(pixels: Any, arrays: Arrays) -> list[Any]:
-    given = [ops.cast(pixels, "float32")]
-    return given if arrays["tabular"].shape[-1] == 0 else [*given, arrays["tabular"]]
-
-
-def training_arrays(batch: Batch) -> dict[str, np.ndarray]:
-    """What the compiled step takes of a batch."""
-    arrays = {
-        "pixels": batch.pixels,
-        "tabular": batch.tabular,
-        "targets": batch.targets,
-        "weights": batch.weights,
-    }
-    return arrays if batch.drawn is None else {**arrays, **drawn_arrays(batch.drawn)}
-
-
-def drawn_arrays(drawn: AugmentParams) -> dict[str, np.ndarray]:
-    """What the device needs to paint."""
-    return {name: getattr(drawn, name) for name in augment_device.FIELDS}
-
-
-def state(engine: Engine) -> dict[str, list[np.ndarray]]:
-    """All that a step changes, as arrays: the model's variables, seeds of dropout among them, and
-    the optimizer's."""
-    engine.pull()
+def get_state(program: Program) -> dict[str, list[np.ndarray]]:
+    """Copies of all that a step changes, including the seeds of dropout."""
+    program.pull()
     return {
-        "model": [np.array(variable) for variable in engine.model.variables],
-        "optimizer": [np.array(variable) for variable in engine.optimizer.variables],
+        name: [np.array(variable) for variable in variables]
+        for name, variables in groups(program.definition).items()
     }
 
 
-def restore(engine: Engine, arrays: Mapping[str, list[np.ndarray]]) -> None:
-    """Go back to what `state` gave."""
-    assign(engine.model.variables, arrays["model"])
-    assign(engine.optimizer.variables, arrays["optimizer"])
-    engine.push()
+def set_state(program: Program, arrays: Mapping[str, list[np.ndarray]]) -> None:
+    """Return to what `get_state` returned."""
+    for name, variables in groups(program.definition).items():
+        assign(variables, arrays[name])
+    program.push()
 
 
-def assign(variables: list[Any], arrays: list[np.ndarray]) -> None:
+def assign(variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
     """Set variables, in order."""
     for variable, value in zip(variables, arrays, strict=True):
         variable.assign(value)
-
-
-@contextlib.contextmanager
-def averaged(engine: Engine) -> Iterator[None]:
-    """Inside, the model's weights are their exponential average, where the optimizer keeps one."""
-    optimizer: Any = getattr(engine.optimizer, "inner_optimizer", engine.optimizer)
-    if not optimizer.use_ema:
-        yield
-        return
-    engine.pull()
-    trained = [np.array(variable) for variable in engine.model.trainable_variables]
-    optimizer.finalize_variable_values(engine.model.trainable_variables)
-    engine.push()
-    try:
-        yield
-    finally:
-        assign(engine.model.trainable_variables, trained)
-        engine.push()

@@ -1,66 +1,102 @@
-"""The engine on TensorFlow: one device, no XLA (its depthwise convolutions are several times slower
-on a CPU)."""
+"""Programs on TensorFlow: one device."""
 
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.backends import program
-from trainer.input.batches import Batch
+from trainer.backends.program import Arrays, Calls, Definition, Update
 
 
-class OnTensorFlow:
-    """The state lives in the model's and the optimizer's variables."""
+class TensorFlowProgram:
+    """A program whose state is in the variables of its networks and optimizers."""
 
-    def __init__(
-        self,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        objective: Any,
-        predictor: Any,
-    ) -> None:
-        self.model, self.optimizer = model, optimizer
-        # Built before the first step, which then comes twice as soon.
-        optimizer.build(model.trainable_variables)
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        for update in definition.updates:
+            # Building the optimizer before the first step makes that step twice as fast.
+            update.optimizer.build(definition.networks[update.network].trainable_variables)
 
-        @tf.function(jit_compile=False)
-        def step(arrays: Any, rate: Any) -> Any:
-            optimizer.learning_rate.assign(rate)
-            with tf.GradientTape() as tape:
-                loss, _ = objective(
-                    lambda inputs: (_one(model, inputs, training=True), None), arrays
-                )
-                if model.losses:
-                    loss = loss + tf.add_n(model.losses)
-                scaled = optimizer.scale_loss(loss)
-            variables = model.trainable_variables
-            optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
-            return loss
+        def one_step(arrays: Any, learning_rate: Any) -> Any:
+            values = [
+                value
+                for update in definition.updates
+                for value in _apply(definition, update, arrays, learning_rate)
+            ]
+            return tf.stack(values)
 
-        @tf.function(jit_compile=False)
-        def logits(arrays: Any) -> Any:
-            return predictor(lambda inputs: _one(model, inputs, training=False), arrays)
+        @tf.function(jit_compile=definition.xla)
+        def step(arrays: Any, learning_rate: Any) -> Any:
+            if not definition.several_steps:
+                return one_step(arrays, learning_rate)
+            count = next(iter(arrays.values())).shape[1]
+            first = {name: values[:, 0] for name, values in arrays.items()}
+            if count == 1:
+                return one_step(first, learning_rate)[None]
+            reported = tf.TensorArray(tf.float32, count)
+            for number in tf.range(count):
+                arrays_of_step = {name: values[:, number] for name, values in arrays.items()}
+                reported = reported.write(number, one_step(arrays_of_step, learning_rate))
+            return reported.stack()
 
-        self._step, self._logits = step, logits
+        @tf.function(jit_compile=definition.xla)
+        def predict(arrays: Any) -> Any:
+            return definition.predict(_calls(definition, training=False), arrays)
 
-    def step(self, batch: Batch, rate: float) -> Any:
-        return self._step(_tensors(program.training_arrays(batch)), tf.constant(rate, tf.float32))
+        self._step, self._predict = step, predict
 
-    def logits(self, arrays: program.Arrays) -> np.ndarray:
-        return np.asarray(self._logits(_tensors(arrays)))
+    @property
+    def compilations(self) -> int:
+        """How often the step was traced and compiled."""
+        return int(self._step.experimental_get_tracing_count())
+
+    def step(self, arrays: Arrays, learning_rate: float | None = None) -> Any:
+        """See `Program.step`."""
+        rate = None if learning_rate is None else tf.constant(learning_rate, tf.float32)
+        return self._step(_tensors(arrays), rate)
+
+    def predict(self, arrays: Arrays) -> np.ndarray:
+        """See `Program.predict`."""
+        return np.asarray(self._predict(_tensors(arrays)))
 
     def pull(self) -> None:
-        """Nothing: the state is there already."""
+        """Nothing to do: the variables are the state."""
 
     def push(self) -> None:
-        """Nothing: the state is there already."""
+        """Nothing to do: the variables are the state."""
 
 
-def _one(model: keras.Model, inputs: list[Any], *, training: bool) -> Any:
-    return model(inputs if len(inputs) > 1 else inputs[0], training=training)
+def _calls(definition: Definition, *, training: bool) -> Calls:
+    def call(network: Any) -> Any:
+        return lambda inputs: network(inputs, training=training)
+
+    return {name: call(network) for name, network in definition.networks.items()}
 
 
-def _tensors(arrays: program.Arrays) -> dict[str, Any]:
+def _apply(definition: Definition, update: Update, arrays: Any, learning_rate: Any) -> list[Any]:
+    """Do one update; returns its loss and what it reports."""
+    network, optimizer = definition.networks[update.network], update.optimizer
+    variables = network.trainable_variables
+    if learning_rate is not None:
+        optimizer.learning_rate.assign(learning_rate)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch([variable.value for variable in variables])
+        loss, reported = update.loss(_calls(definition, training=True), arrays)
+        if network.losses:
+            loss = loss + tf.add_n(network.losses)
+        scaled = optimizer.scale_loss(loss)
+    gradients = tape.gradient(scaled, [variable.value for variable in variables])
+    average = definition.average
+    if average is None or average.source != update.network:
+        optimizer.apply(gradients, variables)
+        return [loss, *reported]
+    decay = average.decay(tf.cast(optimizer.iterations.value, tf.float32), tf.minimum)
+    optimizer.apply(gradients, variables)
+    averaged = definition.networks[average.target].variables
+    for mean, variable in zip(averaged, network.variables, strict=True):
+        mean.assign(decay * mean.value + (1.0 - decay) * variable.value)
+    return [loss, *reported]
+
+
+def _tensors(arrays: Arrays) -> dict[str, Any]:
     return {name: tf.convert_to_tensor(values) for name, values in arrays.items()}

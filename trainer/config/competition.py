@@ -6,12 +6,9 @@ readers check what a console user typed in."""
 
 import dataclasses
 import math
-import os
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from trainer.config import known_backbones
@@ -19,9 +16,7 @@ from trainer.config.data import BUCKET, Data, Folds, Records
 from trainer.config.machine import Machine
 from trainer.config.member import Member
 from trainer.config.output import Blend, Leaderboard, Submission
-from trainer.config.paths import PathResolver
-from trainer.config.schema import NAME, Problem, number, optional_text, parse
-from trainer.errors import CompetitionError
+from trainer.config.schema import NAME, Problem, number, optional_text
 from trainer.metrics import OF_CLASSES
 from trainer.metrics import problem as metric_problem
 
@@ -238,79 +233,3 @@ class Competition:
         values = dataclasses.asdict(self)
         del values["leaderboard"], values["machine"]
         return values
-
-
-def load(path: str | Path) -> Competition:
-    """Read and check a competition file; relative paths in it are taken from the folder it stands
-    in.
-
-    Raises:
-        CompetitionError: every problem found, a line each, with file, key, value and what is
-            allowed.
-    """
-    return whole_paths(read(path), os.path.abspath(Path(path).parent))
-
-
-def read(path: str | Path) -> Competition:
-    """As `load`, with the paths as they stand in the file."""
-    table = toml(path)
-    if "gan" in table:
-        raise CompetitionError(
-            f"{path}: is the file of a GAN, which has no submission and no leaderboard: name a"
-            " competition's"
-        )
-    return parse(Competition, table, str(path))
-
-
-def toml(path: str | Path) -> dict[str, Any]:
-    """The keys of a file.
-
-    Raises:
-        CompetitionError: it is not there, or no TOML.
-    """
-    path = Path(path)
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise CompetitionError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except (ValueError, RecursionError) as error:
-        # Besides what TOML forbids: a number of thousands of digits, brackets nested thousands
-        # deep, a path that is none.
-        raise CompetitionError(f"{path}: not valid TOML: {error}") from None
-    except FileNotFoundError:
-        raise CompetitionError(f"{path}: no such competition file") from None
-    except OSError as error:
-        raise CompetitionError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def whole_paths(competition: Competition, folder: str) -> Competition:
-    """The competition with every path made whole: by its root, and that by `folder`, an absolute
-    one or `gs://bucket/prefix`.
-
-    Raises:
-        CompetitionError: a path in Cloud Storage is none, or leads up.
-    """
-    with PathResolver(competition.data, folder) as whole:
-        return dataclasses.replace(
-            competition,
-            data=whole.data(),
-            submission=dataclasses.replace(
-                competition.submission, sample=whole.below(competition.submission.sample)
-            ),
-            folds=whole.folds(competition.folds),
-            blend=dataclasses.replace(
-                competition.blend,
-                external=[
-                    # Not among the data: what was made, as another run's oof.csv, is kept apart
-                    # from what was given.
-                    dataclasses.replace(
-                        external, oof=whole.beside(external.oof), test=whole.beside(external.test)
-                    )
-                    for external in competition.blend.external
-                ],
-            ),
-            leaderboard=dataclasses.replace(
-                competition.leaderboard, answers=whole.below(competition.leaderboard.answers)
-            ),
-            members=[whole.member(member) for member in competition.members],
-        )

@@ -10,6 +10,9 @@ from typing import Literal
 from trainer.config.schema import Problem, number, optional_text, short
 
 BUCKET = r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"
+# In place of a fold's number. In the folds table: left out altogether; trains always and never
+# validates. Of a model: trained on all images, none is held out.
+LEFT_OUT, ALWAYS_TRAINS, NO_FOLD = -1, -2, -3
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 # What each kind of source must have, and may have besides: any other key of these goes with another
 # kind.

@@ -4,19 +4,16 @@ It shares its sections with a competition file; what makes it a GAN's is `[gan]`
 """
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-from trainer.config import competition, known_backbones
-from trainer.config.competition import Competition, Train
+from trainer.config import known_backbones
+from trainer.config.competition import Train
 from trainer.config.data import Data, Folds, Records
 from trainer.config.machine import Machine
 from trainer.config.member import Member
-from trainer.config.paths import PathResolver
-from trainer.config.schema import NAME, Problem, number, optional_text, parse, short
+from trainer.config.schema import NAME, Problem, number, optional_text, short
 
 SIDES = (32, 64)
 # The fold whose images neither the GAN nor the judge is trained on.
@@ -24,14 +21,6 @@ HELD_OUT_FOLD = 0
 # Images of a class, of samples as of real ones, whose diversity is told: with two, it would be that
 # of a single pair.
 MIN_CLASS_SAMPLES = 4
-# What a finished training leaves in its folder.
-GENERATOR, EVALUATION, FRAMES, SAMPLES = "generator.keras", "evaluation.json", "grids", "samples"
-GRID, STRIP, COPIES, GIF = PICTURES = (
-    "grid.png",
-    "interpolation.png",
-    "nearest.png",
-    "training.gif",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,41 +243,3 @@ class Gan:
         values = dataclasses.asdict(self)
         del values["machine"]
         return values
-
-
-def load(path: str | Path) -> Competition | Gan:
-    """Read and check a competition file, or a GAN's: one with a section `[gan]`. Paths as
-    `competition.load` makes them.
-
-    Raises:
-        CompetitionError: every problem found, a line each.
-    """
-    file, folder = read(path), os.path.abspath(Path(path).parent)
-    return (
-        competition.whole_paths(file, folder)
-        if isinstance(file, Competition)
-        else whole_paths(file, folder)
-    )
-
-
-def read(path: str | Path) -> Competition | Gan:
-    """As `load`, with the paths as they stand in the file."""
-    table = competition.toml(path)
-    if "gan" in table:
-        return parse(Gan, table, str(path))
-    return parse(Competition, table, str(path))
-
-
-def whole_paths(file: Gan, folder: str) -> Gan:
-    """The file with every path made whole, as `competition.whole_paths`."""
-    with PathResolver(file.data, folder) as whole:
-        features = dataclasses.replace(
-            file.gan.features, weights=whole.weights(file.gan.features.weights)
-        )
-        return dataclasses.replace(
-            file,
-            data=whole.data(),
-            folds=whole.folds(file.folds),
-            judge=whole.member(file.judge),
-            gan=dataclasses.replace(file.gan, features=features),
-        )

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-PACKAGE = "efficientnet/"
+PACKAGE_PREFIX = "efficientnet/"
+# Weights that are fetched by name; any other value is a file.
+PUBLISHED_WEIGHTS = ("imagenet", "noisy-student")
 # "package.module:function"
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -67,12 +69,17 @@ PACKAGE_NAMES = tuple(f"EfficientNetB{n}" for n in range(8))
 
 def family(backbone: str) -> Family | None:
     """The family of a backbone that goes by a name; None for `cnn` and for functions."""
-    return _BY_NAME.get(backbone.removeprefix(PACKAGE))
+    return _BY_NAME.get(backbone.removeprefix(PACKAGE_PREFIX))
+
+
+def is_published(weights: str) -> bool:
+    """Whether `weights` names published weights, or none (""), and not a file."""
+    return weights in ("", *PUBLISHED_WEIGHTS)
 
 
 def of_package(backbone: str) -> bool:
     """Whether it is one of the package efficientnet."""
-    return backbone.startswith(PACKAGE)
+    return backbone.startswith(PACKAGE_PREFIX)
 
 
 def is_function(backbone: str) -> bool:
@@ -85,7 +92,7 @@ def problem(backbone: str, side: int) -> str | None:
     yet); None if nothing."""
     if backbone == "cnn" or is_function(backbone):
         return None
-    known = [*_BY_NAME, *(PACKAGE + name for name in PACKAGE_NAMES), "cnn"]
+    known = [*_BY_NAME, *(PACKAGE_PREFIX + name for name in PACKAGE_NAMES), "cnn"]
     if backbone not in known:
         close = difflib.get_close_matches(backbone, known, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
@@ -93,7 +100,7 @@ def problem(backbone: str, side: int) -> str | None:
             f"is no known backbone: {hint}Allowed: {', '.join(sorted(known))}, or"
             " package.module:function"
         )
-    smallest = _BY_NAME[backbone.removeprefix(PACKAGE)].smallest
+    smallest = _BY_NAME[backbone.removeprefix(PACKAGE_PREFIX)].smallest
     if side and side < smallest:
         return (
             f"takes images of {smallest} pixels or more, and these have {side}: name a larger size"

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from trainer.config.data import BUCKET, Data, Folds
+from trainer.config.known_backbones import is_published
 from trainer.config.member import Member
 from trainer.errors import CompetitionError
 
@@ -74,7 +75,7 @@ class PathResolver:
 
     def weights(self, named: str) -> str:
         """A file of weights, or a name of published ones as it is."""
-        return named if named in ("", "imagenet", "noisy-student") else self.beside(named)
+        return named if is_published(named) else self.beside(named)
 
     def _join(self, above: str, path: str) -> str:
         if path.startswith("/") or not (path.startswith("gs://") or above.startswith("gs://")):

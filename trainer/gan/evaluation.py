@@ -10,7 +10,8 @@ from trainer.config.gan import MIN_CLASS_SAMPLES, GanRecipe
 from trainer.errors import TrainingError
 from trainer.gan import fidelity
 from trainer.gan.feature_extractor import Judge
-from trainer.input.batches import Images, Workers
+from trainer.input.shards import Images
+from trainer.input.workers import Workers
 
 # Samples that are shown beside their nearest real images.
 _SHOWN = 16

@@ -1,13 +1,13 @@
 """The networks that judge samples: their features, and the classes they take images for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from trainer.config.gan import Features
+from trainer.config.known_backbones import is_published
 from trainer.config.member import Member
 from trainer.errors import TrainingError
 from trainer.models import classifier  # a saved model finds its layers there
@@ -74,37 +74,47 @@ def of_model(path: str | Path, *, classes: int = 0) -> Judge:
         raise TrainingError(
             f"{path}: has no dense layer, so nothing says which of its layers are features"
         )
-    # A layer that is called several times, as under several dropout masks, is given the same
-    # features each time.
-    features = dense[-1]._inbound_nodes[0].input_tensors[0]
+    # A layer that is called several times, as for several dropout masks, gets the same features
+    # each time: those of the first call count.
+    features = dense[-1].input
     if classes and whole.output_shape[-1] == classes:
         return Judge(keras.Model(whole.inputs, [features, whole.outputs[0]]), logits=True)
     return Judge(keras.Model(whole.inputs, features), logits=False)
 
 
 def named(
-    features: Features, *, side: int, channels: int, judge: Judge, near: Callable[[str], str]
+    features: Features,
+    *,
+    side: int,
+    channels: int,
+    judge: Judge,
+    local_path: Callable[[str], str],
 ) -> Judge:
-    """The network in whose features samples are compared.
+    """The network in whose features samples are compared with real images.
 
     Args:
-        judge: the one that the pipeline trained, taken where the file names no other. near: brings
-            a file near.
+        features: the section `[gan.features]`.
+        side: of the images in pixels.
+        channels: of the images, 1 or 3.
+        judge: the classifier that the pipeline trained; used if the file names no other network.
+        local_path: returns a local path for a path or `gs://` URI.
+
+    Raises:
+        TrainingError: there is no such file, or it does not fit the images.
     """
     if not features.weights:
         return judge
-    published = features.weights in ("imagenet", "noisy-student")
-    path = "" if published else near(features.weights)
+    path = "" if is_published(features.weights) else local_path(features.weights)
     if path and not Path(path).is_file():
         raise TrainingError(f"gan.features.weights = {features.weights!r}: no such file")
     if not features.backbone:
-        found = of_model(path)
-        if found.channels not in (channels, 3):
+        network = of_model(path)
+        if network.channels not in (channels, 3):
             raise TrainingError(
-                f"gan.features.weights = {features.weights!r}: takes images of {found.channels}"
-                f" channels, and the data has {channels}"
+                f"gan.features.weights = {features.weights!r}: takes images of {network.channels} "
+                f"channels, but the data has {channels}"
             )
-        return found
+        return network
     side = features.size or side
     recipe = Member(
         name="features",
@@ -114,15 +124,6 @@ def named(
         normalise="backbone",
         epochs=1,
     )
-    nothing: Sequence[Any] = np.zeros(channels), np.ones(channels)
-    whole = classifier.build(
-        recipe,
-        outputs=2,
-        size=side,
-        channels=channels,
-        mean=nothing[0],
-        std=nothing[1],
-        seed=0,
-        weights=path,
-    )
+    inputs = classifier.Inputs(side, channels, mean=np.zeros(channels), std=np.ones(channels))
+    whole = classifier.build(recipe, inputs, outputs=2, seed=0, weights=path)
     return Judge(keras.Model(whole.inputs, whole.get_layer("pool").output), logits=False)

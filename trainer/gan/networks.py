@@ -1,4 +1,4 @@
-"""A DCGAN: its two networks and what each of them minimises.
+"""A DCGAN: its generator and its discriminator.
 
 After Radford, Metz and Chintala, arXiv:1511.06434, section 3: strided convolutions in place of
 pooling, batch normalisation but at the image and the logit, ReLU in the generator and leaky ReLU in
@@ -10,14 +10,11 @@ Images are in -1 to 1 here, as tanh gives them.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import keras
 from keras import layers, ops
 
 from trainer.config.gan import GanRecipe
-from trainer.gan import diffaugment
 from trainer.gan.spectral_norm import Bounded
 
 # The side of the first feature map of the generator, and the last of the discriminator.
@@ -26,10 +23,6 @@ _SLOPE = 0.2
 # Of batch normalisation's moving statistics. Keras's 0.99 would still hold the first steps' after
 # hundreds.
 _MOMENTUM = 0.9
-
-Arrays = Mapping[str, Any]
-# (latent, labels) -> images; (images, labels) -> logits.
-Network = Callable[[Any, Any], Any]
 
 
 def generator(gan: GanRecipe, *, side: int, channels: int, classes: int, seed: int) -> keras.Model:
@@ -153,42 +146,3 @@ def _doublings(side: int) -> int:
 def _done(model: keras.Model) -> keras.Model:
     keras.config.set_dtype_policy("float32")
     return model
-
-
-def discriminator_loss(
-    gan: GanRecipe, generate: Network, discriminate: Network, arrays: Arrays
-) -> tuple[Any, dict[str, Any]]:
-    """What the discriminator minimises, and the shares of real and of generated images that it is
-    right about.
-
-    Args:
-        arrays: as `trainer.gan.state.draw` gives them, of one step.
-    """
-    fake = ops.stop_gradient(generate(arrays["latent_first"], arrays["labels"]))
-    seen = (
-        diffaugment.apply(images, arrays, part)
-        for images, part in ((scaled(arrays["pixels"]), "real"), (fake, "first"))
-    )
-    # Each in a batch of its own, so that batch normalisation does not tell them apart.
-    real, generated = (discriminate(images, arrays["labels"]) for images in seen)
-    if gan.loss == "hinge":
-        loss = ops.mean(ops.relu(1.0 - real)) + ops.mean(ops.relu(1.0 + generated))
-    else:
-        loss = ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(generated))
-    right = {
-        "real": ops.mean(ops.cast(real > 0, "float32")),
-        "generated": ops.mean(ops.cast(generated < 0, "float32")),
-    }
-    return loss, right
-
-
-def generator_loss(gan: GanRecipe, generate: Network, discriminate: Network, arrays: Arrays) -> Any:
-    """What the generator minimises, before a discriminator that has just been trained."""
-    fake = generate(arrays["latent_second"], arrays["labels_second"])
-    logits = discriminate(diffaugment.apply(fake, arrays, "second"), arrays["labels_second"])
-    return -ops.mean(logits) if gan.loss == "hinge" else ops.mean(ops.softplus(-logits))
-
-
-def scaled(pixels: Any) -> Any:
-    """Pixels of 0 to 255 as -1 to 1."""
-    return ops.cast(pixels, "float32") / 127.5 - 1.0

@@ -8,10 +8,17 @@ from PIL import Image
 
 from trainer.artifacts.manifest import atomic_write
 
+# Rows of a grid of samples.
+GRID_ROWS = 8
 # The least side in pixels that an image is shown with.
 _SHOWN = 64
 _MILLISECONDS = 350
 _LAST = 8
+
+
+def frame_name(step: int) -> str:
+    """The file name of the grid at a step: step00001250.png."""
+    return f"step{step:08d}.png"
 
 
 def grid(images: np.ndarray, *, columns: int) -> np.ndarray:

@@ -1,412 +1,324 @@
-"""The training of a GAN: the loop, from wherever it was left, and what it leaves."""
+"""The training loop of a GAN, from wherever it was left."""
 
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import simplejpeg
 
-from trainer.artifacts import tables
-from trainer.artifacts.manifest import atomic_write, read_manifest, write_json, write_manifest
-from trainer.artifacts.records import open_shard
-from trainer.backends.devices import Device
-from trainer.config.gan import (
-    COPIES,
-    EVALUATION,
-    FRAMES,
-    GENERATOR,
-    GIF,
-    GRID,
-    HELD_OUT_FOLD,
-    SAMPLES,
-    STRIP,
-    GanRecipe,
-)
+from trainer.artifacts import gan_files, tables
+from trainer.artifacts.manifest import read_manifest
+from trainer.backends.program import compile_program, get_state, set_state
+from trainer.config.gan import HELD_OUT_FOLD, GanRecipe
 from trainer.config.member import Augment
-from trainer.config.objective import fold_seed
-from trainer.errors import Preempted, TrainingError
+from trainer.config.objective import GanArtifacts, fold_seed
+from trainer.errors import TrainingError
 from trainer.events import clock, emit
-from trainer.gan import fidelity, pictures, state
+from trainer.gan import fidelity, pictures, step
 from trainer.gan.evaluation import Evaluation
 from trainer.gan.feature_extractor import named, of_model
-from trainer.input import batches as dataset
-from trainer.input.batches import Labels, Workers
-from trainer.training.checkpoint import Checkpoints
-from trainer.training.fold import memory_named
+from trainer.gan.results import STEP, GanResults, preempted, write_results
+from trainer.gan.state import GanState
+from trainer.input import shards
+from trainer.input.batches import BatchPlan, steps_per_epoch, training_batches
+from trainer.input.labels import Labels
+from trainer.input.workers import Workers, prefetch
+from trainer.training.context import ActiveRun
+from trainer.training.memory import explain_out_of_memory
 
-# The step that this is, for what it tells.
-STEP = "train-gan"
-_ROWS, _STRIPS, _STEPS_BETWEEN = 8, 5, 10
-_JPEG_QUALITY = 95
 _SECONDS_BETWEEN_LINES = 1.0
+# Steps that a device may be ahead of what was checked.
+_MAX_PENDING_STEPS = 200
 
 
 @dataclass
 class GanTrainingState:
-    """Where a training is: with the arrays of the pair, all that a checkpoint holds.
+    """Where a GAN's training is. A checkpoint holds it with the arrays of the program.
 
-    step: the next one. told: of the steps since the last evaluation, (n, 4) as pair.TOLD. history:
-    a row an evaluation.
-    compilations: of the step, so far.
+    Attributes:
+        step: the next step, from 0.
+        reported: of the steps since the last evaluation, values as `step.REPORTED` names them.
+        history: a row for each evaluation.
+        seconds: spent training.
+        compilations: how often the step was compiled.
+        device: the devices; they decide the last bits.
     """
 
     step: int = 0
-    told: list[list[float]] = field(default_factory=list)
+    reported: list[list[float]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     compilations: int = 0
-    made_by: str = ""
+    device: str = ""
 
 
 class GanTraining:
-    """The images, the pair, the judges, and the loop over the steps."""
+    """The images, the program, the judge, and the loop over the steps."""
 
     def __init__(
         self,
-        gan: GanRecipe,
-        *,
-        records: str | Path,
-        root: str | Path,
-        folds_table: str | Path,
-        judge: str | Path,
+        recipe: GanRecipe,
+        artifacts: GanArtifacts,
         classes: Sequence[str],
         seed: int,
-        device: Device,
-        checkpoints: Checkpoints,
-        checkpoint_seconds: float,
-        stopping: Callable[[], bool],
-        near: Callable[[str], str],
-        out: Path,
+        active: ActiveRun,
     ) -> None:
-        """Arguments as `trainer.training.fit.train_gan` takes them."""
-        if device.processes > 1:
-            raise TrainingError(
-                "a GAN is trained by one process, on any number of devices: start one only"
-            )
-        if gan.batch_size % device.devices:
-            raise TrainingError(
-                f"gan.batch_size = {gan.batch_size}: must be a multiple of the {device.devices}"
-                " devices"
-            )
-        self.gan, self.classes, self.device, self.out = gan, list(classes), device, out
-        self.checkpoints, self.checkpoint_seconds, self.stopping = (
-            checkpoints,
-            checkpoint_seconds,
-            stopping,
-        )
-        about = read_manifest(records, only=(tables.EXAMPLES,))
+        """Arguments as for `trainer.gan.fit.train_gan`."""
+        _check_devices(recipe, active)
+        self.recipe, self.classes, self.active = recipe, list(classes), active
+        self.checkpoints = active.checkpoints
+        about = read_manifest(artifacts.records, only=(tables.EXAMPLES,))
         (size,) = about["sizes"]
-        examples = tables.read_examples(records)
+        examples = tables.read_examples(artifacts.records)
         examples = examples[examples["split"] == "train"].reset_index(drop=True)
-        fold = tables.fold_of(examples, tables.read_folds(folds_table))
-        self.rows, held = (
-            np.flatnonzero(tables.training_rows(fold, HELD_OUT_FOLD)),
-            np.flatnonzero(fold == HELD_OUT_FOLD),
-        )
-        self.images = dataset.load(root, examples, about, size=size)
+        fold = tables.fold_of(examples, tables.read_folds(artifacts.folds_table))
+        self.rows = np.flatnonzero(tables.training_rows(fold, HELD_OUT_FOLD))
+        held_out = np.flatnonzero(fold == HELD_OUT_FOLD)
+        self.images = shards.load(artifacts.root, examples, about, size=size)
         self.targets = examples["target"].to_numpy(dtype=np.int32)
         self.seed = fold_seed(seed, "gan", HELD_OUT_FOLD)
-        self.workers = Workers(device.threads)
-        knows = of_model(Path(judge) / tables.model_file(HELD_OUT_FOLD), classes=len(classes))
+        self.workers = Workers(active.device.threads)
+        channels, count = self.images.channels, len(classes)
+        judge = of_model(Path(artifacts.judge) / tables.model_file(HELD_OUT_FOLD), classes=count)
         features = named(
-            gan.features, side=size, channels=self.images.channels, judge=knows, near=near
+            recipe.features,
+            side=size,
+            channels=channels,
+            judge=judge,
+            local_path=active.context.local_path,
         )
-        # Its latent vectors are others than those of any step.
-        self.evaluation = Evaluation(
-            gan, classes, knows, features, seed=fold_seed(seed, "gan evaluation", HELD_OUT_FOLD)
-        )
-        self.evaluation.look_at(self.images, self.targets, self.rows, held, self.workers)
-        networks = state.GanState(
-            gan, side=size, channels=self.images.channels, classes=len(classes), seed=self.seed
-        )
-        self.pair = state.make(device, networks)
-        self.per_epoch = dataset.steps_per_epoch(len(self.rows), gan.batch_size)
-
-    def run(self) -> None:
-        """Train to the end, from the last checkpoint if there is one, and write the results.
-
-        Raises:
-            TrainingError: a loss is not finite, or memory ran out. Preempted: asked to end; a
-                checkpoint is written.
-        """
-        kept = self.checkpoints.latest()
-        place = GanTrainingState(made_by=str(self.device))
-        if kept is not None and kept[1]["made_by"] == place.made_by:
-            state.restore(self.pair, kept[0])
-            place = GanTrainingState(**kept[1])
-            emit("note", STEP, f"going on from step {place.step} of {self.gan.steps}")
-        elif kept is not None:
-            emit(
-                "note",
-                STEP,
-                f"the checkpoint found was made by other devices ({kept[1]['made_by']}): beginning"
-                " anew",
-            )
-        real = self.evaluation.baseline()
-        known = (
-            f"the judge knows {self.evaluation.real.right:.1%} of {real['images']} held-out images"
-        )
-        emit("note", STEP, f"{known}; {self.evaluation.told(real)} of real ones")
-        self._train(place)
-        self._leave(place, real)
-        self.checkpoints.remove()
+        # Another seed: no step has these latent vectors.
+        evaluation_seed = fold_seed(seed, "gan evaluation", HELD_OUT_FOLD)
+        self.evaluation = Evaluation(recipe, classes, judge, features, seed=evaluation_seed)
+        self.evaluation.look_at(self.images, self.targets, self.rows, held_out, self.workers)
+        self.state = GanState(recipe, side=size, channels=channels, classes=count, seed=self.seed)
+        self.program = compile_program(step.define(self.state), active.device.backend)
+        self.steps_per_epoch = steps_per_epoch(len(self.rows), recipe.batch_size)
 
     def close(self) -> None:
         """End the threads."""
         self.workers.close()
 
-    def _train(self, place: GanTrainingState) -> None:
-        gan = self.gan
-        together = gan.steps_per_execution
-        pending: list[Any] = []
-        saved = resumed = told = time.monotonic()
-        warm: tuple[float, int] | None = None
-        before = place.seconds
+    def run(self) -> None:
+        """Train to the end, from the last checkpoint if there is one, and write the results.
 
-        def settle() -> None:
-            """Wait for the steps so far, and stop where a loss is no number."""
-            with self._memory_named():
-                # JAX says it only here, where it is waited for.
-                place.told += [
-                    [float(value) for value in row]
-                    for block in pending
-                    for row in np.asarray(block)
-                ]
-            pending.clear()
-            place.seconds = before + time.monotonic() - resumed
-            # From a checkpoint of the last step none is compiled again.
-            place.compilations = max(place.compilations, self.pair.compilations)
-            bad = [row for row in place.told if not all(map(math.isfinite, row))]
-            if bad:
-                raise TrainingError(
-                    f"divergence: by step {place.step} a loss is no number (discriminator"
-                    f" {bad[0][0]}, generator {bad[0][1]}): lower gan.discriminator_rate and"
-                    " gan.generator_rate, or set gan.spectral_norm"
-                )
+        Raises:
+            TrainingError: a loss is not finite, or memory ran out.
+            Preempted: the process received SIGTERM; a checkpoint is written.
+        """
+        state = self._restored()
+        baseline = self.evaluation.baseline()
+        accuracy = self.evaluation.real.right
+        emit(
+            "note",
+            STEP,
+            f"the judge recognises {accuracy:.1%} of {baseline['images']} held-out images; "
+            f"{self.evaluation.told(baseline)} for real images",
+        )
+        self._train(state)
+        self.program.pull()
+        write_results(
+            GanResults(
+                recipe=self.recipe,
+                classes=self.classes,
+                evaluation=self.evaluation,
+                generator=self.state.averaged,
+                generate=self._generate,
+                images=self.images,
+                rows=self.rows,
+                workers=self.workers,
+            ),
+            state,
+            baseline,
+            self.active,
+        )
 
-        def save() -> None:
-            settle()
-            self.checkpoints.save(state.state(self.pair), dataclasses.asdict(place))
+    def _restored(self) -> GanTrainingState:
+        device = str(self.active.device)
+        latest = self.checkpoints.latest()
+        if latest is None:
+            return GanTrainingState(device=device)
+        if latest.state["device"] != device:
+            emit(
+                "note",
+                STEP,
+                "ignoring a checkpoint from another device "
+                f"({latest.state['device']}); training restarts",
+            )
+            return GanTrainingState(device=device)
+        set_state(self.program, latest.arrays)
+        state = GanTrainingState(**latest.state)
+        emit("note", STEP, f"resuming from step {state.step} of {self.recipe.steps}")
+        return state
 
-        batches = dataset.prefetch(self._blocks(place.step))
+    def _train(self, state: GanTrainingState) -> None:
+        recipe, stopping = self.recipe, self.active.stopping
+        interval = self.active.context.settings.checkpoint_seconds
+        loop = _Loop(self, state)
+        saved = reported = time.monotonic()
+        batches = prefetch(self._blocks(state.step))
         try:
             for arrays in batches:
-                with self._memory_named():
-                    pending.append(self.pair.steps(arrays))
-                place.step += together
-                if place.step % gan.evaluate_every == 0 or place.step == gan.steps:
-                    settle()
-                    self._evaluate(place)
-                if len(pending) * together >= 200:
-                    settle()  # so that no device runs ahead for long
+                loop.step(arrays)
+                if state.step % recipe.evaluate_every == 0 or state.step == recipe.steps:
+                    loop.settle()
+                    self._evaluate(state)
                 now = time.monotonic()
-                if warm is None:
-                    # The first call compiles, which says nothing of the others.
-                    settle()
-                    warm = time.monotonic(), place.step
-                elif now - told > _SECONDS_BETWEEN_LINES:
-                    told = now
-                    left = clock(
-                        (now - warm[0]) / (place.step - warm[1]) * (gan.steps - place.step)
-                    )
-                    emit("epoch", STEP, f"step {place.step}/{gan.steps}  {left} left", log=False)
-                asked = self.stopping()
-                if asked or place.step == gan.steps or now - saved >= self.checkpoint_seconds:
-                    save()
+                if loop.warm is None:
+                    # The first call compiles; it says nothing about the speed of the others.
+                    loop.settle()
+                    loop.warm = time.monotonic(), state.step
+                elif now - reported > _SECONDS_BETWEEN_LINES:
+                    reported = now
+                    started, first = loop.warm
+                    left = (now - started) / (state.step - first) * (recipe.steps - state.step)
+                    text = f"step {state.step}/{recipe.steps}  {clock(left)} left"
+                    emit("epoch", STEP, text, log=False)
+                asked = stopping()
+                if asked or state.step == recipe.steps or now - saved >= interval:
+                    loop.save()
                     saved = now
                 if asked:
-                    raise _preempted(place)
+                    raise preempted(state.step)
         finally:
             batches.close()  # type: ignore[attr-defined]  # a generator
 
-    def _memory_named(self) -> AbstractContextManager[None]:
-        return memory_named(
-            f"out of memory with {self.gan.batch_size} images of {self.images.size} pixels a step:"
-            " lower gan.batch_size or gan.width"
+    def explained_memory(self) -> AbstractContextManager[None]:
+        """Say what to change if the block runs out of memory."""
+        return explain_out_of_memory(
+            f"out of memory with {self.recipe.batch_size} images of {self.images.size} pixels a "
+            "step: lower gan.batch_size or gan.width"
         )
 
     def _blocks(self, start: int) -> Iterator[dict[str, np.ndarray]]:
-        """What each call of the pair takes, from a step on."""
-        gan = self.gan
+        """The arrays for each call of the program, from a step on."""
+        recipe, count = self.recipe, len(self.targets)
         labels = Labels(
             targets=self.targets.astype(np.float32)[:, None],
-            weights=np.ones(len(self.targets), np.float32),
-            tabular=np.zeros((len(self.targets), 0), np.float32),
+            weights=np.ones(count, np.float32),
+            tabular=np.zeros((count, 0), np.float32),
         )
-        batches = dataset.training_batches(
-            self.images,
-            labels,
-            self.rows,
-            augment=Augment(flip_horizontal=0.5 if gan.flip else 0.0),
-            batch_size=gan.batch_size,
+        plan = BatchPlan(
+            augment=Augment(flip_horizontal=0.5 if recipe.flip else 0.0),
+            batch_size=recipe.batch_size,
             seed=self.seed,
-            workers=self.workers,
-            start=divmod(start, self.per_epoch),
-            epochs=-(-gan.steps // self.per_epoch),
+            epochs=-(-recipe.steps // self.steps_per_epoch),
+            start=divmod(start, self.steps_per_epoch),
         )
+        batches = training_batches(self.images, labels, self.rows, plan, self.workers)
         block: list[dict[str, np.ndarray]] = []
-        for step, (_, _, batch) in zip(range(start, gan.steps), batches, strict=False):
-            drawn = state.draw(
-                gan, seed=self.seed, step=step, side=self.images.size, classes=len(self.classes)
+        for number, (_, _, batch) in zip(range(start, recipe.steps), batches, strict=False):
+            drawn = step.draw(
+                recipe,
+                seed=self.seed,
+                step=number,
+                side=self.images.size,
+                classes=len(self.classes),
             )
-            block.append(
-                {"pixels": batch.pixels, "labels": batch.targets[:, 0].astype(np.int32), **drawn}
-            )
-            if len(block) == gan.steps_per_execution:
-                yield state.stacked(block)
+            classes = batch.targets[:, 0].astype(np.int32)
+            block.append({"pixels": batch.pixels, "labels": classes, **drawn})
+            if len(block) == recipe.steps_per_execution:
+                yield step.stacked(block)
                 block = []
 
-    def _generated(self, latent: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Samples, some at a time, always as many: compiled once."""
-        size = self.gan.batch_size
+    def _generate(self, latent: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """(n, side, side, channels) uint8 samples; batches of one size are compiled once."""
+        size = self.recipe.batch_size
         parts = []
         for first in range(0, len(latent), size):
             places = np.minimum(np.arange(first, first + size), len(latent) - 1)
-            parts.append(self.pair.sample(latent[places], labels[places])[: len(latent) - first])
+            images = step.sample(self.program, latent[places], labels[places])
+            parts.append(images[: len(latent) - first])
         return np.concatenate(parts)
 
-    def _evaluate(self, place: GanTrainingState) -> None:
-        judged = self.evaluation.judged(self._generated, stream=0)
-        means = np.mean(place.told, axis=0)
-        place.told = []
-        row: dict[str, Any] = {
-            "step": place.step,
-            **{name: float(value) for name, value in zip(state.TOLD, means, strict=True)},
-        }
-        row |= {**judged.figures, "seconds": round(place.seconds, 3)}
-        place.history.append(row)
+    def _evaluate(self, state: GanTrainingState) -> None:
+        judged = self.evaluation.judged(self._generate, stream=0)
+        means = dict(zip(step.REPORTED, np.mean(state.reported, axis=0).tolist(), strict=True))
+        state.reported = []
+        names = ("discriminator_loss", "generator_loss", "real_right", "generated_right")
+        row: dict[str, Any] = {"step": state.step, **{name: means[name] for name in names}}
+        row |= {**judged.figures, "seconds": round(state.seconds, 3)}
+        state.history.append(row)
         row["verdicts"] = fidelity.verdicts(
-            place.history, self.classes, judged.of_classes, judged.there
+            state.history, self.classes, judged.of_classes, judged.there
         )
-        # By rows of all classes, so that a column shows what one of them has become.
-        shown = judged.images[: _ROWS * len(self.classes)]
-        path = self.checkpoints.folder / FRAMES / f"step{place.step:08d}.png"
-        pictures.write_png(
-            path, pictures.grid(shown, columns=len(self.classes)), side=self.images.size
-        )
-        self.checkpoints.mirror(path)
-        emit(
-            "epoch",
-            STEP,
-            f"step {place.step}/{self.gan.steps}: {self.evaluation.told(judged.figures)}",
-        )
+        # Row by row over the classes, so that a column shows one class.
+        count = len(self.classes)
+        samples = judged.images[: pictures.GRID_ROWS * count]
+        path = self.checkpoints.folder / gan_files.FRAMES / pictures.frame_name(state.step)
+        grid = pictures.grid(samples, columns=count)
+        pictures.write_png(path, grid, side=self.images.size)
+        self.checkpoints.on_write(path)
+        text = f"step {state.step}/{self.recipe.steps}: {self.evaluation.told(judged.figures)}"
+        emit("epoch", STEP, text)
+        before = state.history[-2]["verdicts"] if len(state.history) > 1 else []
         for verdict in row["verdicts"]:
-            # Once, not at each evaluation that it lasts for.
-            if len(place.history) < 2 or not any(
-                _kind(verdict) == _kind(said) for said in place.history[-2]["verdicts"]
-            ):
+            # Once, and not at each evaluation that it lasts for.
+            if not any(_kind(verdict) == _kind(other) for other in before):
                 emit("note", STEP, f"warning: {verdict}")
 
-    def _leave(self, place: GanTrainingState, real: dict[str, float]) -> None:
-        """Write all results; the samples are of latent vectors that no evaluation has seen."""
-        out, classes = self.out, len(self.classes)
-        judged = self.evaluation.judged(self._generated, stream=1)
-        self.pair.pull()
-        with atomic_write(out / GENERATOR) as partial:
-            self.pair.networks.averaged.save(partial)
-        frames = []
-        for row in place.history:
-            name = f"step{row['step']:08d}.png"
-            with atomic_write(out / FRAMES / name) as partial:
-                partial.write_bytes((self.checkpoints.folder / FRAMES / name).read_bytes())
-            frames.append(out / FRAMES / name)
-        pictures.write_gif(out / GIF, frames)
-        side = self.images.size
-        pictures.write_png(
-            out / GRID, pictures.grid(judged.images[: _ROWS * classes], columns=classes), side=side
-        )
-        pictures.write_png(
-            out / STRIP, pictures.grid(self._interpolated(), columns=_STEPS_BETWEEN), side=side
-        )
-        emit("note", STEP, f"looking for the nearest of {len(self.rows)} real images", log=False)
 
-        def waiting() -> None:
-            if self.stopping():
-                raise _preempted(place)
+class _Loop:
+    """The steps under way: started, not checked yet."""
 
-        samples, nearest = self.evaluation.nearest(
-            judged, self.images, self.rows, self.workers, waiting=waiting
-        )
-        pictures.write_png(
-            out / COPIES,
-            pictures.grid(np.concatenate([samples, nearest]), columns=len(samples)),
-            side=side,
-        )
-        self._write_samples(judged.images, judged.labels)
-        history = pd.DataFrame(
-            [
-                {key: value for key, value in row.items() if key != "verdicts"}
-                for row in place.history
-            ]
-        )
-        tables.write_csv(out / tables.HISTORY, history)
-        write_json(
-            out / EVALUATION,
-            {
-                "steps": self.gan.steps,
-                "measure": self.gan.features.measure(),
-                "features": self.gan.features.name(),
-                "samples": {key: _none_if_nan(value) for key, value in judged.figures.items()},
-                "real": {key: _none_if_nan(value) for key, value in real.items()},
-                "judged": self.gan.samples,
-                "judge_accuracy": self.evaluation.real.right,
-                "class_accuracy": judged.there if self.gan.conditional else None,
-                "classes": self.classes,
-                "class_diversity": [_none_if_nan(float(value)) for value in judged.of_classes],
-                "verdicts": {
-                    str(row["step"]): row["verdicts"] for row in place.history if row["verdicts"]
-                },
-                "compilations": place.compilations,
-                "trained_on": len(self.rows),
-                "device": (
-                    f"{self.device.name} ({self.device.backend}, {self.device.threads} threads)"
-                ),
-            },
-        )
-        write_manifest(out, {"gan": dataclasses.asdict(self.gan), "classes": self.classes})
+    def __init__(self, training: GanTraining, state: GanTrainingState) -> None:
+        self.training, self.state = training, state
+        self.pending: list[Any] = []
+        self.warm: tuple[float, int] | None = None
+        self.resumed, self.seconds_before = time.monotonic(), state.seconds
 
-    def _interpolated(self) -> np.ndarray:
-        """From one sample to another, a row for each of some classes."""
-        random = np.random.default_rng([self.evaluation.seed, 3])
-        rows = []
-        for index in range(min(_STRIPS, len(self.classes))):
-            ends = random.standard_normal((2, self.gan.latent), np.float32)
-            labels = np.full(
-                _STEPS_BETWEEN,
-                index * len(self.classes) // min(_STRIPS, len(self.classes)),
-                np.int32,
+    def step(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Start the steps of one call."""
+        steps = self.training.recipe.steps_per_execution
+        with self.training.explained_memory():
+            self.pending.append(self.training.program.step(arrays))
+        self.state.step += steps
+        if len(self.pending) * steps >= _MAX_PENDING_STEPS:
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait for the steps under way, and stop if a loss is not finite."""
+        state, program = self.state, self.training.program
+        with self.training.explained_memory():
+            # JAX raises here, where the values are waited for.
+            blocks = [np.asarray(block) for block in self.pending]
+        state.reported += [row.tolist() for block in blocks for row in block]
+        self.pending.clear()
+        state.seconds = self.seconds_before + time.monotonic() - self.resumed
+        # Resumed at the last step, nothing is compiled again.
+        state.compilations = max(state.compilations, program.compilations)
+        bad = [row for row in state.reported if not all(map(math.isfinite, row))]
+        if bad:
+            values = dict(zip(step.REPORTED, bad[0], strict=True))
+            raise TrainingError(
+                f"divergence: by step {state.step} a loss is not finite (discriminator "
+                f"{values['discriminator_loss']}, generator {values['generator_loss']}): lower "
+                "gan.discriminator_rate and gan.generator_rate, or set gan.spectral_norm"
             )
-            rows.append(
-                self._generated(pictures.between(ends[0], ends[1], steps=_STEPS_BETWEEN), labels)
-            )
-        return np.concatenate(rows)
 
-    def _write_samples(self, images: np.ndarray, labels: np.ndarray) -> None:
-        """As records of the form that the records step writes; without a target where no class was
-        asked for."""
-        with open_shard(self.out / SAMPLES, "samples", 0) as add:
-            for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-                space = "GRAY" if image.shape[2] == 1 else "RGB"
-                jpeg = simplejpeg.encode_jpeg(
-                    np.ascontiguousarray(image), _JPEG_QUALITY, space, "444"
-                )
-                target = {"target": int(label)} if self.gan.conditional else {}
-                add({"image": jpeg, "image_name": f"sample{number:06d}".encode(), **target})
+    def save(self) -> None:
+        """Write a checkpoint."""
+        self.settle()
+        arrays = get_state(self.training.program)
+        self.training.checkpoints.save(arrays, dataclasses.asdict(self.state))
 
 
-def _preempted(place: GanTrainingState) -> Preempted:
-    return Preempted(f"step {place.step}: asked to end; a checkpoint is written: start it again")
-
-
-def _none_if_nan(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _check_devices(recipe: GanRecipe, active: ActiveRun) -> None:
+    device = active.device
+    if device.processes > 1:
+        raise TrainingError(
+            "a GAN trains in one process, on any number of devices: start one process only"
+        )
+    if recipe.batch_size % device.devices:
+        raise TrainingError(
+            f"gan.batch_size = {recipe.batch_size}: must be a multiple of the {device.devices}"
+            " devices"
+        )
 
 
 def _kind(verdict: str) -> str:

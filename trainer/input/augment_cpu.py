@@ -14,7 +14,7 @@ _INTERPOLATION = {"bilinear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST}
 _BORDER = {"black": cv2.BORDER_CONSTANT, "edge": cv2.BORDER_REPLICATE}
 
 
-def paint(
+def apply(
     image: np.ndarray, drawn: AugmentParams, place: int, augment: Augment, out: np.ndarray
 ) -> None:
     """One image by itself: moved, coloured, erased; not yet mixed.
@@ -54,7 +54,7 @@ def paint(
         out[y0:y1, x0:x1] = np.round(drawn.fill[place]).astype(np.uint8)
 
 
-def join(batch: np.ndarray, drawn: AugmentParams) -> np.ndarray:
+def mix(batch: np.ndarray, drawn: AugmentParams) -> np.ndarray:
     """The batch with every image that takes something of its partner mixed with it, or given a part
     of it.
 

@@ -15,7 +15,7 @@ from trainer.config.member import Augment
 FIELDS = ("affine", "colour", "erase", "fill", "box", "partner", "mix")
 
 
-def paint(
+def apply(
     images: Any, drawn: Mapping[str, Any], augment: Augment, *, side: int, mixing: bool
 ) -> Any:
     """What trainer.input.augment_cpu paints, in float32 and before it is rounded.

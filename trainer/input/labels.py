@@ -2,6 +2,7 @@
 training rows alone."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,22 @@ from trainer.config.member import Member
 from trainer.config.objective import Objective
 from trainer.errors import TrainingError
 from trainer.input import tabular
-from trainer.input.batches import Labels
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What each image of a split is, and what the network sees of it in addition to its pixels.
+
+    Attributes:
+        targets: (n, outputs) float32: one-hot for multiclass, one value a class for multilabel, the
+            positive class for binary.
+        weights: (n,) float32, of each image in the loss.
+        tabular: (n, columns) float32; no columns if the member uses none.
+    """
+
+    targets: np.ndarray
+    weights: np.ndarray
+    tabular: np.ndarray
 
 
 def of_fold(

@@ -1,14 +1,15 @@
 """Backbones: from standardised pixels to a feature map."""
 
 import importlib
-import types
 from typing import Any
 
 import keras
 
 from trainer.config import known_backbones
+from trainer.config.known_backbones import PUBLISHED_WEIGHTS
 from trainer.config.member import Member
 from trainer.errors import TrainingError
+from trainer.models import efficientnet_package
 
 # What a backbone is called inside a member's network, so that its weights are found again.
 NAME = "backbone"
@@ -128,44 +129,23 @@ def neutralise(made: keras.Model) -> None:
 
 
 def _of_package(member: Member, side: int, channels: int) -> keras.Model:
-    """One of the package efficientnet, which was written for an older Keras: it is given what it
-    then found there."""
-    from efficientnet import model as package
-
-    layers = types.SimpleNamespace(**vars(keras.layers))
-    backend = types.SimpleNamespace(
-        backend=keras.config.backend,
-        image_data_format=keras.config.image_data_format,
-        is_keras_tensor=keras.utils.is_keras_tensor,
+    """One of the package efficientnet."""
+    weights = member.weights if member.weights in PUBLISHED_WEIGHTS else None
+    network = _fetching(
+        member,
+        lambda: efficientnet_package.build(
+            member.backbone, weights=weights, shape=(side, side, channels)
+        ),
     )
-    before = package.get_swish, package.get_dropout
-    # Its own are functions and classes made on the spot, which a saved model could not find again.
-    package.get_swish = lambda **_: "swish"
-    package.get_dropout = lambda **_: keras.layers.Dropout
-    try:
-        build = getattr(package, member.backbone.removeprefix(known_backbones.PACKAGE))
-        weights = member.weights if member.weights in ("imagenet", "noisy-student") else None
-        made = _fetching(
-            member,
-            lambda: build(
-                include_top=False,
-                weights=weights,
-                input_shape=(side, side, channels),
-                backend=backend,
-                layers=layers,
-                models=keras.models,
-                utils=keras.utils,
-            ),
-        )
-    finally:
-        package.get_swish, package.get_dropout = before
-    return keras.Model(made.inputs[0], made.outputs[0], name=NAME)
+    return keras.Model(network.inputs[0], network.outputs[0], name=NAME)
 
 
 def _fetching(member: Member, build: Any) -> Any:
-    """Build; a failure to fetch weights is told as one."""
+    """Call `build`; a failure to download weights becomes an error that says what to do."""
     try:
         return build()
+    except TrainingError:
+        raise
     except (OSError, ValueError) as error:
         # Keras wraps a failed download, and a file with another digest, in plain exceptions.
         raise TrainingError(

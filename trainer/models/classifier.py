@@ -1,12 +1,12 @@
 """A member's network: pixel statistics, backbone, tabular tower, head; and its optimizer."""
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
-from keras.src.utils.naming import reset_uids  # nothing public does this
 
 from trainer.config import known_backbones
 from trainer.config.member import Head, Member, Tabular
@@ -52,72 +52,88 @@ class GeneralisedMean(keras.layers.Layer):
         return ops.cast(ops.power(pooled, 1 / ops.cast(self.power, "float32")), self.compute_dtype)
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What a network sees.
+
+    Attributes:
+        side: of the images in pixels.
+        channels: of the images, 1 or 3.
+        mean: (channels,) mean of the fold's training pixels, 0 to 255.
+        std: (channels,) standard deviation of the fold's training pixels.
+        tabular: number of tabular inputs.
+    """
+
+    side: int
+    channels: int
+    mean: np.ndarray
+    std: np.ndarray
+    tabular: int = 0
+
+
 def build(
-    member: Member,
-    *,
-    outputs: int,
-    size: int,
-    channels: int,
-    tabular: int = 0,
-    mean: np.ndarray,
-    std: np.ndarray,
-    seed: int,
-    weights: str = "",
+    member: Member, inputs: Inputs, *, outputs: int, seed: int, weights: str = ""
 ) -> keras.Model:
     """A freshly initialised network from pixels to logits.
 
     Args:
         member: the recipe.
-        outputs: how many logits.
-        size: side of the images that the network sees.
-        tabular: how many tabular inputs there are.
-        mean, std: (channels,) statistics of the fold's training pixels, in 0 to 255.
+        inputs: the images and their statistics.
+        outputs: number of logits.
         seed: decides every initial weight and every dropout mask.
-        weights: a file near by to begin with, "" for none besides what the recipe names.
+        weights: a local file of initial weights; "" for those that the recipe names, if any.
 
     Returns:
-        a model from (batch, size, size, channels) float32 pixels in 0 to 255, and (batch, tabular)
-        values where there are some, to (batch, outputs) float32 logits.
+        a model from (batch, side, side, channels) float32 pixels in 0 to 255, and (batch, tabular)
+        values if there are any, to (batch, outputs) float32 logits.
     """
+    _restart_layer_names()
     keras.config.set_dtype_policy(member.precision)
     keras.utils.set_random_seed(seed)
-    # Layers without a name get the same ones in each build, so that files of weights fit every
-    # fold's network alike.
-    reset_uids()
-    pixels = keras.Input((size, size, channels), dtype="float32", name="pixels")
-    # Weights of others are for three channels.
-    wanted = 3 if channels == 1 and member.backbone != "cnn" else channels
-    shown = (
-        keras.layers.Concatenate(name="three_channels")([pixels] * 3)
-        if wanted > channels
-        else pixels
-    )
+    side, channels = inputs.side, inputs.channels
+    pixels = keras.Input((side, side, channels), dtype="float32", name="pixels")
+    # Published weights are for three channels.
+    colours = 3 if channels == 1 and member.backbone != "cnn" else channels
+    shown = pixels
+    if colours > channels:
+        shown = keras.layers.Concatenate(name="three_channels")([pixels] * 3)
     standardize = Standardize(dtype="float32", name="standardize")
-    backbone = backbones.build(member, side=size, channels=wanted)
-    features = backbone(standardize(shown))
-    features = _pooled(features, member.head)
-    inputs = [pixels]
-    if tabular:
-        columns = keras.Input((tabular,), dtype="float32", name="tabular")
-        inputs.append(columns)
-        features = keras.layers.Concatenate(name="joined")(
-            [features, _tower(columns, member.tabular, seed)]
-        )
+    backbone = backbones.build(member, side=side, channels=colours)
+    features = _pooled(backbone(standardize(shown)), member.head)
+    tensors = [pixels]
+    if inputs.tabular:
+        columns = keras.Input((inputs.tabular,), dtype="float32", name="tabular")
+        tensors.append(columns)
+        tower = _tower(columns, member.tabular, seed)
+        features = keras.layers.Concatenate(name="joined")([features, tower])
     logits = _logits(features, member.head, outputs, seed)
-    model = keras.Model(inputs if tabular else pixels, logits, name=member.name.replace("-", "_"))
-    repeated = (np.resize(values, wanted) for values in (mean, std))
-    wanted_pixels = known_backbones.pixels(member.backbone, member.normalise, *repeated)
-    # Weights that want blue first are given it inside the backbone: here channels are red, green,
-    # blue.
-    order = -1 if wanted_pixels.bgr else 1
-    standardize.set_weights(
-        [np.resize(values, wanted)[::order] for values in (wanted_pixels.mean, wanted_pixels.std)]
-    )
+    name = member.name.replace("-", "_")
+    model = keras.Model(tensors if inputs.tabular else pixels, logits, name=name)
+    standardize.set_weights(_statistics(member, inputs, colours))
     if weights:
         pretrained.load(model, member, weights)
     elif member.weights == "noisy-student" and not known_backbones.of_package(member.backbone):
         pretrained.load(model, member, pretrained.noisy_student(member))
     return model
+
+
+def _restart_layer_names() -> None:
+    """Number unnamed layers from 1 again, so that files of weights fit the network of any fold."""
+    distribution = keras.distribution.distribution()
+    keras.utils.clear_session(free_memory=False)
+    if distribution is not None:
+        # It is part of the session.
+        keras.distribution.set_distribution(distribution)
+
+
+def _statistics(member: Member, inputs: Inputs, colours: int) -> list[np.ndarray]:
+    """Mean and standard deviation, (colours,) each, in the order of the network's input."""
+    mean, std = (np.resize(values, colours) for values in (inputs.mean, inputs.std))
+    pixels = known_backbones.pixels(member.backbone, member.normalise, mean, std)
+    # Channels are red, green, blue here; the backbone itself reverses them for weights that want
+    # blue first.
+    order = -1 if pixels.bgr else 1
+    return [np.resize(values, colours)[::order] for values in (pixels.mean, pixels.std)]
 
 
 def _pooled(features: Any, head: Head) -> Any:
@@ -166,35 +182,3 @@ def _logits(features: Any, head: Head, outputs: int, seed: int) -> Any:
         if len(logits) == 1
         else keras.layers.Average(dtype="float32", name="samples")(logits)
     )
-
-
-def optimizer(member: Member, *, head_only: bool) -> keras.optimizers.Optimizer:
-    """The optimizer of a recipe, its learning rate a variable that each step sets.
-
-    Args:
-        head_only: for the epochs in which the backbone is frozen.
-    """
-    recipe = member.optimizer
-    options: dict[str, Any] = {
-        "learning_rate": member.head_learning_rate if head_only else recipe.learning_rate,
-        "global_clipnorm": recipe.clip_norm or None,
-        "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
-        "use_ema": recipe.average > 0,
-        "ema_momentum": recipe.average or 0.99,
-    }
-    if recipe.kind == "adam":
-        made = keras.optimizers.Adam(**options)
-    elif recipe.kind == "adamw":
-        made = keras.optimizers.AdamW(weight_decay=recipe.weight_decay, **options)
-    else:
-        made = keras.optimizers.SGD(
-            momentum=recipe.momentum,
-            nesterov=recipe.momentum > 0,
-            weight_decay=recipe.weight_decay or None,
-            **options,
-        )
-    if recipe.kind != "adam":
-        made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "power"])
-    if member.precision == "mixed_float16":
-        made = keras.optimizers.LossScaleOptimizer(made)
-    return made

@@ -10,6 +10,7 @@ import numpy as np
 from trainer.config.member import Member
 from trainer.errors import TrainingError
 from trainer.events import emit
+from trainer.models import efficientnet_package
 from trainer.models.backbones import NAME, neutralise
 
 
@@ -91,17 +92,9 @@ def noisy_student(member: Member) -> str:
     Raises:
         TrainingError: they cannot be fetched.
     """
-    from efficientnet.weights import NS_WEIGHTS_HASHES, NS_WEIGHTS_PATH
-
-    name = member.backbone.lower().replace("efficientnetb", "efficientnet-b")
-    file = f"{name}_noisy-student_notop.h5"
+    file, url, digest = efficientnet_package.noisy_student(member.backbone)
     try:
-        path: str = keras.utils.get_file(
-            file,
-            NS_WEIGHTS_PATH + file,
-            cache_subdir="models",
-            file_hash=NS_WEIGHTS_HASHES[name][1],
-        )
+        path: str = keras.utils.get_file(file, url, cache_subdir="models", file_hash=digest)
     except Exception as error:  # noqa: BLE001
         # Keras raises a bare Exception for a failed download.
         raise TrainingError(

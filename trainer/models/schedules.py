@@ -50,7 +50,7 @@ class Plateau:
     best: float | None = None
     waited: int = 0
 
-    def seen(self, schedule: Schedule, metric: str, value: float) -> None:
+    def update(self, schedule: Schedule, metric: str, value: float) -> None:
         """After an epoch with this score; does nothing where the schedule is another."""
         if schedule.kind != "plateau":
             return

@@ -1,9 +1,8 @@
-"""Where a training task is, on disk: so that one that was killed goes on, and ends with the bytes
-it would have had.
+"""Checkpoints: a training job that was killed resumes, and ends with the bytes it would have had.
 
-A checkpoint is a file of arrays and a JSON text, with the sha256 of all of it at its end. It gets
-its name when it is whole; the two newest are kept, and one that does not hold is passed over for
-the one before."""
+A checkpoint is a file of arrays and a JSON text, with the sha256 of both at its end. It gets its
+name when it is complete. The two newest are kept, and a damaged one is skipped for the one before.
+"""
 
 import hashlib
 import json
@@ -11,7 +10,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,95 +22,104 @@ _KEPT = 2
 _DIGEST_BYTES = 32
 
 Arrays = Mapping[str, list[np.ndarray]]
-# What a number is in each of the processes that train together.
+# Returns the number that each of the processes that train together has passed.
 AllGather = Callable[[int], Sequence[int]]
 
 
+class Checkpoint(NamedTuple):
+    """What a checkpoint file holds.
+
+    Attributes:
+        arrays: lists of arrays by name.
+        state: JSON values.
+    """
+
+    arrays: dict[str, list[np.ndarray]]
+    state: dict[str, Any]
+
+
 def single_process(value: int) -> list[int]:
-    """Of a process that trains by itself."""
+    """The `AllGather` of a process that trains alone."""
     return [value]
 
 
 class Checkpoints:
-    """The checkpoints of a task, and what its finished folds have left, in a folder of their
-    own."""
+    """A folder with the checkpoints of a training job and the results of its finished folds."""
 
-    def __init__(self, folder: str | Path, mirror: Callable[[Path], None] | None = None) -> None:
+    def __init__(self, folder: str | Path, on_write: Callable[[Path], None] | None = None) -> None:
         """
         Args:
-            folder: made if need be.
-            mirror: called with each file when it is whole, as to copy it where it outlives this
-                machine.
+            folder: is created if needed.
+            on_write: called with each file once it is complete, for instance to copy it to a
+                bucket.
         """
         self.folder = Path(folder)
-        self.mirror = mirror or (lambda path: None)
+        self.on_write = on_write or (lambda path: None)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, arrays: Arrays, state: Mapping[str, Any]) -> None:
-        """Write the next checkpoint; then the third newest goes.
+        """Write the next checkpoint, and delete the third newest.
 
         Args:
             arrays: lists of arrays by name.
-            state: what JSON can hold.
+            state: JSON values.
         """
-        number = max(map(self._number, self._names()), default=-1) + 1
-        path = self.folder / f"{number:08d}.checkpoint"
+        number = max(map(_number, self._names()), default=-1) + 1
+        path = self._path(number)
         _write(path, arrays, state)
-        self.mirror(path)
+        self.on_write(path)
         for old in self._names()[:-_KEPT]:
             (self.folder / old).unlink()
 
-    def latest(
-        self, together: AllGather = single_process
-    ) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None:
-        """The newest checkpoint that holds; None where there is none.
+    def latest(self, all_gather: AllGather = single_process) -> Checkpoint | None:
+        """The newest undamaged checkpoint; None if there is none.
 
         Args:
-            together: of processes that train together, which must all go on from the same one: the
-                newest that all have.
+            all_gather: of processes that train together: they all resume from the newest checkpoint
+                that every one of them has.
         """
-        number = max(
-            (number for number in map(self._number, self._names()) if self._holds(number)),
-            default=-1,
-        )
-        common = min(together(number))
-        # It may be one before this process's newest, which is kept for this.
-        if common < 0 or min(together(int(self._holds(common)))) == 0:
+        numbers = (number for number in map(_number, self._names()) if self._is_complete(number))
+        common = min(all_gather(max(numbers, default=-1)))
+        # It may be older than this process's newest, which is why two are kept.
+        if common < 0 or min(all_gather(int(self._is_complete(common)))) == 0:
             return None
-        return _read(self.folder / f"{common:08d}.checkpoint")
-
-    def _holds(self, number: int) -> bool:
-        path = self.folder / f"{number:08d}.checkpoint"
-        if not path.exists():
-            return False
-        if not _whole(path):
-            emit("note", "train", f"warning: {path} is damaged; going on from the one before")
-            return False
-        return True
+        return _read(self._path(common))
 
     def finish(self, name: str, arrays: Arrays, state: Mapping[str, Any]) -> None:
-        """Keep what a fold has left for good, and drop the checkpoints of the way there."""
+        """Keep the results of a fold, and delete the checkpoints that led to them."""
         path = self.folder / f"{name}.finished"
         _write(path, arrays, state)
-        self.mirror(path)
+        self.on_write(path)
         for old in self._names():
             (self.folder / old).unlink()
 
-    def finished(self, name: str) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None:
-        """What `finish` kept; None where there is nothing that holds."""
+    def finished(self, name: str) -> Checkpoint | None:
+        """What `finish` kept; None if there is nothing, or it is damaged."""
         path = self.folder / f"{name}.finished"
         return _read(path) if path.exists() else None
 
     def remove(self) -> None:
-        """All of it, when the task is done."""
+        """Delete the folder when the job is done."""
         shutil.rmtree(self.folder)
 
-    @staticmethod
-    def _number(name: str) -> int:
-        return int(name.partition(".")[0])
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:08d}.checkpoint"
 
     def _names(self) -> list[str]:
         return sorted(path.name for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
+
+    def _is_complete(self, number: int) -> bool:
+        path = self._path(number)
+        if not path.exists():
+            return False
+        if not _is_complete(path):
+            emit("note", "train", f"warning: {path} is damaged; using the checkpoint before it")
+            return False
+        return True
+
+
+def _number(name: str) -> int:
+    return int(name.partition(".")[0])
 
 
 def _write(path: Path, arrays: Arrays, state: Mapping[str, Any]) -> None:
@@ -123,7 +131,7 @@ def _write(path: Path, arrays: Arrays, state: Mapping[str, Any]) -> None:
     flat["state"] = np.frombuffer(json.dumps(dict(state)).encode(), np.uint8)
     with atomic_write(path) as partial:
         with open(partial, "wb") as stream:
-            np.savez(stream, **flat)  # type: ignore[arg-type]  # its other keyword is no key here
+            np.savez(stream, **flat)  # type: ignore[arg-type]  # none of the keys is an option
         digest = _digest(partial, partial.stat().st_size)
         with open(partial, "ab") as stream:
             stream.write(digest)
@@ -131,30 +139,30 @@ def _write(path: Path, arrays: Arrays, state: Mapping[str, Any]) -> None:
 
 def _digest(path: Path, length: int) -> bytes:
     """The sha256 of the first bytes of a file."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     with open(path, "rb") as stream:
         while length > 0 and (block := stream.read(min(length, 2**20))):
-            found.update(block)
+            digest.update(block)
             length -= len(block)
-    return found.digest()
+    return digest.digest()
 
 
-def _whole(path: Path) -> bool:
-    """Whether a file is what was written."""
+def _is_complete(path: Path) -> bool:
+    """Whether a file ends with the digest of the rest."""
     length = path.stat().st_size - _DIGEST_BYTES
     with open(path, "rb") as stream:
         stream.seek(max(0, length))
         return length > 0 and stream.read() == _digest(path, length)
 
 
-def _read(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]] | None:
-    """The arrays and the state; None where the file is not what was written."""
-    if not _whole(path):
+def _read(path: Path) -> Checkpoint | None:
+    """What a file holds; None if it is damaged."""
+    if not _is_complete(path):
         return None
     arrays: dict[str, list[np.ndarray]] = {}
-    with np.load(path, allow_pickle=False) as held:
-        for key in held.files:
+    with np.load(path, allow_pickle=False) as file:
+        for key in file.files:
             if key != "state":
-                arrays.setdefault(key.rpartition("/")[0], []).append(held[key])
-        state = json.loads(held["state"].tobytes().decode())
-    return arrays, state
+                arrays.setdefault(key.rpartition("/")[0], []).append(file[key])
+        state = json.loads(file["state"].tobytes().decode())
+    return Checkpoint(arrays, state)

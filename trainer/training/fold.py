@@ -1,37 +1,53 @@
-"""One fold of one member: the training loop, from wherever it was left."""
+"""The training loop of one fold, from wherever it was left."""
 
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from trainer.artifacts import tables
-from trainer.backends import program
+from trainer.backends.program import Program, get_state, set_state
+from trainer.config.data import NO_FOLD
 from trainer.config.member import Member
+from trainer.config.objective import Objective, fold_seed
 from trainer.errors import Preempted, TrainingError
-from trainer.input import batches as dataset
-from trainer.input.batches import Images, Labels, Workers
+from trainer.input.batches import Batch, BatchPlan, steps_per_epoch, training_batches
+from trainer.input.labels import Labels
+from trainer.input.workers import prefetch
 from trainer.metrics import better, score
 from trainer.models import losses
 from trainer.models.schedules import Plateau, rate
-from trainer.training import predict
-from trainer.training.checkpoint import AllGather, Checkpoints
+from trainer.training.classifier_program import NETWORK, averaged_weights, training_arrays
+from trainer.training.context import ActiveRun
+from trainer.training.data import JobData
+from trainer.training.memory import explain_out_of_memory
+from trainer.training.model_pool import ModelPool
+from trainer.training.predict import Predictor
 from trainer.training.progress_log import ProgressLog
 
 
 @dataclass
 class FoldState:
-    """Where the training of a fold is: with the arrays of its network, all that a checkpoint holds.
+    """Where the training of a fold is. A checkpoint holds it with the arrays of the network.
 
-    epoch, step: the next step's, epochs of the head included. losses: of the steps of the epoch
-    under way. best, best_epoch: the best monitored score and the epoch it was reached in, from 1.
-    waited: epochs since. ended: early. made_by: the devices, which decide the last bits and the
-    steps of an epoch."""
+    Attributes:
+        fold: the fold that is held out, or NO_FOLD.
+        epoch: of the next step, from 0, epochs of the head included.
+        step: the next step in its epoch, from 0.
+        losses: of the steps of this epoch so far.
+        plateau: what the schedule "plateau" has done.
+        best: the best monitored score so far, or None.
+        best_epoch: its epoch, from 1.
+        waited: epochs since the best one.
+        stopped: whether training stopped early.
+        history: a row for each epoch.
+        seconds: spent training.
+        device: the devices; they decide the last bits and how many steps an epoch has.
+    """
 
     fold: int
     epoch: int = 0
@@ -41,294 +57,263 @@ class FoldState:
     best: float | None = None
     best_epoch: int = 0
     waited: int = 0
-    ended: bool = False
+    stopped: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
-    made_by: str = ""
+    device: str = ""
 
-
-class Engines(Protocol):
-    """The two engines of a task's network, each compiled once."""
-
-    def of(self, *, head_only: bool) -> program.Engine:
-        """The one that trains the head only, or all."""
-
-    def begin(self, weights: list[np.ndarray], *, head_only: bool) -> program.Engine:
-        """The same with these weights, and an optimizer that has done nothing yet."""
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "FoldState":
+        """The state that a checkpoint holds as JSON values."""
+        return cls(**{**values, "plateau": Plateau(**values["plateau"])})
 
 
 @dataclass(frozen=True)
 class FoldContext:
-    """What the folds of a task share.
+    """What the folds of a training job share.
 
-    rate_factor: what the number of devices multiplies the learning rate by. part: which process
-    this is, of how many.
-    together: for processes that train together: they write checkpoints, and stop, at the ends of
-    epochs only, for no two clocks agree on a step. stopping: whether the process was asked to end.
+    Attributes:
+        member: the recipe.
+        objective: the ML task, classes, metric and seed.
+        data: the images and their labels.
+        run: the devices, checkpoints and settings.
+        pool: the network and its compiled programs.
+        predictor: predicts images with the network.
+        log: reports progress.
     """
 
     member: Member
-    images: Images
-    targets: np.ndarray
-    task: str
-    metric: str
-    batch: int
-    rate_factor: float
-    on_device: bool
-    part: tuple[int, int]
-    workers: Workers
-    viewer: predict.Viewer
-    checkpoints: Checkpoints
-    checkpoint_seconds: float
-    together: AllGather | None
-    stopping: Callable[[], bool]
-    watch: ProgressLog
-    engines: "Engines"
+    objective: Objective
+    data: JobData
+    run: ActiveRun
+    pool: ModelPool
+    predictor: Predictor
+    log: ProgressLog
 
 
-def train(
-    setting: FoldContext,
-    place: FoldState,
-    arrays: dict[str, list[np.ndarray]],
-    labels: Labels,
-    rows: np.ndarray,
-    held_out: np.ndarray,
-    seed: int,
-) -> tuple[FoldState, list[np.ndarray]]:
-    """Train a fold to its end.
+class FoldTrainer:
+    """Trains one fold. Processes that train together call the same methods at the same places."""
 
-    Args:
-        place: where to go on from; of a fold that has not begun, its first step.
-        arrays: `model` and `optimizer` at that place, and `best`, the weights of the best epoch so
-            far, where there are any.
-        labels: of all images, as this fold's training rows encode them.
-        rows: that train. held_out: that do not; none where all train.
+    def __init__(
+        self,
+        context: FoldContext,
+        state: FoldState,
+        arrays: Mapping[str, list[np.ndarray]],
+        labels: Labels,
+    ) -> None:
+        """
+        Args:
+            context: what the folds of a job share.
+            state: where to resume; the first step for a new fold.
+            arrays: the state of the program there, and `best`, the weights of the best epoch so
+                far, if there are any.
+            labels: of all labelled images, encoded by this fold's training rows.
+        """
+        self.context, self.state, self.labels = context, state, labels
+        self.member, self.run = context.member, context.run
+        self.rows = context.data.training_rows[state.fold]
+        self.held_out = context.data.held_out(state.fold)
+        self.batch = context.predictor.batch
+        self.steps = steps_per_epoch(len(self.rows), self.batch)
+        self.epochs = self.member.head_epochs + self.member.epochs
+        self.best: list[np.ndarray] = list(arrays.get("best", []))
+        self.pending: list[Any] = []
+        self.program = self._restored(arrays)
+        self.saved = self.resumed = time.monotonic()
+        self.seconds_before = state.seconds
 
-    Returns:
-        the place at the end, and the weights that predict.
+    def train(self) -> list[np.ndarray]:
+        """Train to the end; returns the weights that predict.
 
-    Raises:
-        TrainingError: the loss is not finite, or memory ran out.
-        Preempted: the process was asked to end; a checkpoint is written.
-    """
-    member = setting.member
-    steps = dataset.steps_per_epoch(len(rows), setting.batch)
-    epochs = member.head_epochs + member.epochs
-    best = arrays.get("best", [])
-    if place.epoch == member.head_epochs > 0 and place.step == 0:
-        # Between the head and everything: the optimizer that was kept is the head's, and everything
-        # has one of its own.
-        network = setting.engines.begin(arrays["model"], head_only=False)
-    else:
-        network = setting.engines.of(head_only=place.epoch < member.head_epochs)
-        program.restore(network, arrays)
-    setting.watch.skip(place.epoch * steps + place.step)
-    batches = dataset.prefetch(
-        dataset.training_batches(
-            setting.images,
-            labels,
-            rows,
-            augment=member.augment,
-            batch_size=setting.batch,
-            seed=seed,
-            workers=setting.workers,
-            start=(place.epoch, place.step),
-            epochs=0 if place.ended else epochs,
-            on_device=setting.on_device,
-            part=setting.part,
-        )
-    )
-    pending: list[Any] = []
-    saved = resumed = time.monotonic()
-    before = place.seconds
-
-    def settle() -> None:
-        """Wait for the losses of the steps so far, and stop where one is no number."""
-        with out_of_memory_named(member, setting.batch):
-            # JAX says it only here, where it is waited for.
-            place.losses += [float(loss) for loss in pending]
-        pending.clear()
-        place.seconds = before + time.monotonic() - resumed
-        if not np.isfinite(place.losses).all():
-            raise TrainingError(_not_finite(member, place))
-
-    def save() -> None:
-        settle()
-        kept = program.state(network)
-        setting.checkpoints.save(
-            {**kept, "best": best} if best else kept, dataclasses.asdict(place)
-        )
-
-    try:
-        for epoch, step, batch in batches:
-            head_only = epoch < member.head_epochs
-            if step == 0 and epoch == member.head_epochs and epoch > 0:
-                network = _unfrozen(setting, network)
-            pending.append(
-                _step(setting, network, batch, _rate(setting, place, epoch, step, steps, head_only))
+        Raises:
+            TrainingError: the loss is not finite, or memory ran out.
+            Preempted: the process received SIGTERM; a checkpoint is written.
+        """
+        state, log = self.state, self.context.log
+        log.skip(state.epoch * self.steps + state.step)
+        batches = prefetch(
+            training_batches(
+                self.context.data.images,
+                self.labels,
+                self.rows,
+                self._batch_plan(),
+                self.context.predictor.workers,
             )
-            setting.watch.step(place.fold, epoch, step)
-            if step + 1 < steps:
-                place.step = step + 1
-            else:
-                settle()
-                place.epoch, place.step = epoch + 1, 0
-                best = _end_epoch(setting, network, place, epoch, labels, held_out, best)
-            asked, due = setting.stopping(), time.monotonic() - saved >= setting.checkpoint_seconds
-            if setting.together is not None:
-                # All at the same steps, and the same for all.
-                asked, due = place.step == 0 and any(setting.together(int(asked))), place.step == 0
-            if asked:
-                save()
-                raise Preempted(
-                    f"{member.name}, fold {place.fold}: asked to end; a checkpoint is written:"
-                    " start it again"
-                )
-            if place.ended:
-                break
-            if due:
-                save()
-                saved = time.monotonic()
-    finally:
-        batches.close()  # type: ignore[attr-defined]  # a generator
-    if member.validation == "best":
-        return place, best
-    with program.averaged(network):
-        return place, program.state(network)["model"]
-
-
-def _rate(
-    setting: FoldContext, place: FoldState, epoch: int, step: int, steps: int, head_only: bool
-) -> float:
-    member = setting.member
-    if head_only:
-        return member.head_learning_rate * setting.rate_factor
-    since = epoch - member.head_epochs + step / steps
-    scheduled = rate(
-        member.schedule, member.optimizer.learning_rate, epoch=since, epochs=member.epochs
-    )
-    return scheduled * place.plateau.factor * setting.rate_factor
-
-
-def _unfrozen(setting: FoldContext, network: program.Engine) -> program.Engine:
-    """From the head to everything: the weights stay, the optimizer begins anew."""
-    weights = program.state(network)["model"]
-    return setting.engines.begin(weights, head_only=False)
-
-
-def _step(
-    setting: FoldContext, network: program.Engine, batch: dataset.Batch, learning_rate: float
-) -> Any:
-    with out_of_memory_named(setting.member, setting.batch):
-        return network.step(batch, learning_rate)
-
-
-@contextmanager
-def out_of_memory_named(member: Member, batch: int) -> Iterator[None]:
-    """Say what to change where memory runs out.
-
-    Raises:
-        TrainingError: it did.
-    """
-    with memory_named(
-        f"member {member.name!r}: out of memory with {batch} images of {member.side()} pixels a"
-        " batch: lower batch_size (and raise optimizer.accumulate by as much), or take a smaller"
-        " size or backbone"
-    ):
-        yield
-
-
-@contextmanager
-def memory_named(advice: str) -> Iterator[None]:
-    """As `out_of_memory_named`, in other words."""
-    try:
-        yield
-    except Exception as error:
-        # TensorFlow has an exception of its own for it, JAX only a word in the text.
-        said = f"{type(error).__name__} {error}"
-        if not isinstance(error, MemoryError) and not any(
-            word in said for word in ("ResourceExhausted", "RESOURCE_EXHAUSTED")
-        ):
-            raise
-        raise TrainingError(advice) from None
-
-
-def _end_epoch(
-    setting: FoldContext,
-    network: program.Engine,
-    place: FoldState,
-    epoch: int,
-    labels: Labels,
-    held_out: np.ndarray,
-    best: list[np.ndarray],
-) -> list[np.ndarray]:
-    """Score the epoch, write it down, and keep its weights where they are the best so far; the best
-    weights."""
-    member = setting.member
-    steps = len(place.losses)
-    last = _rate(setting, place, epoch, steps - 1, steps, epoch < member.head_epochs)
-    row: dict[str, Any] = {
-        "fold": place.fold,
-        "epoch": epoch + 1,
-        "loss": float(np.mean(place.losses)),
-    }
-    place.losses = []
-    monitor = member.monitor or setting.metric
-    if len(held_out):
-        with program.averaged(network):
-            scores = evaluate(
-                setting, network, labels, held_out, sorted({setting.metric, monitor} - {"loss"})
-            )
-            row |= {f"val_{name}": value for name, value in scores.items()}
-            if member.validation == "best":
-                if better(monitor, scores[monitor], place.best):
-                    place.best, place.best_epoch, place.waited = scores[monitor], epoch + 1, 0
-                    best = program.state(network)["model"]
+        )
+        try:
+            for epoch, step, batch in batches:
+                if step == 0 and epoch == self.member.head_epochs and epoch > 0:
+                    self._unfreeze()
+                self._step(batch, epoch, step)
+                log.step(state.fold, epoch, step)
+                if step + 1 < self.steps:
+                    state.step = step + 1
                 else:
-                    place.waited += 1
-                # The head's epochs are no sign of what everything will learn.
-                place.waited = 0 if epoch < member.head_epochs else place.waited
-                place.ended = bool(member.patience) and place.waited >= member.patience
-        if epoch >= member.head_epochs:
-            place.plateau.seen(member.schedule, monitor, scores[monitor])
-    row |= {"learning_rate": last, "seconds": round(place.seconds, 3)}
-    place.history.append(row)
-    setting.watch.epoch(row)
-    setting.watch.tensorboard(place.history, place.fold)
-    return best
+                    self._settle()
+                    state.epoch, state.step = epoch + 1, 0
+                    self._end_epoch(epoch)
+                self._checkpoint()
+                if state.stopped:
+                    break
+        finally:
+            batches.close()  # type: ignore[attr-defined]  # a generator
+        if self.member.validation == "best":
+            return self.best
+        with averaged_weights(self.program):
+            return self._weights()
+
+    def _batch_plan(self) -> BatchPlan:
+        state, objective = self.state, self.context.objective
+        return BatchPlan(
+            augment=self.member.augment,
+            batch_size=self.batch,
+            seed=fold_seed(objective.seed, self.member.name, state.fold),
+            epochs=0 if state.stopped else self.epochs,
+            start=(state.epoch, state.step),
+            on_device=self.run.device.augments,
+            part=self.run.part,
+        )
+
+    def _restored(self, arrays: Mapping[str, list[np.ndarray]]) -> Program:
+        pool, epoch, head_epochs = self.context.pool, self.state.epoch, self.member.head_epochs
+        if epoch == head_epochs > 0 and self.state.step == 0:
+            # Between the head and everything: the checkpoint has the head's optimizer, and
+            # everything needs one of its own.
+            return pool.begin(arrays[NETWORK], head_only=False)
+        program = pool.program(head_only=epoch < head_epochs)
+        set_state(program, arrays)
+        return program
+
+    def _unfreeze(self) -> None:
+        """Switch from the head to everything: the weights stay, the optimizer starts again."""
+        self.program = self.context.pool.begin(self._weights(), head_only=False)
+
+    def _weights(self) -> list[np.ndarray]:
+        return get_state(self.program)[NETWORK]
+
+    def _step(self, batch: Batch, epoch: int, step: int) -> None:
+        with self._explained_memory():
+            values = self.program.step(training_arrays(batch), self._rate(epoch, step))
+        self.pending.append(values)
+
+    def _rate(self, epoch: int, step: int) -> float:
+        member = self.member
+        # With a batch size per device the rate grows with the number of devices.
+        factor = float(self.run.device.devices) if member.per_device else 1.0
+        if epoch < member.head_epochs:
+            return member.head_learning_rate * factor
+        place = epoch - member.head_epochs + step / self.steps
+        highest = member.optimizer.learning_rate
+        scheduled = rate(member.schedule, highest, epoch=place, epochs=member.epochs)
+        return scheduled * self.state.plateau.factor * factor
+
+    def _settle(self) -> None:
+        """Wait for the losses of the steps so far, and stop if one is not finite."""
+        with self._explained_memory():
+            # JAX raises here, where the values are waited for.
+            self.state.losses += [float(np.asarray(values)[0]) for values in self.pending]
+        self.pending.clear()
+        self.state.seconds = self.seconds_before + time.monotonic() - self.resumed
+        if not np.isfinite(self.state.losses).all():
+            raise TrainingError(self._not_finite())
+
+    def _checkpoint(self) -> None:
+        """Write a checkpoint if one is due, or if the process is asked to stop."""
+        state, run = self.state, self.run
+        interval = run.context.settings.checkpoint_seconds
+        stopping, due = run.stopping(), time.monotonic() - self.saved >= interval
+        if run.device.processes > 1:
+            # No two clocks agree on a step: processes stop and save at the ends of epochs only.
+            due = state.step == 0
+            stopping = due and run.any_stopping()
+        if stopping:
+            self._save()
+            raise Preempted(
+                f"{self.member.name}, fold {state.fold}: received SIGTERM; a checkpoint is written:"
+                " start it again to resume"
+            )
+        if due and not state.stopped:
+            self._save()
+            self.saved = time.monotonic()
+
+    def _save(self) -> None:
+        self._settle()
+        arrays = get_state(self.program)
+        if self.best:
+            arrays["best"] = self.best
+        self.run.checkpoints.save(arrays, dataclasses.asdict(self.state))
+
+    def _end_epoch(self, epoch: int) -> None:
+        """Score the epoch, add it to the history, and keep its weights if they are the best."""
+        member, state, metric = self.member, self.state, self.context.objective.metric
+        last_rate = self._rate(epoch, self.steps - 1)
+        loss = float(np.mean(state.losses))
+        row: dict[str, Any] = {"fold": state.fold, "epoch": epoch + 1, "loss": loss}
+        state.losses = []
+        monitor = member.monitor or metric
+        if len(self.held_out):
+            with averaged_weights(self.program):
+                scores = self._evaluate(sorted({metric, monitor} - {"loss"}))
+                row |= {f"val_{name}": value for name, value in scores.items()}
+                if member.validation == "best":
+                    self._keep_best(epoch, monitor, scores[monitor])
+            if epoch >= member.head_epochs:
+                state.plateau.update(member.schedule, monitor, scores[monitor])
+        row |= {"learning_rate": last_rate, "seconds": round(state.seconds, 3)}
+        state.history.append(row)
+        self.context.log.epoch(row)
+        self.context.log.tensorboard(state.history, state.fold)
+
+    def _keep_best(self, epoch: int, monitor: str, value: float) -> None:
+        state, member = self.state, self.member
+        if better(monitor, value, state.best):
+            state.best, state.best_epoch, state.waited = value, epoch + 1, 0
+            self.best = self._weights()
+        else:
+            state.waited += 1
+        # The epochs of the head do not show what everything will learn.
+        state.waited = 0 if epoch < member.head_epochs else state.waited
+        state.stopped = bool(member.patience) and state.waited >= member.patience
+
+    def _evaluate(self, metrics: list[str]) -> dict[str, float]:
+        """The loss and the scores of the held-out images, unaugmented, over all rows at once."""
+        data, predictor = self.context.data, self.context.predictor
+        rows, task = self.held_out, self.context.objective.task
+        logits = np.concatenate(
+            [
+                predictor.logits(self.program, data.images, self.labels.tabular, chunk, pixels)
+                for chunk, pixels in predictor.chunks(data.images, rows)
+            ]
+        )
+        row_loss = losses.of_rows(self.member.loss, exclusive=task == "multiclass")
+        values = np.asarray(row_loss(self.labels.targets[rows], logits), dtype=np.float64)
+        probabilities = predictor.probabilities_of(logits)
+        targets = data.targets[rows]
+        scores = {metric: score(metric, targets, probabilities) for metric in metrics}
+        return {"loss": float(values.mean()), **scores}
+
+    def _explained_memory(self) -> AbstractContextManager[None]:
+        return explain_out_of_memory(memory_advice(self.member, self.batch))
+
+    def _not_finite(self) -> str:
+        member, state = self.member, self.state
+        name = "all images" if state.fold == NO_FOLD else f"fold {state.fold}"
+        rate = member.optimizer.learning_rate
+        lower = f"optimizer.learning_rate ({rate:g}), or set schedule.warmup_epochs"
+        if state.epoch < member.head_epochs:
+            lower = f"head_learning_rate ({member.head_learning_rate:g})"
+        loss = next(loss for loss in state.losses if not math.isfinite(loss))
+        half = " and precision = 'float32'" if member.precision == "mixed_float16" else ""
+        return (
+            f"member {member.name!r}, {name}, epoch {state.epoch + 1}: the loss is {loss}: lower "
+            f"{lower}, or set optimizer.clip_norm = 1{half}"
+        )
 
 
-def evaluate(
-    setting: FoldContext,
-    network: program.Engine,
-    labels: Labels,
-    rows: np.ndarray,
-    metrics: list[str],
-) -> dict[str, float]:
-    """The loss of images as they are, never augmented, and their scores, over all rows at once."""
-    parts = [
-        setting.viewer.logits(network, setting.images, labels.tabular, some, stored, 0)
-        for some, stored in setting.viewer.chunks(setting.images, rows)
-    ]
-    logits = np.concatenate(parts)
-    row_loss = losses.of_rows(setting.member.loss, exclusive=setting.task == "multiclass")
-    values = np.asarray(row_loss(labels.targets[rows], logits), dtype=np.float64)
-    probabilities = predict.squashing(setting.task)(logits)
-    scores = {metric: score(metric, setting.targets[rows], probabilities) for metric in metrics}
-    return {"loss": float(values.mean()), **scores}
-
-
-def _not_finite(member: Member, place: FoldState) -> str:
-    of = "all images" if place.fold == tables.NO_FOLD else f"fold {place.fold}"
-    lower = (
-        f"optimizer.learning_rate ({member.optimizer.learning_rate:g}), or set"
-        " schedule.warmup_epochs"
-    )
-    if place.epoch < member.head_epochs:
-        lower = f"head_learning_rate ({member.head_learning_rate:g})"
-    bad = next(loss for loss in place.losses if not math.isfinite(loss))
-    half = " and precision = 'float32'" if member.precision == "mixed_float16" else ""
+def memory_advice(member: Member, batch: int) -> str:
+    """What to change if memory runs out."""
     return (
-        f"member {member.name!r}, {of}, epoch {place.epoch + 1}: the loss is {bad}: lower {lower}, "
-        f"or set optimizer.clip_norm = 1{half}"
+        f"member {member.name!r}: out of memory with {batch} images of {member.side()} pixels a"
+        " batch: lower batch_size (and raise optimizer.accumulate by as much), or use a smaller"
+        " size or backbone"
     )

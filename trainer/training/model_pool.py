@@ -1,5 +1,4 @@
-"""The network of a training task and its engines: weights are made anew for each fold, the graph is
-compiled once."""
+"""A training job's network: fresh weights for each fold, compiled once for all of them."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -8,150 +7,153 @@ from typing import Any
 import numpy as np
 
 from trainer.artifacts import tables
-from trainer.backends import program
 from trainer.backends.devices import Device
-from trainer.backends.program import Engine
+from trainer.backends.program import Program, assign, compile_program, set_state
+from trainer.config.data import NO_FOLD
+from trainer.config.known_backbones import is_published
 from trainer.config.member import Member
 from trainer.config.objective import Objective, fold_seed
 from trainer.errors import StorageError, TrainingError
-from trainer.input.batches import Labels
-from trainer.models import backbones, classifier
+from trainer.input.labels import Labels
+from trainer.models import backbones, classifier, optimizers
+from trainer.training import classifier_program
 
 
 class ModelPool:
-    """As the title says; satisfies trainer.training.fold.Engines."""
+    """The network and its programs: one trains the head alone, one everything."""
 
     def __init__(
         self,
         member: Member,
-        goal: Objective,
+        objective: Objective,
         device: Device,
         pixels: Mapping[str, Any],
         channels: int,
-        near: Callable[[str], str],
+        local_path: Callable[[str], str],
     ) -> None:
         """
         Args:
-            pixels: the statistics of the member's size, by fold. near: brings a file of weights
-                near.
+            member: the recipe.
+            objective: the ML task and the seed.
+            device: the devices that train.
+            pixels: pixel statistics of the member's image size, as the statistics step wrote them.
+            channels: of the stored images, 1 or 3.
+            local_path: returns a local path for a path or `gs://` URI of weights.
         """
-        self.member, self.goal, self.device = member, goal, device
-        self.pixels, self.channels, self.near = pixels, channels, near
+        self.member, self.objective, self.device = member, objective, device
+        self.pixels, self.channels, self.local_path = pixels, channels, local_path
         self.model: Any = None
-        self.engines: dict[bool, tuple[Engine, list[np.ndarray]]] = {}
+        # By "head only": the program, and the optimizer's state before any step.
+        self.programs: dict[bool, tuple[Program, list[np.ndarray]]] = {}
 
     def fresh(self, fold: int, labels: Labels) -> dict[str, list[np.ndarray]]:
-        """The arrays that a fold begins with."""
-        built = self._build(fold, labels)
+        """The state that a fold starts with: its initial weights, and a new optimizer."""
+        model = self._build(fold, labels)
         if self.model is None:
-            self.model = built
-        weights = [np.array(variable) for variable in built.variables]
-        first = self.member.head_epochs > 0
-        self.of(head_only=first)
-        return {"model": weights, "optimizer": self.engines[first][1]}
+            self.model = model
+        weights = [np.array(variable) for variable in model.variables]
+        head_only = self.member.head_epochs > 0
+        program = self.program(head_only=head_only)
+        return _state(program, weights, self.programs[head_only][1])
 
-    def need(self, fold: int, labels: Labels) -> None:
-        """Have a network, whatever its weights."""
+    def ensure_model(self, fold: int, labels: Labels) -> None:
+        """Build the network if there is none yet; its weights do not matter."""
         if self.model is None:
             self.model = self._build(fold, labels)
 
-    def of(self, *, head_only: bool) -> Engine:
-        """The engine that trains the head only, or all; the one for all predicts, too."""
+    def program(self, *, head_only: bool) -> Program:
+        """The program that trains the head alone, or everything; the latter also predicts."""
         self.model.get_layer(backbones.NAME).trainable = not head_only
-        if head_only not in self.engines:
-            exclusive = self.goal.task == "multiclass"
-            side, on_device = self.member.side(), self.device.paints
-            parts = (
-                program.objective(self.member, exclusive=exclusive, side=side, on_device=on_device),
-                program.predictor(self.member, side=side, on_device=on_device),
-            )
-            optimizer = classifier.optimizer(self.member, head_only=head_only)
-            made: Engine
+        if head_only not in self.programs:
             if self.device.backend == "jax" and self.member.precision == "mixed_float16":
                 raise TrainingError(
-                    f"member {self.member.name!r}: precision = 'mixed_float16' goes with TensorFlow"
-                    " on a single GPU only: take mixed_bfloat16"
+                    f"member {self.member.name!r}: precision = 'mixed_float16' requires TensorFlow "
+                    "on a single GPU: use mixed_bfloat16"
                 )
-            if self.device.backend == "jax":
-                from trainer.backends.jax import OnJax
-
-                made = OnJax(self.model, optimizer, *parts)
-            else:
-                from trainer.backends.tensorflow import OnTensorFlow
-
-                made = OnTensorFlow(self.model, optimizer, *parts)
-            self.engines[head_only] = (
-                made,
-                [np.array(variable) for variable in optimizer.variables],
+            optimizer = optimizers.optimizer(self.member, head_only=head_only)
+            definition = classifier_program.define(
+                self.member,
+                self.model,
+                optimizer,
+                task=self.objective.task,
+                augment_on_device=self.device.augments,
             )
-        return self.engines[head_only][0]
+            program = compile_program(definition, self.device.backend)
+            state = [np.array(variable) for variable in optimizer.variables]
+            self.programs[head_only] = program, state
+        return self.programs[head_only][0]
 
-    def begin(self, weights: list[np.ndarray], *, head_only: bool) -> Engine:
-        """The same with these weights, and an optimizer that has done nothing yet."""
-        made = self.of(head_only=head_only)
-        program.restore(made, {"model": weights, "optimizer": self.engines[head_only][1]})
-        return made
+    def begin(self, weights: list[np.ndarray], *, head_only: bool) -> Program:
+        """The program with these weights and a new optimizer."""
+        program = self.program(head_only=head_only)
+        set_state(program, _state(program, weights, self.programs[head_only][1]))
+        return program
 
-    def load(self, weights: list[np.ndarray]) -> None:
-        """Put weights in place, to predict with or to save."""
-        program.assign(self.model.variables, weights)
-        self.ready().push()
+    def load(self, weights: list[np.ndarray]) -> Program:
+        """The program that predicts, with these weights."""
+        assign(self.model.variables, weights)
+        program = self.program(head_only=False)
+        program.push()
+        return program
 
-    def ready(self) -> Engine:
-        """The engine that predicts."""
-        return self.of(head_only=False)
+    def seen_images(self, fold: int) -> np.ndarray | None:
+        """The images that the initial weights were trained on; None if no file lists them.
 
-    def seen(self, fold: int) -> np.ndarray | None:
-        """The images that the weights to begin with were trained on, as `seen_images` says them;
-        None where nothing is said."""
+        Returns:
+            (n,) uint64, as `tables.seen_images` returns them.
+        """
         path = self._weights(fold)
-        beside = path.removesuffix(".keras") + tables.SEEN
         if not path.endswith(".keras"):
             return None
         try:
-            beside = self.near(beside)
+            path = self.local_path(path.removesuffix(".keras") + tables.SEEN)
         except StorageError as error:
             if "no such bucket or object" not in str(error):
                 raise
-            return None  # a model in a bucket that has none beside it
-        if not os.path.isfile(beside):
+            return None  # a model in a bucket, without the list
+        if not os.path.isfile(path):
             return None
         try:
-            found: np.ndarray = np.load(beside, allow_pickle=False)
+            images: np.ndarray = np.load(path, allow_pickle=False)
         except (ValueError, EOFError) as error:
             raise TrainingError(
-                f"member {self.member.name!r}: {beside}: is no list of images ({error})"
+                f"member {self.member.name!r}: {path}: not a valid {tables.SEEN} file ({error})"
             ) from None
-        return found
+        return images
 
     def _weights(self, fold: int) -> str:
-        """The file of weights that a fold begins with, "" for none; it may still be far."""
-        named = self.member.weights
-        return (
-            "" if named in ("", "imagenet", "noisy-student") else named.replace("{fold}", str(fold))
-        )
+        """Path or URI of the initial weights of a fold, "" for none."""
+        weights = self.member.weights
+        return "" if is_published(weights) else weights.replace("{fold}", str(fold))
 
     def _build(self, fold: int, labels: Labels) -> Any:
-        pixels = (
-            self.pixels["splits"]["train"]
-            if fold == tables.NO_FOLD
-            else self.pixels["folds"][str(fold)]
-        )
+        splits, folds = self.pixels["splits"], self.pixels["folds"]
+        pixels = splits["train"] if fold == NO_FOLD else folds[str(fold)]
         path = self._weights(fold)
         if path:
-            path = self.near(path)
+            path = self.local_path(path)
             if not os.path.isfile(path):
                 raise TrainingError(
                     f"member {self.member.name!r}: weights = {path!r}: no such file"
                 )
-        return classifier.build(
-            self.member,
-            outputs=labels.targets.shape[1],
-            size=self.member.side(),
+        inputs = classifier.Inputs(
+            side=self.member.side(),
             channels=self.channels,
             tabular=labels.tabular.shape[1],
             mean=np.asarray(pixels["mean"]),
             std=np.asarray(pixels["std"]),
-            seed=fold_seed(self.goal.seed, self.member.name, fold),
+        )
+        return classifier.build(
+            self.member,
+            inputs,
+            outputs=labels.targets.shape[1],
+            seed=fold_seed(self.objective.seed, self.member.name, fold),
             weights=path,
         )
+
+
+def _state(
+    program: Program, weights: list[np.ndarray], optimizer: list[np.ndarray]
+) -> dict[str, list[np.ndarray]]:
+    (update,) = program.definition.updates
+    return {update.network: weights, f"{update.network}_optimizer": optimizer}

@@ -1,137 +1,148 @@
-"""Predictions: probabilities of images, over the views and the models that see them, each image
-decoded once."""
+"""Predictions: each image is decoded once, for all models and all views of it."""
 
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from trainer.backends import program
-from trainer.config.member import Augment
+from trainer.backends.devices import Device
+from trainer.backends.program import Program
+from trainer.config.data import NO_FOLD
+from trainer.config.member import Member
+from trainer.config.objective import Objective, fold_seed
 from trainer.errors import TrainingError
-from trainer.input import batches as dataset
-from trainer.input.batches import Images, Workers
+from trainer.input.batches import view
+from trainer.input.shards import Images
+from trainer.input.workers import Workers, prefetch
+from trainer.training import classifier_program
 
-# Decoded images that are held at once.
+# Decoded images that are in memory at once.
 CHUNK_BYTES = 128 * 2**20
 
 
-class Viewer:
-    """Shows a network images in views, a batch at a time, the last one filled up to its size."""
+class Predictor:
+    """Predicts images in batches of one size; the last batch is padded."""
 
     def __init__(
-        self,
-        workers: Workers,
-        augment: Augment,
-        *,
-        batch: int,
-        on_device: bool,
-        part: tuple[int, int],
-        seed: int,
+        self, workers: Workers, member: Member, objective: Objective, device: Device, batch: int
     ) -> None:
         """
         Args:
-            batch: images at once, of all processes together. part: which process this is, of how
-                many.
-            on_device: the device paints the views.
-            seed: decides the views; those of one image are the same for every model.
+            workers: threads that decode and augment.
+            member: its augmentation makes the views of test-time augmentation, `tta` of them.
+            objective: the ML task, the classes, and the seed of the views: those of an image are
+                the same for every model.
+            device: the devices that predict.
+            batch: images per batch, of all processes together.
         """
-        self.workers, self.augment = workers, augment
-        self.batch, self.on_device, self.part, self.seed = batch, on_device, part, seed
+        self.workers, self.member, self.objective = workers, member, objective
+        self.device, self.batch = device, batch
+        self.probabilities_of = activation(objective.task)
+        self.seed = fold_seed(objective.seed, member.name, NO_FOLD)
 
     def logits(
         self,
-        network: program.Engine,
+        program: Program,
         images: Images,
         tabular: np.ndarray,
         rows: np.ndarray,
-        stored: np.ndarray,
-        view: int,
+        pixels: np.ndarray,
+        number: int = 0,
     ) -> np.ndarray:
-        """(n, outputs) float32.
+        """Logits of one view of some images.
 
         Args:
-            tabular: (all rows, columns). rows: (n,) rows of `images`. stored: (n, size, size,
-                channels) uint8, their pixels.
-            view: its number, 0 for the images as they are.
-        """
-        drawn = dataset.view(images, rows, self.augment, number=view, seed=self.seed)
+            program: has the weights.
+            images: the split that the rows belong to.
+            tabular: (all rows, columns) float32.
+            rows: (n,) rows of `images`.
+            pixels: (n, size, size, channels) uint8, their stored pixels.
+            number: of the view, 0 for the images as they are.
 
-        def shown(first: int) -> tuple[int, dict[str, np.ndarray]]:
-            # The last image again and again, for a batch of one size: compiled once, and cut alike
-            # on any number of devices.
+        Returns:
+            (n, outputs) float32.
+
+        Raises:
+            TrainingError: a logit is not finite.
+        """
+        augment, part = self.member.augment, (self.device.process, self.device.processes)
+        params = view(images, rows, augment, number=number, seed=self.seed)
+
+        def batch(first: int) -> tuple[int, dict[str, np.ndarray]]:
+            # Padded with the last image: every batch has one size, so that it is compiled once and
+            # splits evenly over any number of devices.
             places = np.minimum(np.arange(first, first + self.batch), len(rows) - 1)
-            places = places[
-                slice(*(self.batch * (self.part[0] + end) // self.part[1] for end in (0, 1)))
-            ]
-            arrays = {"pixels": stored[places], "tabular": tabular[rows[places]]}
-            if self.on_device:
-                arrays |= program.drawn_arrays(drawn.of(places))
-            elif view or self.augment.crop:
-                arrays["pixels"] = self.workers.repainted(
-                    stored[places], drawn.of(places), self.augment
+            places = places[slice(*(self.batch * (part[0] + end) // part[1] for end in (0, 1)))]
+            arrays = {"pixels": pixels[places], "tabular": tabular[rows[places]]}
+            if self.device.augments:
+                arrays |= classifier_program.augment_arrays(params.of(places))
+            elif number or augment.crop:
+                arrays["pixels"] = self.workers.augmented_pixels(
+                    pixels[places], params.of(places), augment
                 )
             return first, arrays
 
-        # A thread paints the next batch while the network sees this one.
-        batches = dataset.prefetch(map(shown, range(0, len(rows), self.batch)))
+        # A thread prepares the next batch while the network works on this one.
+        batches = prefetch(map(batch, range(0, len(rows), self.batch)))
         logits = np.concatenate(
-            [network.logits(arrays)[: len(rows) - first] for first, arrays in batches]
+            [program.predict(arrays)[: len(rows) - first] for first, arrays in batches]
         )
         if not np.isfinite(logits).all():
             raise TrainingError(
-                "the predictions are no numbers, for the weights diverged: lower"
-                " optimizer.learning_rate, or set optimizer.clip_norm = 1"
+                f"member {self.member.name!r}: predictions contain NaN or infinity because training"
+                " diverged: lower optimizer.learning_rate, or set optimizer.clip_norm = 1"
             )
         return logits
 
     def chunks(self, images: Images, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Runs of `rows` with their pixels, decoded ahead by a thread of its own."""
-        size = images.size * images.size * images.channels
-        length = max(1, CHUNK_BYTES // (size * self.batch)) * self.batch
-        cut = [rows[first : first + length] for first in range(0, len(rows), length)]
-        return dataset.prefetch(
-            ((some, self.workers.decoded(images, some)) for some in cut), held=1
-        )
+        """Parts of `rows` with their pixels; a thread decodes the next part."""
+        image_bytes = images.size * images.size * images.channels
+        length = max(1, CHUNK_BYTES // (image_bytes * self.batch)) * self.batch
+        parts = [rows[first : first + length] for first in range(0, len(rows), length)]
+        return prefetch(((part, self.workers.decoded(images, part)) for part in parts), ahead=1)
 
     def probabilities(
         self,
-        networks: Sequence[Callable[[], program.Engine]],
+        programs: Sequence[Callable[[], Program]],
         images: Images,
         tabular: Sequence[np.ndarray],
         rows: np.ndarray,
-        *,
-        views: int,
-        squash: Callable[[np.ndarray], np.ndarray],
-        classes: int,
     ) -> np.ndarray:
-        """(networks, n, classes) float32: the mean over the views of each network's probabilities.
+        """The probabilities of each model, a mean over the views.
 
         Args:
-            networks: each called once a chunk, to have its weights in place. tabular: (all rows,
-                columns) for each.
-            squash: from logits to probabilities.
+            programs: one for each model, called once for each chunk of images to put its weights in
+                place.
+            images: the split that the rows belong to.
+            tabular: for each model (all rows, columns) float32.
+            rows: (n,) rows of `images`.
+
+        Returns:
+            (models, n, classes) float32.
         """
         parts = []
-        for some, stored in self.chunks(images, rows):
-            of_chunk = []
-            for network, columns in zip(networks, tabular, strict=True):
-                ready = network()
-                seen = [
-                    squash(self.logits(ready, images, columns, some, stored, view))
-                    for view in range(views)
+        for chunk, pixels in self.chunks(images, rows):
+            of_models = []
+            for program_of, columns in zip(programs, tabular, strict=True):
+                program = program_of()
+                views = [
+                    self.probabilities_of(
+                        self.logits(program, images, columns, chunk, pixels, number)
+                    )
+                    for number in range(self.member.tta)
                 ]
-                of_chunk.append(np.mean(seen, axis=0, dtype=np.float64).astype(np.float32))
-            parts.append(np.stack(of_chunk))
-        return (
-            np.concatenate(parts, axis=1)
-            if parts
-            else np.zeros((len(networks), 0, classes), np.float32)
-        )
+                of_models.append(np.mean(views, axis=0, dtype=np.float64).astype(np.float32))
+            parts.append(np.stack(of_models))
+        if not parts:
+            return np.zeros((len(programs), 0, len(self.objective.classes)), np.float32)
+        return np.concatenate(parts, axis=1)
 
 
-def squashing(task: str) -> Callable[[np.ndarray], np.ndarray]:
-    """From (n, outputs) logits to (n, classes) float64 probabilities: softmax, those of both
-    classes for `binary`, each by itself for `multilabel`."""
+def activation(task: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from (n, outputs) logits to (n, classes) float64 probabilities.
+
+    Softmax for multiclass; both classes of one sigmoid for binary; one sigmoid a class for
+    multilabel.
+    """
 
     def softmax(logits: np.ndarray) -> np.ndarray:
         shifted = logits.astype(np.float64)
@@ -139,10 +150,10 @@ def squashing(task: str) -> Callable[[np.ndarray], np.ndarray]:
         exponentials = np.exp(shifted)
         return exponentials / exponentials.sum(axis=1, keepdims=True)
 
-    def both(logits: np.ndarray) -> np.ndarray:
+    def binary(logits: np.ndarray) -> np.ndarray:
         return softmax(np.concatenate([np.zeros_like(logits), logits], axis=1))
 
-    def each(logits: np.ndarray) -> np.ndarray:
-        return both(logits.reshape(-1, 1))[:, 1].reshape(logits.shape)
+    def sigmoid(logits: np.ndarray) -> np.ndarray:
+        return binary(logits.reshape(-1, 1))[:, 1].reshape(logits.shape)
 
-    return {"binary": both, "multilabel": each}.get(task, softmax)
+    return {"binary": binary, "multilabel": sigmoid}.get(task, softmax)

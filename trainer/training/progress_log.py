@@ -1,12 +1,11 @@
-"""What a training task tells while it trains: lines, a history, and files that TensorBoard
-reads."""
+"""What a training job reports while it works: lines, a history, and TensorBoard files."""
 
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.artifacts import tables
+from trainer.config.data import NO_FOLD
 from trainer.config.member import Member
 from trainer.events import clock, emit
 
@@ -14,7 +13,7 @@ _SECONDS_BETWEEN_STEPS = 1.0
 
 
 class ProgressLog:
-    """Tells of steps and epochs; knows how much of the task is left."""
+    """Reports steps and epochs, and estimates how long the rest of the job takes."""
 
     def __init__(
         self,
@@ -26,51 +25,45 @@ class ProgressLog:
     ) -> None:
         """
         Args:
-            steps: of an epoch of each fold. metric: what is told of the held-out images.
+            member: the recipe.
+            folds: the folds of the job, in order.
+            steps: per epoch, by fold.
+            metric: which score of the held-out images is printed.
             out: gets `tensorboard/`; None for a process that writes nothing.
         """
         self.member, self.folds, self.metric = member, list(folds), metric
         self.epochs = member.head_epochs + member.epochs
         self.steps = dict(steps)
         self.total = sum(self.steps[fold] for fold in self.folds) * self.epochs
-        self.done = self.found = 0
-        self.started = self.told = time.monotonic()
+        self.done = self.skipped = 0
+        self.started = self.reported = time.monotonic()
         self.out = out
 
     def skip(self, steps: int) -> None:
-        """So many steps were done before this process began."""
+        """Count steps that an earlier process did."""
         self.done += steps
-        self.found += steps
+        self.skipped += steps
 
     def step(self, fold: int, epoch: int, step: int) -> None:
-        """After each step: a line now and then."""
+        """Count a step, and report it to a live display now and then."""
         self.done += 1
         now = time.monotonic()
-        if now - self.told < _SECONDS_BETWEEN_STEPS:
+        if now - self.reported < _SECONDS_BETWEEN_STEPS:
             return
-        self.told = now
-        text = (
-            f"{self._where(fold, epoch)}  step {step + 1}/{self.steps[fold]}  {self._left()} left"
-        )
-        emit("epoch", "train", text, log=False)
+        self.reported = now
+        place = f"{self._place(fold, epoch)}  step {step + 1}/{self.steps[fold]}"
+        emit("epoch", "train", f"{place}  {self._left()} left", log=False)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """After each epoch, with its row of the history."""
-        scores = "".join(
-            f"  {name} {row[name]:.4f}"
-            for name in ("loss", "val_loss", f"val_{self.metric}")
-            if name in row
-        )
-        self.told = time.monotonic()
-        emit(
-            "epoch",
-            "train",
-            f"{self._where(row['fold'], row['epoch'] - 1)}{scores}  {self._left()} left",
-        )
+        """Report an epoch by its row of the history."""
+        names = ("loss", "val_loss", f"val_{self.metric}")
+        scores = "".join(f"  {name} {row[name]:.4f}" for name in names if name in row)
+        self.reported = time.monotonic()
+        place = self._place(row["fold"], row["epoch"] - 1)
+        emit("epoch", "train", f"{place}{scores}  {self._left()} left")
 
     def tensorboard(self, history: Sequence[Mapping[str, Any]], fold: int) -> None:
-        """Write a fold's history where TensorBoard finds it, in place of what was there: a resumed
-        run leaves one curve."""
+        """Replace a fold's TensorBoard file: a resumed training has one curve."""
         if self.out is None:
             return
         from tensorboard.compat.proto.event_pb2 import Event
@@ -87,19 +80,18 @@ class ProgressLog:
                 for name in row
                 if name not in ("fold", "epoch")
             ]
-            writer.add_event(
-                Event(step=int(row["epoch"]), wall_time=time.time(), summary=Summary(value=values))
-            )
+            summary = Summary(value=values)
+            writer.add_event(Event(step=int(row["epoch"]), wall_time=time.time(), summary=summary))
         writer.close()
 
-    def _where(self, fold: int, epoch: int) -> str:
-        of = "all images" if fold == tables.NO_FOLD else f"fold {fold}"
-        number = (
-            f" ({self.folds.index(fold) + 1} of {len(self.folds)})" if len(self.folds) > 1 else ""
-        )
+    def _place(self, fold: int, epoch: int) -> str:
+        name = "all images" if fold == NO_FOLD else f"fold {fold}"
+        if len(self.folds) > 1:
+            name += f" ({self.folds.index(fold) + 1} of {len(self.folds)})"
         frozen = " (head only)" if epoch < self.member.head_epochs else ""
-        return f"{self.member.name} {of}{number}  epoch {epoch + 1}/{self.epochs}{frozen}"
+        return f"{self.member.name} {name}  epoch {epoch + 1}/{self.epochs}{frozen}"
 
     def _left(self) -> str:
-        worked = self.done - self.found
-        return clock((time.monotonic() - self.started) / max(1, worked) * (self.total - self.done))
+        worked = self.done - self.skipped
+        seconds_per_step = (time.monotonic() - self.started) / max(1, worked)
+        return clock(seconds_per_step * (self.total - self.done))

@@ -16,6 +16,7 @@ from tests.support.member_tables import (
 )
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import write_manifest
+from trainer.config.data import NO_FOLD
 from trainer.config.output import Blend, Predictions
 from trainer.errors import DataError, IntegrityError
 
@@ -160,7 +161,7 @@ def test_targets_of_a_table_must_be_the_images_own(tmp_path: Path, task: Path) -
 
 
 def test_members_of_all_images_leave_the_score_to_the_tables(tmp_path: Path) -> None:
-    final = write_task(tmp_path / "final", "final", [tables.NO_FOLD], seed=2, validation="none")
+    final = write_task(tmp_path / "final", "final", [NO_FOLD], seed=2, validation="none")
     found = gather([final], FOLDS, Blend(method="mean", external=[external(tmp_path)]), CLASSES)
     assert (found.names, found.scored) == (["final", "other"], ["other"])
     assert (found.targets == TARGETS).all()

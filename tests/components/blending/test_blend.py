@@ -18,6 +18,7 @@ from tests.support.member_tables import (
 )
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest, write_manifest
+from trainer.config.data import NO_FOLD
 from trainer.config.output import Blend
 from trainer.errors import DataError, IntegrityError
 
@@ -163,7 +164,7 @@ def test_a_member_of_all_images_counts_in_the_predictions_and_in_no_score(
     tmp_path: Path, folds_table: Path
 ) -> None:
     scored = write_task(tmp_path / "a", "a", [0, 1, 2], seed=1)
-    final = write_task(tmp_path / "final", "final", [tables.NO_FOLD], seed=2, validation="none")
+    final = write_task(tmp_path / "final", "final", [NO_FOLD], seed=2, validation="none")
     found = blended([scored, final], folds_table, tmp_path / "out", "mean")
     assert found["members"]["final"] == {
         "oof": None,
@@ -178,12 +179,12 @@ def test_a_member_of_all_images_counts_in_the_predictions_and_in_no_score(
     test = pd.read_parquet(tmp_path / "out" / tables.TEST)
     of_a = np.mean([probabilities(100 + fold, 5) for fold in range(3)], axis=0)
     np.testing.assert_allclose(
-        test[CLASSES], (of_a + probabilities(200 + tables.NO_FOLD, 5)) / 2, atol=1e-6
+        test[CLASSES], (of_a + probabilities(200 + NO_FOLD, 5)) / 2, atol=1e-6
     )
 
 
 def test_without_a_validated_member_there_is_no_score(tmp_path: Path, folds_table: Path) -> None:
-    final = write_task(tmp_path / "final", "final", [tables.NO_FOLD], seed=2, validation="none")
+    final = write_task(tmp_path / "final", "final", [NO_FOLD], seed=2, validation="none")
     found = blended([final], folds_table, tmp_path / "out", "mean")
     assert (found["blend"]["oof"], found["blend"]["folds"], found["blend"]["naive"]) == (
         None,

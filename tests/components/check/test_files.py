@@ -2,12 +2,12 @@ import pytest
 
 from components.check.files import check_files
 from tests.support.tiny import Tiny
-from trainer.config.competition import load
+from trainer.config.load import load_competition
 from trainer.errors import CompetitionError, DataError
 
 
 def test_a_good_competition(tiny: Tiny) -> None:
-    found = check_files(load(tiny.toml), tiny.toml)
+    found = check_files(load_competition(tiny.toml), tiny.toml)
     assert (found.train, found.test_ids[-1], len(found.test_ids)) == (120, "30", 30)
 
 
@@ -15,7 +15,7 @@ def test_every_missing_file_is_named_with_its_key(tiny: Tiny) -> None:
     tiny.train.unlink()
     tiny.answers.unlink()
     with pytest.raises(CompetitionError) as caught:
-        check_files(load(tiny.toml), tiny.toml)
+        check_files(load_competition(tiny.toml), tiny.toml)
     first, second = str(caught.value).splitlines()
     assert first.startswith(f"{tiny.toml}: data.train = ")
     assert first.endswith("train.csv': no such file")
@@ -25,7 +25,7 @@ def test_every_missing_file_is_named_with_its_key(tiny: Tiny) -> None:
 def test_a_column_that_is_not_there(tiny: Tiny) -> None:
     tiny.toml.write_text(tiny.toml.read_text().replace('target = "label"', 'target = "digit"'))
     with pytest.raises(DataError, match="train.csv: no column 'digit'"):
-        check_files(load(tiny.toml), tiny.toml)
+        check_files(load_competition(tiny.toml), tiny.toml)
 
 
 def test_sample_ids_that_are_not_the_test_images(tiny: Tiny) -> None:
@@ -33,13 +33,13 @@ def test_sample_ids_that_are_not_the_test_images(tiny: Tiny) -> None:
     with pytest.raises(
         DataError, match=r"sample.csv: row 30, column 'ImageId': id '31' is not in .*test.csv"
     ):
-        check_files(load(tiny.toml), tiny.toml)
+        check_files(load_competition(tiny.toml), tiny.toml)
 
 
 def test_an_id_twice_in_the_sample(tiny: Tiny) -> None:
     tiny.sample.write_text(tiny.sample.read_text() + "7,0\n")
     with pytest.raises(DataError, match="row 31, column 'ImageId': id '7' is already in row 7"):
-        check_files(load(tiny.toml), tiny.toml)
+        check_files(load_competition(tiny.toml), tiny.toml)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_answers_are_looked_at_before_the_hours_of_training(
 ) -> None:
     tiny.answers.write_text(tiny.answers.read_text().replace(old, new))
     with pytest.raises(DataError, match=words):
-        check_files(load(tiny.toml), tiny.toml)
+        check_files(load_competition(tiny.toml), tiny.toml)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_what_cannot_train_is_not_good(tiny: Tiny, old: str, new: str, words: st
     )
     tiny.toml.write_text(tiny.toml.read_text().replace(old, new, 1))
     with pytest.raises(CompetitionError, match=words):
-        check_files(load(tiny.toml), tiny.toml)
+        check_files(load_competition(tiny.toml), tiny.toml)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_folds_and_images_to_leave_out_are_looked_at(
     (tiny.folder / "own.csv").write_text(text)
     tiny.toml.write_text(tiny.toml.read_text().replace("count = 3", f"count = 3\n{folds}"))
     with pytest.raises(DataError, match=words):
-        check_files(load(tiny.toml), tiny.toml)
+        check_files(load_competition(tiny.toml), tiny.toml)
 
 
 def test_weights_that_are_not_there(tiny: Tiny) -> None:
@@ -115,9 +115,9 @@ def test_weights_that_are_not_there(tiny: Tiny) -> None:
     text = tiny.toml.read_text()
     tiny.toml.write_text(text.replace("epochs = 12", 'epochs = 12\nweights = "w{fold}.keras"', 1))
     with pytest.raises(CompetitionError, match=r"weights: no such file: .*w2.keras"):
-        check_files(load(tiny.toml), tiny.toml)
+        check_files(load_competition(tiny.toml), tiny.toml)
     (tiny.folder / "w2.keras").touch()
-    check_files(load(tiny.toml), tiny.toml)
+    check_files(load_competition(tiny.toml), tiny.toml)
 
 
 def test_tables_made_elsewhere_must_be_there(tiny: Tiny) -> None:
@@ -126,7 +126,7 @@ def test_tables_made_elsewhere_must_be_there(tiny: Tiny) -> None:
     with pytest.raises(
         CompetitionError, match=r"blend.external 'a' oof = '.*none.csv': no such file"
     ):
-        check_files(load(tiny.toml), tiny.toml)
+        check_files(load_competition(tiny.toml), tiny.toml)
 
 
 def test_a_sample_of_another_form(tiny: Tiny) -> None:
@@ -139,4 +139,4 @@ def test_a_sample_of_another_form(tiny: Tiny) -> None:
     with pytest.raises(
         DataError, match="is a column a class, and the sample's header lacks class '0'"
     ):
-        check_files(load(tiny.toml), tiny.toml)
+        check_files(load_competition(tiny.toml), tiny.toml)

@@ -5,7 +5,7 @@ import pytest
 
 from components.check.resolve import digests, settle
 from tests.support.tiny import Tiny, in_bucket
-from trainer.config.competition import load, read
+from trainer.config.load import load_competition, read
 from trainer.errors import CompetitionError, DataError
 
 
@@ -43,13 +43,13 @@ def test_the_same_in_a_bucket(tiny: Tiny, bucket: str) -> None:
     assert data["root"] == f"{bucket}/data"
     assert data["train"] == f"{bucket}/data/train.csv"
     assert submission["sample"] == f"{bucket}/data/sample.csv"
-    assert sample == digests(load(tiny.toml))[1]
+    assert sample == digests(load_competition(tiny.toml))[1]
 
 
 def test_a_change_of_a_file_changes_its_digest(tiny: Tiny) -> None:
-    before = digests(load(tiny.toml))
+    before = digests(load_competition(tiny.toml))
     tiny.sample.write_text(tiny.sample.read_text() + "\n")
-    after = digests(load(tiny.toml))
+    after = digests(load_competition(tiny.toml))
     assert [old == new for old, new in zip(before, after, strict=True)] == [
         True,
         False,

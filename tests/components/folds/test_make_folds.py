@@ -11,8 +11,8 @@ from components.folds.make_folds import copies, write_folds
 from tests.support.tiny import Tiny, converted
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest, write_manifest
-from trainer.config.competition import load
-from trainer.config.data import Folds
+from trainer.config.data import LEFT_OUT, Folds
+from trainer.config.load import load_competition
 from trainer.errors import DataError
 
 CLASSES = [str(digit) for digit in range(10)]
@@ -74,7 +74,7 @@ def test_the_groups_of_a_column_and_identical_images_stay_together(
         tiny.toml.read_text().replace('target = "label"', 'target = "label"\ngroup = "person"')
     )
     fold_of, audit = dealt(
-        converted(load(tiny.toml), tmp_path / "records"), tmp_path, Folds(count=3)
+        converted(load_competition(tiny.toml), tmp_path / "records"), tmp_path, Folds(count=3)
     )
     fold = np.array(list(fold_of.values()))
     for person in set(people) - {""}:
@@ -86,7 +86,7 @@ def test_the_groups_of_a_column_and_identical_images_stay_together(
 
 def test_excluded_images_have_no_fold(records_folder: Path, tmp_path: Path) -> None:
     fold_of, audit = dealt(records_folder, tmp_path, Folds(count=3, exclude=["5", "77"]))
-    assert [id_ for id_, fold in fold_of.items() if fold == tables.LEFT_OUT] == ["5", "77"]
+    assert [id_ for id_, fold in fold_of.items() if fold == LEFT_OUT] == ["5", "77"]
     assert (audit["left_out"], sum(audit["images_a_fold"])) == (2, 118)
     with pytest.raises(DataError, match="folds.exclude: '999' is no labelled image"):
         dealt(records_folder, tmp_path, Folds(count=3, exclude=["999"]))
@@ -131,7 +131,7 @@ def test_folds_of_the_user_that_leak_are_an_error(tiny: Tiny, tmp_path: Path) ->
     header, *rows = tiny.train.read_text().splitlines()
     rows[60] = rows[0]
     tiny.train.write_text("\n".join([header, *rows]) + "\n")
-    converted(load(tiny.toml), tmp_path / "records")
+    converted(load_competition(tiny.toml), tmp_path / "records")
     own: dict[str, object] = {str(number): number % 3 for number in range(1, 121)}
     for fold_of_copy in (own["1"], -1):
         dealt(
@@ -165,7 +165,7 @@ def test_ids_to_exclude_from_a_file(records_folder: Path, tmp_path: Path) -> Non
             tmp_path,
             Folds(count=3, exclude=["9"], exclude_file=str(tmp_path / "out.csv")),
         )
-        assert [id_ for id_, fold in fold_of.items() if fold == tables.LEFT_OUT] == ["5", "9", "77"]
+        assert [id_ for id_, fold in fold_of.items() if fold == LEFT_OUT] == ["5", "9", "77"]
     (tmp_path / "out.csv").write_text("5\n999\n")
     with pytest.raises(DataError, match=r"out.csv: '999' is no labelled image"):
         dealt(records_folder, tmp_path, Folds(count=3, exclude_file=str(tmp_path / "out.csv")))
@@ -211,7 +211,7 @@ def test_an_external_image_that_is_also_among_those_dealt_is_left_out(
     fold_of, audit = dealt(folder, tmp_path, Folds(count=3))
     fold = np.array(list(fold_of.values()))
     assert (fold[:100] >= 0).all()
-    assert [place for place in range(100, 120) if fold[place] == tables.LEFT_OUT] == [100, 102]
+    assert [place for place in range(100, 120) if fold[place] == LEFT_OUT] == [100, 102]
     assert (audit["always_train"], audit["left_out"]) == (18, 2)
 
 
@@ -291,4 +291,4 @@ def test_a_test_image_between_two_others_makes_no_duplicates_of_them(
         "components.folds.make_folds.near_duplicates", lambda *_: np.array([[one, other]])
     )
     fold_of, audit = dealt(records_folder, tmp_path, Folds(count=3, duplicates="drop"))
-    assert [id_ for id_, fold in fold_of.items() if fold == tables.LEFT_OUT] == ["2"]
+    assert [id_ for id_, fold in fold_of.items() if fold == LEFT_OUT] == ["2"]

@@ -6,7 +6,8 @@ import pytest
 
 from components.gan import resolve
 from tests.support.tiny import upload, write_gan
-from trainer.config.gan import HELD_OUT_FOLD, Gan, load
+from trainer.config.gan import HELD_OUT_FOLD, Gan
+from trainer.config.load import load
 from trainer.errors import CompetitionError, DataError
 
 SECTIONS = ("data", "records", "folds", "gan", "train")

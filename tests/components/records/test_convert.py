@@ -21,7 +21,7 @@ from trainer import runtime
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.artifacts.records import decode_example, read_shard
-from trainer.config.competition import load
+from trainer.config.load import load_competition
 from trainer.errors import DataError
 
 
@@ -32,7 +32,7 @@ def records(tiny: Tiny, out: Path, *changes: tuple[str, str]) -> Path:
         assert old in text
         text = text.replace(old, new)
     tiny.toml.write_text(text)
-    return converted(load(tiny.toml), out)
+    return converted(load_competition(tiny.toml), out)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -205,7 +205,7 @@ def test_a_class_without_images(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_a_file_that_changed_since_the_launcher_saw_it(tiny: Tiny, tmp_path: Path) -> None:
-    competition = load(tiny.toml)
+    competition = load_competition(tiny.toml)
     with pytest.raises(DataError, match="changed while the run was under way"):
         convert(
             competition.data,
@@ -277,7 +277,7 @@ def test_work_that_was_stopped_is_gone_on_with(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_files(tiny)
-    competition = load(tiny.toml)
+    competition = load_competition(tiny.toml)
     whole = contents(converted(competition, tmp_path / "whole"))
     monkeypatch.setenv(runtime.WORK, str(tmp_path / "work"))
     broken = tiny.folder / "train" / "img-077.png"
@@ -319,7 +319,7 @@ convert(competition.data, competition.records, classes=competition.classes, out=
 def test_a_kill_leaves_nothing_that_is_taken_for_whole(tiny: Tiny, tmp_path: Path) -> None:
     as_files(tiny)
     tiny.toml.write_text(tiny.toml.read_text().replace("shard_images = 50", "shard_images = 3"))
-    whole = contents(converted(load(tiny.toml), tmp_path / "whole"))
+    whole = contents(converted(load_competition(tiny.toml), tmp_path / "whole"))
     environment = {**os.environ, runtime.WORK: str(tmp_path / "work")}
     for tried in range(40):
         out = tmp_path / f"out{tried}"
@@ -340,7 +340,7 @@ def test_a_kill_leaves_nothing_that_is_taken_for_whole(tiny: Tiny, tmp_path: Pat
     assert tried > 0
     from components.records.merge import join
 
-    competition = load(tiny.toml)
+    competition = load_competition(tiny.toml)
     join(
         [out],
         competition.data,
@@ -392,7 +392,7 @@ def test_memory_is_bounded_by_the_pixels_that_may_be_decoded_at_once(
 
 
 def test_the_source_s_digest_is_kept(tiny: Tiny, tmp_path: Path) -> None:
-    competition = load(tiny.toml)
+    competition = load_competition(tiny.toml)
     digest = source.digest(competition.data)
     assert read_manifest(converted(competition, tmp_path / "out"))["source_digest"] == digest
 

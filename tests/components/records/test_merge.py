@@ -6,7 +6,8 @@ from components.records.convert import convert
 from components.records.merge import join
 from tests.support.tiny import Tiny, as_files, converted
 from trainer.artifacts.manifest import MANIFEST
-from trainer.config.competition import Competition, load
+from trainer.config.competition import Competition
+from trainer.config.load import load_competition
 from trainer.errors import DataError, IntegrityError
 
 
@@ -15,7 +16,7 @@ def in_parts(tiny: Tiny, folder: Path, count: int) -> tuple[Competition, list[Pa
     tiny.toml.write_text(
         tiny.toml.read_text().replace("shard_images = 50", f"shard_images = 50\nparts = {count}")
     )
-    competition = load(tiny.toml)
+    competition = load_competition(tiny.toml)
     parts = [folder / f"p{part}" for part in range(count)]
     for part, out in enumerate(parts):
         convert(
@@ -68,7 +69,7 @@ def test_shards_are_linked_and_not_copied(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_a_second_try_clears_the_first_s_shards(tiny: Tiny, tmp_path: Path) -> None:
-    competition = load(as_files(tiny).toml)
+    competition = load_competition(as_files(tiny).toml)
     out = converted(competition, tmp_path / "out")
     (out / "8x8" / "train09-1.tfrec").write_bytes(b"")
     joined(competition, [tmp_path / "out-part0"], out)

@@ -9,14 +9,14 @@ from components.records.convert import convert
 from tests.support.tiny import Tiny, as_files, converted
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
-from trainer.config.competition import load
+from trainer.config.load import load_competition
 from trainer.errors import DataError
 
 
 def test_pixels_and_files_of_the_same_images_say_the_same(tiny: Tiny, tmp_path: Path) -> None:
     found = {}
     for name in ("pixels", "files"):
-        competition = load(tiny.toml if name == "pixels" else as_files(tiny).toml)
+        competition = load_competition(tiny.toml if name == "pixels" else as_files(tiny).toml)
         found[name] = tables.read_examples(converted(competition, tmp_path / name))
     assert (
         read_manifest(tmp_path / "files")["channels"],
@@ -31,7 +31,7 @@ def test_pixels_and_files_of_the_same_images_say_the_same(tiny: Tiny, tmp_path: 
 
 
 def test_a_changed_file_changes_the_digest(tiny: Tiny) -> None:
-    competition = load(as_files(tiny).toml)
+    competition = load_competition(as_files(tiny).toml)
     before = source.digest(competition.data)
     assert before == source.digest(competition.data)
     path = tiny.folder / "train" / "img-001.png"
@@ -48,7 +48,7 @@ def test_a_changed_file_changes_the_digest(tiny: Tiny) -> None:
 
 
 def test_look_reads_no_image(tiny: Tiny) -> None:
-    competition = load(as_files(tiny).toml)
+    competition = load_competition(as_files(tiny).toml)
     for path in (tiny.folder / "train").iterdir():
         path.write_bytes(b"")
     found = source.look(competition.data, competition.records)
@@ -56,7 +56,7 @@ def test_look_reads_no_image(tiny: Tiny) -> None:
 
 
 def test_blocks_follow_the_source_and_the_shards_alone(tiny: Tiny) -> None:
-    competition = load(tiny.toml)
+    competition = load_competition(tiny.toml)
     cut = [
         (block.subset.split, block.number, block.first, block.rows)
         for block, _ in source.blocks(competition.data, competition.records)

@@ -10,7 +10,7 @@ from components.statistics.card import write_card
 from components.statistics.summary import description, figures, kept, statistics, summary
 from tests.support.tiny import Links, digits
 from trainer.artifacts import tables
-from trainer.config.data import Folds
+from trainer.config.data import ALWAYS_TRAINS, LEFT_OUT, Folds
 
 CLASSES = ["<i>0</i>", *"123456789"]
 
@@ -87,8 +87,8 @@ def test_what_is_left_out_is_not_described(records_folder: Path) -> None:
     table = tables.read_examples(records_folder)
     table.loc[100:119, "external"] = "train"
     fold = np.arange(120) % 3
-    fold[90:110] = tables.LEFT_OUT
-    fold[110:] = tables.ALWAYS_TRAINS
+    fold[90:110] = LEFT_OUT
+    fold[110:] = ALWAYS_TRAINS
     splits = kept(table, fold)
     assert {split: int(rows.sum()) for split, rows in splits.items()} == {
         "train": 90,

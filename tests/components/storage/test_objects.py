@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from components import retry
 from components.records.verify import verify
-from components.storage import objects
+from components.storage import client, folders, objects
+from components.storage.folders import fetch, fetch_folder, local_root, publish
+from components.storage.objects import bucket_location, send
 from components.storage.shards import local_shards
 from tests.support.tiny import upload
 from trainer.artifacts.manifest import MANIFEST, write_json
@@ -14,7 +17,7 @@ from trainer.errors import IntegrityError, StorageError
 
 
 def put(uri: str, data: bytes) -> None:
-    objects._blob(uri).upload_from_string(data)
+    client.blob(uri).upload_from_string(data)
 
 
 def names(uri: str) -> list[str]:
@@ -56,11 +59,11 @@ def test_what_is_not_there_is_named(bucket: str) -> None:
 
 def test_a_service_that_is_gone_is_tried_for_so_long_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
-    monkeypatch.setattr(objects, "PATIENCE", 2.0)
-    objects._client.cache_clear()
+    monkeypatch.setattr(retry, "PATIENCE", 2.0)
+    client.reset()
     with pytest.raises(StorageError, match="gs://x/y: the storage service failed for 2 s"):
         objects.read("gs://x/y")
-    objects._client.cache_clear()
+    client.reset()
 
 
 @pytest.mark.parametrize(
@@ -94,13 +97,13 @@ def test_a_refusal_says_what_to_do(
             ("GET", "/storage/v1/b/x.*", lambda match, call: (status, google_error(status, said)))
         ]
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
-        monkeypatch.setattr(objects, "PATIENCE", 1.0)
-        objects._client.cache_clear()
+        monkeypatch.setattr(retry, "PATIENCE", 1.0)
+        client.reset()
         if status == 403:
-            monkeypatch.setattr(objects, "_anonymous", lambda: False)
+            monkeypatch.setattr(client, "is_anonymous", lambda: False)
         with pytest.raises(StorageError, match=words):
-            objects.place_of_bucket("gs://x/y")
-        objects._client.cache_clear()
+            bucket_location("gs://x/y")
+        client.reset()
 
 
 @pytest.fixture
@@ -109,20 +112,20 @@ def folder(records_folder: Path, tmp_path: Path) -> Path:
 
 
 def test_a_published_folder_comes_back(bucket: str, folder: Path, tmp_path: Path) -> None:
-    sent = objects.publish(folder, f"{bucket}/p")
+    sent = publish(folder, f"{bucket}/p")
     assert sent == len(names(f"{bucket}/p")) == 7
-    objects.fetch_folder(f"{bucket}/p", tmp_path / "back")
+    fetch_folder(f"{bucket}/p", tmp_path / "back")
     for path in folder.rglob("*.*"):
         assert (tmp_path / "back" / path.relative_to(folder)).read_bytes() == path.read_bytes()
     assert verify(f"{bucket}/p").records == 150
     # Once more: everything is there.
-    assert objects.publish(folder, f"{bucket}/p") == 0
+    assert publish(folder, f"{bucket}/p") == 0
 
 
 def test_a_stop_in_the_middle_leaves_nothing_that_is_taken_for_whole(
     bucket: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, lock, begun = objects._send, threading.Lock(), []
+    real, lock, begun = send, threading.Lock(), []
 
     def stops(path: Path, uri: str, there: objects.Object | None) -> int:
         with lock:
@@ -131,29 +134,29 @@ def test_a_stop_in_the_middle_leaves_nothing_that_is_taken_for_whole(
                 raise KeyboardInterrupt
         return real(path, uri, there)
 
-    monkeypatch.setattr(objects, "_send", stops)
+    monkeypatch.setattr(folders, "send", stops)
     with pytest.raises(KeyboardInterrupt):
-        objects.publish(folder, f"{bucket}/p")
+        publish(folder, f"{bucket}/p")
     there = names(f"{bucket}/p")
     assert len(there) == 4
     assert MANIFEST not in there
     with pytest.raises(
         IntegrityError, match=f"{bucket}/p: no manifest.json, so what wrote here did not finish"
     ):
-        objects.fetch_folder(f"{bucket}/p", tmp_path / "back")
+        fetch_folder(f"{bucket}/p", tmp_path / "back")
     # The rest, the manifest after all others.
     begun.clear()
-    monkeypatch.setattr(objects, "_send", lambda *given: begun.append(given[1]) or real(*given))
-    assert objects.publish(folder, f"{bucket}/p") == 3
+    monkeypatch.setattr(folders, "send", lambda *given: begun.append(given[1]) or real(*given))
+    assert publish(folder, f"{bucket}/p") == 3
     assert begun[-1] == f"{bucket}/p/{MANIFEST}"
     assert verify(f"{bucket}/p").records == 150
 
 
 def test_other_records_are_not_overwritten(bucket: str, folder: Path) -> None:
-    objects.publish(folder, f"{bucket}/p")
+    publish(folder, f"{bucket}/p")
     write_json(folder / MANIFEST, {"about": {}, "files": {}})
     with pytest.raises(StorageError, match=f"{bucket}/p: other finished records are there"):
-        objects.publish(folder, f"{bucket}/p")
+        publish(folder, f"{bucket}/p")
 
 
 def test_of_two_writers_of_one_object_one_wins(bucket: str, tmp_path: Path) -> None:
@@ -164,7 +167,7 @@ def test_of_two_writers_of_one_object_one_wins(bucket: str, tmp_path: Path) -> N
 
     def write(path: Path) -> str:
         try:
-            objects._send(path, f"{bucket}/one", None)
+            send(path, f"{bucket}/one", None)
         except StorageError as error:
             return str(error)
         return "won"
@@ -175,16 +178,16 @@ def test_of_two_writers_of_one_object_one_wins(bucket: str, tmp_path: Path) -> N
     assert set(said) == {"won", f"{bucket}/one: another writer put something else there meanwhile"}
     assert objects.read(f"{bucket}/one") == paths[said.index("won")].read_bytes()
     # An upload whose answer was lost, and which is tried again, finds its own bytes there.
-    assert objects._send(paths[said.index("won")], f"{bucket}/one", None) == 1
+    assert send(paths[said.index("won")], f"{bucket}/one", None) == 1
 
 
 def test_bytes_that_changed_on_the_way_are_seen(bucket: str, tmp_path: Path) -> None:
     put(f"{bucket}/x/a", b"hello")
     (entry,) = objects.listing(f"{bucket}/x/")
     with pytest.raises(IntegrityError, match=f"{bucket}/x/a: came with another crc32c"):
-        objects.fetch([entry._replace(crc32c="AAAAAA==")], f"{bucket}/x", tmp_path)
+        fetch([entry._replace(crc32c="AAAAAA==")], f"{bucket}/x", tmp_path)
     with pytest.raises(IntegrityError, match="came with another crc32c"):
-        objects.fetch([entry._replace(bytes=4)], f"{bucket}/x", tmp_path)
+        fetch([entry._replace(bytes=4)], f"{bucket}/x", tmp_path)
 
 
 def test_a_name_that_leads_out_of_the_folder(bucket: str, tmp_path: Path) -> None:
@@ -192,7 +195,7 @@ def test_a_name_that_leads_out_of_the_folder(bucket: str, tmp_path: Path) -> Non
 
     evil = objects.Object(f"{bucket}/x/../../../evil", 1, "", 1)
     with pytest.raises(DataError, match="its name leads out of the folder"):
-        objects.fetch([evil], f"{bucket}/x", tmp_path / "in")
+        fetch([evil], f"{bucket}/x", tmp_path / "in")
 
 
 def test_few_transfers_are_under_way_at_once(
@@ -201,9 +204,9 @@ def test_few_transfers_are_under_way_at_once(
     for number in range(40):
         put(f"{bucket}/x/{number}", bytes(100))
     lock, under_way, most = threading.Lock(), 0, 0
-    real = objects._file_crc32c
-    monkeypatch.setattr(objects, "TRANSFERS", 3)
-    blob = objects._blob
+    real = objects.file_crc32c
+    monkeypatch.setattr(folders, "TRANSFERS", 3)
+    blob = client.blob
 
     def counted(uri: str):  # type: ignore[no-untyped-def]
         nonlocal under_way, most
@@ -218,9 +221,9 @@ def test_few_transfers_are_under_way_at_once(
             under_way -= 1
         return real(path)
 
-    monkeypatch.setattr(objects, "_blob", counted)
-    monkeypatch.setattr(objects, "_file_crc32c", ended)
-    objects.fetch(objects.listing(f"{bucket}/x/"), f"{bucket}/x", tmp_path)
+    monkeypatch.setattr(client, "blob", counted)
+    monkeypatch.setattr(folders, "file_crc32c", ended)
+    fetch(objects.listing(f"{bucket}/x/"), f"{bucket}/x", tmp_path)
     assert len(list(tmp_path.iterdir())) == 40
     assert 1 <= most <= 3
 
@@ -229,14 +232,14 @@ def test_shards_that_are_gone_are_named(bucket: str, folder: Path) -> None:
     with local_shards(folder) as root:
         assert root == folder
     upload(folder / "8x8", f"{bucket}/r/8x8")
-    with objects.local_root(f"{bucket}/r", ["8x8/test00-30.tfrec"]) as root:
+    with local_root(f"{bucket}/r", ["8x8/test00-30.tfrec"]) as root:
         assert [path.name for path in root.rglob("*.tfrec")] == ["test00-30.tfrec"]
     assert not root.exists()
     with (
         pytest.raises(
             IntegrityError, match=f"{bucket}/r/8x8/none.tfrec: no such object .1 are missing"
         ),
-        objects.local_root(f"{bucket}/r", ["8x8/none.tfrec", "8x8/test00-30.tfrec"]),
+        local_root(f"{bucket}/r", ["8x8/none.tfrec", "8x8/test00-30.tfrec"]),
     ):
         pass
 
@@ -247,7 +250,7 @@ def test_left_overs_of_other_records_are_not_published_over(bucket: str, folder:
         StorageError,
         match=f"{bucket}/p/8x8/train07-3.tfrec: is there, and no part of these records",
     ):
-        objects.publish(folder, f"{bucket}/p")
+        publish(folder, f"{bucket}/p")
     assert names(f"{bucket}/p") == ["8x8/train07-3.tfrec"]
 
 
@@ -268,7 +271,7 @@ def test_what_the_client_finds_corrupt_is_told(
         def download_as_bytes(self, **_: object) -> bytes:
             raise DataCorruption(None, "Checksum mismatch")
 
-    monkeypatch.setattr(objects, "_blob", lambda uri: Corrupt())
+    monkeypatch.setattr(client, "blob", lambda uri: Corrupt())
     with pytest.raises(
         IntegrityError, match=f"{bucket}/x: came with another checksum .*Checksum mismatch"
     ):

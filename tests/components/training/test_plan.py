@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.training.plan import plan
-from trainer.artifacts.tables import NO_FOLD
 from trainer.config.competition import Train
-from trainer.config.data import Folds, Records
+from trainer.config.data import NO_FOLD, Folds, Records
 from trainer.config.member import Head, Member
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError

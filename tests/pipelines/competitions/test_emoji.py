@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipelines.competitions import emoji
-from trainer.config import gan
+from trainer.config.load import load
 from trainer.errors import DataError
 
 FILE = Path(emoji.__file__).with_name("emoji_gan.toml")
@@ -48,7 +48,7 @@ def test_each_category_is_a_folder(tmp_path: Path) -> None:
 
 
 def test_the_folders_are_the_competition_s_classes() -> None:
-    assert gan.load(FILE).classes == list(emoji.CLASSES.values())
+    assert load(FILE).classes == list(emoji.CLASSES.values())
 
 
 def test_what_is_no_such_package_is_named(tmp_path: Path) -> None:

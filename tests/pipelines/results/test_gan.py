@@ -5,7 +5,8 @@ import pytest
 
 from pipelines.results import gan
 from tests.support.tiny import write_gan
-from trainer.config.gan import Gan, load
+from trainer.config.gan import Gan
+from trainer.config.load import load
 from trainer.errors import IntegrityError
 
 FOUND: dict[str, Any] = {

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from trainer.artifacts import tables
+from trainer.config.data import ALWAYS_TRAINS, LEFT_OUT
 from trainer.errors import IntegrityError
 
 
@@ -37,7 +38,7 @@ def test_folds_are_joined_by_id_and_never_by_order() -> None:
 
 
 def test_what_trains_a_fold() -> None:
-    fold = np.array([0, 1, 2, tables.LEFT_OUT, tables.ALWAYS_TRAINS])
+    fold = np.array([0, 1, 2, LEFT_OUT, ALWAYS_TRAINS])
     assert tables.training_rows(fold, 1).tolist() == [True, False, True, False, True]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainer.backends import devices as accelerator
-from trainer.backends.devices import Device
+from trainer.backends.devices import Device, all_gather
 from trainer.errors import CompetitionError, TrainingError
 
 
@@ -67,7 +67,7 @@ def test_what_it_says() -> None:
         str(slice_)
         == "16 × TPU v5e (JAX, process 2 of 4, 24 threads, images augmented by the device)"
     )
-    assert accelerator.together(cpu)(7) == [7]
+    assert all_gather(cpu)(7) == [7]
 
 
 def test_a_name_that_is_no_backend() -> None:

@@ -10,8 +10,9 @@ from tests.support.paths import ROOT
 from tests.support.tiny import Tiny
 from trainer.config import competition, data, output
 from trainer.config import member as recipe
-from trainer.config.competition import Competition, Member, load
+from trainer.config.competition import Competition, Member
 from trainer.config.data import Folds
+from trainer.config.load import load_competition
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError
 
@@ -24,12 +25,12 @@ def broken(tiny: Tiny, old: str, new: str) -> str:
     assert old in text
     tiny.toml.write_text(text.replace(old, new, 1))
     with pytest.raises(CompetitionError) as caught:
-        load(tiny.toml)
+        load_competition(tiny.toml)
     return str(caught.value)
 
 
 def test_the_demo_file_is_good() -> None:
-    loaded = load(DIGITS)
+    loaded = load_competition(DIGITS)
     assert loaded.name == "digits"
     assert [member.name for member in loaded.members] == ["cnn", "cnn-deep"]
     assert Path(loaded.data.train).is_absolute()
@@ -37,14 +38,14 @@ def test_the_demo_file_is_good() -> None:
 
 
 def test_paths_are_relative_to_the_file(tiny: Tiny) -> None:
-    loaded = load(tiny.toml)
+    loaded = load_competition(tiny.toml)
     assert loaded.data.train == str(tiny.train.resolve())
     assert loaded.submission.sample == str(tiny.sample.resolve())
     assert loaded.leaderboard.answers == str(tiny.answers.resolve())
 
 
 def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
-    arguments = load(tiny.toml).pipeline_arguments()
+    arguments = load_competition(tiny.toml).pipeline_arguments()
     assert "answers" not in json.dumps(arguments)
 
 
@@ -247,23 +248,23 @@ def test_every_problem_is_told_at_once(tiny: Tiny) -> None:
         tiny.toml.read_text().replace("count = 3", "count = 1").replace("seed = 7", "sede = 7")
     )
     with pytest.raises(CompetitionError) as caught:
-        load(tiny.toml)
+        load_competition(tiny.toml)
     assert len(str(caught.value).splitlines()) == 2
 
 
 def test_a_file_that_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(CompetitionError, match="no such competition file"):
-        load(tmp_path / "none.toml")
+        load_competition(tmp_path / "none.toml")
     with pytest.raises(CompetitionError, match="cannot be read: Is a directory"):
-        load(tmp_path)
+        load_competition(tmp_path)
     (tmp_path / "latin.toml").write_bytes(b'name = "\xe9"')
     with pytest.raises(CompetitionError, match="not UTF-8 text"):
-        load(tmp_path / "latin.toml")
+        load_competition(tmp_path / "latin.toml")
 
 
 def test_whole_floats_are_integers_again(tiny: Tiny) -> None:
     # kfp hands every number inside a dictionary or list over as a double.
-    members = load(tiny.toml).members
+    members = load_competition(tiny.toml).members
     carried = json.loads(json.dumps(dataclasses.asdict(members[0])), parse_int=float)
     assert parse(Member, carried, "member") == members[0]
 
@@ -280,7 +281,7 @@ def test_any_bytes_are_an_error_and_never_a_crash(
     path = tmp_path_factory.getbasetemp() / "any.toml"
     path.write_bytes(content)
     with pytest.raises(CompetitionError, match="any.toml: "):
-        load(path)
+        load_competition(path)
 
 
 VALUES = st.recursive(
@@ -332,7 +333,7 @@ def test_parts_make_as_many_classes_as_there_are(tiny: Tiny) -> None:
     with pytest.raises(
         CompetitionError, match="data.target_parts make 2 × 3 = 6 classes, and classes has 10"
     ):
-        load(tiny.toml)
+        load_competition(tiny.toml)
 
 
 def test_tables_made_elsewhere_lie_beside_the_file(tiny: Tiny) -> None:
@@ -345,19 +346,19 @@ def test_tables_made_elsewhere_lie_beside_the_file(tiny: Tiny) -> None:
         .replace("[submission]", tables)
         .replace("[data]", '[data]\nroot = "."')
     )
-    (external,) = load(tiny.toml).blend.external
+    (external,) = load_competition(tiny.toml).blend.external
     assert (external.oof, external.test) == (str(tiny.folder.parent / "a.csv"), "gs://bucket/t.csv")
 
 
 def test_best_alpha_is_of_two_members(tiny: Tiny) -> None:
     text = tiny.toml.read_text().replace('method = "weights"', 'method = "best_alpha"')
     tiny.toml.write_text(text)
-    assert load(tiny.toml).blend.method == "best_alpha"
+    assert load_competition(tiny.toml).blend.method == "best_alpha"
     tiny.toml.write_text(text + text[text.rindex("\n[[members]]") :].replace('"m1"', '"m2"'))
     with pytest.raises(
         CompetitionError, match="blend.method = 'best_alpha': is of two members, and there are 3"
     ):
-        load(tiny.toml)
+        load_competition(tiny.toml)
 
 
 def test_paths_in_a_bucket_stay_there(tiny: Tiny) -> None:
@@ -366,7 +367,7 @@ def test_paths_in_a_bucket_stay_there(tiny: Tiny) -> None:
             'source = "pixels"', 'source = "pixels"\nroot = "gs://bucket/data/"'
         )
     )
-    loaded = load(tiny.toml)
+    loaded = load_competition(tiny.toml)
     assert loaded.data.train == "gs://bucket/data/train.csv"
     assert loaded.submission.sample == "gs://bucket/data/sample.csv"
 
@@ -379,11 +380,11 @@ def test_a_list_of_classes_can_be_taken_apart(tiny: Tiny) -> None:
     )
     tiny.toml.write_text(text)
     with pytest.raises(CompetitionError, match="submission.separator = ' ': stands in 'sea lion'"):
-        load(tiny.toml)
+        load_competition(tiny.toml)
     tiny.toml.write_text(
         text.replace('sample = "sample.csv"', 'sample = "sample.csv"\nseparator = ";"')
     )
-    assert load(tiny.toml).task == "multilabel"
+    assert load_competition(tiny.toml).task == "multilabel"
 
 
 @pytest.mark.parametrize(
@@ -399,5 +400,5 @@ def test_a_list_of_classes_can_be_taken_apart(tiny: Tiny) -> None:
 def test_machines_that_cannot_be(tiny: Tiny, section: str, key: str, words: str) -> None:
     tiny.toml.write_text(f"{tiny.toml.read_text()}\n[{section}]\n{key}\n")
     with pytest.raises(CompetitionError) as caught:
-        load(tiny.toml)
+        load_competition(tiny.toml)
     assert words in str(caught.value)

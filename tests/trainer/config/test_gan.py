@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from trainer.config import competition
-from trainer.config.gan import Features, Gan, GanRecipe, load
+from trainer.config.gan import Features, Gan, GanRecipe
+from trainer.config.load import load, load_competition
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError
 
@@ -52,7 +53,7 @@ def test_a_file_is_read_with_its_paths_made_whole(tmp_path: Path) -> None:
 def test_a_command_of_competitions_says_that_this_is_none(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TOML)
     with pytest.raises(CompetitionError, match=r"tiny\.toml: is the file of a GAN"):
-        competition.load(tmp_path / "tiny.toml")
+        load_competition(tmp_path / "tiny.toml")
 
 
 @pytest.mark.parametrize(

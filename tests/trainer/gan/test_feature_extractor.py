@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from tests.support import gans
+from tests.support.networks import build_classifier
 from trainer.config.gan import Features
 from trainer.config.member import Cnn, Head, Member
 from trainer.errors import TrainingError
 from trainer.gan import feature_extractor
 from trainer.models import backbones
-from trainer.models import classifier as model
 
 
 def classifier(path: Path, head: Head | None = None, *, outputs: int = 10) -> keras.Model:
@@ -22,7 +22,7 @@ def classifier(path: Path, head: Head | None = None, *, outputs: int = 10) -> ke
         cnn=Cnn(filters=[4, 6], strides=[2, 2]),
         head=head or Head(hidden=[7], pooling="flatten"),
     )
-    made = model.build(
+    made = build_classifier(
         recipe,
         outputs=outputs,
         size=32,
@@ -131,7 +131,7 @@ def test_the_network_that_the_file_names_is_taken(tmp_path: Path) -> None:
 def test_a_backbone_with_a_file_of_weights(tmp_path: Path) -> None:
     """Images of one channel and 32 pixels, enlarged for a network of three and 40."""
     recipe = Member(name="m", backbone="MobileNetV2", size=40, epochs=1, normalise="backbone")
-    made = model.build(
+    made = build_classifier(
         recipe, outputs=2, size=40, channels=3, mean=np.zeros(3), std=np.ones(3), seed=4
     )
     whole = made.get_layer(backbones.NAME)

@@ -20,18 +20,20 @@ from PIL import Image
 from tests.support import gans
 from tests.support.paths import ROOT
 from tests.support.tiny import dealt, write_pixels
-from trainer.artifacts import records, tables
+from trainer.artifacts import gan_files, records, tables
 from trainer.artifacts.manifest import read_json, read_manifest
+from trainer.config.competition import Train
 from trainer.config.data import Data, Records
 from trainer.config.gan import HELD_OUT_FOLD, GanRecipe
 from trainer.config.member import Cnn, Head, Member
-from trainer.config.objective import Artifacts, Objective
+from trainer.config.objective import Artifacts, GanArtifacts, Objective
 from trainer.config.schema import parse
 from trainer.errors import Preempted, TrainingError
-from trainer.gan import training as adversarial
+from trainer.gan.fit import gan_key, train_gan
 from trainer.gan.training import GanTraining
-from trainer.training.checkpoint import Checkpoints
-from trainer.training.fit import gan_key, train_folds, train_gan
+from trainer.training.checkpoint import Checkpoints, single_process
+from trainer.training.context import ActiveRun, RunContext
+from trainer.training.fit import train_folds
 
 CLASSES = [str(digit) for digit in range(10)]
 RECIPE: dict[str, Any] = {**gans.SMALL, "samples": 40, "steps": 20, "evaluate_every": 8}
@@ -63,20 +65,13 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifacts, Path]:
         head=Head(pooling="flatten", hidden=[16], dropout=0.0),
     )
     goal = Objective(task="multiclass", classes=CLASSES, metric="accuracy", seed=1)
-    train_folds(judge, [HELD_OUT_FOLD], inputs, goal, out=folder / "judge")
+    train_folds(judge, [HELD_OUT_FOLD], inputs, goal, RunContext(out=folder / "judge"))
     return inputs, folder / "judge"
 
 
-def arguments(given: tuple[Artifacts, Path]) -> dict[str, Any]:
+def artifacts(given: tuple[Artifacts, Path]) -> GanArtifacts:
     inputs, judge = given
-    return {
-        "records": inputs.records,
-        "root": inputs.root,
-        "folds_table": inputs.folds_table,
-        "judge": judge,
-        "classes": CLASSES,
-        "seed": 3,
-    }
+    return GanArtifacts(inputs.records, inputs.root, inputs.folds_table, judge)
 
 
 def recipe(**changed: Any) -> GanRecipe:
@@ -95,16 +90,14 @@ def training(
     stopping: Callable[[], bool] = never,
     seconds: float = 300,
 ) -> GanTraining:
-    return GanTraining(
-        gan,
-        **arguments(given),
-        device=gans.device("tensorflow"),
-        checkpoints=Checkpoints(out.with_name("work")),
-        checkpoint_seconds=seconds,
-        stopping=stopping,
-        near=str,
-        out=out,
+    active = ActiveRun(
+        RunContext(out=out, settings=Train(checkpoint_seconds=seconds)),
+        gans.device("tensorflow"),
+        Checkpoints(out.with_name("work")),
+        stopping,
+        single_process,
     )
+    return GanTraining(gan, artifacts(given), CLASSES, 3, active)
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +197,7 @@ def test_a_training_that_was_stopped_and_died_ends_with_the_same_bits(
 
     out = tmp_path / "out"
     asked = iter(range(100))
-    with pytest.raises(Preempted, match="step 4: asked to end; a checkpoint is written"):
+    with pytest.raises(Preempted, match="step 4: received SIGTERM; a checkpoint is written"):
         training(given, out, recipe(), stopping=lambda: next(asked) == 3).run()
     assert not (out / "manifest.json").exists()
     calls = iter(range(100))
@@ -230,10 +223,10 @@ def test_a_training_that_is_asked_to_end_when_all_steps_are_done(
     """It goes on from there, and its step is said to be compiled once, though it is not called any
     more."""
     asked = iter(range(100))
-    with pytest.raises(Preempted, match="step 20: asked to end; a checkpoint is written"):
+    with pytest.raises(Preempted, match="step 20: received SIGTERM; a checkpoint is written"):
         training(given, tmp_path / "out", recipe(), stopping=lambda: next(asked) == call).run()
     again = training(given, tmp_path / "out", recipe())
-    again.pair.steps = None  # type: ignore[method-assign, assignment]
+    again.program.step = None  # type: ignore[method-assign, assignment]
     again.run()
     assert_equal(finished, tmp_path / "out")
 
@@ -253,7 +246,7 @@ def test_the_real_images_on_both_sides_are_of_the_same_classes_and_none_of_both(
     assert np.bincount(real.held_labels).tolist() == np.bincount(real.trained_labels).tolist()
     assert len(real.held_labels) == 60
     # Nine rare ones are held out, and six train.
-    made.evaluation.gan = dataclasses.replace(made.gan, samples=300)
+    made.evaluation.gan = dataclasses.replace(made.recipe, samples=300)
     held, rows = rows[~((targets == 1) & (rows > 160))], rows[(targets == 0) | (rows > 160)]
     made.evaluation.look_at(made.images, targets, rows, held, made.workers)
     real = made.evaluation.real
@@ -288,12 +281,12 @@ def test_a_loss_that_is_no_number_stops_it_by_name(
     )
     with pytest.raises(
         TrainingError,
-        match=r"divergence: by step \d+ a loss is no number .*: lower gan\.discriminator_rate",
+        match=r"divergence: by step \d+ a loss is not finite .*: lower gan\.discriminator_rate",
     ):
         broken = training(given, tmp_path / "out", gan)
         # What a step gives when it overflows: Adam's own bound keeps small nets finite for long.
-        steps = broken.pair.steps
-        broken.pair.steps = lambda arrays: np.asarray(steps(arrays)) * np.inf  # type: ignore[method-assign]
+        step = broken.program.step
+        broken.program.step = lambda arrays: np.asarray(step(arrays)) * np.inf  # type: ignore
         broken.run()
 
 
@@ -303,7 +296,8 @@ def test_a_generator_that_makes_one_image_is_told_of(
     # All that are held out: four of each class at least.
     one = training(given, tmp_path / "out", recipe(samples=100))
     images, _ = gans.enlarged(16)
-    one.pair.sample = lambda latent, labels: images[:1].repeat(len(latent), axis=0)  # type: ignore[method-assign]
+    same = images[:1].astype(np.float32) / 127.5 - 1
+    one.program.predict = lambda arrays: same.repeat(len(arrays["latent"]), axis=0)  # type: ignore
     one.run()
     said = read_json(tmp_path / "out" / "evaluation.json")["verdicts"]["20"]
     assert said[0].startswith(
@@ -342,14 +336,14 @@ def test_too_few_images_to_judge_by_are_named(
 
 
 def test_a_name_of_checkpoints_depends_on_all_that_decides(given: tuple[Artifacts, Path]) -> None:
-    named = {name: value for name, value in arguments(given).items() if name != "root"}
-    first = gan_key(recipe(), **named)
-    assert gan_key(recipe(), **named) == first
+    files = artifacts(given)
+    first = gan_key(recipe(), files, CLASSES, 3)
+    assert gan_key(recipe(), files, CLASSES, 3) == first
     others = [
-        gan_key(recipe(width=8), **named),
-        gan_key(recipe(), **{**named, "seed": 4}),
-        gan_key(recipe(), **{**named, "classes": CLASSES[::-1]}),
-        gan_key(recipe(), **named, weights_digest="other"),
+        gan_key(recipe(width=8), files, CLASSES, 3),
+        gan_key(recipe(), files, CLASSES, 4),
+        gan_key(recipe(), files, CLASSES[::-1], 3),
+        gan_key(recipe(), files, CLASSES, 3, weights_digest="other"),
     ]
     assert len({first, *others}) == 5
 
@@ -360,10 +354,14 @@ def test_the_way_in_keeps_and_removes_its_checkpoints(
     mirrored: list[str] = []
     train_gan(
         recipe(),
-        **arguments(given),
-        out=tmp_path / "out",
-        work=tmp_path / "kept",
-        mirror=lambda path: mirrored.append(path.relative_to(tmp_path / "kept").as_posix()),
+        artifacts(given),
+        CLASSES,
+        3,
+        RunContext(
+            out=tmp_path / "out",
+            work=tmp_path / "kept",
+            on_write=lambda path: mirrored.append(path.relative_to(tmp_path / "kept").as_posix()),
+        ),
     )
     assert not (tmp_path / "kept").exists()
     # At the end of its steps it writes down where it is: what is left may take long.
@@ -375,7 +373,7 @@ def test_the_way_in_keeps_and_removes_its_checkpoints(
     assert told["samples"] == pytest.approx(
         read_json(finished / "evaluation.json")["samples"], rel=0.2
     )
-    assert adversarial.SAMPLES in {path.name for path in (tmp_path / "out").iterdir()}
+    assert gan_files.SAMPLES in {path.name for path in (tmp_path / "out").iterdir()}
 
 
 def on_jax(
@@ -387,7 +385,7 @@ def on_jax(
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": str(ROOT),
     }
-    named = json.dumps(arguments(given), default=str)
+    named = json.dumps(dataclasses.asdict(artifacts(given)), default=str)
     return subprocess.run(
         [
             sys.executable,
@@ -417,7 +415,7 @@ def test_on_several_devices_it_is_trained_judged_stopped_and_gone_on_with(
     assert "4 × CPU" in read_json(tmp_path / "whole" / "evaluation.json")["device"]
     stopped = on_jax(given, tmp_path / "out", gan, devices=4, stop=8)
     assert stopped.returncode == 1
-    assert "step 8: asked to end; a checkpoint is written" in stopped.stderr
+    assert "step 8: received SIGTERM; a checkpoint is written" in stopped.stderr
     again = on_jax(given, tmp_path / "out", gan, devices=4)
     assert again.returncode == 0, again.stderr[-3000:]
     assert "going on from step 8 of 20" in again.stdout

@@ -71,8 +71,8 @@ def batch(name: str, size: int, channels: int) -> tuple[np.ndarray, AugmentParam
     side = augment.crop or size
     painted = np.empty((len(images), side, side, channels), np.uint8)
     for place, image in enumerate(images):
-        augment_cpu.paint(image, drawn, place, augment, painted[place])
-    return images, drawn, augment_cpu.join(painted, drawn)
+        augment_cpu.apply(image, drawn, place, augment, painted[place])
+    return images, drawn, augment_cpu.mix(painted, drawn)
 
 
 @pytest.mark.parametrize("channels", [3, 1])
@@ -87,7 +87,7 @@ def test_both_paths_give_the_same_image(name: str, size: int, channels: int) -> 
     images, drawn, by_host = batch(name, size, channels)
     given = {field: ops.convert_to_tensor(getattr(drawn, field)) for field in augment_device.FIELDS}
     side = augment.crop or size
-    painted = augment_device.paint(
+    painted = augment_device.apply(
         ops.convert_to_tensor(images), given, augment, side=side, mixing=True
     )
     by_device = np.asarray(ops.convert_to_numpy(painted))
@@ -106,11 +106,11 @@ def test_a_map_says_where_a_pixel_comes_from() -> None:
     drawn = draw(Augment(), np.full((1, 29), 0.5), size=9, means=np.zeros((1, 3)))
     moved = AugmentParams(**{**vars(drawn), "affine": np.array([[1, 0, 1, 0, 1, -2]], np.float32)})
     out = np.empty_like(image)
-    augment_cpu.paint(image, moved, 0, Augment(), out)
+    augment_cpu.apply(image, moved, 0, Augment(), out)
     np.testing.assert_array_equal(out[2:, :-1], image[:-2, 1:])
     assert not out[:2].any()
     assert not out[:, -1].any()
-    augment_cpu.paint(image, moved, 0, Augment(fill="edge"), out)
+    augment_cpu.apply(image, moved, 0, Augment(fill="edge"), out)
     np.testing.assert_array_equal(out[0, :-1], image[0, 1:])
 
 
@@ -123,7 +123,7 @@ def test_a_box_comes_from_the_partner_as_it_was_painted() -> None:
         size=16,
         means=images.mean(axis=(1, 2)),
     )
-    joined = augment_cpu.join(images, drawn)
+    joined = augment_cpu.mix(images, drawn)
     for place in range(len(images)):
         x0, y0, x1, y1 = drawn.box[place]
         expected = images[place].copy()
@@ -144,7 +144,7 @@ for name in RECIPES:
     given = {field: ops.convert_to_tensor(getattr(drawn, field)) for field in augment_device.FIELDS}
     side = RECIPES[name].crop or 33
     images = ops.convert_to_tensor(images)
-    painted = augment_device.paint(images, given, RECIPES[name], side=side, mixing=True)
+    painted = augment_device.apply(images, given, RECIPES[name], side=side, mixing=True)
     made.append(np.asarray(ops.convert_to_numpy(painted)))
 np.savez(sys.argv[1] + "/" + config.backend(), *made)
 """

@@ -12,15 +12,16 @@ from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.config.member import Augment
 from trainer.errors import IntegrityError, TrainingError
-from trainer.input import batches as dataset
-from trainer.input.batches import Images, Labels, Workers, training_batches
+from trainer.input import shards
+from trainer.input.batches import Batch, BatchPlan, steps_per_epoch, training_batches, view
+from trainer.input.labels import Labels
+from trainer.input.shards import Images, load
+from trainer.input.workers import Workers, prefetch
 
 
 def images_of(records: Path, split: str = "train") -> Images:
     examples = tables.read_examples(records)
-    return dataset.load(
-        records, examples[examples["split"] == split], read_manifest(records), size=8
-    )
+    return load(records, examples[examples["split"] == split], read_manifest(records), size=8)
 
 
 def pixels_of(jpeg: bytes) -> np.ndarray:
@@ -40,13 +41,13 @@ def labels_of(records: Path) -> Labels:
 def test_images_come_in_the_order_of_the_table(
     records_folder: Path, held: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset, "HELD_BYTES", 10**6 if held else 0)
+    monkeypatch.setattr(shards, "HELD_BYTES", 10**6 if held else 0)
     examples = (
         tables.read_examples(records_folder)
         .query("split == 'train'")
         .sample(frac=1, random_state=1)
     )
-    images = dataset.load(records_folder, examples, read_manifest(records_folder), size=8)
+    images = load(records_folder, examples, read_manifest(records_folder), size=8)
     assert (images.decoded is not None) == held
     assert [len(images.encoded[row]) for row in range(120)] == examples["bytes_8"].tolist()
     rows = np.array([5, 0, 119, 7, 7])
@@ -62,16 +63,16 @@ def test_a_table_that_names_another_record_is_an_error(records_folder: Path) -> 
     examples = tables.read_examples(records_folder).query("split == 'train'").copy()
     examples.loc[examples.index[3], "id"] = "somebody"
     with pytest.raises(IntegrityError, match="record 3 is '4', the examples table says 'somebody'"):
-        dataset.load(records_folder, examples, read_manifest(records_folder), size=8)
+        load(records_folder, examples, read_manifest(records_folder), size=8)
     examples = tables.read_examples(records_folder).query("split == 'train'").copy()
     examples.loc[examples.index[-1], "row_8"] = 999
     with pytest.raises(IntegrityError, match="names record 999"):
-        dataset.load(records_folder, examples, read_manifest(records_folder), size=8)
+        load(records_folder, examples, read_manifest(records_folder), size=8)
 
 
 def all_batches(
     records: Path, rows: np.ndarray, augment: Augment, **more: Any
-) -> list[tuple[int, int, dataset.Batch]]:
+) -> list[tuple[int, int, Batch]]:
     options: dict[str, Any] = {"batch_size": 16, "epochs": 2, "seed": 5, **more}
     workers = Workers(options.pop("threads", 2))
     try:
@@ -80,9 +81,8 @@ def all_batches(
                 images_of(records),
                 labels_of(records),
                 rows,
-                augment=augment,
-                workers=workers,
-                **options,
+                BatchPlan(augment, **options),
+                workers,
             )
         )
     finally:
@@ -115,7 +115,7 @@ def test_an_epoch_shows_each_image_at_most_once_and_only_training_rows(
 MIXING = Augment(rotation=30, shear=10, zoom=0.2, shift=0.1, cutmix=0.5, mixup=0.5)
 
 
-def same(first: dataset.Batch, second: dataset.Batch) -> bool:
+def same(first: Batch, second: Batch) -> bool:
     names = ("pixels", "targets", "weights", "tabular")
     return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in names)
 
@@ -169,12 +169,8 @@ def test_labels_weights_and_columns_are_mixed_by_share(records_folder: Path) -> 
         images,
         labels,
         np.arange(120),
-        augment=MIXING,
-        batch_size=16,
-        seed=5,
-        workers=workers,
-        epochs=1,
-        on_device=True,
+        BatchPlan(MIXING, batch_size=16, seed=5, epochs=1, on_device=True),
+        workers,
     )
     for _, _, batch in made:
         assert batch.drawn is not None
@@ -198,21 +194,21 @@ def test_a_view_is_the_image_itself_and_then_others_never_mixed(records_folder: 
     rows = np.array([3, 100, 4])
     augment = Augment(rotation=30, cutmix=1.0, mixup=1.0)
     plain, first, second = (
-        dataset.view(images, rows, augment, number=number, seed=1) for number in range(3)
+        view(images, rows, augment, number=number, seed=1) for number in range(3)
     )
     np.testing.assert_array_equal(plain.affine, np.tile([1, 0, 0, 0, 1, 0], (3, 1)))
     assert not np.allclose(first.affine, second.affine)
     assert not first.mixes
-    alone = dataset.view(images, rows[1:2], augment, number=1, seed=1)
+    alone = view(images, rows[1:2], augment, number=1, seed=1)
     np.testing.assert_array_equal(alone.affine[0], first.affine[1])
 
 
 def test_a_batch_larger_than_the_data_is_named() -> None:
-    assert dataset.steps_per_epoch(33, 16) == 2
+    assert steps_per_epoch(33, 16) == 2
     with pytest.raises(
         TrainingError, match="batch_size = 64 is larger than the 10 training images"
     ):
-        dataset.steps_per_epoch(10, 64)
+        steps_per_epoch(10, 64)
 
 
 def test_colours_are_decoded_as_the_statistics_saw_them() -> None:
@@ -236,7 +232,7 @@ def test_a_thread_works_ahead_and_ends_with_its_reader() -> None:
             yield number
 
     before = threading.active_count()
-    reader = dataset.prefetch(items(), held=2)
+    reader = prefetch(items(), held=2)
     assert [next(reader) for _ in range(3)] == [0, 1, 2]
     for _ in range(200):
         if len(made) == 6:
@@ -246,7 +242,7 @@ def test_a_thread_works_ahead_and_ends_with_its_reader() -> None:
     assert len(made) == 6
     reader.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
-    assert list(dataset.prefetch(iter(range(5)))) == list(range(5))
+    assert list(prefetch(iter(range(5)))) == list(range(5))
 
 
 def test_an_error_of_the_thread_comes_where_the_items_are_taken() -> None:
@@ -254,7 +250,7 @@ def test_an_error_of_the_thread_comes_where_the_items_are_taken() -> None:
         yield 1
         raise IntegrityError("broken")
 
-    reader = dataset.prefetch(items())
+    reader = prefetch(items())
     assert next(reader) == 1
     with pytest.raises(IntegrityError, match="broken"):
         next(reader)

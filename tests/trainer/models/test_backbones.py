@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.networks import build_classifier
 from trainer.config import known_backbones
 from trainer.config.member import Member
 from trainer.errors import TrainingError
@@ -36,7 +37,7 @@ def reference(backbone: str, pixels: np.ndarray) -> np.ndarray:
     of the network itself."""
     import keras
 
-    name = backbone.removeprefix(known_backbones.PACKAGE)
+    name = backbone.removeprefix(known_backbones.PACKAGE_PREFIX)
     modules = {
         "EfficientNetV2": "efficientnet_v2",
         "ConvNeXt": "convnext",
@@ -114,14 +115,14 @@ def test_every_classifier_of_keras_has_a_name_here() -> None:
 def test_a_network_of_each_family_computes_what_the_library_does(backbone: str) -> None:
     import keras
 
-    from trainer.models import backbones, classifier
+    from trainer.models import backbones
 
     family = known_backbones.family(backbone)
     assert family is not None
     side = max(48, family.smallest)
     keras.utils.clear_session()
     recipe = member(backbone, normalise="backbone")
-    network = classifier.build(recipe, outputs=3, size=side, channels=3, mean=MEAN, std=STD, seed=1)
+    network = build_classifier(recipe, outputs=3, size=side, channels=3, mean=MEAN, std=STD, seed=1)
     pixels = np.random.default_rng(0).uniform(0, 255, (2, side, side, 3)).astype(np.float32)
     logits = np.asarray(network(pixels))
     assert logits.shape == (2, 3)
@@ -151,10 +152,9 @@ def test_a_network_of_each_family_computes_what_the_library_does(backbone: str) 
     [("data", [1.0, 1.0, 1.0]), ("none", [180 / 255, 165 / 255, 150 / 255])],
 )
 def test_pixels_by_the_data_or_by_nothing(normalise: Any, expected: list[float]) -> None:
-    from trainer.models import classifier
 
     for backbone in ("cnn", "VGG16"):
-        network = classifier.build(
+        network = build_classifier(
             member(backbone, normalise=normalise),
             outputs=2,
             size=32,
@@ -170,9 +170,8 @@ def test_pixels_by_the_data_or_by_nothing(normalise: Any, expected: list[float])
 
 
 def test_grey_images_are_shown_three_times() -> None:
-    from trainer.models import classifier
 
-    network = classifier.build(
+    network = build_classifier(
         member("MobileNetV2"),
         outputs=2,
         size=32,
@@ -204,7 +203,7 @@ def flat(pixels):  # type: ignore[no-untyped-def]
 def test_a_function_is_a_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    from trainer.models import backbones, classifier
+    from trainer.models import backbones
 
     monkeypatch.setitem(sys.modules, "mine", sys.modules[__name__])
     shape: dict[str, Any] = {
@@ -215,20 +214,19 @@ def test_a_function_is_a_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
         "std": STD,
         "seed": 1,
     }
-    network = classifier.build(member("mine:wide"), **shape)
+    network = build_classifier(member("mine:wide"), **shape)
     assert network.get_layer(backbones.NAME).get_layer("own").filters == 5
     with pytest.raises(TrainingError, match="must give a feature map"):
-        classifier.build(member("mine:flat"), **shape)
+        build_classifier(member("mine:flat"), **shape)
     with pytest.raises(TrainingError, match="nosuch:net.*is it installed"):
-        classifier.build(member("nosuch:net"), **shape)
+        build_classifier(member("nosuch:net"), **shape)
     with pytest.raises(TrainingError, match="has no attribute 'deep'"):
-        classifier.build(member("mine:deep"), **shape)
+        build_classifier(member("mine:deep"), **shape)
 
 
 def test_weights_that_cannot_be_fetched_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    from trainer.models import classifier
 
     def refuse(*_: object, **__: object) -> str:
         raise Exception(
@@ -239,7 +237,7 @@ def test_weights_that_cannot_be_fetched_are_named(
     with pytest.raises(
         TrainingError, match="weights = 'imagenet' could not be fetched.*name a file"
     ):
-        classifier.build(
+        build_classifier(
             member("VGG16", weights="imagenet"),
             outputs=2,
             size=32,

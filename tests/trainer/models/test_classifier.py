@@ -3,7 +3,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.networks import build_classifier
 from trainer.config.member import Cnn, Head, Member, Optimizer, Tabular
+from trainer.models.optimizers import optimizer
 
 MEMBER = Member(name="m", cnn=Cnn(filters=[4, 8], strides=[2, 1]), epochs=2)
 SHAPE: dict[str, Any] = {"outputs": 10, "size": 8, "channels": 1}
@@ -31,7 +33,7 @@ def test_pixels_are_standardised_by_the_statistics_of_the_fold(model) -> None:  
 
 def test_a_seed_decides_every_weight(model) -> None:  # type: ignore[no-untyped-def]
     same, again, other = (
-        model.build(MEMBER, seed=seed, **STATISTICS, **SHAPE) for seed in (1, 1, 2)
+        build_classifier(MEMBER, seed=seed, **STATISTICS, **SHAPE) for seed in (1, 1, 2)
     )
     for a, b in zip(same.variables, again.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
@@ -40,7 +42,7 @@ def test_a_seed_decides_every_weight(model) -> None:  # type: ignore[no-untyped-
 
 
 def test_a_channel_that_never_varies_does_not_divide_by_nought(model) -> None:  # type: ignore[no-untyped-def]
-    network = model.build(MEMBER, mean=np.array([7.0]), std=np.array([0.0]), seed=1, **SHAPE)
+    network = build_classifier(MEMBER, mean=np.array([7.0]), std=np.array([0.0]), seed=1, **SHAPE)
     assert np.isfinite(network.predict(np.full((2, 8, 8, 1), 7.0, np.float32), verbose=0)).all()
 
 
@@ -51,7 +53,7 @@ def test_a_saved_model_loads_in_safe_mode_and_agrees(model, tmp_path, pooling: A
     member = Member(
         name="m", epochs=1, head=Head(pooling=pooling, hidden=[16], samples=3, dropout=0.5)
     )
-    network = model.build(member, seed=1, **STATISTICS, **SHAPE)
+    network = build_classifier(member, seed=1, **STATISTICS, **SHAPE)
     network.save(tmp_path / "m.keras")
     pixels = np.random.default_rng(0).uniform(0, 255, (4, 8, 8, 1)).astype(np.float32)
     loaded = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
@@ -75,8 +77,8 @@ def test_generalised_mean_pooling_is_the_papers(model) -> None:  # type: ignore[
 
 def test_multi_sample_dropout_averages_masks_of_one_layer(model) -> None:  # type: ignore[no-untyped-def]
     several = Member(name="m", epochs=1, head=Head(samples=8, dropout=0.5))
-    network = model.build(several, seed=1, **STATISTICS, **SHAPE)
-    single = model.build(
+    network = build_classifier(several, seed=1, **STATISTICS, **SHAPE)
+    single = build_classifier(
         Member(name="m", epochs=1, head=Head(dropout=0.5)), seed=1, **STATISTICS, **SHAPE
     )
     assert network.count_params() == single.count_params()
@@ -95,7 +97,7 @@ def test_multi_sample_dropout_averages_masks_of_one_layer(model) -> None:  # typ
 
 def test_the_head_of_the_digits_notebook(model) -> None:  # type: ignore[no-untyped-def]
     member = Member(name="m", epochs=1, head=Head(pooling="flatten", hidden=[1024], dropout=0.5))
-    network = model.build(member, seed=1, **STATISTICS, **SHAPE)
+    network = build_classifier(member, seed=1, **STATISTICS, **SHAPE)
     assert network.get_layer("hidden0").units == 1024
     assert network.get_layer("logits").get_weights()[0].shape == (1024, 10)
 
@@ -105,7 +107,7 @@ def test_the_head_of_the_digits_notebook(model) -> None:  # type: ignore[no-unty
 )
 def test_columns_join_the_features(model, tabular: Tabular) -> None:  # type: ignore[no-untyped-def]
     member = Member(name="m", epochs=1, tabular=tabular)
-    network = model.build(member, tabular=5, seed=1, **STATISTICS, **SHAPE)
+    network = build_classifier(member, tabular=5, seed=1, **STATISTICS, **SHAPE)
     pixels = np.zeros((3, 8, 8, 1), np.float32)
     first = np.asarray(network([pixels, np.zeros((3, 5), np.float32)]))
     second = np.asarray(network([pixels, np.eye(5, dtype=np.float32)[:3]]))
@@ -122,8 +124,8 @@ def test_weight_decay_leaves_biases_and_norms_alone(model, kind: Any) -> None:  
         epochs=1,
         optimizer=Optimizer(kind=kind, weight_decay=0.1, clip_norm=1.0, accumulate=2, average=0.9),
     )
-    network = model.build(member, seed=1, **STATISTICS, **SHAPE)
-    made = model.optimizer(member, head_only=False)
+    network = build_classifier(member, seed=1, **STATISTICS, **SHAPE)
+    made = optimizer(member, head_only=False)
     made.build(network.trainable_variables)
     decayed = {
         variable.name
@@ -141,7 +143,7 @@ def test_half_precision_computes_in_it_and_gives_logits_in_full(model) -> None: 
 
     try:
         member = Member(name="m", epochs=1, precision="mixed_bfloat16", head=Head(pooling="gem"))
-        network = model.build(member, seed=1, **STATISTICS, **SHAPE)
+        network = build_classifier(member, seed=1, **STATISTICS, **SHAPE)
         out = network(np.zeros((1, 8, 8, 1), np.float32))
         assert keras.backend.standardize_dtype(out.dtype) == "float32"
         assert network.get_layer("backbone").get_layer("conv0").compute_dtype == "bfloat16"

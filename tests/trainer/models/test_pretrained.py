@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.networks import build_classifier
 from trainer.config.member import Cnn, Member
 from trainer.errors import TrainingError
 
@@ -18,9 +19,8 @@ SHAPE: dict[str, Any] = {
 
 
 def build(member: Member, weights: str = "", outputs: int = 3, seed: int = 1) -> Any:
-    from trainer.models import classifier
 
-    return classifier.build(member, outputs=outputs, seed=seed, weights=weights, **SHAPE)
+    return build_classifier(member, outputs=outputs, seed=seed, weights=weights, **SHAPE)
 
 
 def backbone_weights(network: Any) -> list[np.ndarray]:

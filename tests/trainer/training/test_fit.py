@@ -12,10 +12,16 @@ from trainer import source_code
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.config.competition import Train
+from trainer.config.data import NO_FOLD
 from trainer.config.member import Augment, Cnn, Head, Loss, Member, Optimizer, Schedule
 from trainer.config.objective import Artifacts, Objective, fold_seed
 from trainer.errors import TrainingError
-from trainer.training.fit import job_key, train_folds
+from trainer.input.shards import load
+from trainer.input.workers import Workers
+from trainer.training.context import RunContext
+from trainer.training.fit import train_folds
+from trainer.training.keys import job_key
+from trainer.training.predict import activation
 
 CLASSES = [str(digit) for digit in range(10)]
 MEMBER = Member(
@@ -35,7 +41,7 @@ GOAL = Objective(task="multiclass", classes=CLASSES, metric="accuracy", seed=4)
 def trained(
     inputs: Artifacts, folds: list[int], out: Path, member: Member = MEMBER, **more: Any
 ) -> Path:
-    train_folds(member, folds, inputs, GOAL, out=out, **more)
+    train_folds(member, folds, inputs, GOAL, RunContext(out=out, **more))
     return out
 
 
@@ -88,14 +94,11 @@ def test_a_fold_does_not_depend_on_what_else_its_task_trains(
 def test_a_saved_model_predicts_what_the_table_says(whole: Path, inputs: Artifacts) -> None:
     import keras
 
-    from trainer.input import batches
-    from trainer.training import predict
-
     test = tables.read_examples(inputs.records).query("split == 'test'")
-    images = batches.load(inputs.records, test, read_manifest(inputs.records), size=8)
-    pixels = batches.Workers(1).decoded(images, np.arange(len(test))).astype(np.float32)
+    images = load(inputs.records, test, read_manifest(inputs.records), size=8)
+    pixels = Workers(1).decoded(images, np.arange(len(test))).astype(np.float32)
     logits = keras.models.load_model(whole / "fold1.keras").predict(pixels, verbose=0)
-    again = predict.squashing("multiclass")(logits)
+    again = activation("multiclass")(logits)
     expected = pd.read_parquet(whole / tables.TEST).query("fold == 1")[CLASSES].to_numpy()
     np.testing.assert_allclose(again, expected, atol=1e-6)
 
@@ -184,7 +187,13 @@ def interrupted(inputs: Artifacts, out: Path, work: Path, member: Member, after:
 
     with pytest.raises(Stopped):
         trained(
-            inputs, [0, 1], out, member, work=work, mirror=die, settings=Train(checkpoint_seconds=0)
+            inputs,
+            [0, 1],
+            out,
+            member,
+            work=work,
+            on_write=die,
+            settings=Train(checkpoint_seconds=0),
         )
 
 
@@ -255,11 +264,11 @@ def test_the_best_epoch_is_kept_and_said(inputs: Artifacts, tmp_path: Path) -> N
 
 def test_a_final_model_trains_on_all_images(inputs: Artifacts, tmp_path: Path) -> None:
     member = dataclasses.replace(MEMBER, validation="none")
-    out = trained(inputs, [tables.NO_FOLD], tmp_path / "out", member)
+    out = trained(inputs, [NO_FOLD], tmp_path / "out", member)
     oof, test = (pd.read_parquet(out / name) for name in (tables.OOF, tables.TEST))
     assert len(oof) == 0
     assert oof.columns.tolist() == ["id", "target", "fold", *CLASSES]
-    assert test["fold"].unique().tolist() == [tables.NO_FOLD]
+    assert test["fold"].unique().tolist() == [NO_FOLD]
     assert (out / "all.keras").is_file()
     history = pd.read_csv(out / tables.HISTORY)
     assert "val_loss" not in history
@@ -307,7 +316,7 @@ def test_the_head_first_and_then_everything(inputs: Artifacts, tmp_path: Path, w
             tmp_path / "o",
             member,
             work=tmp_path / "w",
-            mirror=die,
+            on_write=die,
             settings=Train(checkpoint_seconds=0),
         )
     from trainer.training.checkpoint import Checkpoints
@@ -315,7 +324,7 @@ def test_the_head_first_and_then_everything(inputs: Artifacts, tmp_path: Path, w
     kept = Checkpoints(tmp_path / "w").latest()
     assert kept is not None
     for weights in given:
-        assert any(np.array_equal(weights, held) for held in kept[0]["model"])
+        assert any(np.array_equal(weights, held) for held in kept.arrays["model"])
     assert_same(out, trained(inputs, [0], tmp_path / "o", member, work=tmp_path / "w"))
 
 
@@ -356,7 +365,7 @@ def test_memory_that_runs_out_is_named(
     def refuse(*_: object) -> None:
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
-    monkeypatch.setattr(tensorflow.OnTensorFlow, "step", refuse)
+    monkeypatch.setattr(tensorflow.TensorFlowProgram, "step", refuse)
     with pytest.raises(
         TrainingError, match="out of memory with 16 images of 8 pixels a batch: lower batch_size"
     ):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.artifacts import tables
+from trainer.config.data import NO_FOLD
 from trainer.config.member import Member
 from trainer.training.progress_log import ProgressLog
 
@@ -63,7 +63,7 @@ def test_lines_say_where_it_is_and_how_long_it_takes(
     watch.skip(25)
     watch.step(3, 1, 0)
     watch.epoch({**ROWS[0], "fold": 3, "epoch": 1})
-    watch.epoch({"fold": tables.NO_FOLD, "epoch": 2, "loss": 0.5} | {"fold": 0})
+    watch.epoch({"fold": NO_FOLD, "epoch": 2, "loss": 0.5} | {"fold": 0})
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith(
         "[train] m fold 3 (2 of 2)  epoch 1/3 (head only)  loss 1.0000  val_loss 2.0000 "

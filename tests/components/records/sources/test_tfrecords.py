@@ -15,10 +15,10 @@ from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.artifacts.records import encode_example, frame
 from trainer.config.competition import Competition, Member
-from trainer.config.data import Data, External, Folds, Records
+from trainer.config.data import ALWAYS_TRAINS, Data, External, Folds, Records
 from trainer.config.output import Submission
 from trainer.errors import DataError, IntegrityError
-from trainer.input import batches
+from trainer.input.shards import load
 
 CLASSES = ["pink", "rose"]
 
@@ -114,7 +114,7 @@ def test_two_sizes_side_by_side_and_validation_joins_training(tmp_path: Path) ->
     assert verify(str(out)).records == 58
     about = read_manifest(out)
     assert about["channels"] == CHANNELS["tfrecords"]
-    images = batches.load(about["root"], examples, about, size=64)
+    images = load(about["root"], examples, about, size=64)
     assert [images.encoded[n] for n in range(29)] == [jpeg(n, 64) for n in range(29)]
 
 
@@ -209,7 +209,7 @@ def test_external_records_join(tmp_path: Path, use: str) -> None:
     write_folds(out, Folds(count=3), seed=1, classes=CLASSES, **written)
     folds = tables.read_folds(tmp_path / "folds.csv")["fold"]
     if use == "train":
-        assert set(folds[12:]) == {tables.ALWAYS_TRAINS}
+        assert set(folds[12:]) == {ALWAYS_TRAINS}
     else:
         # Folds of their own: each gets as many of them as of the others.
         assert np.bincount(folds[12:]).tolist() == [4, 4, 4]
@@ -392,7 +392,7 @@ def test_a_shard_that_was_replaced_is_seen(tmp_path: Path) -> None:
         verify(str(out))
     about = read_manifest(out)
     with pytest.raises(IntegrityError, match="is not the image that the examples table describes"):
-        batches.load(about["root"], tables.read_examples(out), about, size=32)
+        load(about["root"], tables.read_examples(out), about, size=32)
 
 
 def test_names_of_tensorflow_s_own_kind(tmp_path: Path) -> None:

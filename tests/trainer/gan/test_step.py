@@ -17,11 +17,12 @@ from keras import ops
 
 from tests.support import gans
 from tests.support.paths import ROOT
+from trainer.backends.program import get_state
 from trainer.config.gan import GanRecipe
 from trainer.config.schema import parse
 from trainer.errors import TrainingError
-from trainer.gan import networks as dcgan
-from trainer.gan import state as pair
+from trainer.gan import step as gan_step
+from trainer.gan.losses import discriminator_loss, generator_loss
 
 # In each a different part of the recipe is tried.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -70,51 +71,52 @@ def adam(rate: float, gan: GanRecipe, trained: list[Any]) -> keras.optimizers.Ad
     return optimizer
 
 
-def in_turn(gan: GanRecipe) -> tuple[pair.GanState, np.ndarray]:
+def in_turn(gan: GanRecipe) -> tuple[dict[str, list[np.ndarray]], np.ndarray]:
     """The reference: a function that trains the discriminator and one that trains the generator,
-    each called by itself."""
+    each called by itself. Gives all variables at the end, and what each step reports."""
     import tensorflow as tf
 
-    networks = gans.networks(gan)
-    generator, discriminator = networks.generator, networks.discriminator
-    of_generator = adam(gan.generator_rate, gan, generator.trainable_variables)
-    of_discriminator = adam(gan.discriminator_rate, gan, discriminator.trainable_variables)
-    networks.optimizers = [of_generator, of_discriminator]
+    networks = gans.networks(gan).networks
+    generator, discriminator = networks["generator"], networks["discriminator"]
+    optimizers = {
+        "generator": adam(gan.generator_rate, gan, generator.trainable_variables),
+        "discriminator": adam(gan.discriminator_rate, gan, discriminator.trainable_variables),
+    }
 
-    def generate(latent: Any, labels: Any) -> Any:
-        return generator([latent, labels], training=True)
+    def generate(inputs: Any) -> Any:
+        return generator(inputs, training=True)
 
-    def discriminate(images: Any, labels: Any) -> Any:
-        return discriminator([images, labels], training=True)
+    def discriminate(inputs: Any) -> Any:
+        return discriminator(inputs, training=True)
 
     @tf.function
     def first(arrays: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss, right = dcgan.discriminator_loss(gan, generate, discriminate, arrays)
-        of_discriminator.apply(
-            tape.gradient(loss, discriminator.trainable_variables),
-            discriminator.trainable_variables,
-        )
-        return loss, right["real"], right["generated"]
+            loss, real, generated = discriminator_loss(gan, generate, discriminate, arrays)
+        weights = discriminator.trainable_variables
+        optimizers["discriminator"].apply(tape.gradient(loss, weights), weights)
+        return loss, real, generated
 
     @tf.function
     def second(arrays: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = dcgan.generator_loss(gan, generate, discriminate, arrays)
-        of_generator.apply(
-            tape.gradient(loss, generator.trainable_variables), generator.trainable_variables
-        )
+            loss = generator_loss(gan, generate, discriminate, arrays)
+        weights = generator.trainable_variables
+        optimizers["generator"].apply(tape.gradient(loss, weights), weights)
         return loss
 
-    told = []
+    reported = []
     for step in range(gan.steps):
         arrays = {name: tf.constant(values) for name, values in gans.arrays(gan, step).items()}
-        loss, real, generated = first(arrays)
-        told.append([float(value) for value in (loss, second(arrays), real, generated)])
+        reported.append([float(value) for value in (*first(arrays), second(arrays))])
         kept = min(gan.average, (1 + step) / (10 + step))
-        for average, variable in zip(networks.averaged.variables, generator.variables, strict=True):
+        averaged = networks["averaged"].variables
+        for average, variable in zip(averaged, generator.variables, strict=True):
             average.assign(kept * average + (1 - kept) * variable)
-    return networks, np.array(told)
+    variables = {name: network.variables for name, network in networks.items()}
+    variables |= {f"{name}_optimizer": one.variables for name, one in optimizers.items()}
+    arrays_of = {name: [np.array(one) for one in group] for name, group in variables.items()}
+    return arrays_of, np.array(reported)
 
 
 def assert_moved_alike(
@@ -138,49 +140,46 @@ def assert_moved_alike(
 
 
 def test_one_graph_does_what_two_calls_in_turn_do(gan: GanRecipe) -> None:
-    expected, told = in_turn(gan)
-    made = pair.make(gans.device("tensorflow"), gans.networks(gan))
-    start = pair.state(made)
-    np.testing.assert_allclose(gans.trained(made, gan), told, rtol=2e-3, atol=2e-4)
-    assert made.compilations == 1
-    wanted = {
-        name: [np.array(variable) for variable in group]
-        for name, group in expected.groups().items()
-    }
-    assert_moved_alike(start, pair.state(made), wanted)
+    wanted, reported = in_turn(gan)
+    program = gans.program(gans.networks(gan))
+    start = get_state(program)
+    np.testing.assert_allclose(gans.trained(program, gan), reported, rtol=2e-3, atol=2e-4)
+    assert program.compilations == 1
+    assert_moved_alike(start, get_state(program), wanted)
 
 
 def test_the_generator_steps_before_the_discriminator_as_it_has_become() -> None:
     """Its loss is that of the updated discriminator, which simultaneous steps would not give."""
     gan = recipe(discriminator_rate=0.05, steps=1, average=0.0)
-    networks = gans.networks(gan)
-    made = pair.make(gans.device("tensorflow"), networks)
+    before = gans.networks(gan).networks
+    state = gans.networks(gan)
+    program, networks = gans.program(state), state.networks
     arrays = gans.arrays(gan, 0)
-    before = gans.networks(gan)
 
     def loss(discriminator: Any) -> float:
-        value = dcgan.generator_loss(
+        value = generator_loss(
             gan,
-            lambda latent, labels: before.generator([latent, labels], training=True),
-            lambda images, labels: discriminator([images, labels], training=True),
+            lambda inputs: before["generator"](inputs, training=True),
+            lambda inputs: discriminator(inputs, training=True),
             {name: ops.convert_to_tensor(values) for name, values in arrays.items()},
         )
         return float(value)
 
-    simultaneous = loss(before.discriminator)
-    (told,) = np.asarray(made.steps(pair.stacked([arrays])))
-    assert told[1] == pytest.approx(loss(networks.discriminator), rel=1e-3)
-    assert abs(told[1] - simultaneous) > 0.05
+    simultaneous = loss(before["discriminator"])
+    (values,) = np.asarray(program.step(gan_step.stacked([arrays])))
+    generator_loss_of_step = values[gan_step.REPORTED.index("generator_loss")]
+    assert generator_loss_of_step == pytest.approx(loss(networks["discriminator"]), rel=1e-3)
+    assert abs(generator_loss_of_step - simultaneous) > 0.05
     # And without an average, samples are the generator's own.
     for average, variable in zip(
-        networks.averaged.variables, networks.generator.variables, strict=True
+        networks["averaged"].variables, networks["generator"].variables, strict=True
     ):
         assert np.array_equal(np.array(average), np.array(variable))
 
 
 def test_several_steps_at_a_call_are_the_same_steps() -> None:
     gan = recipe(**RECIPES["unconditional, hinge, bounded, augmented"])
-    one, some = (pair.make(gans.device("tensorflow"), gans.networks(gan)) for _ in range(2))
+    one, some = (gans.program(gans.networks(gan)) for _ in range(2))
     np.testing.assert_allclose(
         gans.trained(some, gan, together=4), gans.trained(one, gan), rtol=2e-3, atol=2e-4
     )
@@ -189,37 +188,48 @@ def test_several_steps_at_a_call_are_the_same_steps() -> None:
 
 def test_what_is_drawn_depends_on_the_seed_and_the_step_alone() -> None:
     gan = recipe(diffaugment=["color", "translation", "cutout"])
-    one, same = (pair.draw(gan, seed=3, step=9, side=32, classes=10) for _ in range(2))
+    one, same = (gan_step.draw(gan, seed=3, step=9, side=32, classes=10) for _ in range(2))
     assert all(np.array_equal(one[name], same[name]) for name in one)
     for seed, step in ((4, 9), (3, 10)):
-        other = pair.draw(gan, seed=seed, step=step, side=32, classes=10)
+        other = gan_step.draw(gan, seed=seed, step=step, side=32, classes=10)
         assert not any(np.array_equal(one[name], other[name]) for name in one)
     # Each phase has its own latent vectors, each showing its own augmentation.
     assert not np.array_equal(one["latent_first"], one["latent_second"])
     assert not np.array_equal(one["cutout_first"], one["cutout_real"])
 
 
-def test_pixels_that_are_no_numbers_are_divergence() -> None:
+class Echo:
+    """A program that predicts what it was made with."""
+
+    def __init__(self, images: list[float]) -> None:
+        self.images = np.array(images)
+
+    def predict(self, arrays: Any) -> np.ndarray:
+        return self.images
+
+
+def test_samples_are_rounded_and_not_a_number_is_divergence() -> None:
+    nothing = np.zeros(0)
     np.testing.assert_array_equal(
-        pair.pixels(np.array([-1.0, 0.0, 1.0, 1.5])), np.array([0, 128, 255, 255], np.uint8)
+        gan_step.sample(Echo([-1.0, 0.0, 1.0, 1.5]), nothing, nothing),  # type: ignore[arg-type]
+        np.array([0, 128, 255, 255], np.uint8),
     )
     with pytest.raises(
         TrainingError,
-        match=r"divergence: the generator's images are no numbers: lower gan\.generator_rate",
+        match=r"divergence: generated images contain NaN or infinity: lower gan\.generator_rate",
     ):
-        pair.pixels(np.array([0.0, np.nan]))
+        gan_step.sample(Echo([0.0, np.nan]), nothing, nothing)  # type: ignore[arg-type]
 
 
 def test_mixed_precision_keeps_its_weights_and_losses_in_single() -> None:
     gan = recipe(precision="mixed_bfloat16", steps=2)
-    made = pair.make(gans.device("tensorflow"), gans.networks(gan))
-    assert made.networks.generator.get_layer("up1").compute_dtype == "bfloat16"
-    told = gans.trained(made, gan)
-    assert told.dtype == np.float32
-    assert np.isfinite(told).all()
-    assert {np.array(variable).dtype for variable in made.networks.generator.variables} == {
-        np.dtype("float32")
-    }
+    state = gans.networks(gan)
+    generator = state.networks["generator"]
+    assert generator.get_layer("up1").compute_dtype == "bfloat16"
+    reported = gans.trained(gans.program(state), gan)
+    assert reported.dtype == np.float32
+    assert np.isfinite(reported).all()
+    assert {np.array(one).dtype for one in generator.variables} == {np.dtype("float32")}
 
 
 def on_jax(
@@ -227,7 +237,7 @@ def on_jax(
 ) -> dict[str, np.ndarray]:
     """The recipe by JAX in a process of its own, beginning with the weights that TensorFlow begins
     with."""
-    start = pair.state(pair.make(gans.device("tensorflow"), gans.networks(gan)))
+    start = get_state(gans.program(gans.networks(gan)))
     np.savez(
         folder / "start.npz",
         **{
@@ -275,9 +285,9 @@ def test_jax_does_the_same_on_one_device_and_on_several(
     changed: dict[str, Any], tmp_path: Path
 ) -> None:
     gan = recipe(**changed, steps=6)
-    made = pair.make(gans.device("tensorflow"), gans.networks(gan))
-    start = pair.state(made)
-    told = gans.trained(made, gan)
+    program = gans.program(gans.networks(gan))
+    start = get_state(program)
+    reported = gans.trained(program, gan)
     one, four = (
         on_jax(gan, tmp_path, devices=devices, together=together)
         for devices, together in ((1, 1), (4, 2))
@@ -285,10 +295,10 @@ def test_jax_does_the_same_on_one_device_and_on_several(
     assert (int(one["devices"]), int(four["devices"])) == (1, 4)
     assert (int(one["compilations"]), int(four["compilations"])) == (1, 1)
     for found in (one, four):
-        np.testing.assert_allclose(found["told"], told, rtol=5e-3, atol=5e-4)
+        np.testing.assert_allclose(found["reported"], reported, rtol=5e-3, atol=5e-4)
         state = {
             name: [found[f"{name}/{n}"] for n in range(len(group))] for name, group in start.items()
         }
         # Another backend's sums, six steps of Adam, and a hinge: measured 0.07.
-        assert_moved_alike(start, state, pair.state(made), share=0.2)
+        assert_moved_alike(start, state, get_state(program), share=0.2)
     assert np.abs(one["samples"].astype(int) - four["samples"].astype(int)).max() <= 2

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from components.storage import objects
-from components.training import run_task
+from components.training.checkpoint_store import checkpoint_folder, default_uri
+from components.training.run_job import run_job
 from trainer import runtime
 
 
@@ -16,10 +17,10 @@ def test_checkpoints_lie_below_the_launchers_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(runtime.WORK, str(tmp_path))
-    with run_task.kept("", "task") as (work, mirror):
-        assert (work, mirror) == (tmp_path / "task", None)
+    with checkpoint_folder("", "job") as (work, mirror):
+        assert (work, mirror) == (tmp_path / "job", None)
     monkeypatch.delenv(runtime.WORK)
-    with run_task.kept("", "task") as (work, _):
+    with checkpoint_folder("", "job") as (work, _):
         assert work.is_dir()
     assert not work.exists()
 
@@ -33,7 +34,7 @@ def test_copies_come_back_to_another_machine_and_go_when_all_is_done(
     class Gone(Exception):
         pass
 
-    with pytest.raises(Gone), run_task.kept(kept, "task") as (work, mirror):
+    with pytest.raises(Gone), checkpoint_folder(kept, "job") as (work, mirror):
         assert mirror is not None
         for number in range(3):
             path = work / "process0" / f"{number}.checkpoint"
@@ -42,17 +43,17 @@ def test_copies_come_back_to_another_machine_and_go_when_all_is_done(
             mirror(path)
             if number == 1:
                 (work / "process0" / "0.checkpoint").unlink()
-        objects.put(work / "process0" / "2.checkpoint", f"{kept}/task/process1/9.checkpoint")
+        objects.put(work / "process0" / "2.checkpoint", f"{kept}/job/process1/9.checkpoint")
         mirror(work / "process0" / "2.checkpoint")
         raise Gone
     # What this process dropped is gone, what another one keeps is not.
-    assert names(f"{kept}/task") == [
+    assert names(f"{kept}/job") == [
         "process0/1.checkpoint",
         "process0/2.checkpoint",
         "process1/9.checkpoint",
     ]
     monkeypatch.setenv(runtime.WORK, str(tmp_path / "second"))
-    with run_task.kept(kept, "task") as (work, _):
+    with checkpoint_folder(kept, "job") as (work, _):
         assert (work / "process0" / "2.checkpoint").read_bytes() == b"\x02"
     assert names(kept) == []
 
@@ -64,6 +65,7 @@ def test_weights_of_a_bucket_are_brought_near(
 
     from trainer.config.competition import Train
     from trainer.config.member import Cnn, Member
+    from trainer.config.objective import Objective
 
     monkeypatch.setenv(runtime.WORK, str(tmp_path / "work"))
     member = Member(name="m", size=8, cnn=Cnn(filters=[4], strides=[2]), epochs=1, batch_size=16)
@@ -71,20 +73,24 @@ def test_weights_of_a_bucket_are_brought_near(
         "images": str(inputs.records),
         "folds": str(inputs.folds_table),
         "statistics": str(inputs.statistics),
-        "kind": "multiclass",
-        "classes": [str(digit) for digit in range(10)],
-        "metric": "accuracy",
-        "seed": 1,
-        "weights_digest": "",
     }
+    objective = Objective("multiclass", [str(digit) for digit in range(10)], "accuracy", seed=1)
 
-    def task(**changes: Any) -> dict[str, Any]:
-        return {"member": {**asdict(member), **changes}, "folds": [1], "settings": asdict(Train())}
+    def job(**changes: Any) -> dict[str, Any]:
+        return {
+            "member": {**asdict(member), **changes},
+            "folds": [1],
+            "settings": asdict(Train()),
+            "weights_digest": "",
+        }
 
-    run_task.train(task(), out=str(tmp_path / "first"), **given)
+    run_job(job(), objective, out=str(tmp_path / "first"), **given)
     objects.put(tmp_path / "first" / "fold1.keras", f"{bucket}/models/fold1.keras")
-    run_task.train(
-        task(weights=f"{bucket}/models/fold{{fold}}.keras"), out=str(tmp_path / "second"), **given
+    run_job(
+        job(weights=f"{bucket}/models/fold{{fold}}.keras"),
+        objective,
+        out=str(tmp_path / "second"),
+        **given,
     )
     assert (tmp_path / "second" / "manifest.json").is_file()
     # Nothing is left of work that is done.
@@ -93,7 +99,6 @@ def test_weights_of_a_bucket_are_brought_near(
 
 def test_checkpoints_of_a_remote_run_lie_beside_its_outputs() -> None:
     assert (
-        run_task.beside("/gcs/b/root/123/run/train_7/predictions")
-        == "gs://b/root/123/run/checkpoints"
+        default_uri("/gcs/b/root/123/run/train_7/predictions") == "gs://b/root/123/run/checkpoints"
     )
-    assert run_task.beside("/home/me/run/train/predictions") == ""
+    assert default_uri("/home/me/run/train/predictions") == ""

@@ -1,0 +1,85 @@
+"""The official client of Cloud Storage, which honours STORAGE_EMULATOR_HOST, and its retries."""
+
+import functools
+import http.client
+import os
+from typing import Any
+
+from components import retry
+
+SCHEME = "gs://"
+_TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)
+
+
+def client() -> Any:
+    """The client of this process."""
+    return _connected()[0]
+
+
+def is_anonymous() -> bool:
+    """Whether the client has no credentials."""
+    return _connected()[1]
+
+
+def reset() -> None:
+    """Connect again at the next call, as for another environment."""
+    _connected.cache_clear()
+
+
+@functools.cache
+def _connected() -> tuple[Any, bool]:
+    from google.auth.exceptions import DefaultCredentialsError
+    from google.cloud import storage
+
+    try:
+        # Objects need no project, but the client insists on one.
+        project = os.environ.get("GOOGLE_CLOUD_PROJECT", "none")
+        # An emulator gets no credentials.
+        return storage.Client(project=project), "STORAGE_EMULATOR_HOST" in os.environ
+    except DefaultCredentialsError:
+        return storage.Client.create_anonymous_client(), True
+
+
+def options() -> dict[str, Any]:
+    """The arguments of every call: how long it may take, and when it is made again."""
+    return {"retry": retry.policy(is_transient), "timeout": retry.PATIENCE}
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether an error may go away by itself.
+
+    The statuses that Cloud Storage's retry strategy names (cloud.google.com/storage/docs/
+    retry-strategy), lost connections, and a token that could not be refreshed this time.
+    """
+    import requests
+    import urllib3
+    from google.api_core import exceptions
+    from google.auth.exceptions import TransportError
+    from google.cloud.storage.exceptions import InvalidResponse
+
+    connection = (
+        ConnectionError,
+        http.client.HTTPException,
+        requests.ConnectionError,
+        requests.Timeout,
+        requests.exceptions.ChunkedEncodingError,
+        urllib3.exceptions.HTTPError,
+        TransportError,
+    )
+    if isinstance(error, connection) or getattr(error, "retryable", False):
+        return True
+    if isinstance(error, InvalidResponse):
+        return int(error.response.status_code) in _TRANSIENT_STATUSES
+    return isinstance(error, exceptions.GoogleAPICallError) and error.code in _TRANSIENT_STATUSES
+
+
+def blob(uri: str) -> Any:
+    """The client's handle of an object; nothing is requested."""
+    bucket, name = split(uri)
+    return client().bucket(bucket).blob(name)
+
+
+def split(uri: str) -> tuple[str, str]:
+    """The bucket and the name of `gs://bucket/name`."""
+    bucket, _, name = uri.removeprefix(SCHEME).partition("/")
+    return bucket, name

@@ -1,0 +1,69 @@
+"""One training job as a pipeline step: fetches what it needs, and keeps its checkpoints."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from components.storage import objects
+from components.storage.shards import local_shards
+from components.training.checkpoint_store import checkpoint_folder, default_uri
+from trainer import runtime
+from trainer.config.competition import Train
+from trainer.config.member import Member
+from trainer.config.objective import Artifacts, Objective
+from trainer.config.schema import parse
+from trainer.training.context import RunContext
+from trainer.training.fit import train_folds
+from trainer.training.keys import job_key
+
+
+def run_job(
+    job: Mapping[str, Any],
+    objective: Objective,
+    *,
+    images: str,
+    folds: str,
+    statistics: str,
+    out: str,
+) -> None:
+    """Train the folds of a job, from where an earlier process left them.
+
+    Args:
+        job: an entry of the plan.
+        objective: the ML task, classes, metric and seed.
+        images: the records folder.
+        folds: the folds table.
+        statistics: the file of statistics.
+        out: the folder to write.
+    """
+    member = parse(Member, job["member"], "member")
+    settings = parse(Train, job["settings"], "settings")
+    numbers = [int(fold) for fold in job["folds"]]
+    with local_shards(images, member.size) as root:
+        artifacts = Artifacts(records=images, root=root, folds_table=folds, statistics=statistics)
+        key = job_key(member, numbers, artifacts, objective, job["weights_digest"])
+        with run_context(out, settings, key) as run:
+            train_folds(member, numbers, artifacts, objective, run)
+
+
+@contextlib.contextmanager
+def run_context(out: str, settings: Train, key: str) -> Iterator[RunContext]:
+    """What a training of any kind gets as a pipeline step.
+
+    Args:
+        out: the folder to write.
+        settings: the section `[train]`.
+        key: names the folder of the checkpoints.
+    """
+    compiled = os.environ.get(runtime.COMPILED)
+    with checkpoint_folder(settings.checkpoints or default_uri(out), key) as (work, upload):
+        yield RunContext(
+            out=Path(out),
+            settings=settings,
+            work=work,
+            compiled=Path(compiled) if compiled else None,
+            local_path=objects.local_path,
+            on_write=upload,
+        )

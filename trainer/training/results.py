@@ -1,0 +1,81 @@
+"""The files that a training job leaves, whatever trained its models."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from trainer.artifacts import tables
+from trainer.artifacts.manifest import write_manifest
+from trainer.config.member import Member
+from trainer.config.objective import Objective
+from trainer.training.data import JobData
+
+
+class FoldResult(NamedTuple):
+    """What a fold's model predicted.
+
+    Attributes:
+        fold: the fold, or NO_FOLD.
+        out_of_fold: (held out, classes) float32 probabilities.
+        test: (test images, classes) float32 probabilities.
+        state: `history`, rows for history.csv; `epochs`, how many epochs the model was trained for.
+    """
+
+    fold: int
+    out_of_fold: np.ndarray
+    test: np.ndarray
+    state: Mapping[str, Any]
+
+
+def write_results(
+    out: Path,
+    member: Member,
+    objective: Objective,
+    data: JobData,
+    results: Sequence[FoldResult],
+    about: Mapping[str, Any],
+) -> None:
+    """Write oof.parquet, test.parquet, history.csv, and the manifest last.
+
+    Args:
+        out: the folder; models are in it already.
+        member: the recipe.
+        objective: the ML task and the classes.
+        data: the examples.
+        results: one for each fold.
+        about: what the manifest says in addition: parameters, device, libraries.
+    """
+    classes = objective.classes
+    oof = [
+        tables.predictions(
+            data.train.iloc[data.held_out(result.fold)],
+            result.fold,
+            result.out_of_fold,
+            classes,
+            with_target=True,
+        )
+        for result in results
+    ]
+    test = [
+        tables.predictions(data.test, result.fold, result.test, classes, with_target=False)
+        for result in results
+    ]
+    tables.write_parquet(out / tables.OOF, pd.concat(oof, ignore_index=True))
+    tables.write_parquet(out / tables.TEST, pd.concat(test, ignore_index=True))
+    rows = [row for result in results for row in result.state["history"]]
+    tables.write_csv(out / tables.HISTORY, pd.DataFrame(rows))
+    write_manifest(
+        out,
+        {
+            "member": member.name,
+            "task": objective.task,
+            "folds": [result.fold for result in results],
+            "validation": member.validation,
+            "epochs": {str(result.fold): result.state["epochs"] for result in results},
+            "views": member.tta,
+            **about,
+        },
+    )
