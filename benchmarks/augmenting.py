@@ -23,7 +23,7 @@ import simplejpeg
 from sklearn.datasets import load_sample_image
 
 from trainer.artifacts.records import decode_example, encode_example, frame, read_shard
-from trainer.config.member import Augment
+from trainer.config.augment import Augment
 from trainer.input import shards
 from trainer.input.batches import BatchPlan, training_batches
 from trainer.input.labels import Labels

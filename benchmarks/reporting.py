@@ -18,8 +18,9 @@ from components.report.page import ReportInputs, write_report
 from components.statistics.summary import statistics
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import write_manifest
+from trainer.config.augment import Augment
 from trainer.config.data import Folds
-from trainer.config.member import Augment, Member
+from trainer.config.member import Member
 from trainer.config.output import Blend
 
 IMAGES, SIZE, MEMBERS = 30_000, 384, 2

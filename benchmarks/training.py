@@ -23,7 +23,9 @@ from sklearn.datasets import load_sample_image
 
 from trainer.backends import devices
 from trainer.backends.devices import Device
-from trainer.config.member import Augment, Head, Member, Optimizer
+from trainer.config.augment import Augment
+from trainer.config.member import Member, Optimizer
+from trainer.config.network import Head
 from trainer.config.objective import Objective
 from trainer.input.batches import BatchPlan, training_batches
 from trainer.input.labels import Labels

@@ -1,7 +1,9 @@
-"""The steps, a folder each. `component.py` is a step's kfp face; the modules beside it hold the
-code and know no kfp."""
+"""The pipeline steps, one folder each.
 
-# The container images that carry the installed package; a local run uses the interpreter that
-# started it.
+`component.py` is a step's kfp component; the modules next to it hold the code and do not use
+kfp."""
+
+# Container images with the package installed. A local run uses the interpreter that started it
+# instead.
 LIGHT_IMAGE = "foldline:0.1.0"
 TRAINING_IMAGE = "foldline-training:0.1.0"

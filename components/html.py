@@ -1,5 +1,5 @@
-"""HTML pages that need nothing else: their templates, and plots as inline SVG in the page's own
-ink, on light and on dark."""
+"""Self-contained HTML pages: templates, and plots as inline SVG in the page's text colour, in light
+and dark mode."""
 
 import contextlib
 import io
@@ -10,13 +10,21 @@ from typing import Any
 
 import jinja2
 
-# Every line and letter is drawn in this colour, which is then replaced by the page's own.
+# Placeholder colour of text and axes in a plot; `svg` replaces it with the page's text colour.
 INK = "#010203"
 PALETTE = ("#2f7ed8", "#e8743b", "#19a979", "#945ecf", "#d64550", "#13a4b4", "#b9a30e", "#6c7a89")
 
 
 def render(template: Path, **values: Any) -> str:
-    """A page of a template; a name that it lacks is an error, and texts are escaped."""
+    """Return the HTML of a template, with all values escaped.
+
+    Args:
+        template: path of the template.
+        values: by the names that the template uses.
+
+    Raises:
+        jinja2.UndefinedError: the template uses a name that is not in `values`.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
         autoescape=True,
@@ -31,7 +39,17 @@ def render(template: Path, **values: Any) -> str:
 def canvas(
     rows: int, columns: int, *, width: float, height: float, squeeze: bool = True
 ) -> Iterator[Any]:
-    """A figure and its axes, with all that is drawn inside the block in the page's ink."""
+    """Yield a matplotlib figure and its axes, and close the figure at the end of the block.
+
+    Text and axes drawn inside the block have the colour `INK`.
+
+    Args:
+        rows: number of rows of subplots.
+        columns: number of columns of subplots.
+        width: of the figure, in inches.
+        height: of the figure, in inches.
+        squeeze: whether the array of axes drops dimensions of length 1.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -50,7 +68,7 @@ def canvas(
         "figure.constrained_layout.use": True,
     }
     with pyplot.rc_context(style), warnings.catch_warnings():
-        # Letters stay letters in the SVG, and the browser has a font for them.
+        # The SVG keeps text as text, so a glyph missing here comes from the browser's fonts.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         figure, axes = pyplot.subplots(rows, columns, figsize=(width, height), squeeze=squeeze)
         yield figure, axes
@@ -58,8 +76,8 @@ def canvas(
 
 
 def svg(figure: Any) -> str:
-    """The figure as an element of a page."""
+    """Return the figure as an `<svg>` element."""
     text = io.StringIO()
     figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    whole = text.getvalue()
-    return whole[whole.index("<svg") :].replace(INK, "currentColor")
+    document = text.getvalue()
+    return document[document.index("<svg") :].replace(INK, "currentColor")

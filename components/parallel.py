@@ -1,4 +1,4 @@
-"""Work on all cores, its results in order, its memory bounded."""
+"""Work in threads on all cores, with results in order and bounded memory."""
 
 import contextlib
 import os
@@ -11,43 +11,54 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
-# Sums are then cut the same way on every machine, and small products do not wait for threads that
-# have no core of their own.
+# Decorator: limits BLAS to one thread. Sums are then split the same way on every machine, and small
+# products do not wait for threads that have no core of their own.
 one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 WORKERS = os.cpu_count() or 1
-# Of each thread's: what is waiting to be worked on, or worked on and waiting for its turn.
+# Items per thread that are queued, running, or finished and waiting to be yielded.
 AHEAD = 4
 
 
 def in_order(
-    function: Callable[[Given], Made], given: Iterable[Given], workers: int = WORKERS
-) -> Iterator[Made]:
-    """`function` of each of `given`, in their order, in threads; at most `AHEAD` a thread are under
-    way or wait.
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int = WORKERS
+) -> Iterator[Result]:
+    """Yield the function's result for each item, in order, computed in threads.
 
-    Image codecs release the interpreter's lock, so threads are enough.
+    At most `AHEAD` items per thread are in progress or waiting. Threads are enough because image
+    codecs release the interpreter's lock.
+
+    Args:
+        function: called with one item.
+        items: consumed in order, as threads become free.
+        workers: number of threads.
     """
     with ThreadPoolExecutor(workers) as pool:
-        waiting = iter(given)
-        under_way: deque[Future[Made]] = deque(
-            pool.submit(function, one) for one in islice(waiting, AHEAD * workers)
+        remaining = iter(items)
+        pending: deque[Future[Result]] = deque(
+            pool.submit(function, item) for item in islice(remaining, AHEAD * workers)
         )
         try:
-            while under_way:
-                done = under_way.popleft().result()
-                under_way.extend(pool.submit(function, one) for one in islice(waiting, 1))
-                yield done
+            while pending:
+                result = pending.popleft().result()
+                pending.extend(pool.submit(function, item) for item in islice(remaining, 1))
+                yield result
         finally:
-            for future in under_way:
+            for future in pending:
                 future.cancel()
 
 
 class Budget:
-    """So many pixels may be decoded at once, in all threads together."""
+    """Limits how many pixels are decoded at once, over all threads.
+
+    Attributes:
+        pixels: the limit.
+        left: pixels that are free.
+        changed: notified when pixels are released.
+    """
 
     def __init__(self, pixels: int) -> None:
         self.pixels = self.left = pixels
@@ -55,7 +66,10 @@ class Budget:
 
     @contextlib.contextmanager
     def claim(self, pixels: int) -> Iterator[None]:
-        """Wait until so many are free, and hold them; more than there are is as all of them."""
+        """Wait until `pixels` are free, and reserve them for the duration of the block.
+
+        A request above the limit reserves all pixels.
+        """
         pixels = min(pixels, self.pixels)
         with self.changed:
             self.changed.wait_for(lambda: self.left >= pixels)

@@ -1,1 +1,1 @@
-"""Wiring and launching: the only place that knows where tasks run."""
+"""Wires the pipelines and launches them: the only package that knows where steps run."""

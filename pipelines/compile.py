@@ -1,8 +1,9 @@
-"""`python pipelines/compile.py [FOLDER]`: every pipeline as YAML, one file a target, into build/ or
-the folder named.
+"""Compile every pipeline to YAML, one file per target: `python pipelines/compile.py [FOLDER]`.
 
-The values that a competition file has are the defaults of the parameters, so that a console's form
-comes filled in: all that is missing there is where the data is."""
+The files go into FOLDER (default: build). The values of a competition file become the defaults of
+the pipeline parameters, so that a console's form comes filled in: only the location of the data is
+missing.
+"""
 
 import argparse
 import dataclasses
@@ -23,27 +24,37 @@ from trainer.errors import CompetitionError
 if TYPE_CHECKING:
     from pipelines.targets.base import ContainerImages, Target
 
-# What a target's files end with.
+# The ending of the YAML file's name, by target.
 TARGETS = {"local": ".yaml", "vertex": ".vertex.yaml", "gke": ".gke.yaml"}
 _COMPETITIONS = Path(__file__).resolve().parent / "competitions"
-# Whose values are the defaults where no file is named: one of each pipeline.
+# The files whose values become the defaults if no file is named: one per pipeline.
 DEFAULTS = (_COMPETITIONS / "digits.toml", _COMPETITIONS / "digits_gan.toml")
 Defaults: TypeAlias = Mapping[str, Any]
 
 
 def compile_pipeline(path: str | Path, kind: str, defaults: Defaults, target: "Target") -> Path:
-    """Compile a pipeline to `path`, byte for byte the same every time.
+    """Compile a pipeline to a YAML file, byte for byte the same every time.
 
     Args:
-        kind: its name, as `pipelines.definitions.registry` has it. defaults, target: as `build` of
-            its module takes them.
+        path: the file to write.
+        kind: the pipeline's name in `pipelines.definitions.registry`: kfold or gan.
+        defaults: a value for every pipeline parameter.
+        target: where the steps run.
+
+    Returns:
+        `path`.
+
+    Raises:
+        CompetitionError: the target has no such accelerator, or needs a library that is not
+            installed.
     """
     from kfp.compiler import Compiler
 
     path = Path(path)
     with atomic_write(path) as partial:
         Compiler().compile(registry.wiring(kind).build(defaults, target), str(partial))
-        # kfp's comment at the top shows tables in an order that changes from process to process.
+        # kfp's header comment prints dict and list defaults in an order that varies between
+        # processes: remove those defaults.
         text = partial.read_text(encoding="utf-8")
         partial.write_text(
             re.sub(r"(?m)^(#    \w+: (?:dict|list)) \[Default: .*\]$", r"\1", text),
@@ -53,33 +64,41 @@ def compile_pipeline(path: str | Path, kind: str, defaults: Defaults, target: "T
 
 
 def parameters(file: Competition | Gan) -> dict[str, Any]:
-    """The pipeline's parameters of a file, as `read` or `load` gives it: with the paths as they are
-    there."""
+    """The pipeline parameters of a file, as `read` or `load` returns it; paths stay as written."""
     values = file.pipeline_arguments()
     root = values["data"]["root"]
-    # A folder of this machine is nowhere else; what the file says of it is no default for a
-    # console.
+    # A local folder does not exist on other machines, so it is no default for a console.
     values["root"] = root if root.startswith("gs://") else ""
     return values
 
 
 def target(kind: str, machine: Machine, images: "ContainerImages | None" = None) -> "Target":
-    """`local`, `vertex` or `gke`.
+    """The target of a kind.
 
-    Raises:
-        CompetitionError: there is no such accelerator there.
+    Args:
+        kind: local, vertex or gke.
+        machine: what training runs on; `compile_pipeline` checks that the target has it.
+        images: the container images; None for the default tags.
     """
     from pipelines.targets import base
 
-    made = {"local": base.Target, "vertex": base.VertexTarget, "gke": base.GkeTarget}[kind]
-    return made(machine=machine, images=images or base.ContainerImages())
+    target_class = {"local": base.Target, "vertex": base.VertexTarget, "gke": base.GkeTarget}[kind]
+    return target_class(machine=machine, images=images or base.ContainerImages())
 
 
 def compile_all(
     folder: Path, files: Sequence[Competition | Gan], images: "ContainerImages | None" = None
 ) -> list[Path]:
-    """The pipeline of each file for every target, with the values of the file, as `read` gives it,
-    for defaults."""
+    """Compile the pipeline of each file for every target.
+
+    Args:
+        folder: where the YAML files go.
+        files: as `read` returns them; their values become the parameter defaults.
+        images: the container images; None for the default tags.
+
+    Returns:
+        the paths of the YAML files.
+    """
     return [
         compile_pipeline(
             folder / f"{name}{ending}", name, parameters(file), target(kind, file.machine, images)
@@ -90,10 +109,12 @@ def compile_all(
 
 
 def main(arguments: list[str]) -> None:
-    """Compile everything and say where it went. `foldline compile` takes a competition file and
-    more flags."""
+    """Compile everything and print the paths.
+
+    `foldline compile` also takes a competition file and more flags.
+    """
     parser = argparse.ArgumentParser(
-        prog="compile.py", description="The pipelines as YAML, one file a target."
+        prog="compile.py", description="Compile the pipelines to YAML, one file per target."
     )
     parser.add_argument(
         "folder",
@@ -107,7 +128,7 @@ def main(arguments: list[str]) -> None:
         "--tpu",
         default="",
         metavar="SLICE",
-        help="train on a TPU slice, as v5e-8, where there are machines",
+        help="train on a TPU slice, such as v5e-8 (Vertex AI and GKE only)",
     )
     options = parser.parse_args(arguments)
     files = [dataclasses.replace(read(path), machine=Machine(tpu=options.tpu)) for path in DEFAULTS]

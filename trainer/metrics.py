@@ -1,4 +1,4 @@
-"""Scores over rows of predictions, by scikit-learn: never a mean over batches."""
+"""Scores over all rows of predictions, by scikit-learn; never a mean over batches."""
 
 import re
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import numpy as np
 
 from trainer.errors import CompetitionError, TrainingError
 
-# True where a larger score is the better one.
+# True if a larger score is better.
 HIGHER_IS_BETTER: dict[str, bool] = {
     "accuracy": True,
     "f1": True,
@@ -23,34 +23,42 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     "brier": False,
     "calibration_error": False,
 }
-# Those that look at the decided class alone, so that a file of class names can be scored by them.
+# Metrics of the decided classes: they can score a file of class names.
 OF_CLASSES = ("accuracy", "f1", "macro_f1", "weighted_f1", "precision", "recall", "quadratic_kappa")
-# Those that look at the order of the rows by the probability of each class.
+# Metrics of the order of the rows by the probability of each class.
 OF_RANKS = ("roc_auc", "average_precision", "partial_auc_80")
-# What a report lists; the true-positive rate of the partial area is free, 80 % is that of ISIC
-# 2024.
+# The metrics in a report. The true-positive rate of the partial area can be any; 80 % is that of
+# ISIC 2024.
 METRICS = (*OF_CLASSES, *OF_RANKS, "log_loss", "brier", "calibration_error")
 # Equal-width bins of the calibration error.
 BINS = 15
 
 
 def problem(metric: str, task: str) -> str | None:
-    """What is wrong with a metric for a task, in words; None where it fits."""
+    """Return what is wrong with a metric for a task, or None.
+
+    Args:
+        metric: name of the metric.
+        task: `multiclass`, `binary` or `multilabel`.
+    """
     if metric not in HIGHER_IS_BETTER:
         return (
             f"= {metric!r}: must be one of {', '.join(METRICS)}; partial_auc_1 to partial_auc_99"
-            " say the true-positive rate"
+            " set the true-positive rate in percent"
         )
     if metric == "quadratic_kappa" and task == "multilabel":
-        return "= 'quadratic_kappa': goes without task = 'multilabel': its classes have no order"
+        return (
+            "= 'quadratic_kappa': cannot be combined with task = 'multilabel', whose classes have"
+            " no order"
+        )
     return None
 
 
 def listed(metric: str, task: str) -> list[str]:
-    """What a report lists of a competition: its own metric first."""
+    """Return the metrics that a report lists, the competition's own first."""
     others = [name for name in METRICS if name != metric and problem(name, task) is None]
     if task != "binary" and metric != "f1":
-        others.remove("f1")  # it is the macro_f1 there
+        others.remove("f1")  # equal to macro_f1
     return [metric, *others]
 
 
@@ -60,30 +68,41 @@ def score(
     probabilities: np.ndarray,
     thresholds: np.ndarray | None = None,
 ) -> float:
-    """The score of `probabilities` on `targets`, over all rows at once.
+    """Return the score of `probabilities` on `targets`, over all rows at once.
+
+    Metrics of the decided classes:
+        accuracy: share of correct rows; with several classes per image, share of images with all
+            classes correct.
+        f1, precision, recall: of the second of two classes; of more classes, the mean over classes.
+        macro_f1: mean of f1 over classes, also for two.
+        weighted_f1: mean of f1 over classes, weighted by the rows of each class.
+        quadratic_kappa: of the classes in their order; 0 if chance alone gives complete agreement.
+
+    Metrics of the order of the rows, for the second of two classes; of more classes, the mean over
+    each against the rest:
+        roc_auc: area under the ROC curve.
+        average_precision: area under the precision-recall curve, as a sum of steps.
+        partial_auc_80: area between the ROC curve and the line of a true-positive rate of 80 %, 0
+            to 0.2.
+
+    Metrics of the probabilities:
+        log_loss: natural logarithm, clipped to float64's precision.
+        brier: squared error summed over classes; of two classes, that of the second.
+        calibration_error: mean over rows of the distance between confidence and accuracy in 15 bins
+            of equal width (Guo et al., On Calibration of Modern Neural Networks, 2017, equation 3);
+            of two classes, that of the second one's probability.
 
     Args:
-        metric: of the decided classes: `accuracy`; `f1`, `precision` and `recall`, of the second of
-            two classes, or the mean over more; `macro_f1`, the mean over classes, also of two;
-            `weighted_f1`, weighted by the classes' rows; `quadratic_kappa`, of the classes in their
-            order, 0 where chance alone agrees wholly. Of the order of rows, for the second of two
-            classes, or the mean over more of each against the rest: `roc_auc`; `average_precision`;
-            `partial_auc_80`, the area between the ROC curve and the line of a true-positive rate of
-            80 %, 0 to 0.2. Of the probabilities: `log_loss`, natural logarithm, clipped to
-            float64's precision; `brier`, the squared error summed over classes, of two classes that
-            of the second; `calibration_error`, the mean over rows of the distance between
-            confidence and accuracy in 15 bins of equal width (Guo et al., On Calibration of Modern
-            Neural Networks, 2017, equation 3), of two classes that of the second one's probability.
-        targets: (n,) integer class indices, each below the number of classes; or (n, classes) bool,
-            for images of any number of classes: `accuracy` is then the share of images with all
-            classes right, and the others are means over classes.
-        probabilities: (n, classes) values in 0 to 1, each row summing to 1 where each image is of
-            one class.
-        thresholds: as `decided` takes them.
+        metric: one of the names above; partial_auc_1 to partial_auc_99 are allowed.
+        targets: (n,) integer class indices, each below the number of classes; or (n, classes) bool
+            for images with any number of classes, for which all metrics but accuracy are means over
+            classes.
+        probabilities: (n, classes) in 0 to 1; if each image has one class, each row sums to 1.
+        thresholds: as for `decided`.
 
     Raises:
-        CompetitionError: an unknown metric.
-        TrainingError: a metric of ranks, and rows that lack a class.
+        CompetitionError: the metric is unknown.
+        TrainingError: the metric is one of the order of the rows, and the rows lack a class.
     """
     scorers: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
         "roc_auc": lambda is_one, values: _roc_auc(is_one, values),
@@ -106,8 +125,13 @@ def score(
 
 
 def better(metric: str, value: float, than: float | None) -> bool:
-    """Whether `value` is a better score than `than`; any is better than none. The metric may be
-    `loss`, too."""
+    """Return whether `value` is a better score than `than`; any score is better than None.
+
+    Args:
+        metric: name of a metric, or `loss`.
+        value: the new score.
+        than: the score to compare with, or None.
+    """
     if than is None:
         return True
     return value > than if HIGHER_IS_BETTER.get(metric, False) else value < than
@@ -116,15 +140,16 @@ def better(metric: str, value: float, than: float | None) -> bool:
 def decided(
     targets: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray | None = None
 ) -> np.ndarray:
-    """The classes that probabilities stand for, in the form of `targets`.
+    """Return the decided classes, in the form of `targets`.
 
     Args:
-        targets: (n,) or (n, classes), for its form.
+        targets: (n,) class indices or (n, classes) bool; only the form is used.
         probabilities: (n, classes).
-        thresholds: (classes,) or (n, classes), above 0. Of images of any number of classes each
-            class is taken from its threshold on, 0.5 where there are none; of one class an image,
-            the one that is largest in proportion to its threshold, the first of equals. Of two
-            classes thresholds 1 - t and t take the second above t.
+        thresholds: (classes,) or (n, classes), above 0; None for the default. With several classes
+            per image, a class is decided if its probability reaches its threshold, by default 0.5.
+            With one class per image, the decided class is the one with the largest ratio of
+            probability to threshold, the first if several are equal; with two classes and
+            thresholds (1-t, t), the second is decided if its probability is above t.
     """
     if targets.ndim == 2:
         return probabilities >= (0.5 if thresholds is None else thresholds)
@@ -132,24 +157,29 @@ def decided(
 
 
 def rate(metric: str) -> float:
-    """The true-positive rate above which a partial area is taken."""
-    found = re.fullmatch(r"partial_auc_(\d+)", metric)
-    assert found, metric
-    return int(found[1]) / 100
+    """Return the true-positive rate above which a partial area is computed."""
+    match = re.fullmatch(r"partial_auc_(\d+)", metric)
+    assert match, metric
+    return int(match[1]) / 100
 
 
 def bins(values: np.ndarray) -> np.ndarray:
-    """Which of the 15 bins of the calibration error a value in 0 to 1 lies in; the upper edge
-    belongs to it."""
+    """Return the bin, 0 to 14, of each value in 0 to 1 for the calibration error; a bin includes
+    its upper edge."""
     return np.clip(np.ceil(values * BINS).astype(np.int64) - 1, 0, BINS - 1)
 
 
 def confidence(targets: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is called confidence, and whether it was right: (n, k) both, k the classes of images of
-    any number, else 1.
+    """Return the confidence of each row, and whether it was right: (n, k) both.
 
-    Of two classes it is the probability of the second and whether the row is of it; of more the
-    largest one."""
+    k is the number of classes with several classes per image, otherwise 1. Of two classes, the
+    confidence is the probability of the second, and right means that the row belongs to it; of more
+    classes it is the largest probability.
+
+    Args:
+        targets: (n,) class indices or (n, classes) bool.
+        probabilities: (n, classes).
+    """
     if targets.ndim == 2:
         return probabilities, targets
     if probabilities.shape[1] == 2:
@@ -174,14 +204,14 @@ def _of_classes(metric: str, targets: np.ndarray, predicted: np.ndarray, classes
             )
         )
     labels = None if targets.ndim == 2 else np.arange(classes)
-    of_one = metric in ("f1", "precision", "recall") and targets.ndim == 1 and classes == 2
-    average = "binary" if of_one else "weighted" if metric == "weighted_f1" else "macro"
+    binary = metric in ("f1", "precision", "recall") and targets.ndim == 1 and classes == 2
+    average = "binary" if binary else "weighted" if metric == "weighted_f1" else "macro"
     function = {"precision": metrics.precision_score, "recall": metrics.recall_score}.get(
         metric, metrics.f1_score
     )
     return float(
         function(
-            targets, predicted, labels=None if of_one else labels, average=average, zero_division=0
+            targets, predicted, labels=None if binary else labels, average=average, zero_division=0
         )
     )
 
@@ -192,15 +222,24 @@ def _over_classes(
     probabilities: np.ndarray,
     of_class: Callable[[np.ndarray, np.ndarray], float],
 ) -> float:
-    """The score of the second of two classes; of more, or of any number an image, the mean over
-    classes."""
+    """Return the score of the second of two classes; otherwise the mean over classes.
+
+    Args:
+        metric: name of the metric, for the error.
+        targets: (n,) class indices or (n, classes) bool.
+        probabilities: (n, classes).
+        of_class: computes the score of one class from (n,) bool and (n,) probabilities.
+
+    Raises:
+        TrainingError: none or all of the rows belong to one of the classes.
+    """
     is_one = targets if targets.ndim == 2 else targets[:, None] == np.arange(probabilities.shape[1])
     lacking = np.flatnonzero(~is_one.any(axis=0) | is_one.all(axis=0))
     if len(lacking):
         raise TrainingError(
-            f"{metric}: none, or all, of these {len(targets)} rows are of class {lacking[0]} (in"
-            " the order of `classes`): take fewer folds, or leave folds.file to the folds step,"
-            " which gives every fold every class where it can"
+            f"{metric}: none or all of these {len(targets)} rows belong to class {lacking[0]} (in"
+            " the order of `classes`): use fewer folds, or remove folds.file: the folds step puts"
+            " every class into every fold if it can"
         )
     if probabilities.shape[1] == 2 and targets.ndim == 1:
         return of_class(is_one[:, 1], probabilities[:, 1])
@@ -226,9 +265,9 @@ def _average_precision(is_one: np.ndarray, values: np.ndarray) -> float:
 def _partial_auc(is_one: np.ndarray, values: np.ndarray, least: float) -> float:
     from sklearn.metrics import roc_auc_score
 
-    # With the classes exchanged, what lies above a true-positive rate is what lies left of a
-    # false-positive rate; scikit-learn scales that area (McClish, Analyzing a Portion of the ROC
-    # Curve, 1989), and the scaling is undone.
+    # With the classes exchanged, the area above a true-positive rate becomes the area left of a
+    # false-positive rate. scikit-learn scales that area (McClish, Analyzing a Portion of the ROC
+    # Curve, 1989); the scaling is undone here.
     width = 1 - least
     scaled = float(roc_auc_score(~is_one, -values, max_fpr=width))
     smallest = width * width / 2
@@ -238,7 +277,7 @@ def _partial_auc(is_one: np.ndarray, values: np.ndarray, least: float) -> float:
 def _log_loss(targets: np.ndarray, probabilities: np.ndarray) -> float:
     from sklearn.metrics import log_loss
 
-    # float32 rows sum to 1 within 1e-6, which scikit-learn warns of.
+    # float32 rows sum to 1 only within 1e-6, and scikit-learn warns about that.
     exact = probabilities.astype(np.float64)
     if targets.ndim == 2:
         return float(log_loss(targets.ravel(), exact.ravel(), labels=[False, True]))
@@ -259,8 +298,8 @@ def _brier(targets: np.ndarray, probabilities: np.ndarray) -> float:
         return float(
             np.mean(
                 [
-                    brier_score_loss(is_one, of_class)
-                    for is_one, of_class in zip(targets.T, exact.T, strict=True)
+                    brier_score_loss(is_one, values)
+                    for is_one, values in zip(targets.T, exact.T, strict=True)
                 ]
             )
         )
@@ -271,7 +310,9 @@ def _brier(targets: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def _calibration_error(targets: np.ndarray, probabilities: np.ndarray) -> float:
-    told, right = confidence(targets, probabilities.astype(np.float64))
-    place = bins(told) + BINS * np.arange(told.shape[1])
-    gap = np.bincount(place.ravel(), weights=(told - right).ravel(), minlength=BINS * told.shape[1])
-    return float(np.abs(gap).sum() / told.size)
+    values, right = confidence(targets, probabilities.astype(np.float64))
+    cells = bins(values) + BINS * np.arange(values.shape[1])
+    gap = np.bincount(
+        cells.ravel(), weights=(values - right).ravel(), minlength=BINS * values.shape[1]
+    )
+    return float(np.abs(gap).sum() / values.size)

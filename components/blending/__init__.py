@@ -1,1 +1,1 @@
-"""Out-of-fold tables -> weights, one final prediction an image, honest scores."""
+"""Out-of-fold tables -> weights, one final prediction per image, nested scores."""

@@ -1,5 +1,4 @@
-"""All members' predictions on the same rows: what training tasks left, and tables made
-elsewhere."""
+"""All members' predictions on the same rows: those of the training jobs, and external tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,21 +15,33 @@ from trainer.artifacts.manifest import read_manifest
 from trainer.config.output import Blend, Predictions
 from trainer.errors import DataError, IntegrityError
 
-# What a training task's manifest says that the report shows.
+# Keys of a training job's manifest that the report shows.
 _TOLD = ("member", "folds", "device", "parameters", "views", "libraries")
 
 
 @dataclass(frozen=True)
 class Members:
-    """Everything that is blended. S of the M members have out-of-fold rows.
+    """Everything that is blended: M members, n labelled rows and m test rows.
 
-    names: of the M; scored: of the S. ids, targets (n,) as the column `target`, fold (n,), oof (S,
-    n, classes) float32: of the labelled rows. test_ids, test (M, m, classes) float32, averaged over
-    a member's models. task: of the competition.
-    validation: how a member's models were chosen, `external` of tables made elsewhere. models: the
-    files of the models, by member and file name. tasks: what each training task says of itself.
-    missing: how many out-of-fold and test rows a member lacked. dropped: labelled rows that were
-    left out for that."""
+    Attributes:
+        names: the M members' names.
+        scored: names of the S members with out-of-fold rows.
+        ids: the n labelled ids.
+        targets: (n,) int64, as in the column `target`.
+        fold: (n,) int64, the fold of each labelled row.
+        oof: (S, n, classes) float32 out-of-fold probabilities in 0 to 1.
+        test_ids: the m test ids.
+        test: (M, m, classes) float32 test probabilities in 0 to 1, averaged over a member's models.
+        task: the competition's task, `binary`, `multiclass` or `multilabel`.
+        validation: by member, how its models were chosen; `external` for an external table.
+        history: the training histories of all jobs, with a column `member`.
+        models: paths of the model files, by member and file name.
+        tasks: what each training job's manifest reports.
+        missing: number of out-of-fold and test rows that a member lacked; complete members are not
+            listed.
+        dropped: number of labelled rows left out because a member lacked them.
+        warnings: messages about external tables, for the report.
+    """
 
     names: list[str]
     scored: list[str]
@@ -51,7 +62,12 @@ class Members:
 
 
 class _Tables(NamedTuple):
-    """A member's own rows: (id, target, fold, a column a class) and (id, a column a class)."""
+    """A member's own rows.
+
+    Attributes:
+        oof: id, target, fold and one column per class.
+        test: id and one column per class.
+    """
 
     oof: pd.DataFrame
     test: pd.DataFrame
@@ -63,39 +79,40 @@ def gather(
     """Join all members by id.
 
     Args:
-        tasks: the folders that training tasks wrote.
-        labelled: id, fold and target of the rows that are held out once, n of them.
-        blend: names external tables, and says what to do where rows are missing.
-        classes: the class names in order.
+        tasks: the folders that the training jobs wrote.
+        labelled: id, fold and target of the n rows that are held out once.
+        blend: the external tables, and what to do if rows are missing.
+        classes: class names in order.
 
     Raises:
-        IntegrityError: a task's rows are there twice, of unknown ids, of another fold or target
-            than their own, or no numbers. DataError: a member lacks rows and `on_missing` is error;
-            an external table is not as it should be.
+        IntegrityError: a job's rows are duplicated, have unknown ids, have a fold or target that
+            differs from `labelled`, or have predictions that are not finite.
+        DataError: a member lacks rows that `on_missing` does not allow to be missing or that no
+            other member has; or an external table is invalid.
     """
-    # Read once: reading checks the digest of every model.
-    told = [read_manifest(folder) for folder in tasks]
-    own, about = _of_tasks(tasks, told)
-    task = next(iter(about.values()))["task"]
-    given = {one.name: _external(one, labelled, classes, task) for one in blend.external}
+    # Read only once, because reading checks the digest of every model.
+    manifests = [read_manifest(folder) for folder in tasks]
+    trained, summaries = _read_members(tasks, manifests)
+    task = next(iter(summaries.values()))["task"]
+    imported = {entry.name: _external(entry, labelled, classes, task) for entry in blend.external}
     validation = {
-        **{name: one["validation"] for name, one in about.items()},
-        **dict.fromkeys(given, "external"),
+        **{name: entry["validation"] for name, entry in summaries.items()},
+        **dict.fromkeys(imported, "external"),
     }
-    members = {**own, **given}
+    members = {**trained, **imported}
     scored = [name for name in members if validation[name] != "none"]
-    for name in own:
+    for name in trained:
         if name in scored:
             _check_own(name, members[name].oof, labelled, classes)
-    test_ids = next(iter(own.values())).test["id"]
+    test_ids = next(iter(trained.values())).test["id"]
     ids = labelled["id"]
     oof = {name: _aligned(members[name].oof, ids, classes) for name in scored}
     test = {name: _aligned(members[name].test, test_ids, classes) for name in members}
-    for name in own:
+    for name in trained:
         unknown = set(members[name].test["id"]).difference(test_ids)
         if unknown:
             raise IntegrityError(
-                f"member {name!r}: its test ids are not those of the other members, as"
+                f"member {name!r}: its test ids differ from those of the other members, for example"
                 f" {min(unknown)!r}"
             )
     missing = {
@@ -108,11 +125,13 @@ def gather(
     missing = {name: counts for name, counts in missing.items() if any(counts.values())}
     kept = np.ones(len(labelled), dtype=bool)
     if missing:
-        kept = _settled(oof, test, missing, blend, ids, test_ids, exclusive=task != "multilabel")
+        kept = _resolve_missing(
+            oof, test, missing, blend, ids, test_ids, exclusive=task != "multilabel"
+        )
         _check_folds(labelled["fold"].to_numpy(), kept)
     histories = [
-        pd.read_csv(Path(folder) / tables.HISTORY).assign(member=one["member"])
-        for folder, one in zip(tasks, told, strict=True)
+        pd.read_csv(Path(folder) / tables.HISTORY).assign(member=entry["member"])
+        for folder, entry in zip(tasks, manifests, strict=True)
     ]
     return Members(
         names=list(members),
@@ -130,33 +149,36 @@ def gather(
         task=task,
         validation=validation,
         history=pd.concat(histories, ignore_index=True),
-        models={name: dict(one["models"]) for name, one in about.items()},
-        tasks=[{key: one[key] for key in _TOLD} for one in told],
+        models={name: dict(entry["models"]) for name, entry in summaries.items()},
+        tasks=[{key: entry[key] for key in _TOLD} for entry in manifests],
         missing=missing,
         dropped=int((~kept).sum()),
-        warnings=_other_folds(given, labelled),
+        warnings=_fold_warnings(imported, labelled),
     )
 
 
-def _of_tasks(
+def _read_members(
     tasks: Sequence[str | Path], manifests: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, _Tables], dict[str, dict[str, Any]]]:
-    """Each member's rows from all its tasks, and what its manifests say."""
+    """Read each member's rows from all its training jobs, and summarise their manifests.
+
+    Returns:
+        by member: the rows, with test predictions averaged over folds; and `validation`, `task` and
+        `models`, the paths of the model files by name.
+    """
     oof: dict[str, list[pd.DataFrame]] = {}
     test: dict[str, list[pd.DataFrame]] = {}
-    about: dict[str, dict[str, Any]] = {}
-    for folder, told in zip(map(Path, tasks), manifests, strict=True):
-        member = told["member"]
-        one = about.setdefault(
-            member, {"validation": told["validation"], "task": told["task"], "models": {}}
+    summaries: dict[str, dict[str, Any]] = {}
+    for folder, manifest in zip(map(Path, tasks), manifests, strict=True):
+        member = manifest["member"]
+        summary = summaries.setdefault(
+            member,
+            {"validation": manifest["validation"], "task": manifest["task"], "models": {}},
         )
-        one["models"].update(
-            {name: str(folder / name) for name in map(tables.model_file, told["folds"])}
-        )
+        summary["models"].update({name: str(folder / name) for name in manifest["models"]})
         oof.setdefault(member, []).append(pd.read_parquet(folder / tables.OOF))
         test.setdefault(member, []).append(pd.read_parquet(folder / tables.TEST))
-    # Summed in the order of the folds: float sums in the order of the tasks would differ in the
-    # last digit.
+    # Summed in fold order: in the order of the jobs, float sums would differ in the last digit.
     averaged = {
         member: (
             pd.concat(parts)
@@ -169,48 +191,54 @@ def _of_tasks(
     }
     return {
         name: _Tables(pd.concat(oof[name]), averaged[name].reset_index()) for name in oof
-    }, about
+    }, summaries
 
 
 def _check_own(
     member: str, rows: pd.DataFrame, labelled: pd.DataFrame, classes: Sequence[str]
 ) -> None:
-    twice = rows["id"][rows["id"].duplicated()]
-    if len(twice):
+    """Check the rows that a member's training jobs wrote.
+
+    Raises:
+        IntegrityError: rows are duplicated, have unknown ids, a different fold or target, or
+            predictions that are not finite.
+    """
+    duplicated = rows["id"][rows["id"].duplicated()]
+    if len(duplicated):
         raise IntegrityError(
-            f"member {member!r}: id {twice.iloc[0]!r} has more than one out-of-fold row"
+            f"member {member!r}: id {duplicated.iloc[0]!r} has more than one out-of-fold row"
         )
     joined = rows[["id", "fold", "target"]].merge(
         labelled, on="id", how="left", suffixes=("", "_own")
     )
-    extra = joined["id"][joined["fold_own"].isna()]
-    if len(extra):
-        raise IntegrityError(f"member {member!r}: id {extra.iloc[0]!r} is not in the folds table")
-    different = joined["id"][joined["fold"] != joined["fold_own"]]
-    if len(different):
+    unknown = joined["id"][joined["fold_own"].isna()]
+    if len(unknown):
+        raise IntegrityError(f"member {member!r}: id {unknown.iloc[0]!r} is not in the folds table")
+    wrong_fold = joined["id"][joined["fold"] != joined["fold_own"]]
+    if len(wrong_fold):
         raise IntegrityError(
-            f"member {member!r}: id {different.iloc[0]!r} was predicted for another fold than"
+            f"member {member!r}: id {wrong_fold.iloc[0]!r} was predicted for a fold other than"
             " its own"
         )
-    other = joined["id"][joined["target"] != joined["target_own"]]
-    if len(other):
+    wrong_target = joined["id"][joined["target"] != joined["target_own"]]
+    if len(wrong_target):
         raise IntegrityError(
-            f"member {member!r}: id {other.iloc[0]!r} has another target than in the records"
+            f"member {member!r}: id {wrong_target.iloc[0]!r} has a different target in the records"
         )
-    wrong = rows["id"][~np.isfinite(rows[list(classes)].to_numpy()).all(axis=1)]
-    if len(wrong):
+    not_finite = rows["id"][~np.isfinite(rows[list(classes)].to_numpy()).all(axis=1)]
+    if len(not_finite):
         raise IntegrityError(
-            f"member {member!r}: the predictions of id {wrong.iloc[0]!r} are no numbers"
-            f" ({len(wrong)} such ids): a model diverged, lower its learning_rate"
+            f"member {member!r}: the predictions for id {not_finite.iloc[0]!r} are not finite"
+            f" ({len(not_finite)} such ids): a model diverged; lower its learning_rate"
         )
 
 
 def _aligned(rows: pd.DataFrame, ids: pd.Series, classes: Sequence[str]) -> np.ndarray:
-    """(n, classes) float32 in the order of `ids`; NaN where a row is missing."""
+    """Return the rows in the order of `ids`: (n, classes) float32, NaN if a row is missing."""
     return np.array(rows.set_index("id")[list(classes)].reindex(ids), dtype=np.float32)
 
 
-def _settled(
+def _resolve_missing(
     oof: dict[str, np.ndarray],
     test: dict[str, np.ndarray],
     missing: Mapping[str, Mapping[str, int]],
@@ -220,10 +248,25 @@ def _settled(
     *,
     exclusive: bool,
 ) -> np.ndarray:
-    """(n,) which labelled rows are kept; missing ones are filled in place where the file says
-    so."""
+    """Drop or fill missing rows, as `blend.on_missing` specifies.
+
+    Args:
+        oof: (n, classes) by member, NaN in missing rows; filled in place.
+        test: (m, classes) by member, NaN in missing rows; filled in place.
+        missing: number of missing `oof` and `test` rows, by member.
+        blend: the settings.
+        ids: the n labelled ids.
+        test_ids: the m test ids.
+        exclusive: whether each row has exactly one class.
+
+    Returns:
+        (n,) bool: which labelled rows are kept.
+
+    Raises:
+        DataError: `on_missing` does not allow the missing rows.
+    """
     for name, counts in missing.items():
-        for split, values, of in (
+        for split, values, split_ids in (
             ("out-of-fold", oof.get(name), ids),
             ("test", test[name], test_ids),
         ):
@@ -231,14 +274,14 @@ def _settled(
             if count and (
                 blend.on_missing == "error" or (blend.on_missing == "drop_rows" and split == "test")
             ):
-                assert values is not None  # it was counted
-                first = of[np.isnan(values[:, 0])].iloc[0]
-                ways = "'impute_rank_mean' fills them" + (
-                    "" if split == "test" else ", 'drop_rows' leaves them out"
+                assert values is not None  # its rows were counted
+                first = split_ids[np.isnan(values[:, 0])].iloc[0]
+                options = "'impute_rank_mean' to fill them" + (
+                    "" if split == "test" else ", or to 'drop_rows' to leave them out"
                 )
                 raise DataError(
                     f"member {name!r}: no {split} row for id {first!r} ({count} ids lack one):"
-                    f" blend.on_missing = {ways}"
+                    f" set blend.on_missing to {options}"
                 )
     kept = np.ones(len(ids), dtype=bool)
     if blend.on_missing == "drop_rows":
@@ -250,34 +293,45 @@ def _settled(
 
 
 def _impute(oof: dict[str, np.ndarray], test: dict[str, np.ndarray], *, exclusive: bool) -> None:
-    """Fill missing rows by the mean of the ranks that the members which have them give them, in the
-    member's own values.
+    """Fill missing rows in place: take the mean of the ranks that the other members give the row,
+    and the values that have this rank among the member's own predictions.
 
-    Ranks are among a member's own out-of-fold predictions, for test rows, too.
+    All ranks are among a member's out-of-fold predictions, also those of test rows.
+
+    Args:
+        oof: (n, classes) by member, NaN in missing rows.
+        test: (m, classes) by member, NaN in missing rows.
+        exclusive: whether each row has exactly one class; filled rows are then normalised to sum
+            to 1.
+
+    Raises:
+        DataError: all members lack a row.
     """
-    known = {name: np.sort(values[~np.isnan(values[:, 0])], axis=0) for name, values in oof.items()}
+    reference = {
+        name: np.sort(values[~np.isnan(values[:, 0])], axis=0) for name, values in oof.items()
+    }
     for tables_ in (oof, test):
-        holes = {name: np.isnan(tables_[name][:, 0]) for name in known}
-        before = {name: tables_[name].copy() for name in known}
-        for name, hole in holes.items():
-            if not hole.any():
+        missing = {name: np.isnan(tables_[name][:, 0]) for name in reference}
+        before = {name: tables_[name].copy() for name in reference}
+        for name, rows in missing.items():
+            if not rows.any():
                 continue
             total, count = (
-                np.zeros((int(hole.sum()), before[name].shape[1])),
-                np.zeros((int(hole.sum()), 1)),
+                np.zeros((int(rows.sum()), before[name].shape[1])),
+                np.zeros((int(rows.sum()), 1)),
             )
             for other, values in before.items():
-                there = ~holes[other][hole]
-                total[there] += ranks(known[other], values[hole][there])
-                count += there[:, None]
+                present = ~missing[other][rows]
+                total[present] += ranks(reference[other], values[rows][present])
+                count += present[:, None]
             if (count == 0).any():
                 raise DataError(
-                    f"member {name!r}: {int((count == 0).sum())} rows that it lacks are in no other"
-                    " member either"
+                    f"member {name!r}: {int((count == 0).sum())} of its missing rows are missing"
+                    " from every other member, too"
                 )
             filled = np.stack(
                 [
-                    np.quantile(known[name][:, k], share)
+                    np.quantile(reference[name][:, k], share)
                     for k, share in enumerate((total / count).T)
                 ],
                 axis=1,
@@ -287,10 +341,11 @@ def _impute(oof: dict[str, np.ndarray], test: dict[str, np.ndarray], *, exclusiv
                 filled = np.divide(
                     filled, sums, out=np.full_like(filled, 1 / filled.shape[1]), where=sums > 0
                 )
-            tables_[name][hole] = filled
+            tables_[name][rows] = filled
 
 
 def _check_folds(fold: np.ndarray, kept: np.ndarray) -> None:
+    """Raise a DataError if no row of a fold is kept."""
     for number in np.unique(fold):
         if not kept[fold == number].any():
             raise DataError(
@@ -298,40 +353,48 @@ def _check_folds(fold: np.ndarray, kept: np.ndarray) -> None:
             )
 
 
-def _other_folds(given: Mapping[str, _Tables], labelled: pd.DataFrame) -> list[str]:
-    """What to know of tables that were made with folds of their own."""
-    found = []
-    trouble = (
-        "images of one group may stand on both sides of its split, so that its score, and its"
-        " weight, may be a little too good"
+def _fold_warnings(external_tables: Mapping[str, _Tables], labelled: pd.DataFrame) -> list[str]:
+    """Return a warning for each external table that was, or may have been, made with other
+    folds."""
+    warnings = []
+    consequence = (
+        "images of one group may be on both sides of its split, so its score and its weight may be"
+        " slightly too good"
     )
-    for name, member in given.items():
+    for name, member in external_tables.items():
         if "fold" not in member.oof:
-            found.append(f"{name} has no column 'fold': if it was made with other folds, {trouble}")
+            warnings.append(
+                f"{name} has no column 'fold': if it was made with other folds, {consequence}"
+            )
             continue
         joined = member.oof[["id", "fold"]].merge(
             labelled[["id", "fold"]], on="id", suffixes=("_own", "")
         )
         if any(
-            joined.groupby(one)[other].nunique().gt(1).any()
-            for one, other in (("fold", "fold_own"), ("fold_own", "fold"))
+            joined.groupby(first)[second].nunique().gt(1).any()
+            for first, second in (("fold", "fold_own"), ("fold_own", "fold"))
         ):
-            found.append(f"{name} was made with other folds: {trouble}")
-    return found
+            warnings.append(f"{name} was made with other folds: {consequence}")
+    return warnings
 
 
 def _external(
-    given: Predictions, labelled: pd.DataFrame, classes: Sequence[str], task: str
+    member: Predictions, labelled: pd.DataFrame, classes: Sequence[str], task: str
 ) -> _Tables:
-    oof = external.read(given, "oof", classes, task)
+    """Read an external member's tables, without rows of unlabelled ids.
+
+    Raises:
+        DataError: a table is invalid, or has other targets than the records.
+    """
+    oof = external.read(member, "oof", classes, task)
     oof = oof[oof["id"].isin(set(labelled["id"]))]
     if "target" in oof:
         own = oof["id"].map(labelled.set_index("id")["target"])
-        for row, (told, target) in enumerate(zip(oof["target"].astype(str), own, strict=True)):
-            if told not in (str(target), tables.names(int(target), classes, task)):
+        for row, (label, target) in enumerate(zip(oof["target"].astype(str), own, strict=True)):
+            if label not in (str(target), tables.names(int(target), classes, task)):
                 raise DataError(
-                    f"blend.external {given.name!r}, oof = {given.oof}: id {oof['id'].iloc[row]!r}"
-                    f" has target {told!r}, the records say"
+                    f"blend.external {member.name!r}, oof = {member.oof}: id"
+                    f" {oof['id'].iloc[row]!r} has target {label!r}, but the records have"
                     f" {tables.names(int(target), classes, task)!r}"
                 )
-    return _Tables(oof, external.read(given, "test", classes, task))
+    return _Tables(oof, external.read(member, "test", classes, task))

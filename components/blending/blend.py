@@ -1,4 +1,4 @@
-"""Out-of-fold and test tables of all members -> one prediction an image, and scores that hold."""
+"""Out-of-fold and test tables of all members -> one prediction per image, and nested scores."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,29 +33,33 @@ def blend(
     out: str | Path,
     digest: str = "",
 ) -> dict[str, Any]:
-    """Blend the members, score each and the blend, and write the final tables.
+    """Blend the members, score each member and the blend, and write the final tables.
 
-    The blend's score is nested: a fold's rows are predicted by a level 2 that was fitted on the
-    other folds. The test rows get the one of all out-of-fold rows. `naive` is what that one scores
-    on the rows it was fitted on, for comparison. A member that was trained on all images has no
-    out-of-fold rows: it counts in the predictions, and in no score.
+    The blend's score is nested: each fold's rows are predicted by a level 2 fitted on the other
+    folds. The test rows are predicted by a level 2 fitted on all out-of-fold rows. `naive` is that
+    level 2's score on the rows it was fitted on, for comparison. A member trained on all images has
+    no out-of-fold rows: it contributes to the predictions but to no score.
 
     Args:
-        tasks: the folders that the training tasks wrote.
-        folds_table: `folds.csv`; records: the records folder, for the targets, and the groups that
-            a bootstrap draws whole.
-        blend: the method. classes: the class names in order. metric: of the competition. seed: of
-            the bootstrap.
-        out: the folder to write: oof.parquet, oof.csv, test.parquet and test.csv (id and a column a
-            class), history.csv (with a member column), metrics.json, manifest.json.
-        digest: what the launcher found the external tables' bytes to be ("": nothing).
+        tasks: the folders that the training jobs wrote.
+        folds_table: path of `folds.csv`.
+        records: the records folder, for the targets and for the groups, which the bootstrap draws
+            complete.
+        blend: the settings.
+        classes: class names in order.
+        metric: the competition's metric.
+        seed: of the bootstrap.
+        out: the folder to write: oof.parquet, oof.csv, test.parquet and test.csv (id and one column
+            per class), history.csv (with a column `member`), metrics.json, manifest.json.
+        digest: the launcher's digest of the external tables; "" skips the check.
 
     Returns:
-        what metrics.json holds.
+        the contents of metrics.json.
 
     Raises:
-        IntegrityError, DataError: as `gather` does. TrainingError: a fold lacks a class that the
-            metric needs.
+        IntegrityError: an image of the folds table is not in the records; or as for `gather`.
+        DataError: an external table has changed since the launch; or as for `gather`.
+        TrainingError: a fold lacks a class that the metric needs.
     """
     out = Path(out)
     check_digest(
@@ -68,15 +72,15 @@ def blend(
         examples[["id", "target", "group"]], on="id", validate="one_to_one"
     )
     if len(labelled) < (folds["fold"] >= 0).sum():
-        lacking = folds["id"][(folds["fold"] >= 0) & ~folds["id"].isin(labelled["id"])]
+        unknown = folds["id"][(folds["fold"] >= 0) & ~folds["id"].isin(labelled["id"])]
         raise IntegrityError(
-            f"folds table: id {lacking.iloc[0]!r} is not in the records ({len(lacking)} such ids)"
+            f"folds table: id {unknown.iloc[0]!r} is not in the records ({len(unknown)} such ids)"
         )
     members = gather(tasks, labelled, blend, classes)
     count = len(classes)
     if not members.scored:
         empty = np.empty((0, count))
-        found = without_scores(members, metric, blend)
+        result = without_scores(members, metric, blend)
         _write_oof(
             out,
             members,
@@ -84,20 +88,24 @@ def blend(
             np.empty(0 if members.task != "multilabel" else (0, count), dtype=np.int64),
             classes,
         )
-        _write_rest(out, members, members.test.mean(axis=0, dtype=np.float64), None, found, classes)
-        emit("note", "blend", "no score, as no member is validated, by mean")
-        return found
+        _write_rest(
+            out, members, members.test.mean(axis=0, dtype=np.float64), None, result, classes
+        )
+        emit("note", "blend", "no score, as no member has out-of-fold rows; blended by mean")
+        return result
     targets = tables.truth(members.targets, count, members.task)
     level1 = Level1(
         Rows(members.oof, targets, metric), members.fold, _clusters(labelled, members.ids)
     )
     fitted = stack.fit(level1, blend, seed)
     nested = stack.nested(level1, blend, seed)
-    # With a member of all images, which no score can weigh, the method is the mean: of all members
-    # here.
-    weighed = len(members.scored) == len(members.names)
-    final = fitted.apply(members.test) if weighed else members.test.mean(axis=0, dtype=np.float64)
-    found = scores(members, level1, blend, fitted, nested, seed)
+    # No score can weigh a member trained on all images, so the blend is then the mean of all
+    # members.
+    all_scored = len(members.scored) == len(members.names)
+    final = (
+        fitted.apply(members.test) if all_scored else members.test.mean(axis=0, dtype=np.float64)
+    )
+    result = scores(members, level1, blend, fitted, nested, seed)
     _write_oof(
         out,
         members,
@@ -105,22 +113,23 @@ def blend(
         decided(targets, nested.probabilities, nested.thresholds),
         classes,
     )
-    _write_rest(out, members, final, fitted.thresholds, found, classes)
-    told = ", ".join(f"{name} {found['members'][name]['oof']:.4f}" for name in members.scored)
-    about = found["blend"]
-    between = f" ({about['low']:.4f} to {about['high']:.4f})" if about["low"] is not None else ""
+    _write_rest(out, members, final, fitted.thresholds, result, classes)
+    own = ", ".join(f"{name} {result['members'][name]['oof']:.4f}" for name in members.scored)
+    total = result["blend"]
+    between = f" ({total['low']:.4f} to {total['high']:.4f})" if total["low"] is not None else ""
     emit(
         "note",
         "blend",
-        f"{metric} {about['oof']:.4f}{between} out of fold by {about['method']} ({told})",
+        f"{metric} {total['oof']:.4f}{between} out of fold by {total['method']} ({own})",
     )
-    for warning in found["warnings"]:
+    for warning in result["warnings"]:
         emit("note", "blend", f"warning: {warning}")
-    return found
+    return result
 
 
 def _clusters(labelled: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
-    """(n,) the number of each row's group; an image without one is its own."""
+    """Return the number of each row's group, from 0: (n,) int64. An image without a group is a
+    group of its own."""
     group = labelled.set_index("id")["group"].loc[list(ids)].to_numpy()
     alone = np.array([f"\0{number}" for number in range(len(group))])
     return np.unique(np.where(group == "", alone, group), return_inverse=True)[1]
@@ -133,7 +142,7 @@ def _write_oof(
     predicted: np.ndarray,
     classes: Sequence[str],
 ) -> None:
-    """oof.parquet, and oof.csv with the classes by name."""
+    """Write oof.parquet with class numbers, and oof.csv with class names."""
     rows = len(probabilities)
     table = pd.DataFrame(
         {
@@ -146,13 +155,13 @@ def _write_oof(
     values = pd.DataFrame(probabilities.astype(np.float32), columns=list(classes))
     table = pd.concat([table, values], axis=1)
     tables.write_parquet(out / tables.OOF, table)
-    named = {
+    class_names = {
         column: [tables.names(value, classes, members.task) for value in table[column].to_numpy()]
         for column in ("target", "prediction")
     }
     tables.write_csv(
         out / tables.OOF_CSV,
-        table.assign(**named)[["id", "target", "prediction", *classes, "fold"]],
+        table.assign(**class_names)[["id", "target", "prediction", *classes, "fold"]],
     )
 
 
@@ -161,16 +170,16 @@ def _write_rest(
     members: Members,
     final: np.ndarray,
     thresholds: np.ndarray | None,
-    found: Mapping[str, Any],
+    metrics: Mapping[str, Any],
     classes: Sequence[str],
 ) -> None:
-    """The test predictions, the histories, the scores, and the manifest."""
+    """Write the test predictions, the histories, the scores, and the manifest."""
     predictions = pd.DataFrame(final.astype(np.float32), columns=list(classes))
     predictions = pd.concat([pd.DataFrame({"id": members.test_ids}), predictions], axis=1)
     tables.write_parquet(out / tables.TEST, predictions)
     tables.write_csv(out / tables.TEST_CSV, predictions)
     tables.write_csv(out / tables.HISTORY, members.history)
-    write_json(out / tables.METRICS, found)
+    write_json(out / tables.METRICS, metrics)
     about = {
         "classes": list(classes),
         "task": members.task,

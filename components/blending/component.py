@@ -1,4 +1,4 @@
-"""The kfp face of the blending step."""
+"""The kfp component of the blending step."""
 
 from typing import List  # noqa: UP035  # kfp knows artifact lists by this name only
 
@@ -20,7 +20,7 @@ def blend(
     blended: dsl.Output[dsl.Dataset],
     scores: dsl.Output[dsl.Metrics],
 ) -> None:
-    """The members' predictions as one, with nested scores."""
+    """Blend the members' predictions, with nested scores."""
     from trainer.events import step_scope
 
     with step_scope("blend"):
@@ -30,8 +30,8 @@ def blend(
         from trainer.config.schema import parse
 
         method = parse(Blend, blend, "blend")
-        found = blend_members(
-            [task.path for task in predictions],
+        result = blend_members(
+            [job.path for job in predictions],
             folds_table=folds.path,
             records=images.path,
             blend=method,
@@ -41,8 +41,8 @@ def blend(
             out=blended.path,
             digest=blend_digest,
         )
-        for measure, value in found["metrics"].items():
+        for measure, value in result["metrics"].items():
             if value["oof"] is not None:
                 scores.log_metric(f"{measure}_out_of_fold", value["oof"])
-        # kfp's local cache wants a file behind every output.
-        write_json(scores.path, found)
+        # kfp's local cache requires a file for every output.
+        write_json(scores.path, result)

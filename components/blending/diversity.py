@@ -1,4 +1,4 @@
-"""How members differ, what each of them adds, and which may be left out."""
+"""How the members differ, what each one adds to the blend, and which ones can be left out."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,13 @@ from trainer.metrics import HIGHER_IS_BETTER, score
 
 
 class Looked(NamedTuple):
-    """errors: (members, members) correlation of the members' errors. without: the nested blend
-    without a member."""
+    """How the members' errors correlate, and the blends without each member.
+
+    Attributes:
+        errors: (members, members) float64 correlation of the members' errors, -1 to 1; NaN if a
+            member's error is constant.
+        without: nested blend without a member, by that member's name; empty for a single member.
+    """
 
     errors: np.ndarray
     without: dict[str, Nested]
@@ -28,25 +33,29 @@ class Looked(NamedTuple):
         whole: Nested,
         drawn: Mapping[str, np.ndarray],
     ) -> dict[str, Any]:
-        """As JSON values.
+        """Return the section `diversity` of metrics.json, as JSON values.
 
         Args:
-            names: of the members. whole: the nested blend by the same method with all of them.
-            drawn: resampled scores, `method/…` of the whole blend's and `without/…` of the others'.
+            names: member names, in the order of `errors`.
+            metric: the competition's metric.
+            targets: (n,) class indices, or (n, classes) bool.
+            whole: the nested blend of all members, by the same method.
+            drawn: (resamples,) scores by scorer: `method/…` for the blend of all members, and
+                `without/…` for the blend without one.
         """
         sign = 1 if HIGHER_IS_BETTER[metric] else -1
-        of_all = score(metric, targets, whole.probabilities, whole.thresholds)
+        full_score = score(metric, targets, whole.probabilities, whole.thresholds)
         method = next(iter(whole.fitted.values())).method
         adds = {}
         for name, nested in self.without.items():
-            alone = score(metric, targets, nested.probabilities, nested.thresholds)
+            reduced_score = score(metric, targets, nested.probabilities, nested.thresholds)
             range_ = interval(
                 sign * (drawn[f"method/{method}"] - drawn[f"without/{name}"]),
-                sign * (of_all - alone),
+                sign * (full_score - reduced_score),
             )
             adds[name] = {
-                "without": alone,
-                "gain": sign * (of_all - alone),
+                "without": reduced_score,
+                "gain": sign * (full_score - reduced_score),
                 **range_,
                 "verdict": _verdict(range_),
             }
@@ -56,19 +65,22 @@ class Looked(NamedTuple):
                 [None if np.isnan(value) else float(value) for value in row] for row in self.errors
             ],
             "adds": adds,
-            "leave_out": [name for name, one in adds.items() if one["gain"] <= 0],
+            "leave_out": [name for name, entry in adds.items() if entry["gain"] <= 0],
         }
 
 
 def look(level1: Level1, names: Sequence[str], blend: Blend, seed: int) -> Looked:
     """Correlate the members' errors, and blend without each member in turn.
 
-    A row's error is 1 less the probability of its class; of any number of classes an image, the
-    mean over classes.
+    A row's error is 1 minus the probability of its class. If an image can have any number of
+    classes, it is the mean of that over the classes.
 
     Args:
-        level1: the members' rows. names: of the members, in order.
-        blend: by one method; `best_alpha` leaves a single member as it is.
+        level1: the members' rows.
+        names: member names, in the order of the rows.
+        blend: settings with a single method, not `auto`. If `best_alpha` is left with one member,
+            that member is used unchanged.
+        seed: of the bootstrap, as for `stack.nested`.
     """
     predictions, targets = level1.rows.predictions, level1.rows.targets
     if targets.ndim == 1:
@@ -79,8 +91,8 @@ def look(level1: Level1, names: Sequence[str], blend: Blend, seed: int) -> Looke
         correlation = np.atleast_2d(np.corrcoef(errors))
     without = {}
     if len(names) > 1:
-        alone = len(names) == 2 and blend.method == "best_alpha"
-        reduced = dataclasses.replace(blend, method="mean") if alone else blend
+        one_left = len(names) == 2 and blend.method == "best_alpha"
+        reduced = dataclasses.replace(blend, method="mean") if one_left else blend
         without = {
             name: stack.nested(level1.without_member(index), reduced, seed)
             for index, name in enumerate(names)

@@ -1,4 +1,5 @@
-"""Tables of predictions that another tool made. `check` is light: no numpy, no pandas."""
+"""Tables of predictions made by another tool. `check` is light: it imports neither numpy nor
+pandas."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -11,9 +12,9 @@ from trainer.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-# Columns that are no class's.
+# Columns that do not belong to a class.
 _OTHERS = ("target", "fold", "prediction")
-# How far the probabilities of a row may be from 1 in sum: six digits a class were written, say.
+# How far the sum of a row's probabilities may be from 1, as after rounding to a few digits.
 _TOLERANCE = 1e-3
 
 
@@ -24,16 +25,17 @@ def check(
     *,
     complete: bool,
 ) -> None:
-    """Look at both tables before anything runs: have they the columns, and a row for each id?
-    Parquet is left to the blend.
+    """Check the columns of both tables, and that there is a row for each id, before anything runs.
+    Parquet tables are left to the blend.
 
     Args:
-        classes: the class names in order.
-        ids: those that must have a row, `oof` and `test`, as far as they are known.
-        complete: whether every id must have one.
+        given: the external member.
+        classes: class names in order.
+        ids: ids that need a row in `oof` and in `test`, as far as they are known.
+        complete: whether every id must have a row.
 
     Raises:
-        DataError: a column or a row is not there.
+        DataError: a column or a row is missing.
     """
     for key, path in (("oof", given.oof), ("test", given.test)):
         if path.endswith(".parquet"):
@@ -41,84 +43,94 @@ def check(
         rows = read_rows(local_path(path))
         header = next(rows, [])
         check_columns(header, given, key, classes)
-        place = header.index(given.id)
-        there = {row[place] for row in rows if len(row) > place}
-        lacking = [id_ for id_ in ids.get(key, ()) if id_ not in there]
-        if complete and lacking:
+        column = header.index(given.id)
+        present = {row[column] for row in rows if len(row) > column}
+        missing = [id_ for id_ in ids.get(key, ()) if id_ not in present]
+        if complete and missing:
             raise DataError(
-                f"{_where(given, key)}: no row for id {lacking[0]!r} ({len(lacking)} ids lack one):"
-                " blend.on_missing says what to do then"
+                f"{_where(given, key)}: no row for id {missing[0]!r} ({len(missing)} ids lack one):"
+                " blend.on_missing sets how missing rows are handled"
             )
 
 
 def check_columns(
     header: Sequence[str], given: Predictions, key: str, classes: Sequence[str]
 ) -> None:
-    """The column of ids is there, and one a class; of two classes a single one besides is enough.
+    """Check that the table has the id column and one column per class. With two classes, a single
+    column in addition to the ids is enough.
 
     Raises:
-        DataError: with the column that is not there.
+        DataError: a column is missing; the message names it.
     """
     where = _where(given, key)
     if given.id not in header:
-        raise DataError(f"{where}: no column {given.id!r}; it has {', '.join(map(str, header))}")
-    lacking = [name for name in classes if name not in header]
-    if lacking and single(header, given, classes) is None:
         raise DataError(
-            f"{where}: no column {lacking[0]!r} ({len(lacking)} of {len(classes)} classes lack one)"
+            f"{where}: no column {given.id!r}; the columns are {', '.join(map(str, header))}"
+        )
+    missing = [name for name in classes if name not in header]
+    if missing and single(header, given, classes) is None:
+        raise DataError(
+            f"{where}: no column {missing[0]!r} ({len(missing)} of {len(classes)} classes lack one)"
         )
 
 
 def single(header: Sequence[str], given: Predictions, classes: Sequence[str]) -> str | None:
-    """The one column that stands for the second of two classes, if the table has but that."""
+    """Return the column with the probability of the second of two classes, if it is the table's
+    only one; else None."""
     others = [str(name) for name in header if name not in (given.id, *_OTHERS)]
     return others[0] if len(classes) == 2 and len(others) == 1 and others[0] != classes[0] else None
 
 
 def read(given: Predictions, key: str, classes: Sequence[str], task: str) -> "pd.DataFrame":
-    """A table: id, target and fold where it has them, a column a class in 0 to 1, summing to 1
-    where an image is of one class.
+    """Read a table.
 
     Args:
-        key: `oof` or `test`. task: of the competition.
+        given: the external member.
+        key: `oof` or `test`.
+        classes: class names in order.
+        task: the competition's task.
+
+    Returns:
+        id; target and fold if the table has them; and one column per class, float64 in 0 to 1,
+        with rows summing to 1 unless the task is multilabel.
 
     Raises:
-        DataError: it is no such table; the text names row, id and column.
+        DataError: the table cannot be read or is invalid; the message names row, id and column.
     """
     import numpy as np
     import pandas as pd
 
     path, where = getattr(given, key), _where(given, key)
     try:
-        here = local_path(path)
+        local = local_path(path)
         table = (
-            pd.read_parquet(here)
+            pd.read_parquet(local)
             if path.endswith(".parquet")
-            else pd.read_csv(here, converters={given.id: str})
+            else pd.read_csv(local, converters={given.id: str})
         )
     except FileNotFoundError:
         raise DataError(f"{where}: no such file") from None
     except (*DAMAGED_GZIP, ValueError, OSError) as error:
         raise DataError(f"{where}: not a table: {error}") from None
     check_columns(list(table.columns), given, key, classes)
-    kept = pd.DataFrame({"id": table[given.id].astype(str)})
-    twice = kept["id"][kept["id"].duplicated()]
-    if len(twice):
-        raise DataError(f"{where}: id {twice.iloc[0]!r} is there more than once")
+    result = pd.DataFrame({"id": table[given.id].astype(str)})
+    duplicated = result["id"][result["id"].duplicated()]
+    if len(duplicated):
+        raise DataError(f"{where}: id {duplicated.iloc[0]!r} occurs more than once")
     for name in ("target", "fold"):
         if name in table and name != given.id:
-            kept[name] = table[name].fillna("") if name == "target" else table[name]
-    one = single(list(table.columns), given, classes)
-    columns = list(classes) if one is None else [one]
+            result[name] = table[name].fillna("") if name == "target" else table[name]
+    only_column = single(list(table.columns), given, classes)
+    columns = list(classes) if only_column is None else [only_column]
     values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    legal = (values >= 0) & (values <= 1)
-    if not legal.all():
-        row, column = (int(place[0]) for place in np.nonzero(~legal))
+    valid = (values >= 0) & (values <= 1)
+    if not valid.all():
+        row, column = (int(indices[0]) for indices in np.nonzero(~valid))
         raise DataError(
-            f"{where}: row {row + 1}, id {kept['id'].iloc[row]!r}, column {columns[column]!r}: "
-            f"{table[columns[column]].iloc[row]!r} is no probability"
+            f"{where}: row {row + 1}, id {result['id'].iloc[row]!r}, column {columns[column]!r}: "
+            f"{table[columns[column]].iloc[row]!r} is not a probability"
         )
-    if one is not None:
+    if only_column is not None:
         values = np.concatenate([1 - values, values], axis=1)
     elif task != "multilabel":
         sums = values.sum(axis=1)
@@ -126,12 +138,15 @@ def read(given: Predictions, key: str, classes: Sequence[str], task: str) -> "pd
         if len(wrong):
             row = int(wrong[0])
             raise DataError(
-                f"{where}: row {row + 1}, id {kept['id'].iloc[row]!r}: the probabilities sum to"
-                f" {sums[row]:.6g}, where 1 is meant ({len(wrong)} such rows)"
+                f"{where}: row {row + 1}, id {result['id'].iloc[row]!r}: the probabilities sum to"
+                f" {sums[row]:.6g} instead of 1 ({len(wrong)} such rows)"
             )
         values = values / sums[:, None]
-    return pd.concat([kept, pd.DataFrame(values, columns=list(classes), index=table.index)], axis=1)
+    return pd.concat(
+        [result, pd.DataFrame(values, columns=list(classes), index=table.index)], axis=1
+    )
 
 
 def _where(given: Predictions, key: str) -> str:
+    """Return the member, key and path that start an error message."""
     return f"blend.external {given.name!r}, {key} = {getattr(given, key)}"

@@ -1,6 +1,6 @@
-"""Logistic regression on members' log probabilities; logits and back.
+"""Logistic regression on the members' log probabilities; conversion to logits and back.
 
-Predictions are (members, n, classes), values in 0 to 1; targets (n,) class indices, or (n, classes)
+Predictions are (members, n, classes) in 0 to 1; targets are (n,) class indices, or (n, classes)
 bool."""
 
 from dataclasses import dataclass
@@ -9,16 +9,21 @@ import numpy as np
 
 from components.parallel import one_thread
 
-# Probabilities nearer to 0 or 1 have no logarithm that says something: float32's own precision.
+# Probabilities are clipped to LEAST and 1 - LEAST before a logarithm: float32's own precision.
 LEAST = 1e-7
-# Newton's method is at its end after about ten.
+# Upper limit; Newton's method converges in about ten steps.
 _NEWTON_STEPS = 50
 
 
 @dataclass(frozen=True)
 class Logistic:
-    """A logistic regression on the members' log probabilities: a weight a member, a bias a
-    class."""
+    """A fitted logistic regression on the members' log probabilities.
+
+    Attributes:
+        weights: (members,) float64.
+        bias: (classes,) float64.
+        exclusive: whether each row has exactly one class.
+    """
 
     weights: np.ndarray
     bias: np.ndarray
@@ -35,13 +40,15 @@ class Logistic:
 
 
 def logits(predictions: np.ndarray, exclusive: bool) -> np.ndarray:
-    """Log probabilities where a row is of one class, else log odds; float64."""
+    """Return log probabilities if `exclusive` (each row has exactly one class), else log odds;
+    float64, in the shape of `predictions`."""
     clipped = np.clip(predictions, LEAST, 1 - LEAST, dtype=np.float64)
     return np.log(clipped) if exclusive else np.log(clipped) - np.log1p(-clipped)
 
 
 def squash(values: np.ndarray, exclusive: bool) -> np.ndarray:
-    """Softmax over classes where a row is of one, else the sigmoid: logits -> probabilities."""
+    """Return the probabilities of (n, classes) logits: softmax over classes if `exclusive`, else
+    the sigmoid."""
     from scipy.special import expit, softmax
 
     return np.asarray(softmax(values, axis=1) if exclusive else expit(values))
@@ -49,63 +56,76 @@ def squash(values: np.ndarray, exclusive: bool) -> np.ndarray:
 
 @one_thread
 def logistic(predictions: np.ndarray, targets: np.ndarray, penalty: float) -> Logistic:
-    """A weight a member and a bias a class of log probabilities, with the least log loss and a
-    penalty, by Newton's method.
+    """Fit one weight per member and one bias per class to log probabilities, by Newton's method
+    on the penalised log loss.
 
-    The penalty, half of `penalty` times the squares of the weights' distances from those of the
-    geometric mean and of the biases, is a Gaussian prior as in ridge regression. The loss is convex
-    (Boyd and Vandenberghe, Convex Optimization, 2004, section 7.1.1; the method in section 9.5), so
-    there is one minimum."""
+    The penalty is half of `penalty` times the sum of the squared biases and of the squared
+    distances of the weights from those of the geometric mean: a Gaussian prior, as in ridge
+    regression. The loss is convex (Boyd and Vandenberghe, Convex Optimization, 2004, section 7.1.1;
+    the method in section 9.5), so there is one minimum.
+
+    Args:
+        predictions: (members, n, classes) in 0 to 1.
+        targets: (n,) class indices, or (n, classes) bool.
+        penalty: strength of the prior, above 0.
+    """
     exclusive = targets.ndim == 1
     inputs = logits(predictions, exclusive)
     members, _, classes = inputs.shape
     start = np.concatenate([np.full(members, 1 / members), np.zeros(classes)])
 
-    def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
-        values = np.tensordot(at[:members], inputs, axes=1) + at[members:]
-        told = squash(values, exclusive)
+    def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
+        values = np.tensordot(point[:members], inputs, axes=1) + point[members:]
+        probabilities = squash(values, exclusive)
         if exclusive:
-            of_truth = told[np.arange(len(told)), targets]
-            total = -float(np.log(np.maximum(of_truth, np.finfo(np.float64).tiny)).sum())
+            true_probability = probabilities[np.arange(len(probabilities)), targets]
+            total = -float(np.log(np.maximum(true_probability, np.finfo(np.float64).tiny)).sum())
         else:
             total = float((np.logaddexp(0, values) - values * targets).sum())
-        return total + penalty / 2 * float((at - start) @ (at - start)), told
+        return total + penalty / 2 * float((point - start) @ (point - start)), probabilities
 
-    at = start
-    value, told = loss(at)
+    point = start
+    value, probabilities = loss(point)
     for _ in range(_NEWTON_STEPS):
-        slope, bend = _slope_and_bend(inputs, told, targets)
-        slope += penalty * (at - start)
-        step = np.linalg.solve(bend + penalty * np.eye(len(at)), slope)
-        gain = float(slope @ step)
+        gradient, hessian = _gradient_and_hessian(inputs, probabilities, targets)
+        gradient += penalty * (point - start)
+        step = np.linalg.solve(hessian + penalty * np.eye(len(point)), gradient)
+        gain = float(gradient @ step)
         if gain < 1e-9 * (1 + value):
             break
         length = 1.0
-        while (tried := loss(at - length * step))[
+        while (trial := loss(point - length * step))[
             0
         ] > value - 1e-4 * length * gain and length > 1e-6:
             length /= 2
-        at, (value, told) = at - length * step, tried
-    return Logistic(at[:members], at[members:], exclusive)
+        point, (value, probabilities) = point - length * step, trial
+    return Logistic(point[:members], point[members:], exclusive)
 
 
-def _slope_and_bend(
-    inputs: np.ndarray, told: np.ndarray, targets: np.ndarray
+def _gradient_and_hessian(
+    inputs: np.ndarray, probabilities: np.ndarray, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """First and second derivatives of the log loss, weights before biases; (k,) and (k, k)."""
+    """Return the first and second derivatives of the log loss by the weights and then the biases:
+    (k,) and (k, k).
+
+    Args:
+        inputs: (members, n, classes) logits.
+        probabilities: (n, classes) at the current weights and biases.
+        targets: (n,) class indices, or (n, classes) bool.
+    """
     exclusive = targets.ndim == 1
     members = len(inputs)
     flat = inputs.reshape(members, -1)
-    residual = told - (np.eye(told.shape[1])[targets] if exclusive else targets)
-    slope = np.concatenate([flat @ residual.ravel(), residual.sum(axis=0)])
-    spread = told if exclusive else told * (1 - told)
+    residual = probabilities - (np.eye(probabilities.shape[1])[targets] if exclusive else targets)
+    gradient = np.concatenate([flat @ residual.ravel(), residual.sum(axis=0)])
+    spread = probabilities if exclusive else probabilities * (1 - probabilities)
     weighted = flat * spread.reshape(1, -1)
-    of_both = weighted.reshape(inputs.shape).sum(axis=1)
-    of_weights = weighted @ flat.T
-    of_biases = np.diag(spread.sum(axis=0))
+    mixed = weighted.reshape(inputs.shape).sum(axis=1)
+    weight_block = weighted @ flat.T
+    bias_block = np.diag(spread.sum(axis=0))
     if exclusive:
         means = weighted.reshape(inputs.shape).sum(axis=2)
-        of_weights = of_weights - means @ means.T
-        of_both = of_both - means @ told
-        of_biases = of_biases - told.T @ told
-    return slope, np.block([[of_weights, of_both], [of_both.T, of_biases]])
+        weight_block = weight_block - means @ means.T
+        mixed = mixed - means @ probabilities
+        bias_block = bias_block - probabilities.T @ probabilities
+    return gradient, np.block([[weight_block, mixed], [mixed.T, bias_block]])

@@ -1,7 +1,8 @@
-"""How members' predictions become one. Each method is fitted on rows, and applied to others.
+"""Methods that blend the members' predictions into one; each is fitted on some rows and applied to
+others.
 
-Predictions are (members, n, classes), values in 0 to 1, float32 or float64; targets (n,) class
-indices, or (n, classes) bool."""
+Predictions are (members, n, classes) in 0 to 1, float32 or float64; targets are (n,) class indices,
+or (n, classes) bool."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from components.parallel import in_order, one_thread
 from trainer.config.output import Method
 from trainer.metrics import HIGHER_IS_BETTER, OF_CLASSES, OF_RANKS, better
 
-# Steps of the sweep of two members.
+# Weights of the first of two members that `best_alpha` tries.
 ALPHAS = np.linspace(0.0, 1.0, 101)
 
 
@@ -24,15 +25,21 @@ class Blender(Protocol):
     """A fitted method."""
 
     def apply(self, predictions: np.ndarray) -> np.ndarray:
-        """(members, n, classes) -> (n, classes) float64 in 0 to 1."""
+        """Return the blend of (members, n, classes) predictions: (n, classes) float64 in 0 to
+        1."""
 
     def shares(self) -> list[float]:
-        """A number a member that says how much it counts; they sum to 1 but for `logistic`."""
+        """Return each member's weight; they sum to 1, except for `logistic`."""
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A weighted mean. `trace` is what the search for the weights went through, for a plot."""
+    """A weighted mean.
+
+    Attributes:
+        weights: (members,) float64 in 0 to 1, summing to 1.
+        trace: the scores along the search for the weights, for a plot; [] if there was no search.
+    """
 
     weights: np.ndarray
     trace: list[float] = field(default_factory=list)
@@ -46,13 +53,15 @@ class Linear:
 
 @dataclass(frozen=True)
 class RankMean:
-    """The mean of ranks: each prediction counts by the share of the fitted rows that lie below it,
-    ties half.
+    """The mean of the members' ranks. A prediction's rank is the share of the fitted rows below it,
+    ties counting half.
 
-    So a row's blend depends on no other row that is predicted with it. Of one class an image, ranks
-    are made to sum to 1.
+    A row's blend therefore does not depend on other rows predicted with it. If each row has exactly
+    one class, its ranks are normalised to sum to 1.
 
-    reference: (members, n, classes), sorted along the rows.
+    Attributes:
+        reference: (members, n, classes) predictions of the fitted rows, sorted along n.
+        exclusive: whether each row has exactly one class.
     """
 
     reference: np.ndarray
@@ -66,7 +75,7 @@ class RankMean:
         if not self.exclusive:
             return total
         if total.shape[1] == 2:
-            # Both columns say the same; the second one is what is ranked.
+            # The second column determines the first, so rank only the second.
             return np.stack([1 - total[:, 1], total[:, 1]], axis=1)
         sums = total.sum(axis=1, keepdims=True)
         return np.divide(total, sums, out=np.full_like(total, 1 / total.shape[1]), where=sums > 0)
@@ -76,36 +85,50 @@ class RankMean:
 
 
 def combine(predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(members, n, classes) and (members,) weights -> (n, classes) float64."""
+    """Return the weighted sum of the members' predictions, clipped to 0 to 1.
+
+    Args:
+        predictions: (members, n, classes) in 0 to 1.
+        weights: (members,) summing to 1.
+
+    Returns:
+        (n, classes) float64.
+    """
     total = np.zeros(predictions.shape[1:])
-    for weight, own in zip(weights, predictions, strict=True):
+    for weight, values in zip(weights, predictions, strict=True):
         if weight:
-            total += weight * own.astype(np.float64)
-    # Weights that sum to 1 within rounding make sums of 1 within rounding.
+            total += weight * values.astype(np.float64)
+    # Weights sum to 1 only within rounding, so the sums may exceed 1 by as much.
     return np.clip(total, 0, 1, out=total)
 
 
 def ranks(reference: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The share of `reference` below each value, ties half: (n, classes) float64 in 0 to 1, a class
-    at a time.
+    """Return the share of `reference` below each value, per class, ties counting half: (n, classes)
+    float64 in 0 to 1.
 
     Args:
-        reference: (m, classes), sorted along the rows. values: (n, classes).
+        reference: (m, classes), sorted along the rows.
+        values: (n, classes).
     """
-    found = np.empty(values.shape)
+    shares = np.empty(values.shape)
     for column in range(values.shape[1]):
-        below, upto = (
+        below, up_to = (
             np.searchsorted(reference[:, column], values[:, column], side)
             for side in ("left", "right")
         )
-        found[:, column] = (below + upto) / (2 * len(reference))
-    return found
+        shares[:, column] = (below + up_to) / (2 * len(reference))
+    return shares
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a method is fitted on: predictions (members, n, classes), their targets, and what it is
-    to be good at."""
+    """What a method is fitted on.
+
+    Attributes:
+        predictions: (members, n, classes) in 0 to 1.
+        targets: (n,) class indices, or (n, classes) bool.
+        metric: the metric to optimise.
+    """
 
     predictions: np.ndarray
     targets: np.ndarray
@@ -120,35 +143,39 @@ class Rows:
         return len(self.predictions)
 
     def at(self, rows: np.ndarray) -> "Rows":
-        """Some of the rows, by index or mask."""
+        """Return the rows selected by an index or a mask."""
         return Rows(self.predictions[:, rows], self.targets[rows], self.metric)
 
 
 def mean(rows: Rows) -> Linear:
-    """The same weight for each member."""
+    """Fit the plain mean: the same weight for each member."""
     return Linear(np.full(rows.members, 1 / rows.members))
 
 
 def rank_mean(rows: Rows) -> RankMean:
-    """The mean of ranks among these rows."""
+    """Fit the mean of ranks among these rows."""
     return RankMean(np.sort(rows.predictions, axis=1), rows.exclusive)
 
 
 def greedy(rows: Rows, rounds: int) -> Linear:
-    """Selection with replacement: in each round the member joins with which the mean scores best,
-    the first of equals.
+    """Fit weights by greedy selection with replacement (Caruana et al., Ensemble Selection from
+    Libraries of Models, 2004, sections 2.1 and 2.2).
 
-    Caruana et al., Ensemble Selection from Libraries of Models, 2004, section 2.1 and 2.2. The
-    rounds up to the best score count, the fewest of equals. The members' sums are kept in single
-    precision."""
-    tried = _evaluator(rows)
+    Each round adds the member with which the mean scores best, the first of equals. The weights
+    count the rounds up to the best score, the earliest of equals. Sums of predictions are float32.
+
+    Args:
+        rows: the rows to score on.
+        rounds: number of rounds, 1 or more.
+    """
+    evaluate = _evaluator(rows)
     total = np.zeros(rows.predictions.shape[1:], dtype=np.float32)
     counts = np.zeros(rows.members, dtype=np.int64)
     best, best_score, trace = counts, None, []
-    for number in range(1, rounds + 1):
-        scores = list(in_order(partial(tried, total, number), range(rows.members)))
-        ordered = scores if HIGHER_IS_BETTER[rows.metric] else [-value for value in scores]
-        chosen = int(np.argmax(ordered))
+    for round_number in range(1, rounds + 1):
+        scores = list(in_order(partial(evaluate, total, round_number), range(rows.members)))
+        signed = scores if HIGHER_IS_BETTER[rows.metric] else [-value for value in scores]
+        chosen = int(np.argmax(signed))
         total = total + rows.predictions[chosen]
         counts = counts.copy()
         counts[chosen] += 1
@@ -159,57 +186,65 @@ def greedy(rows: Rows, rounds: int) -> Linear:
 
 
 def _evaluator(rows: Rows) -> Callable[[np.ndarray, int, int], float]:
-    """(sum so far, how many with the member, member) -> the score of the mean with the member."""
+    """Return a function that scores the mean after adding a member.
+
+    Its arguments are the (n, classes) sum so far, the number of summands including the new member,
+    and the new member's index.
+    """
     targets, predictions = rows.targets, rows.predictions
     if rows.metric == "roc_auc" and rows.exclusive and predictions.shape[2] == 2:
-        # One column, and its sum instead of its mean: the order is the same.
+        # The sum of the second column is enough: it orders the rows as the mean does.
         is_one, columns = targets == 1, np.ascontiguousarray(predictions[:, :, 1], dtype=np.float32)
         return lambda total, number, member: area(is_one, total[:, 1] + columns[member])
     if rows.metric == "log_loss" and rows.exclusive:
-        here = np.arange(len(targets))
-        of_truth = predictions[:, here, targets].astype(np.float64)
+        row_numbers = np.arange(len(targets))
+        true_probability = predictions[:, row_numbers, targets].astype(np.float64)
 
         def loss(total: np.ndarray, number: int, member: int) -> float:
             return -float(
-                np.log(np.maximum((total[here, targets] + of_truth[member]) / number, LEAST)).mean()
+                np.log(
+                    np.maximum(
+                        (total[row_numbers, targets] + true_probability[member]) / number, LEAST
+                    )
+                ).mean()
             )
 
         return loss
     score = evaluator(rows.metric, targets)
     if rows.exclusive and rows.metric in OF_CLASSES:
-        # The largest of a sum is the largest of its mean.
+        # The sum has its maximum in the same class as the mean.
         return lambda total, number, member: score(total + predictions[member])
     return lambda total, number, member: score((total + predictions[member]) / np.float32(number))
 
 
 @one_thread
 def simplex(rows: Rows) -> Linear:
-    """The weights, none negative and summing to 1, whose mean has the least log loss on these rows.
+    """Fit non-negative weights that sum to 1 and whose mean has the least log loss on these rows.
 
-    It is convex, so there is one minimum, and it is smooth, which accuracy or an area is not; a
-    blend for such a metric is `greedy`'s work. Sequential quadratic programming (Kraft, A Software
-    Package for SQP, 1988), as in scipy."""
+    The loss is convex, so there is one minimum, and smooth. Accuracy and areas under curves are not
+    smooth: use `greedy` for such a metric. The solver is sequential quadratic programming (Kraft, A
+    Software Package for SQP, 1988), as in scipy."""
     from scipy.optimize import minimize
 
     if rows.exclusive:
-        of_truth = rows.predictions[:, np.arange(len(rows.targets)), rows.targets].astype(
+        true_probability = rows.predictions[:, np.arange(len(rows.targets)), rows.targets].astype(
             np.float64
         )
     else:
-        of_truth = (
+        true_probability = (
             np.where(rows.targets, rows.predictions, 1 - rows.predictions)
             .reshape(rows.members, -1)
             .astype(np.float64)
         )
-    # A member that gives the truth no chance at all would make the loss infinite whatever the
-    # others say.
-    of_truth = np.maximum(of_truth, LEAST)
+    # A member that gives the true class probability 0 would make the loss infinite, whatever the
+    # other members predict.
+    true_probability = np.maximum(true_probability, LEAST)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        blended = np.maximum(weights @ of_truth, LEAST)
-        return -float(np.log(blended).mean()), -(of_truth @ (1 / blended)) / len(blended)
+        blended = np.maximum(weights @ true_probability, LEAST)
+        return -float(np.log(blended).mean()), -(true_probability @ (1 / blended)) / len(blended)
 
-    found = minimize(
+    solution = minimize(
         loss,
         np.full(rows.members, 1 / rows.members),
         jac=True,
@@ -218,20 +253,20 @@ def simplex(rows: Rows) -> Linear:
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
         options={"maxiter": 500, "ftol": 1e-10},
     )
-    weights = np.where(found.x < 1e-6, 0, found.x)
+    weights = np.where(solution.x < 1e-6, 0, solution.x)
     return Linear(weights / weights.sum())
 
 
 def best_alpha(rows: Rows) -> Linear:
-    """Of two members, alpha times the first and 1 - alpha times the second: the alpha of 0, 0.01,
-    ... 1 with the best score.
+    """Fit alpha times the first of two members plus 1 - alpha times the second, with the best score
+    for alpha in 0, 0.01, ... 1.
 
-    Of a run of equally good ones the one in the middle of the first run.
+    Of equally good alphas, it takes the middle of the first run.
     """
     score = evaluator(rows.metric, rows.targets)
-    first_one, other = rows.predictions.astype(np.float64)
-    apart = first_one - other
-    trace = list(in_order(lambda alpha: score(other + alpha * apart), ALPHAS.tolist()))
+    first_member, second_member = rows.predictions.astype(np.float64)
+    difference = first_member - second_member
+    trace = list(in_order(lambda alpha: score(second_member + alpha * difference), ALPHAS.tolist()))
     best = max(trace) if HIGHER_IS_BETTER[rows.metric] else min(trace)
     first = last = trace.index(best)
     while last + 1 < len(trace) and trace[last + 1] == best:
@@ -241,8 +276,8 @@ def best_alpha(rows: Rows) -> Linear:
 
 
 def candidates(metric: str, members: int) -> list[Method]:
-    """The methods that `auto` chooses among, the simplest first: fewer numbers that are fitted come
-    before more."""
+    """Return the methods that `auto` chooses among, simplest first, by the number of fitted
+    values."""
     ranked: list[Method] = (
         ["rank_mean"] if metric in OF_RANKS or metric.startswith("partial_auc") else []
     )
@@ -250,7 +285,14 @@ def candidates(metric: str, members: int) -> list[Method]:
 
 
 def fit(method: Method, rows: Rows, *, rounds: int, penalty: float) -> Blender:
-    """A method, by its name in the competition file, fitted on rows."""
+    """Fit a method on rows.
+
+    Args:
+        method: its name in the competition file, not `auto`.
+        rows: the rows to fit on.
+        rounds: only for `greedy`: number of rounds.
+        penalty: only for `logistic`: strength of the penalty.
+    """
     fitters: dict[Method, Callable[[], Blender]] = {
         "mean": lambda: mean(rows),
         "rank_mean": lambda: rank_mean(rows),
@@ -263,7 +305,7 @@ def fit(method: Method, rows: Rows, *, rounds: int, penalty: float) -> Blender:
 
 
 def describe(blender: Blender) -> dict[str, Any]:
-    """What there is to say of a fitted method, as JSON values."""
+    """Return a fitted method's weights, search trace and bias, as JSON values."""
     extra: dict[str, Any] = {}
     if isinstance(blender, Linear) and blender.trace:
         extra["trace"] = blender.trace

@@ -1,5 +1,5 @@
-"""What metrics.json says of a blend: scores with intervals, nested and naive, of the members, the
-methods and the blend."""
+"""The contents of a blend's metrics.json: scores with intervals, nested and naive, of the members,
+the methods and the blend."""
 
 import dataclasses
 from typing import Any
@@ -18,12 +18,13 @@ from trainer.metrics import BINS, HIGHER_IS_BETTER, bins, confidence, listed, sc
 
 
 def without_scores(members: Members, metric: str, blend: Blend) -> dict[str, Any]:
-    nothing: dict[str, Any] = {"oof": None, "folds": [], "low": None, "high": None}
+    """Return the contents of metrics.json if no member has out-of-fold rows."""
+    no_score: dict[str, Any] = {"oof": None, "folds": [], "low": None, "high": None}
     weights = dict.fromkeys(members.names, 1 / len(members.names))
     return {
         "metric": metric,
         "blend": {
-            **nothing,
+            **no_score,
             "naive": None,
             "method": blend.method,
             "weights": weights,
@@ -31,7 +32,7 @@ def without_scores(members: Members, metric: str, blend: Blend) -> dict[str, Any
         },
         "methods": {},
         "members": {
-            name: {**nothing, "validation": members.validation[name]} for name in members.names
+            name: {**no_score, "validation": members.validation[name]} for name in members.names
         },
         "metrics": {},
         "order": {"methods": [], "metrics": []},
@@ -42,7 +43,16 @@ def without_scores(members: Members, metric: str, blend: Blend) -> dict[str, Any
 def scores(
     members: Members, level1: Level1, blend: Blend, fitted: stack.Fitted, nested: Nested, seed: int
 ) -> dict[str, Any]:
-    """Everything that metrics.json says."""
+    """Return the contents of metrics.json.
+
+    Args:
+        members: all members.
+        level1: the scored members' rows.
+        blend: the settings.
+        fitted: level 2, fitted on all rows of `level1`.
+        nested: level 2's nested predictions for the rows of `level1`.
+        seed: of the bootstrap.
+    """
     metric, targets, fold = level1.rows.metric, level1.rows.targets, level1.fold
     names = (
         candidates(metric, level1.rows.members)
@@ -50,10 +60,10 @@ def scores(
         else []
     )
     names = list(dict.fromkeys([*names, "mean", fitted.method]))
-    each = {
+    nested_by_method = {
         name: stack.nested(level1, dataclasses.replace(blend, method=name), seed) for name in names
     }
-    looked = diversity.look(
+    differences = diversity.look(
         level1, members.scored, dataclasses.replace(blend, method=fitted.method), seed
     )
     all_metrics = listed(metric, members.task)
@@ -69,43 +79,47 @@ def scores(
         f"member/{name}": counted(metric, targets, own)
         for name, own in zip(members.scored, members.oof, strict=True)
     }
-    scorers |= {f"method/{name}": _scorer(metric, targets, one) for name, one in each.items()}
     scorers |= {
-        f"without/{name}": _scorer(metric, targets, one) for name, one in looked.without.items()
+        f"method/{name}": _scorer(metric, targets, result)
+        for name, result in nested_by_method.items()
+    }
+    scorers |= {
+        f"without/{name}": _scorer(metric, targets, result)
+        for name, result in differences.without.items()
     }
     drawn = resampled(scorers, level1.clusters, resamples=blend.resamples, seed=seed)
-    of_blend = drawn[f"blend/{metric}"]
-    whole = _of_folds(metric, targets, nested.probabilities, fold, nested.thresholds)
+    blend_samples = drawn[f"blend/{metric}"]
+    blend_scores = _scores_by_fold(metric, targets, nested.probabilities, fold, nested.thresholds)
     per_member: dict[str, dict[str, Any]] = {}
     for name in members.names:
         if name not in members.scored:
             per_member[name] = {"oof": None, "folds": [], "low": None, "high": None}
         else:
-            own = _of_folds(
+            own = _scores_by_fold(
                 metric, targets, level1.rows.predictions[members.scored.index(name)], fold
             )
-            per_member[name] = own | _beside(
-                metric, own["oof"], drawn[f"member/{name}"], whole["oof"], of_blend
+            per_member[name] = own | _compared(
+                metric, own["oof"], drawn[f"member/{name}"], blend_scores["oof"], blend_samples
             )
         per_member[name]["validation"] = members.validation[name]
     per_method: dict[str, dict[str, Any]] = {}
-    for name, one in each.items():
-        own = _of_folds(metric, targets, one.probabilities, fold, one.thresholds)
-        per_method[name] = own | _beside(
-            metric, own["oof"], drawn[f"method/{name}"], whole["oof"], of_blend
+    for name, result in nested_by_method.items():
+        own = _scores_by_fold(metric, targets, result.probabilities, fold, result.thresholds)
+        per_method[name] = own | _compared(
+            metric, own["oof"], drawn[f"method/{name}"], blend_scores["oof"], blend_samples
         )
         per_method[name]["naive"] = _naive(level1, dataclasses.replace(blend, method=name), seed)
     measures: dict[str, dict[str, Any]] = {}
     for name in usable:
-        value = _every_fold(name, targets, nested, fold)
+        value = _available_scores_by_fold(name, targets, nested, fold)
         measures[name] = {**value, **interval(drawn[f"blend/{name}"], value["oof"])}
     count = len(members.names)
     shares = [1 / count] * count if len(members.scored) < count else fitted.blender.shares()
     return {
         "metric": metric,
         "blend": {
-            **whole,
-            **interval(of_blend, whole["oof"]),
+            **blend_scores,
+            **interval(blend_samples, blend_scores["oof"]),
             "naive": score(
                 metric, targets, fitted.apply(level1.rows.predictions), fitted.thresholds
             ),
@@ -113,50 +127,61 @@ def scores(
             "weights": dict(zip(members.names, shares, strict=True)),
             "scored": members.scored,
             "level2": stack.describe(fitted),
-            "method_of_folds": {str(k): one.method for k, one in nested.fitted.items()},
+            "method_of_folds": {str(k): result.method for k, result in nested.fitted.items()},
         },
         "methods": per_method,
         "members": per_member,
         "metrics": measures,
         "order": {"methods": list(per_method), "metrics": usable},
-        "diversity": looked.described(members.scored, metric, targets, each[fitted.method], drawn),
+        "diversity": differences.described(
+            members.scored, metric, targets, nested_by_method[fitted.method], drawn
+        ),
         "calibration": _calibration(targets, nested, blend),
         "missing": {
             "members": members.missing,
             "on_missing": blend.on_missing,
             "dropped_rows": members.dropped,
         },
-        "warnings": [*_warnings(members), *_few_folds(level1, blend)],
+        "warnings": [*_warnings(members), *_fold_count_warnings(level1, blend)],
     }
 
 
-def _beside(
-    metric: str, own: float, drawn: np.ndarray, whole: float, of_blend: np.ndarray
+def _compared(
+    metric: str, own: float, drawn: np.ndarray, blend_score: float, blend_samples: np.ndarray
 ) -> dict[str, Any]:
-    """The interval of a score, and that of what the blend is better by: above 0 where it is, of any
-    metric."""
+    """Return the interval of a score, and that of the blend's gain over it, which is positive if
+    the blend is better, for any metric.
+
+    Args:
+        metric: the metric.
+        own: the score.
+        drawn: (resamples,) the score's resamples.
+        blend_score: the blend's score.
+        blend_samples: (resamples,) the blend's resamples, paired with `drawn`.
+    """
     sign = 1 if HIGHER_IS_BETTER[metric] else -1
     return {
         **interval(drawn, own),
-        "blend_gains": interval(sign * (of_blend - drawn), sign * (whole - own)),
+        "blend_gains": interval(sign * (blend_samples - drawn), sign * (blend_score - own)),
     }
 
 
-def _few_folds(level1: Level1, blend: Blend) -> list[str]:
-    """What two folds cannot do."""
-    fitted_apart = (
+def _fold_count_warnings(level1: Level1, blend: Blend) -> list[str]:
+    """Return a warning if there are too few folds for the nested fits."""
+    needs_inner_folds = (
         blend.method == "auto" or blend.calibration != "none" or blend.thresholds != "none"
     )
-    if len(np.unique(level1.fold)) > 2 or not fitted_apart:
+    if len(np.unique(level1.fold)) > 2 or not needs_inner_folds:
         return []
     return [
         "with two folds, the method, the calibration and the thresholds of the nested score are"
-        " chosen on rows that the blend has seen: three folds or more score what the test"
-        " images get"
+        " chosen on rows that the blend was fitted on: use three or more folds, so that the score"
+        " reflects how the test images are predicted"
     ]
 
 
 def _naive(level1: Level1, blend: Blend, seed: int) -> float:
+    """Return the score of a blend on the rows it was fitted on."""
     fitted = stack.fit(level1, blend, seed)
     return score(
         level1.rows.metric,
@@ -171,7 +196,7 @@ def _scorer(metric: str, targets: np.ndarray, nested: Nested) -> Counted:
 
 
 def _has_score(metric: str, targets: np.ndarray, classes: int) -> bool:
-    """Whether a metric of the report can be taken of these rows: one of ranks needs every class."""
+    """Return whether these rows have a score in the metric: rank metrics need every class."""
     try:
         score(metric, targets, np.full((len(targets), classes), 1 / classes))
     except TrainingError:
@@ -179,17 +204,24 @@ def _has_score(metric: str, targets: np.ndarray, classes: int) -> bool:
     return True
 
 
-def _of_folds(
+def _scores_by_fold(
     metric: str,
     targets: np.ndarray,
     probabilities: np.ndarray,
     fold: np.ndarray,
     thresholds: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """`oof`: the score of all rows; `folds`: that of each fold's rows, in the order of the
-    folds."""
+    """Return the score of all rows, `oof`, and of each fold's rows, `folds`, in fold order.
 
-    def of(rows: np.ndarray) -> float:
+    Args:
+        metric: the metric.
+        targets: (n,) class indices, or (n, classes) bool.
+        probabilities: (n, classes) in 0 to 1.
+        fold: (n,) the fold of each row.
+        thresholds: (n, classes), None if decisions use none.
+    """
+
+    def score_rows(rows: np.ndarray) -> float:
         return score(
             metric,
             targets[rows],
@@ -198,17 +230,18 @@ def _of_folds(
         )
 
     return {
-        "oof": of(np.ones(len(fold), dtype=bool)),
-        "folds": [of(fold == k) for k in np.unique(fold)],
+        "oof": score_rows(np.ones(len(fold), dtype=bool)),
+        "folds": [score_rows(fold == k) for k in np.unique(fold)],
     }
 
 
-def _every_fold(
+def _available_scores_by_fold(
     metric: str, targets: np.ndarray, nested: Nested, fold: np.ndarray
 ) -> dict[str, Any]:
-    """As `_of_folds`; None of a fold that lacks a class which the metric needs."""
+    """Return the same as `_scores_by_fold`, with None for a fold that lacks a class the metric
+    needs."""
 
-    def of(rows: np.ndarray) -> float | None:
+    def score_rows(rows: np.ndarray) -> float | None:
         thresholds = None if nested.thresholds is None else nested.thresholds[rows]
         try:
             return score(metric, targets[rows], nested.probabilities[rows], thresholds)
@@ -216,13 +249,13 @@ def _every_fold(
             return None
 
     return {
-        "oof": of(np.ones(len(fold), dtype=bool)),
-        "folds": [of(fold == k) for k in np.unique(fold)],
+        "oof": score_rows(np.ones(len(fold), dtype=bool)),
+        "folds": [score_rows(fold == k) for k in np.unique(fold)],
     }
 
 
 def _calibration(targets: np.ndarray, nested: Nested, blend: Blend) -> dict[str, Any]:
-    """How well the nested probabilities keep what they say, before and after the calibration."""
+    """Return how well the nested probabilities are calibrated, before and after the calibration."""
     stages = {"after": nested.probabilities} if blend.calibration == "none" else {
         "before": nested.raw,
         "after": nested.probabilities,
@@ -243,14 +276,14 @@ def _calibration(targets: np.ndarray, nested: Nested, blend: Blend) -> dict[str,
 
 
 def _reliability(targets: np.ndarray, probabilities: np.ndarray) -> list[dict[str, float]]:
-    """Of each bin of confidence that holds a row: the mean confidence, the share that was right,
-    and how many."""
-    told, right = (array.ravel() for array in confidence(targets, probabilities))
-    place = bins(told)
-    count = np.bincount(place, minlength=BINS)
+    """Return the mean confidence, the share of correct predictions and the number of predictions in
+    each non-empty bin of confidence."""
+    confidences, correct = (array.ravel() for array in confidence(targets, probabilities))
+    bin_numbers = bins(confidences)
+    count = np.bincount(bin_numbers, minlength=BINS)
     mean, share = (
-        np.bincount(place, weights=values, minlength=BINS) / np.maximum(count, 1)
-        for values in (told, right)
+        np.bincount(bin_numbers, weights=values, minlength=BINS) / np.maximum(count, 1)
+        for values in (confidences, correct)
     )
     return [
         {"confidence": float(mean[k]), "accuracy": float(share[k]), "rows": int(count[k])}
@@ -259,15 +292,16 @@ def _reliability(targets: np.ndarray, probabilities: np.ndarray) -> list[dict[st
 
 
 def _warnings(members: Members) -> list[str]:
-    found = list(members.warnings)
+    """Return the warnings about external tables and missing rows."""
+    warnings = list(members.warnings)
     for name, counts in members.missing.items():
-        lacking = " and ".join(
+        missing = " and ".join(
             f"{number} {split} rows"
             for split, number in (("out-of-fold", counts["oof"]), ("test", counts["test"]))
             if number
         )
-        found.append(
-            f"{name} lacks {lacking}: "
-            + ("left out" if members.dropped else "filled by the others' ranks")
+        warnings.append(
+            f"{name} lacks {missing}: "
+            + ("left out" if members.dropped else "filled from the other members' ranks")
         )
-    return found
+    return warnings

@@ -1,5 +1,5 @@
 """Level 2: a method, a calibration and thresholds as one model on top of the members, scored on
-rows that it has not seen."""
+rows it was not fitted on."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -15,18 +15,22 @@ from trainer.config.output import Blend, Method
 from trainer.metrics import HIGHER_IS_BETTER
 from trainer.metrics import score as scored
 
-# Resamples that a standard error is taken of, where it decides between methods.
+# Bootstrap resamples for the standard error by which `auto` chooses a method.
 _RESAMPLES = 200
 
 
 @dataclass(frozen=True)
 class Level1:
-    """What level 2 is fitted on: n labelled rows of whole folds.
+    """What level 2 is fitted on: n labelled rows of complete folds.
 
-    rows: the members' out-of-fold predictions and the targets. fold: (n,) which fold a row is of.
-    clusters: (n,) the number of each row's group, from 0. members: which of all members they are.
-    fits: fitted methods by name, folds and members: a nested choice asks for most of them again and
-    again."""
+    Attributes:
+        rows: the members' out-of-fold predictions, and the targets.
+        fold: (n,) int64, the fold of each row.
+        clusters: (n,) int64, the number of each row's group, from 0.
+        members: positions of these members among all members; () for all of them.
+        fits: cache of fitted methods by name, settings, folds and members, because a nested choice
+            needs most fits repeatedly.
+    """
 
     rows: Rows
     fold: np.ndarray
@@ -35,20 +39,20 @@ class Level1:
     fits: dict[tuple[Any, ...], Blender] = field(default_factory=dict)
 
     def without_fold(self, held_out: int) -> "Level1":
-        """The rows of all other folds."""
+        """Return the rows of all other folds."""
         rows = self.fold != held_out
         clusters = np.unique(self.clusters[rows], return_inverse=True)[1]
         return replace(self, rows=self.rows.at(rows), fold=self.fold[rows], clusters=clusters)
 
     def without_member(self, place: int) -> "Level1":
-        """All members but one."""
+        """Return the rows without the member at position `place`."""
         members = self.members or tuple(range(self.rows.members))
         kept = np.arange(self.rows.members) != place
         rows = Rows(self.rows.predictions[kept], self.rows.targets, self.rows.metric)
         return replace(self, rows=rows, members=members[:place] + members[place + 1 :])
 
     def fit(self, method: Method, blend: Blend) -> Blender:
-        """A method fitted on these rows, now or before."""
+        """Return a method fitted on these rows, from the cache if it was fitted before."""
         key = (
             method,
             blend.rounds,
@@ -56,7 +60,7 @@ class Level1:
             tuple(np.unique(self.fold).tolist()),
             self.members,
         )
-        # The ranks of all rows are quickly made and large to keep.
+        # Not cached: the ranks of all rows are quick to compute, and large.
         if method == "rank_mean":
             return methods.fit(method, self.rows, rounds=blend.rounds, penalty=blend.penalty)
         if key not in self.fits:
@@ -67,8 +71,15 @@ class Level1:
 
 
 class Level2Choice(NamedTuple):
-    """What `auto` looked at: the nested score of each method, how far the best may be away, and the
-    method that was taken."""
+    """How `auto` chose a method.
+
+    Attributes:
+        scores: nested score of each method.
+        behind: how much worse than the best each score is, 0 or more.
+        errors: standard error of each method's difference from the best.
+        best: the method with the best score.
+        taken: the chosen method.
+    """
 
     scores: dict[Method, float]
     behind: dict[Method, float]
@@ -78,7 +89,15 @@ class Level2Choice(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """A fitted level 2."""
+    """A fitted level 2.
+
+    Attributes:
+        method: the method, `auto` resolved.
+        blender: the fitted method.
+        calibrator: the fitted calibration.
+        thresholds: (classes,) float64, None if decisions use none.
+        choice: how `auto` chose the method, None if it was given.
+    """
 
     method: Method
     blender: Blender
@@ -87,13 +106,20 @@ class Fitted(NamedTuple):
     choice: Level2Choice | None
 
     def apply(self, predictions: np.ndarray) -> np.ndarray:
-        """(members, n, classes) -> (n, classes) float64 probabilities."""
+        """Return the calibrated blend of (members, n, classes) predictions: (n, classes)
+        float64."""
         return self.calibrator.apply(self.blender.apply(predictions))
 
 
 class Nested(NamedTuple):
-    """Each row as level 2 predicts it when fitted on the other folds; `raw` is before calibration,
-    and `fitted` each fold's."""
+    """Predictions for each row by a level 2 fitted on the other folds.
+
+    Attributes:
+        probabilities: (n, classes) float64 in 0 to 1, calibrated.
+        raw: (n, classes) float64 in 0 to 1, before calibration.
+        thresholds: (n, classes) float64, None if decisions use none.
+        fitted: the level 2 that predicted each fold, by fold.
+    """
 
     probabilities: np.ndarray
     raw: np.ndarray
@@ -102,9 +128,17 @@ class Nested(NamedTuple):
 
 
 def fit(level1: Level1, blend: Blend, seed: int) -> Fitted:
-    """Fit level 2 on rows: with `auto` the method is chosen, by nested scores among these rows
-    alone; calibration and thresholds are fitted on predictions of rows that the blend was not
-    fitted on, where there are two folds."""
+    """Fit level 2.
+
+    `auto` chooses the method by nested scores on these rows alone. Calibration and
+    thresholds are fitted on predictions of rows that the blend was not fitted on, if there are at
+    least two folds.
+
+    Args:
+        level1: the rows to fit on.
+        blend: the settings.
+        seed: of the bootstrap by which `auto` compares methods.
+    """
     rows, method = level1.rows, blend.method
     choice: Level2Choice | None = None
     if rows.members == 1 and method == "auto":
@@ -113,8 +147,8 @@ def fit(level1: Level1, blend: Blend, seed: int) -> Fitted:
     if method == "auto":
         names = methods.candidates(rows.metric, rows.members)
         out_of_fold = {name: _cross_blended(name, level1, blend) for name in names}
-        choice = _chosen(
-            {name: _finished(values, level1, blend) for name, values in out_of_fold.items()},
+        choice = _choose(
+            {name: _cross_finish(values, level1, blend) for name, values in out_of_fold.items()},
             level1,
             seed,
         )
@@ -129,44 +163,53 @@ def fit(level1: Level1, blend: Blend, seed: int) -> Fitted:
 def _finish(
     blended: np.ndarray, targets: np.ndarray, blend: Blend
 ) -> tuple[Calibrator, np.ndarray | None]:
-    """The calibration and the thresholds, fitted on blended rows."""
+    """Fit the calibration and the thresholds on (n, classes) blended rows."""
     calibrator = calibrate.fit(blend.calibration, blended, targets)
     if blend.thresholds == "none":
         return calibrator, None
-    told = calibrator.apply(blended)
+    calibrated = calibrator.apply(blended)
     return calibrator, calibrate.thresholds(
-        blend.thresholds, told, targets, per_class=blend.per_class
+        blend.thresholds, calibrated, targets, per_class=blend.per_class
     )
 
 
-def _finished(
+def _cross_finish(
     blended: np.ndarray, level1: Level1, blend: Blend
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Cross-blended rows, each fold's calibrated, and given thresholds, by those of the other
-    folds: (n, classes) both."""
+    """Calibrate each fold's cross-blended rows, and give them thresholds, by fits on the other
+    folds.
+
+    Returns:
+        (n, classes) probabilities; and (n, classes) thresholds, None if decisions use none.
+    """
     folds = np.unique(level1.fold)
     if (blend.calibration == "none" and blend.thresholds == "none") or len(folds) == 1:
         return blended, None
-    told = np.empty(blended.shape)
+    calibrated = np.empty(blended.shape)
     limits = None if blend.thresholds == "none" else np.empty(blended.shape)
     for held_out in folds:
         inside = level1.fold == held_out
         calibrator, thresholds = _finish(blended[~inside], level1.rows.targets[~inside], blend)
-        told[inside] = calibrator.apply(blended[inside])
+        calibrated[inside] = calibrator.apply(blended[inside])
         if limits is not None:
             limits[inside] = thresholds
-    return told, limits
+    return calibrated, limits
 
 
 def nested(level1: Level1, blend: Blend, seed: int) -> Nested:
-    """Every row as a level 2 predicts it that was fitted without its fold: what an honest score is
-    taken of.
+    """Predict every row by a level 2 fitted without the row's fold, for the nested score.
 
-    The choice of the method, the calibration and the thresholds are part of what is fitted. What it
-    cannot undo is that the members' predictions of the other folds come from models that were
-    trained on this one's images, as in all stacking."""
+    The choice of the method, the calibration and the thresholds are part of the fit. One dependence
+    remains, as in all stacking: the members' predictions for the other folds come from models that
+    were trained on the held-out fold's images.
+
+    Args:
+        level1: the rows.
+        blend: the settings.
+        seed: of the bootstrap by which `auto` compares methods.
+    """
     shape = level1.rows.predictions.shape[1:]
-    found = Nested(
+    result = Nested(
         np.empty(shape),
         np.empty(shape),
         None if blend.thresholds == "none" else np.empty(shape),
@@ -175,16 +218,17 @@ def nested(level1: Level1, blend: Blend, seed: int) -> Nested:
     for held_out in np.unique(level1.fold).tolist():
         inside = level1.fold == held_out
         fitted = fit(level1.without_fold(held_out), blend, seed)
-        found.raw[inside] = fitted.blender.apply(level1.rows.predictions[:, inside])
-        found.probabilities[inside] = fitted.calibrator.apply(found.raw[inside])
-        if found.thresholds is not None:
-            found.thresholds[inside] = fitted.thresholds
-        found.fitted[held_out] = fitted
-    return found
+        result.raw[inside] = fitted.blender.apply(level1.rows.predictions[:, inside])
+        result.probabilities[inside] = fitted.calibrator.apply(result.raw[inside])
+        if result.thresholds is not None:
+            result.thresholds[inside] = fitted.thresholds
+        result.fitted[held_out] = fitted
+    return result
 
 
 def _cross_blended(method: Method, level1: Level1, blend: Blend) -> np.ndarray:
-    """Each row by a blend of the other folds; of a single fold by its own, as there is no other."""
+    """Blend each row by a fit on the other folds: (n, classes) float64. A single fold is blended by
+    a fit on itself."""
     folds = np.unique(level1.fold)
     if len(folds) == 1:
         return level1.fit(method, blend).apply(level1.rows.predictions)
@@ -196,31 +240,38 @@ def _cross_blended(method: Method, level1: Level1, blend: Blend) -> np.ndarray:
     return blended
 
 
-def _chosen(
+def _choose(
     blended: dict[Method, tuple[np.ndarray, np.ndarray | None]], level1: Level1, seed: int
 ) -> Level2Choice:
-    """The simplest method that is not worse than the best one by more than a standard error of
+    """Choose the simplest method that is worse than the best one by at most a standard error of
     their difference.
 
-    The rule of Breiman et al. (Classification and Regression Trees, 1984, section 3.4.3), with the
-    standard error of the paired difference, by the bootstrap: both methods are scored on the same
-    rows, so most of what varies, varies in both."""
+    This is the rule of Breiman et al. (Classification and Regression Trees, 1984, section 3.4.3),
+    with the bootstrap's standard error of the paired difference: both methods are scored on the
+    same rows, so most of the variation is common to both.
+
+    Args:
+        blended: (n, classes) probabilities and thresholds by method, the simplest method first.
+        level1: the rows.
+        seed: of the bootstrap.
+    """
     rows = level1.rows
     scores = {name: scored(rows.metric, rows.targets, *values) for name, values in blended.items()}
     sign = 1 if HIGHER_IS_BETTER[rows.metric] else -1
     best = max(scores, key=lambda name: sign * scores[name])
     scorers: dict[str, Counted] = {
-        name: counted(rows.metric, rows.targets, *one) for name, one in blended.items()
+        name: counted(rows.metric, rows.targets, *prediction)
+        for name, prediction in blended.items()
     }
     drawn = resampled(scorers, level1.clusters, resamples=_RESAMPLES, seed=seed)
     behind = {name: sign * (scores[best] - value) for name, value in scores.items()}
     errors = {name: standard_error(drawn[best] - drawn[name]) for name in scores}
-    taken = next(name for name in scores if behind[name] <= errors[name] or name == best)
-    return Level2Choice(scores, behind, errors, best, taken)
+    chosen = next(name for name in scores if behind[name] <= errors[name] or name == best)
+    return Level2Choice(scores, behind, errors, best, chosen)
 
 
 def describe(fitted: Fitted) -> dict[str, Any]:
-    """What there is to say of a fitted level 2, as JSON values."""
+    """Return a fitted level 2's settings and numbers, as JSON values."""
     return {
         "method": fitted.method,
         **methods.describe(fitted.blender),

@@ -1,2 +1,1 @@
-"""The first step: are the parameters a competition, are its files there, and which bytes are
-they?"""
+"""The first step: check the parameters and the files that they name, and digest the files."""

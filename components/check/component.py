@@ -1,4 +1,4 @@
-"""The kfp face of the check step."""
+"""The kfp component of the check step."""
 
 from typing import NamedTuple
 
@@ -39,12 +39,11 @@ def check(
         ("blend_digest", str),
     ],
 ):
-    """All parameters as one checked competition, every path in it whole, with digests of the files
-    it names."""
+    """Check all parameters; return them with absolute paths, and digests of the files they name."""
     from trainer.events import step_scope
 
     with step_scope("check"):
-        from components.check.resolve import settle
+        from components.check.resolve import resolve_competition
 
         sections = {
             "data": data,
@@ -55,4 +54,4 @@ def check(
             "submission": submission,
         }
         scalars = {"name": name, "task": task, "metric": metric, "classes": classes, "seed": seed}
-        return settle({**scalars, **sections, "members": members}, root)
+        return resolve_competition({**scalars, **sections, "members": members}, root)

@@ -1,5 +1,4 @@
-"""What can be said about a competition before anything runs: cheap, and without TensorFlow or
-kfp."""
+"""Checks of a competition or a GAN before anything runs: fast, and without TensorFlow or kfp."""
 
 import importlib.util
 import os
@@ -15,113 +14,135 @@ from components.submission import sample
 from trainer.config import known_backbones
 from trainer.config.competition import Competition
 from trainer.config.data import NO_FOLD
+from trainer.config.gan import MIN_CLASS_SAMPLES, Gan
 from trainer.config.member import Member
 from trainer.errors import CompetitionError
 
 
-def check_files(competition: Competition, file: str | Path) -> SourceSummary:
-    """Look at the files that a competition names: are they there, have they the columns, do the ids
-    agree?
+def check_files(file: Competition | Gan, origin: str | Path) -> SourceSummary:
+    """Check that the files which a file names exist, have the right columns and agree on the ids.
 
-    Cells are not read: a bad pixel or label is found by the records step, which names it.
+    Cells are not read: the records step finds and reports a bad pixel or label.
 
     Args:
-        competition: as loaded.
-        file: the competition file, for the error.
+        file: a competition or a GAN, as loaded.
+        origin: the path of the file, for error messages.
+
+    Returns:
+        how many images there are, and their ids.
 
     Raises:
-        CompetitionError: a key names a file that is not there, of data or of weights, a size that
-            is not the images', or more folds or a larger batch than there are images for.
-        DataError: a file lacks a column, also one of predictions made elsewhere; the ids of the
-            sample submission or of the answers are not the test images', or an answer is no class;
-            the user's own folds or list of images to leave out name images that are not there.
+        CompetitionError: a key names a data or weights file that does not exist, a size that is not
+            that of the images, or more folds or a larger batch than there are images for.
+        DataError: a file lacks a column, files of external predictions included; the ids of the
+            sample submission or of the answers are not those of the test images; an answer is not a
+            class; the user's own folds or list of excluded images name unknown images.
     """
-    # CIFAR's batches are named by a pattern.
-    tables = (
-        {}
-        if competition.data.source == "cifar10"
-        else {"data.train": competition.data.train, "data.test": competition.data.test}
-    )
-    named = {
-        **tables,
-        "submission.sample": competition.submission.sample,
-        "folds.file": competition.folds.file,
-        "folds.exclude_file": competition.folds.exclude_file,
-        "leaderboard.answers": competition.leaderboard.answers,
-        **{f"blend.external {one.name!r} oof": one.oof for one in competition.blend.external},
-        **{f"blend.external {one.name!r} test": one.test for one in competition.blend.external},
+    stop_at_missing(_paths(file), origin)
+    summary = source.look(file.data, file.records)
+    if isinstance(file, Competition):
+        _check_submission(file, summary)
+    if summary.train_ids is not None:
+        excluded(file.folds, set(summary.train_ids))
+        if file.folds.file:
+            own_folds(file.folds.file, summary.train_ids, (), count=file.folds.count)
+    if isinstance(file, Gan):
+        # If the judge has weights per fold, it uses those of the first fold.
+        check_weights([file.judge], 1, f"{origin}: judge")
+    else:
+        _check_external(file, summary)
+        check_weights(file.members, file.folds.count, f"{origin}: members")
+    if summary.train is not None:
+        _check_amounts(file, origin, summary.train)
+    return summary
+
+
+def _paths(file: Competition | Gan) -> dict[str, str]:
+    """The files by the keys that name them; "" if a key is not set."""
+    paths = {"folds.file": file.folds.file, "folds.exclude_file": file.folds.exclude_file}
+    # For CIFAR, these keys hold a pattern, not a file name.
+    if file.data.source != "cifar10":
+        paths = {"data.train": file.data.train, "data.test": file.data.test, **paths}
+    if isinstance(file, Gan):
+        return {**paths, "gan.features.weights": "".join(feature_files(file))}
+    external = file.blend.external
+    return {
+        **paths,
+        "submission.sample": file.submission.sample,
+        "leaderboard.answers": file.leaderboard.answers,
+        **{f"blend.external {entry.name!r} oof": entry.oof for entry in external},
+        **{f"blend.external {entry.name!r} test": entry.test for entry in external},
     }
-    stop_at_missing(named, file)
-    found = source.look(competition.data, competition.records)
-    wanted = sample.read(competition.submission.sample)
-    sample.check_form(wanted, competition.submission, competition.classes, competition.task)
-    if found.test_ids is not None:
-        sample.check_ids(
-            wanted,
-            competition.submission.sample,
-            found.test_ids,
-            competition.data.test or "the test images",
-        )
-    if competition.leaderboard.answers:
-        # Read here so that a run does not fail over it after hours; the pipeline does not get it.
+
+
+def _check_submission(file: Competition, summary: SourceSummary) -> None:
+    """Check the sample submission, and the answers if there are any."""
+    path = file.submission.sample
+    expected = sample.read(path)
+    sample.check_form(expected, file.submission, file.classes, file.task)
+    if summary.test_ids is not None:
+        name = file.data.test or "the test images"
+        sample.check_ids(expected, path, summary.test_ids, name)
+    if file.leaderboard.answers:
+        # Checked here so that a run does not fail after hours; the pipeline itself never reads it.
         sample.read_answers(
-            competition.leaderboard.answers,
-            competition.submission,
-            competition.classes,
-            wanted.ids,
-            competition.submission.sample,
-            several=competition.task == "multilabel",
+            file.leaderboard.answers,
+            file.submission,
+            file.classes,
+            expected.ids,
+            path,
+            several=file.task == "multilabel",
         )
-    if found.train_ids is not None:
-        excluded(competition.folds, set(found.train_ids))
-        if competition.folds.file:
-            own_folds(competition.folds.file, found.train_ids, (), count=competition.folds.count)
-    for one in competition.blend.external:
-        ids = {"oof": found.train_ids or (), "test": found.test_ids or ()}
-        # Which labelled images are held out is not known yet where some are left out, or always
-        # train.
-        if (
-            competition.folds.exclude_file
-            or competition.folds.file
-            or competition.folds.duplicates == "drop"
-        ):
-            ids["oof"] = ()
-        external.check(
-            one, competition.classes, ids, complete=competition.blend.on_missing == "error"
-        )
-    check_weights(competition.members, competition.folds.count, f"{file}: members")
-    if found.train is not None:
-        _check_amounts(competition, file, found.train)
-    return found
 
 
-def stop_at_missing(named: Mapping[str, str], file: str | Path) -> None:
-    """Are the files there that keys name?
+def _check_external(file: Competition, summary: SourceSummary) -> None:
+    """Check the predictions of other tools."""
+    folds = file.folds
+    ids = {"oof": summary.train_ids or (), "test": summary.test_ids or ()}
+    # If some images are excluded or always in the training set, it is not known yet which images
+    # are held out.
+    if folds.exclude_file or folds.file or folds.duplicates == "drop":
+        ids["oof"] = ()
+    for entry in file.blend.external:
+        external.check(entry, file.classes, ids, complete=file.blend.on_missing == "error")
+
+
+def feature_files(file: Gan) -> list[str]:
+    """The files of weights that a GAN's feature extractor needs."""
+    weights = file.gan.features.weights
+    return [] if known_backbones.is_published(weights) else [weights]
+
+
+def stop_at_missing(paths: Mapping[str, str], file: str | Path) -> None:
+    """Check that the files which keys name exist.
 
     Args:
-        named: path by key, "" for none.
+        paths: path by key; "" if the key is not set.
+        file: the competition file, for error messages.
 
     Raises:
-        CompetitionError: a line for each that is not.
+        CompetitionError: some do not exist; one line per file.
     """
-    gone = [
+    problems = [
         f"{file}: {key} = {path!r}:"
-        f" {'a folder, not a file' if os.path.isdir(path) else 'no such file'}"
-        for key, path in named.items()
+        f" {'is a directory; expected a file' if os.path.isdir(path) else 'no such file'}"
+        for key, path in paths.items()
         if path and not _is_file(path)
     ]
-    if gone:
-        raise CompetitionError("\n".join(gone))
+    if problems:
+        raise CompetitionError("\n".join(problems))
 
 
 def check_weights(members: Sequence[Member], folds: int, where: str) -> None:
-    """Are the files of weights there that members begin with?
+    """Check that the files of the members' initial weights exist.
 
     Args:
-        where: file and section, for the error.
+        members: the recipes.
+        folds: how many folds there are.
+        where: file and section, for error messages.
 
     Raises:
-        CompetitionError: one is not.
+        CompetitionError: a file does not exist.
     """
     for path in weights_files(members, folds):
         if not _is_file(path):
@@ -129,22 +150,26 @@ def check_weights(members: Sequence[Member], folds: int, where: str) -> None:
 
 
 def backbone_files(members: Sequence[Member]) -> list[str]:
-    """The files of the user's own code that backbones name, as far as they are found here."""
-    found = []
+    """The files of the user's own code that backbones name, as far as this machine has them."""
+    files = []
     for member in members:
         if known_backbones.is_function(member.backbone):
             try:
                 spec = importlib.util.find_spec(member.backbone.partition(":")[0])
             except ImportError:
-                spec = None  # it is where training runs, or that task says that it is not
+                spec = None  # the training step has the module, or reports that it is missing
             if spec is not None and spec.origin is not None and os.path.isfile(spec.origin):
-                found.append(spec.origin)
-    return sorted(set(found))
+                files.append(spec.origin)
+    return sorted(set(files))
 
 
 def weights_files(members: Sequence[Member], folds: int) -> list[str]:
-    """The files of weights that members begin with, one for each of `folds` where their name says
-    so."""
+    """The files of the members' initial weights; one per fold if the name contains {fold}.
+
+    Args:
+        members: the recipes.
+        folds: how many folds there are.
+    """
     return sorted(
         {
             member.weights.replace("{fold}", str(fold))
@@ -156,23 +181,38 @@ def weights_files(members: Sequence[Member], folds: int) -> list[str]:
 
 
 def _is_file(path: str) -> bool:
-    # os.path and not pathlib: a name that no file can have is no file to it.
+    # os.path, not pathlib: it returns False for a name that no file can have.
     return objects.exists(path) if objects.is_remote(path) else os.path.isfile(path)
 
 
-def _check_amounts(competition: Competition, file: str | Path, images: int) -> None:
-    """Are there images enough for the folds and the batches? Groups can make it worse, which the
-    steps then say."""
-    count = competition.folds.count
+def _check_amounts(file: Competition | Gan, origin: str | Path, images: int) -> None:
+    """Check that there are enough images for the folds and the batches.
+
+    Groups can leave fewer images to train on, which the steps then report.
+    """
+    count = file.folds.count
     if images < count:
         raise CompetitionError(
-            f"{file}: folds.count = {count}: there are only {images} labelled images"
+            f"{origin}: folds.count = {count}: there are only {images} labelled images"
         )
     training = images - -(-images // count)
-    for index, member in enumerate(competition.members):
-        left = images if member.validation == "none" else training
-        if member.batch_size > left:
+    sizes: list[tuple[str, int, int]] = []
+    if isinstance(file, Gan):
+        sizes.append(("gan.batch_size", file.gan.batch_size, training))
+        sizes.append(("judge.batch_size", file.judge.batch_size, training))
+    else:
+        for index, member in enumerate(file.members):
+            available = images if member.validation == "none" else training
+            if member.backbone != known_backbones.LINEAR:
+                sizes.append((f"members[{index}].batch_size", member.batch_size, available))
+    for key, size, available in sizes:
+        if size > available:
             raise CompetitionError(
-                f"{file}: members[{index}].batch_size = {member.batch_size}: only {left} images are"
-                " left to train on"
+                f"{origin}: {key} = {size}: only {available} images are left to train on"
             )
+    held_out = images // count
+    if isinstance(file, Gan) and held_out < MIN_CLASS_SAMPLES * len(file.classes):
+        raise CompetitionError(
+            f"{origin}: folds.count = {count}: holds out only {held_out} of {images} images, too"
+            f" few to judge {len(file.classes)} classes: lower it"
+        )

@@ -1,1 +1,1 @@
-"""The examples table -> the folds table and its leak audit."""
+"""Assign the examples to folds, and audit the folds for leaks."""

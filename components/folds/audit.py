@@ -1,4 +1,4 @@
-"""Whether the folds leak, and how even they are."""
+"""Check that the folds do not leak, and measure how even they are."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,43 +24,56 @@ def audit(
     test: pd.DataFrame,
     links: np.ndarray,
 ) -> dict[str, Any]:
-    """Examine an assignment of folds.
+    """Check and describe an assignment of folds.
 
     Args:
-        train: n rows of the examples table, with a column `near`: the same text for
+        train: n rows of the examples table, with an additional column `near`: the same text for
             near-duplicates, "" for an image without one.
-        fold: (n,) their folds, as in the folds table.
-        count: how many folds there should be.
-        classes: the class names in order. task: of the competition.
-        test: the rows of the test split, looked at for images that are also in train: those leak no
-            score between folds, so they are counted and no error.
-        links: (pairs, 2) sha256 of near-duplicates.
+        fold: (n,) int64 folds, as in the folds table.
+        count: the number of folds that there should be.
+        classes: the class names in order.
+        task: `multiclass`, `binary` or `multilabel`.
+        test: the rows of the test split. An image that is also in train leaks no score between
+            folds, so such images are counted and are not an error.
+        links: (pairs, 2) sha256 digests of near-duplicates.
 
     Returns:
-        left_out and always_train (how many images); images_a_fold; class_counts a fold; prevalence,
-        of each class, overall and a fold; largest_deviation, of a class's share in a fold from its
-        share overall; groups, where an image without one counts as its own; duplicate_sets
-        (identical images) and near_duplicate_sets, largest_near_duplicate_set;
-        identical_across_folds, near_across_folds and groups_across_folds, 0, or there would be an
-        error; label_conflicts, ids of duplicates that bear different labels; identical_in_test,
-        near_in_test; warnings.
+        a dictionary that can be written as JSON:
+        left_out: the number of images that are left out.
+        always_train: the number of images that train always.
+        images_a_fold: the number of images in each fold.
+        class_counts: the number of images of each class in each fold.
+        prevalence: the share of each class, overall and in each fold, 0 to 1.
+        largest_deviation: the largest difference between the share of a class in a fold and its
+            share overall, 0 to 1.
+        groups: the number of groups; an image without one counts as its own group.
+        duplicate_sets: the number of sets of identical images.
+        near_duplicate_sets: the number of sets of near-duplicates.
+        largest_near_duplicate_set: the number of images in the largest of these sets.
+        identical_across_folds: 0; an identical image in another fold raises an error.
+        near_across_folds: 0, in the same way.
+        groups_across_folds: 0, in the same way.
+        label_conflicts: the ids of duplicates that have different labels.
+        identical_in_test: the number of test images with an identical image in train.
+        near_in_test: the number of test images with a near-duplicate in train.
+        warnings: texts to report.
 
     Raises:
-        DataError: identical or near-duplicate images, or images of one group, stand in two folds;
-            or a fold has no image.
+        DataError: identical or near-duplicate images, or images of one group, are in different
+            folds; or a fold has no image.
     """
-    _no_label_in_two_folds(train, fold, "sha256", "identical images stand")
-    _no_label_in_two_folds(train, fold, "group", "images of one group stand")
-    _no_label_in_two_folds(
+    _check_one_fold_each(train, fold, "sha256", "identical images are")
+    _check_one_fold_each(train, fold, "group", "images of one group are")
+    _check_one_fold_each(
         train,
         fold,
         "near",
-        "near-duplicate images stand",
-        "; duplicates = 'identical' does not look for them",
+        "near-duplicate images are",
+        "; folds.duplicates = 'identical' skips the search for them",
     )
-    copies = train["sha256"].value_counts()
-    near = train["near"][train["near"] != ""].value_counts()
-    own_group = int((train["group"] == "").sum())
+    digest_counts = train["sha256"].value_counts()
+    near_counts = train["near"][train["near"] != ""].value_counts()
+    ungrouped = int((train["group"] == "").sum())
     validates = fold >= 0
     sizes = np.bincount(fold[validates], minlength=count)
     if (sizes == 0).any():
@@ -88,7 +101,7 @@ def audit(
         warnings.append(f"one group has {largest} of {len(group)} images, more than a fold's share")
     if conflicts:
         warnings.append(
-            f"{len(conflicts)} sets of duplicates bear different labels, the first of them"
+            f"{len(conflicts)} sets of duplicates have different labels, the first of them"
             f" {', '.join(conflicts[0])}"
         )
     return {
@@ -101,10 +114,10 @@ def audit(
             for index, name in enumerate(classes)
         },
         "largest_deviation": float(np.abs(share - overall).max()),
-        "groups": own_group + int(train["group"][train["group"] != ""].nunique()),
-        "duplicate_sets": int((copies > 1).sum()),
-        "near_duplicate_sets": int((near > 1).sum()),
-        "largest_near_duplicate_set": int(near.max()) if len(near) else 0,
+        "groups": ungrouped + int(train["group"][train["group"] != ""].nunique()),
+        "duplicate_sets": int((digest_counts > 1).sum()),
+        "near_duplicate_sets": int((near_counts > 1).sum()),
+        "largest_near_duplicate_set": int(near_counts.max()) if len(near_counts) else 0,
         "identical_across_folds": 0,
         "near_across_folds": 0,
         "groups_across_folds": 0,
@@ -120,7 +133,7 @@ def _groups(train: pd.DataFrame) -> np.ndarray:
 
 
 def _linked_to(digests: set[str], links: np.ndarray) -> set[str]:
-    """The images that are near-duplicates of any of `digests`."""
+    """Return the images that are near-duplicates of any image in `digests`."""
     return {
         end
         for one, other in links.tolist()
@@ -130,24 +143,27 @@ def _linked_to(digests: set[str], links: np.ndarray) -> set[str]:
 
 
 def _conflicts(train: pd.DataFrame) -> list[list[str]]:
-    """The ids of each set of identical or near-duplicate images that bear more than one label."""
-    found = []
+    """Return the ids of each set of identical or near-duplicate images with more than one label."""
+    conflicts = []
     for column in ("sha256", "near"):
-        marked = train[(train[column] != "").to_numpy()]
-        labels = marked.groupby(column)["target"].nunique()
+        candidates = train[(train[column] != "").to_numpy()]
+        labels = candidates.groupby(column)["target"].nunique()
         for value in labels[labels > 1].index:
-            found.append(marked["id"][(marked[column] == value).to_numpy()].tolist())
-    return sorted(found)
+            conflicts.append(candidates["id"][(candidates[column] == value).to_numpy()].tolist())
+    return sorted(conflicts)
 
 
-def _no_label_in_two_folds(
+def _check_one_fold_each(
     train: pd.DataFrame, fold: np.ndarray, column: str, what: str, hint: str = ""
 ) -> None:
-    # An image that always trains leaks into every fold that has its like; one that is left out
-    # leaks nowhere.
-    labelled = (train[column] != "").to_numpy() & (fold != LEFT_OUT)
-    folds_of = pd.Series(fold[labelled]).groupby(train[column].to_numpy()[labelled]).nunique()
-    leaking = folds_of[folds_of > 1]
+    """Check that images with the same value in `column` are in the same fold.
+
+    An image that always trains leaks into every fold that has such an image; an image that is left
+    out leaks nowhere.
+    """
+    has_value = (train[column] != "").to_numpy() & (fold != LEFT_OUT)
+    fold_counts = pd.Series(fold[has_value]).groupby(train[column].to_numpy()[has_value]).nunique()
+    leaking = fold_counts[fold_counts > 1]
     if len(leaking):
         ids = train["id"][(train[column] == leaking.index[0]).to_numpy()].tolist()
         raise DataError(f"folds leak: {what} in different folds: ids {', '.join(ids[:5])}{hint}")

@@ -1,4 +1,4 @@
-"""The kfp face of the folds step."""
+"""The kfp component of the folds step."""
 
 from kfp import dsl
 
@@ -15,7 +15,7 @@ def folds(
     table: dsl.Output[dsl.Dataset],
     audit: dsl.Output[dsl.Artifact],
 ) -> None:
-    """The folds table, and the audit that shows it does not leak."""
+    """Write the folds table, and the audit that shows that the folds do not leak."""
     from trainer.events import step_scope
 
     with step_scope("folds"):

@@ -1,4 +1,4 @@
-"""Which images belong together: by the user's group, and by being the same image."""
+"""Group images that belong together: by the user's group, and by being the same image."""
 
 import numpy as np
 from scipy import sparse
@@ -6,11 +6,12 @@ from scipy.sparse import csgraph
 
 
 def merged(*columns: np.ndarray) -> np.ndarray:
-    """One group for all rows that are linked, over any number of steps, by a label they share in
-    any column.
+    """Give one group to all rows that are linked by a label that they share in any column.
+
+    Links count over any number of steps.
 
     Args:
-        columns: (n,) labels each; an empty text links a row to nobody.
+        columns: (n,) labels each; an empty text links a row to no other.
 
     Returns:
         (n,) int64 group numbers, from 0, in the order of their first rows.
@@ -20,7 +21,7 @@ def merged(*columns: np.ndarray) -> np.ndarray:
     for column in columns:
         labels, code = np.unique(column.astype(str), return_inverse=True)
         linked = np.flatnonzero(labels[code] != "")
-        # Each row is linked to the first of its label: a star, and not every pair.
+        # Link each row to the first one with its label: a star, not every pair.
         first = np.full(len(labels), rows)
         np.minimum.at(first, code, np.arange(rows))
         links.append((linked, first[code[linked]]))

@@ -1,5 +1,6 @@
-"""The folds step: find what belongs together, deal it into folds or take the user's, audit the
-result."""
+"""The folds step: find images that belong together, assign them to folds or use the user's folds,
+and audit the result.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,32 +34,31 @@ def write_folds(
     out: str | Path,
     audit_out: str | Path,
 ) -> None:
-    """Give a fold to each labelled image, or take the user's, audit the result, and write both.
+    """Assign each labelled image to a fold, or use the user's folds; audit and write the result.
 
-    An image of an external set that trains always is left out where it, or one of its group, is
-    also among the images that are dealt: it would leak into their validation.
+    An image of an external set that always trains is left out if it, or an image of its group, is
+    also among the images that are assigned to folds: it would leak into their validation.
 
     Args:
-        records: a records folder, whole by its manifest.
-        folds: how many folds, which ids are left out, what becomes of duplicates, or the user's own
-            file.
-        seed: of the competition.
+        records: a records folder that is complete according to its manifest.
+        folds: how many folds, which ids to leave out, how to treat duplicates, or the user's file.
+        seed: the seed of the competition.
         classes: the class names in order.
-        file_digest: what the launcher found the bytes of the files that `folds` names to be ("":
-            nothing).
-        out: `folds.csv`: id, fold.
-        audit_out: the audit as JSON.
+        file_digest: the digest of the files that `folds` names, which the launcher computed; ""
+            skips the check.
+        out: the file `folds.csv` to write, with the columns id and fold.
+        audit_out: the JSON file to write the audit to.
 
     Raises:
-        DataError: the audit finds a leak, or a fold is empty; an id that the user names is no
-            labelled image, or lacks a fold.
+        DataError: the audit finds a leak, or a fold is empty; or an id that the user names is not
+            the id of a labelled image, or has no fold.
     """
     about = read_manifest(records, only=(tables.EXAMPLES,))
     examples = tables.read_examples(records)
-    named = [objects.local_path(path) for path in (folds.file, folds.exclude_file) if path]
-    check_digest(named, file_digest)
-    looked = folds.duplicates != "identical"
-    links = _links(records, examples, about) if looked else np.empty((0, 2), dtype=str)
+    files = [objects.local_path(path) for path in (folds.file, folds.exclude_file) if path]
+    check_digest(files, file_digest)
+    searched = folds.duplicates != "identical"
+    links = _links(records, examples, about) if searched else np.empty((0, 2), dtype=str)
     train = examples[examples["split"] == "train"].reset_index(drop=True)
     rejected = set(tables.read_rejects(Path(records) / tables.REJECTS)["id"])
     included = ~train["id"].isin(excluded(folds, {*train["id"], *rejected})).to_numpy(dtype=bool)
@@ -71,17 +71,17 @@ def write_folds(
             .to_numpy(dtype=np.int64)
         )
     included &= (fold != LEFT_OUT) | (folds.file == "")
-    # Images that are left out link no others.
+    # An image that is left out does not link others.
     train["near"] = ""
     train.loc[included, "near"] = linked(train["sha256"][included].to_numpy(), links)
     if not folds.file:
         labels = tables.memberships(train["target"].to_numpy(), len(classes), about["task"])
-        fold = _dealt(train, included, folds, seed, labels)
+        fold = _assigned(train, included, folds, seed, labels)
     test = examples[examples["split"] == "test"]
     findings = audit(
         train, fold, count=folds.count, classes=classes, task=about["task"], test=test, links=links
     )
-    findings |= {"near_duplicates_looked_for": looked, "duplicates": folds.duplicates}
+    findings |= {"near_duplicates_looked_for": searched, "duplicates": folds.duplicates}
     tables.write_csv(out, pd.DataFrame({"id": train["id"], "fold": fold}))
     write_json(audit_out, findings)
     for warning in findings["warnings"]:
@@ -103,34 +103,44 @@ def _links(records: str | Path, examples: pd.DataFrame, about: Mapping[str, Any]
         return near_duplicates(examples, root, about)
 
 
-def _dealt(
+def _assigned(
     train: pd.DataFrame, included: np.ndarray, folds: Folds, seed: int, labels: np.ndarray
 ) -> np.ndarray:
-    """(n,) the fold of each row of `train`, of which `included` says who has one; `labels`: (n,
-    classes), what each is."""
+    """Return the (n,) int64 fold of each row of `train`.
+
+    Args:
+        train: n rows of the examples table, with the column `near`.
+        included: (n,) bool: which rows get a fold; the others are left out.
+        folds: how many folds, how to treat duplicates, and what to spread evenly.
+        seed: the seed of the competition.
+        labels: (n, classes) bool: which classes each image has.
+
+    Raises:
+        DataError: no image is left to assign.
+    """
     fold = np.full(len(train), LEFT_OUT)
     if folds.duplicates == "drop":
         included = included & ~copies(train, included)
     always = (train["external"] == "train").to_numpy()
     group = merged(*(train[column].to_numpy() for column in ("group", "sha256", "near")))
-    dealt = included & ~always
-    if not dealt.any():
-        raise DataError("no image is left to deal into folds: all are excluded")
-    clashing = included & always & np.isin(group, group[dealt])
+    validates = included & ~always
+    if not validates.any():
+        raise DataError("no image is left to assign to a fold: all are excluded")
+    clashing = included & always & np.isin(group, group[validates])
     fold[included & always & ~clashing] = ALWAYS_TRAINS
     if clashing.any():
         emit(
             "note",
             "folds",
             f"{int(clashing.sum())} external images are left out: they, or their groups, are among"
-            " those dealt",
+            " the images in the folds",
         )
-    rows = train[dealt]
-    # Numbers of groups of which some rows are left out need not be in a row.
-    numbers = np.unique(group[dealt], return_inverse=True)[1]
-    fold[dealt] = assign(
-        strata(rows, numbers, labels[dealt], folds.strata, folds.bins),
-        numbers,
+    rows = train[validates]
+    # Renumber the groups: those of rows that are left out may be missing.
+    group_numbers = np.unique(group[validates], return_inverse=True)[1]
+    fold[validates] = assign(
+        strata(rows, group_numbers, labels[validates], folds.strata, folds.bins),
+        group_numbers,
         count=folds.count,
         seed=seed,
     )
@@ -138,10 +148,17 @@ def _dealt(
 
 
 def copies(train: pd.DataFrame, included: np.ndarray) -> np.ndarray:
-    """(n,) whether each row is a copy: identical to, or a near-duplicate of, one that is included
-    and stands before it.
+    """Return whether each row is a copy of an earlier one.
 
-    The competition's own images stand before those of external sets.
+    A copy is identical to, or a near-duplicate of, an included row before it. The competition's own
+    images come before those of external sets.
+
+    Args:
+        train: n rows of the examples table, with the column `near`.
+        included: (n,) bool: which rows are not left out.
+
+    Returns:
+        (n,) bool.
     """
     same = merged(train["sha256"].to_numpy(), train["near"].to_numpy())
     order = np.lexsort((np.arange(len(train)), train["external"] != "", ~included))

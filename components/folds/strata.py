@@ -1,4 +1,4 @@
-"""What is to be spread evenly over the folds."""
+"""Compute the strata that are to be spread evenly over the folds."""
 
 from collections.abc import Sequence
 
@@ -15,19 +15,22 @@ def strata(
     columns: Sequence[str] = (),
     bins: int = 4,
 ) -> np.ndarray:
-    """The class or classes; how many images a group has, in powers of two; where the images are
-    from; and the user's columns.
+    """Return the strata of each row.
+
+    These are its class or classes; the number of images in its group, in powers of two; where the
+    image is from; and the user's columns.
 
     Args:
         train: n rows of the examples table.
         groups: (n,) group numbers, from 0.
-        labels: (n, classes) bool: which classes each is of. Where that is one, its class is a
-            stratum; where it may be several, what it is altogether, and after that each of them.
-        columns: tabular columns; a numeric one is cut into `bins` ranges that hold equally many, a
-            missing value is one more.
+        labels: (n, classes) bool: which classes each image has. If each has exactly one, its class
+            is a stratum; otherwise its combination of classes is, and after that each of them.
+        columns: tabular columns. A missing value is a stratum of its own.
+        bins: how many ranges, with equally many values each, a numeric column is cut into.
 
     Returns:
-        (n, 3 + columns) int64 codes; (n, 3 + columns + classes) where labels are several.
+        (n, 3 + columns) int64 codes; (n, 3 + columns + classes) if some image does not have exactly
+        one class.
     """
     codes = [
         pd.factorize(train["target"], sort=True)[0].astype(np.int64),
@@ -37,10 +40,10 @@ def strata(
     for name in columns:
         values = train[tables.tabular(name)]
         if values.dtype.kind == "f":
-            known = values.dropna().to_numpy()
+            present = values.dropna().to_numpy()
             bounds = (
-                np.unique(np.quantile(known, np.arange(1, bins) / bins))
-                if len(known)
+                np.unique(np.quantile(present, np.arange(1, bins) / bins))
+                if len(present)
                 else np.empty(0)
             )
             code = np.where(

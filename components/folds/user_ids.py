@@ -1,5 +1,7 @@
-"""What the user's files say of single images: which are left out, and whose folds are given. Light:
-no numpy, no pandas."""
+"""Read the user's files about single images: which are left out, and which have a given fold.
+
+This module is light: it imports neither numpy nor pandas.
+"""
 
 from collections.abc import Collection, Iterable
 
@@ -12,71 +14,74 @@ _LOWEST = -2
 
 
 def excluded(folds: Folds, known: Collection[str]) -> set[str]:
-    """The ids of `exclude` and `exclude_file`.
+    """Return the ids in `exclude` and `exclude_file`.
 
     Args:
-        known: the ids of all labelled images, those included that were rejected.
+        folds: names the ids and the file.
+        known: the ids of all labelled images, including rejected ones.
 
     Raises:
-        DataError: one is none of these; or the file is no list of ids.
+        DataError: an id is not one of `known`, or the file is not a list of ids.
     """
-    named = {"folds.exclude": list(folds.exclude)}
+    ids_of = {"folds.exclude": list(folds.exclude)}
     if folds.exclude_file:
         lines = [row[0] for row in read_rows(local_path(folds.exclude_file))]
-        # A file of nothing but ids has no header.
-        named[folds.exclude_file] = lines[1:] if lines[:1] == ["id"] else lines
-    for where, wanted in named.items():
-        unknown = sorted(set(wanted).difference(known))
+        # A file with only ids has no header.
+        ids_of[folds.exclude_file] = lines[1:] if lines[:1] == ["id"] else lines
+    for where, ids in ids_of.items():
+        unknown = sorted(set(ids).difference(known))
         if unknown:
             raise DataError(
-                f"{where}: {unknown[0]!r} is no labelled image ({len(unknown)} such ids)"
+                f"{where}: {unknown[0]!r} is not a labelled image ({len(unknown)} such ids)"
             )
-    return {id_ for wanted in named.values() for id_ in wanted}
+    return {id_ for ids in ids_of.values() for id_ in ids}
 
 
 def own_folds(
     path: str, ids: Iterable[str], never_validate: Collection[str], *, count: int
 ) -> dict[str, int]:
-    """The folds of a user's file by id.
+    """Read the folds in a user's file.
 
     Args:
-        path: a CSV of the columns id and fold.
-        ids: of all labelled images; each must have a fold, and no other.
-        never_validate: those of external sets that train always.
-        count: how many folds.
+        path: a CSV file with the columns id and fold.
+        ids: the ids of all labelled images; each must have a fold, and no other id may have one.
+        never_validate: the ids in external sets that always train.
+        count: the number of folds.
+
+    Returns:
+        the fold of each id: 0 to count - 1, -1 (left out) or -2 (always trains).
 
     Raises:
-        DataError: it has other columns, an id twice, unknown or missing, or a fold that is none, or
-            that lets an image validate that never does; the text has the row.
+        DataError: the columns are others; an id occurs twice, is unknown or is missing; or a fold
+            is out of range, or lets an image validate that never may. The message names the row.
     """
     header, rows = read_two_columns(local_path(path))
     if header != ("id", "fold"):
         raise DataError(
-            f"{path}: its columns are {', '.join(map(repr, header))}, where 'id' and 'fold' are"
-            " meant"
+            f"{path}: its columns are {', '.join(map(repr, header))}; expected 'id' and 'fold'"
         )
     allowed = {str(number): number for number in range(_LOWEST, count)}
     ids = list(ids)
-    known = set(ids)
-    found: dict[str, int] = {}
+    known_ids = set(ids)
+    fold_of: dict[str, int] = {}
     for number, (id_, fold) in enumerate(rows, start=1):
-        if id_ not in known:
-            raise DataError(f"{path}: row {number}, column 'id': {id_!r} is no labelled image")
+        if id_ not in known_ids:
+            raise DataError(f"{path}: row {number}, column 'id': {id_!r} is not a labelled image")
         if fold not in allowed:
             raise DataError(
-                f"{path}: row {number}, column 'fold': {fold!r} is no whole number from -2 to"
+                f"{path}: row {number}, column 'fold': {fold!r} is not a whole number from -2 to"
                 f" {count - 1}"
             )
         if id_ in never_validate and allowed[fold] >= 0:
             raise DataError(
-                f"{path}: row {number}, column 'fold': {fold}, though {id_!r} is of an external set"
-                " that never validates"
+                f"{path}: row {number}, column 'fold': {fold}, but {id_!r} belongs to an external"
+                " set that never validates"
             )
-        found[id_] = allowed[fold]
-    lacking = [id_ for id_ in ids if id_ not in found]
-    if lacking:
+        fold_of[id_] = allowed[fold]
+    missing = [id_ for id_ in ids if id_ not in fold_of]
+    if missing:
         raise DataError(
-            f"{path}: no fold for id {lacking[0]!r} ({len(lacking)} labelled images lack one; -1"
-            " leaves out)"
+            f"{path}: no fold for id {missing[0]!r} ({len(missing)} labelled images lack one; use"
+            " -1 to leave an image out)"
         )
-    return found
+    return fold_of

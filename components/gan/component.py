@@ -1,4 +1,4 @@
-"""The kfp faces of the GAN's steps: the check, the training, the page."""
+"""The kfp components of the GAN's steps: the check, the training and the page."""
 
 from typing import NamedTuple
 
@@ -33,12 +33,11 @@ def check_gan(
         ("weights_digest", str),
     ],
 ):
-    """All parameters as one checked file, every path in it whole, with digests of the files it
-    names."""
+    """Check all parameters; return them with absolute paths, and digests of the files they name."""
     from trainer.events import step_scope
 
     with step_scope("check"):
-        from components.gan.resolve import settle
+        from components.check.resolve import resolve_gan
 
         sections = {
             "data": data,
@@ -48,7 +47,7 @@ def check_gan(
             "gan": gan,
             "train": train,
         }
-        return settle({"name": name, "classes": classes, "seed": seed, **sections}, root)
+        return resolve_gan({"name": name, "classes": classes, "seed": seed, **sections}, root)
 
 
 @dsl.component(base_image=TRAINING_IMAGE, packages_to_install=[], install_kfp_package=False)
@@ -63,8 +62,7 @@ def train_gan(
     weights_digest: str,
     trained: dsl.Output[dsl.Model],
 ) -> None:
-    """A generator of images like the real ones, with samples, pictures and figures of how close
-    they come."""
+    """Train a generator; write samples, pictures, and how close they are to real images."""
     from trainer.events import step_scope
 
     with step_scope("train-gan"):
@@ -89,7 +87,7 @@ def gallery(
     page: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """One HTML page about the training, and its figures for the console."""
+    """Write an HTML page about the training, and its figures for the console."""
     from trainer.events import step_scope
 
     with step_scope("gallery"):

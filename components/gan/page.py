@@ -1,4 +1,4 @@
-"""The page about a GAN's training, and its figures for the console."""
+"""The HTML page about a GAN's training, and its figures for the console."""
 
 import base64
 import json
@@ -15,19 +15,19 @@ from trainer.artifacts.manifest import atomic_write, read_json, read_manifest
 from trainer.config.gan import GanRecipe
 from trainer.config.schema import parse
 
-# What is drawn over the steps: a plot each, of columns of the history by their names, and what real
-# images have of it.
+# The plots over steps: title, labels by column of the history, and the key of the same figure for
+# real images ("" if there is none).
 _PLOTS: tuple[tuple[str, dict[str, str], str], ...] = (
     ("loss", {"discriminator_loss": "discriminator", "generator_loss": "generator"}, ""),
     (
-        "discriminator right",
-        {"real_right": "about real images", "generated_right": "about samples"},
+        "discriminator accuracy",
+        {"real_right": "on real images", "generated_right": "on samples"},
         "",
     ),
     ("distance", {"frechet": "samples"}, "frechet"),
     ("precision, recall", {"precision": "precision", "recall": "recall"}, ""),
-    ("diversity", {"diversity": "mean of the classes", "lowest": "least of them"}, "diversity"),
-    ("of their class", {"class_accuracy": "samples"}, "accuracy"),
+    ("diversity", {"diversity": "mean over classes", "lowest": "lowest class"}, "diversity"),
+    ("class accuracy", {"class_accuracy": "samples"}, "accuracy"),
 )
 
 
@@ -37,29 +37,35 @@ def fill(
     """Write the page, and log the figures.
 
     Args:
-        page: an artifact with a path. metrics: kfp's Metrics.
-        trained: the folder of a finished training. recipe: the section gan.
+        page: kfp's HTML artifact, or an object with a path.
+        metrics: kfp's Metrics artifact.
+        name: the GAN's name.
+        trained: the folder of a finished training.
+        recipe: the section `gan` of the file.
+        seed: the seed of the training.
     """
     folder = Path(trained)
     read_manifest(folder)
-    found = read_json(folder / EVALUATION)
-    write_page(folder, parse(GanRecipe, recipe, "gan"), found, name=name, seed=seed, out=page.path)
+    evaluation = read_json(folder / EVALUATION)
+    write_page(
+        folder, parse(GanRecipe, recipe, "gan"), evaluation, name=name, seed=seed, out=page.path
+    )
     figures = {
-        key: found["samples"][key]
+        key: evaluation["samples"][key]
         for key in ("frechet", "precision", "recall", "diversity", "lowest")
     }
-    figures |= {f"real_{key}": found["real"][key] for key in figures}
-    if found["class_accuracy"] is not None:
+    figures |= {f"real_{key}": evaluation["real"][key] for key in figures}
+    if evaluation["class_accuracy"] is not None:
         figures |= {
-            "class_accuracy": found["samples"]["class_accuracy"],
-            "class_accuracy_images": found["judged"],
+            "class_accuracy": evaluation["samples"]["class_accuracy"],
+            "class_accuracy_images": evaluation["judged"],
         }
-        figures["judge_accuracy"] = found["judge_accuracy"]
-    figures["images"] = found["samples"]["images"]
+        figures["judge_accuracy"] = evaluation["judge_accuracy"]
+    figures["images"] = evaluation["samples"]["images"]
     figures = {key: value for key, value in figures.items() if value is not None}
     for key, value in figures.items():
         metrics.log_metric(key, value)
-    # kfp's local cache wants a file behind every output.
+    # kfp's local cache requires a file for every output.
     with atomic_write(metrics.path) as partial:
         partial.write_text(json.dumps(figures), encoding="utf-8")
 
@@ -67,7 +73,16 @@ def fill(
 def write_page(
     folder: Path, gan: GanRecipe, found: Mapping[str, Any], *, name: str, seed: int, out: str | Path
 ) -> None:
-    """Everything a person wants to see of a training, in one page that needs nothing else."""
+    """Write one self-contained page about a training.
+
+    Args:
+        folder: of the finished training.
+        gan: the recipe.
+        found: the contents of evaluation.json.
+        name: the GAN's name.
+        seed: the seed of the training.
+        out: the HTML file to write.
+    """
     history = pd.read_csv(folder / tables.HISTORY)
     text = render(
         Path(__file__).with_name("page.html"),
@@ -91,7 +106,15 @@ def write_page(
 
 
 def curves(history: pd.DataFrame, found: Mapping[str, Any]) -> str:
-    """The history as plots, one SVG; a dashed line is what real images have."""
+    """Plot the history in one SVG, with a dashed line for real images.
+
+    Args:
+        history: one row per evaluation.
+        found: the contents of evaluation.json.
+
+    Returns:
+        an `<svg>` element.
+    """
     drawn = [
         (title, names, real) for title, names, real in _PLOTS if set(names) <= set(history.columns)
     ]
@@ -99,10 +122,10 @@ def curves(history: pd.DataFrame, found: Mapping[str, Any]) -> str:
     with canvas(
         -(-len(drawn) // 2), 2, width=10, height=2.5 * -(-len(drawn) // 2), squeeze=False
     ) as (figure, axes):
-        for place, (title, names, real) in zip(axes.flat, drawn, strict=False):
+        for subplot, (title, names, real) in zip(axes.flat, drawn, strict=False):
             for colour, (column, label) in zip(PALETTE, names.items(), strict=False):
-                # One evaluation is a point, no line.
-                place.plot(
+                # Markers, because a single evaluation is a point without a line.
+                subplot.plot(
                     history["step"],
                     history[column],
                     color=colour,
@@ -111,29 +134,31 @@ def curves(history: pd.DataFrame, found: Mapping[str, Any]) -> str:
                     markersize=3,
                 )
             if real and references[real] is not None:
-                place.axhline(
+                subplot.axhline(
                     references[real], color=PALETTE[-1], linestyle="--", label="real images"
                 )
-            place.set_title(title, loc="left", fontsize=10)
+            subplot.set_title(title, loc="left", fontsize=10)
             if title != "loss":
-                # A generator's hinge loss is below nought where it does well.
-                place.set_ylim(bottom=0)
-            place.legend(frameon=False, fontsize=8)
-        for place in axes.flat[len(drawn) :]:
-            place.axis("off")
+                # Not for losses: a generator's hinge loss is negative if it does well.
+                subplot.set_ylim(bottom=0)
+            subplot.legend(frameon=False, fontsize=8)
+        for subplot in axes.flat[len(drawn) :]:
+            subplot.axis("off")
         return svg(figure)
 
 
 def _classes(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    right = found["class_accuracy"] or [None] * len(found["classes"])
+    """Return the rows of the page's table of classes."""
+    accuracies = found["class_accuracy"] or [None] * len(found["classes"])
     return [
         {"name": name, "right": share, "diversity": spread}
         for name, share, spread in zip(
-            found["classes"], right, found["class_diversity"], strict=True
+            found["classes"], accuracies, found["class_diversity"], strict=True
         )
     ]
 
 
 def _embedded(path: Path) -> str:
+    """Return an image file as a data URL."""
     kind = "gif" if path.suffix == ".gif" else "png"
     return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -21,14 +21,14 @@ def run_training(
     weights_digest: str,
     out: str,
 ) -> None:
-    """Train a GAN, from where an earlier process left it.
+    """Train a GAN; resumes from the checkpoints of an earlier process.
 
     Args:
-        sections: `gan` and `train` of the GAN file.
-        artifacts: paths of the steps before: `records`, `folds_table` and `judge`.
-        classes: class names, in order.
-        seed: of the GAN file.
-        weights_digest: digest of the weights that features come from, "" for none.
+        sections: the sections `gan` and `train` of the GAN file.
+        artifacts: paths of the outputs of earlier steps: `records`, `folds_table` and `judge`.
+        classes: the class names, in order.
+        seed: the seed of the GAN file.
+        weights_digest: a digest of the weights file of the feature extractor; "" for none.
         out: the folder to write.
     """
     recipe = parse(GanRecipe, sections["gan"], "gan")

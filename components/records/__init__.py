@@ -1,2 +1,3 @@
-"""Labelled images in any shape a competition ships them -> TFRecord shards and the examples
-table."""
+"""Convert labelled images, in any layout that a competition ships, to TFRecord shards and the
+examples table.
+"""

@@ -1,4 +1,4 @@
-"""The kfp faces of the records step: its parts, one of them, and the joining of all."""
+"""The kfp components of the records step: list its parts, convert one part, and join them all."""
 
 from kfp import dsl
 
@@ -7,7 +7,7 @@ from components import LIGHT_IMAGE
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def cut(data: dict, records: dict, source_digest: str) -> list:
-    """The parts, which the loop runs over, each with all that it needs."""
+    """List the parts that the loop runs over, each with all the inputs it needs."""
     from trainer.events import step_scope
 
     with step_scope("cut"):
@@ -15,7 +15,7 @@ def cut(data: dict, records: dict, source_digest: str) -> list:
         from trainer.config.schema import parse
 
         parts = parse(Records, records, "records").parts
-        # kfp's local runner gives a loop's tasks no outputs of other tasks, only the item.
+        # kfp's local runner passes the steps in a loop only the item, no outputs of other steps.
         return [
             {"part": part, "data": data, "records": records, "source_digest": source_digest}
             for part in range(parts)
@@ -24,8 +24,10 @@ def cut(data: dict, records: dict, source_digest: str) -> list:
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def records(part: dict, classes: list, task: str, images: dsl.Output[dsl.Dataset]) -> None:
-    """A part of the images as TFRecord shards with their examples table; of ready shards, the table
-    alone."""
+    """Convert one part of the images to TFRecord shards with their examples table.
+
+    For ready shards, write only the table.
+    """
     from trainer.events import step_scope
 
     with step_scope("records"):
@@ -53,7 +55,7 @@ def join(
     task: str,
     images: dsl.Output[dsl.Dataset],
 ) -> None:
-    """All parts as one records folder, published where the competition file says so."""
+    """Join all parts into one records folder, and publish it if `records.publish` is set."""
     from trainer.events import step_scope
 
     with step_scope("join"):

@@ -1,9 +1,10 @@
-"""Write the images of a competition as TFRecord shards, with a table of what is in them; or scan
-ready ones.
+"""Convert the images of a competition to TFRecord shards and a table that describes them, or scan
+ready shards.
 
-The work is cut into units that depend on nothing but the source: a shard each. A unit's files
-appear whole, its table last; a run that was killed goes on after the last whole unit, and tasks
-that share the work (`records.parts`) write the bytes that one would write."""
+The work is split into units that depend only on the source: one shard each. The files of a unit
+appear only when they are complete, its table last. A run that was killed resumes after the last
+complete unit, and steps that share the work (`records.parts`) write the same bytes as one step.
+"""
 
 import hashlib
 import json
@@ -39,20 +40,25 @@ from trainer.config.data import Data, Records
 from trainer.errors import DataError
 from trainer.events import ProgressBar, emit
 
-# Of the stored images: pixel CSVs are grey, everything else becomes RGB.
+# Channels of the stored images: pixel CSVs are grey, everything else becomes RGB.
 CHANNELS = {"pixels": 1, "files": 3, "tfrecords": 3, "cifar10": 3}
-# A folder that outlives a killed task; the launcher of a local run names it.
-# A download waits for the network, and not for a core.
+# Threads that load images from a bucket: a download waits for the network, not for a core.
 _REMOTE_WORKERS = 16
 
 
-# From a row and the name of its column to its target.
+# Maps a row, and the name of its label column, to its target.
 Target = Callable[..., int]
 
 
 class Unit(NamedTuple):
-    """A piece of the work: `run` writes its shards below a folder; it returns the rows of its
-    table, and the rejects."""
+    """A piece of the work.
+
+    Attributes:
+        name: the base name of its files.
+        images: the number of its images, 0 if unknown.
+        run: called with a folder and a progress bar; writes its shards below the folder, and
+            returns the rows of its table and the rejects.
+    """
 
     name: str
     images: int
@@ -71,24 +77,26 @@ def convert(
 ) -> None:
     """Convert, or scan, one part of `data` into the folder `out`.
 
-    At most 4 images a core are under way (64 where they come from a bucket), and no more than
-    `records.max_pixels` pixels are decoded at once, at 11 bytes each at the worst; a shard is
-    written as it comes.
+    At most 4 images per core (64 in all if they come from a bucket) are in progress, and at most
+    `records.max_pixels` pixels are decoded at once, at up to 11 bytes each. A record is written as
+    soon as its image is ready.
 
     Args:
         data: where the images are.
-        records: how they are stored.
-        classes: the class names; a label's index in them is its target. task: of the competition.
-        source_digest: what the launcher found the files to be ("": nothing); kept in the manifest.
-        part: of `records.parts`, from 0.
-        out: shards, examples.parquet, rejects.csv and, last, manifest.json are written here.
+        records: how to store them.
+        classes: the class names; the index of a label in them is its target.
+        task: `multiclass`, `binary` or `multilabel`.
+        source_digest: the digest of the source that the launcher computed; "" skips the check. The
+            manifest keeps the digest.
+        part: the part to convert, 0 to `records.parts` - 1.
+        out: the folder to write: shards, examples.parquet, rejects.csv and, last, manifest.json.
 
     Raises:
-        DataError: a file is missing, has changed since the launcher saw it, or is not what `data`
-            says; a label is no class; an image cannot be used, and the competition file does not
-            let it be skipped, or it is a test image.
+        DataError: a file is missing, has changed since the launcher read it, or is not what `data`
+            describes; a label is not a class; or an image cannot be used, and either is a test
+            image or `records.on_bad_image` does not allow skipping it.
     """
-    # Images are shared out among threads of our own; OpenCV's would take cores from each other.
+    # Our own threads share the images; threads of OpenCV would compete with them for cores.
     cv2.setNumThreads(1)
     out = Path(out)
     digest = source.digest(data)
@@ -96,9 +104,9 @@ def convert(
         raise DataError(
             f"{data.root}: the images or tables changed while the run was under way: run again"
         )
-    everything = _units(data, records, classes, task)
-    mine = everything[
-        len(everything) * part // records.parts : len(everything) * (part + 1) // records.parts
+    all_units = _units(data, records, classes, task)
+    units = all_units[
+        len(all_units) * part // records.parts : len(all_units) * (part + 1) // records.parts
     ]
     work = _work_folder(
         out,
@@ -112,22 +120,24 @@ def convert(
             os.environ.get("FOLDLINE_CODE", ""),
         ],
     )
-    ticker = ProgressBar("records", "images", sum(unit.images for unit in mine))
+    ticker = ProgressBar("records", "images", sum(unit.images for unit in units))
     table: list[pd.DataFrame] = []
     rejects: list[pd.DataFrame] = []
-    for unit in mine:
-        rows, bad = work / f"{unit.name}.parquet", work / f"{unit.name}.rejects.csv"
-        done = pd.read_parquet(rows) if rows.exists() else None
-        if done is not None and (data.source == "tfrecords" or _shards_there(work, done)):
+    for unit in units:
+        rows_path, rejects_path = work / f"{unit.name}.parquet", work / f"{unit.name}.rejects.csv"
+        unit_table = pd.read_parquet(rows_path) if rows_path.exists() else None
+        if unit_table is not None and (
+            data.source == "tfrecords" or _shards_exist(work, unit_table)
+        ):
             ticker.skip(unit.images)
         else:
-            found, rejected = unit.run(work, ticker)
-            tables.write_csv(bad, pd.DataFrame(rejected, columns=list(Rejected._fields)))
-            tables.write_parquet(rows, _frame(found))
-            # As it comes back, so that a run that was stopped in between gives the same.
-            done = pd.read_parquet(rows)
-        table.append(done)
-        rejects.append(tables.read_rejects(bad))
+            new_rows, rejected = unit.run(work, ticker)
+            tables.write_csv(rejects_path, pd.DataFrame(rejected, columns=list(Rejected._fields)))
+            tables.write_parquet(rows_path, _frame(new_rows))
+            # Read the table back, so that a run that was interrupted gives the same result.
+            unit_table = pd.read_parquet(rows_path)
+        table.append(unit_table)
+        rejects.append(tables.read_rejects(rejects_path))
     ticker.close()
     for shard in sorted(work.glob("*/*.tfrec")):
         target = out / shard.relative_to(work)
@@ -150,9 +160,11 @@ def convert(
     )
 
 
-def _shards_there(work: Path, table: pd.DataFrame) -> bool:
-    """Whether the shards that a table names are there: a task that was killed at its end had begun
-    to move them away."""
+def _shards_exist(work: Path, table: pd.DataFrame) -> bool:
+    """Return whether the shards that a table names exist.
+
+    A step that was killed at its end may have started to move them away.
+    """
     names = {
         name for column in table.columns if column.startswith("shard_") for name in table[column]
     }
@@ -160,11 +172,15 @@ def _shards_there(work: Path, table: pd.DataFrame) -> bool:
 
 
 def _work_folder(out: Path, key: list[Any]) -> Path:
-    """Where unfinished work is kept: what was begun with the same key is gone on with."""
+    """Return the folder for unfinished work; work that started with the same key is resumed.
+
+    It is below the folder that the launcher of a local run sets, which outlives a killed step, or
+    else below `out`.
+    """
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
-    beside = os.environ.get(runtime.WORK)
-    if beside:
-        work = Path(beside, name)
+    parent = os.environ.get(runtime.WORK)
+    if parent:
+        work = Path(parent, name)
     else:
         work = out / f".work-{name}"
         for other in out.glob(".work-*"):
@@ -208,7 +224,7 @@ def _convert(
     work: Path,
     ticker: ProgressBar,
 ) -> tuple[list[dict[str, Any]], list[Rejected]]:
-    """Write the shards of one block, one a size."""
+    """Write the shards of one block, one per size, and return its rows and rejects."""
     subset = block.subset
     rows: list[dict[str, Any]] = []
     rejects: list[Rejected] = []
@@ -222,32 +238,37 @@ def _convert(
             size: stack.enter_context(open_shard(work / folders[size], subset.split, block.number))
             for size in folders
         }
-        for row, made in in_order(
-            partial(_made, records, budget), source.items(block, opened), workers
+        for row, processed in in_order(
+            partial(_process, records, budget), source.items(block, opened), workers
         ):
             ticker.advance()
-            if isinstance(made, Rejected):
-                _reject(made, subset, records, rejects)
+            if isinstance(processed, Rejected):
+                _reject(processed, subset, records, rejects)
                 continue
             label = target(row, column=subset.data.target or "label")
-            rows.append({**_of_row(row, subset, label), **made.columns})
-            for size, jpeg in made.jpegs.items():
+            rows.append({**_row_columns(row, subset, label), **processed.columns})
+            for size, jpeg in processed.jpegs.items():
                 shards[size](_features(row, subset.data, jpeg, label))
-    for place, entry in enumerate(rows):
+    for index, entry in enumerate(rows):
         for size, folder in folders.items():
             entry[f"shard_{size}"] = f"{folder}/{subset.split}{block.number:02d}-{len(rows)}.tfrec"
-            entry[f"row_{size}"] = place
+            entry[f"row_{size}"] = index
     return rows, rejects
 
 
-class _Made(NamedTuple):
-    """An image ready to be stored: its JPEG in each size, and its columns of the examples table."""
+class _Processed(NamedTuple):
+    """An image ready to be stored.
+
+    Attributes:
+        jpegs: its JPEG in each size.
+        columns: its columns of the examples table.
+    """
 
     jpegs: dict[int, bytes]
     columns: dict[str, Any]
 
 
-def _made(records: Records, budget: Budget, item: Item) -> tuple[Row, _Made | Rejected]:
+def _process(records: Records, budget: Budget, item: Item) -> tuple[Row, _Processed | Rejected]:
     """Load, decode once, fit to every size, encode and describe one image."""
     loaded: bytes | np.ndarray = b""
     try:
@@ -258,22 +279,22 @@ def _made(records: Records, budget: Budget, item: Item) -> tuple[Row, _Made | Re
         return item.row, Rejected(item.row.id, item.file, str(error), size)
 
 
-def _fitted(loaded: bytes | np.ndarray, records: Records, budget: Budget) -> _Made:
+def _fitted(loaded: bytes | np.ndarray, records: Records, budget: Budget) -> _Processed:
     jpegs: dict[int, bytes] = {}
     columns: dict[str, Any] = {}
     data = loaded if isinstance(loaded, bytes) else loaded.tobytes()
     with _pixels_of(loaded, records, budget) as (pixels, (width, height), extent):
         images = {size: fitted(pixels, size, records.fit, extent) for size in records.sizes}
-        as_it_is = (
+        unchanged = (
             isinstance(loaded, bytes)
             and width == height
             and width in images
             and is_plain_jpeg(loaded)
         )
-        # Or it would live on after its claim on memory.
+        # Free the pixels here, or they would outlive their claim on memory.
         del pixels
     for size, image in images.items():
-        jpegs[size] = data if as_it_is and size == width else encoded(image, records.quality)
+        jpegs[size] = data if unchanged and size == width else encoded(image, records.quality)
         columns[f"bytes_{size}"] = len(jpegs[size])
         columns[f"sum_c_{size}"], columns[f"sumsq_c_{size}"] = sums(image)
     columns |= {
@@ -283,14 +304,17 @@ def _fitted(loaded: bytes | np.ndarray, records: Records, budget: Budget) -> _Ma
         "sha256": hashlib.sha256(data).hexdigest(),
         "phash": perceptual_hash(images[min(images)]),
     }
-    return _Made(jpegs, columns)
+    return _Processed(jpegs, columns)
 
 
 def _pixels_of(
     loaded: bytes | np.ndarray, records: Records, budget: Budget
 ) -> AbstractContextManager[tuple[np.ndarray, tuple[int, int], tuple[float, float]]]:
-    """As `decoding`: the pixels, as large as they need be, the size of the whole image, and how
-    much of it the pixels show."""
+    """Yield what `decoding` yields.
+
+    These are the pixels, no larger than they need to be; the (width, height) of the original image;
+    and the (width, height) that the pixels show.
+    """
     if isinstance(loaded, bytes):
         exact = records.fit != "stretch"
         return decoding(
@@ -312,7 +336,7 @@ def _scan(
     work: Path,
     ticker: ProgressBar,
 ) -> tuple[list[dict[str, Any]], list[Rejected]]:
-    """The rows of one ready shard."""
+    """Return the rows and the rejects of one ready shard."""
     rows: list[dict[str, Any]] = []
     rejects: list[Rejected] = []
     size = shard.size
@@ -325,7 +349,9 @@ def _scan(
                 continue
             rows.append(
                 {
-                    **_of_row(scanned.row, shard.subset, target(scanned.row, column=data.target)),
+                    **_row_columns(
+                        scanned.row, shard.subset, target(scanned.row, column=data.target)
+                    ),
                     "width": scanned.width,
                     "height": scanned.height,
                     "bytes": image.bytes,
@@ -342,17 +368,17 @@ def _scan(
 
 
 def _reject(rejected: Rejected, subset: Subset, records: Records, rejects: list[Rejected]) -> None:
-    """Put aside what cannot be used, or stop over it."""
-    told = f"{rejected.file or 'id ' + repr(rejected.id)}: {rejected.reason}"
+    """Add an image that cannot be used to `rejects`, or stop if it may not be skipped."""
+    message = f"{rejected.file or 'id ' + repr(rejected.id)}: {rejected.reason}"
     if subset.split == "test":
-        raise DataError(f"{told} (a test image, and a submission needs them all)")
+        raise DataError(f"{message} (a test image, and a submission needs them all)")
     if records.on_bad_image == "fail":
-        raise DataError(f"{told} (records.on_bad_image = 'skip' would leave it out)")
+        raise DataError(f"{message} (records.on_bad_image = 'skip' would leave it out)")
     rejects.append(rejected)
 
 
-def _of_row(row: Row, subset: Subset, target: int) -> dict[str, Any]:
-    """What the examples table says of an image by its row."""
+def _row_columns(row: Row, subset: Subset, target: int) -> dict[str, Any]:
+    """Return the columns of the examples table that come from an image's row."""
     numeric = {
         tables.tabular(name): value
         for name, value in zip(subset.data.numeric, row.numeric, strict=True)
@@ -362,19 +388,21 @@ def _of_row(row: Row, subset: Subset, target: int) -> dict[str, Any]:
         for name, value in zip(subset.data.categorical, row.categorical, strict=True)
     }
     group = subset.group_prefix + row.group if row.group else ""
-    about = {
+    columns = {
         "id": row.id,
         "split": subset.split,
         "external": subset.external,
         "target": target,
         "group": group,
     }
-    return {**about, **numeric, **categorical}
+    return {**columns, **numeric, **categorical}
 
 
 def _features(row: Row, data: Data, jpeg: bytes, target: int) -> dict[str, bytes | int | float]:
-    """What a record holds; `target` only where there is a label, and of the tabular columns only
-    what is not missing."""
+    """Return the features of a record.
+
+    `target` is there only if there is a label, a tabular column only if its value is not missing.
+    """
     features: dict[str, bytes | int | float] = {"image": jpeg, "image_name": row.id.encode()}
     features |= {
         name: value for name, value in zip(data.numeric, row.numeric, strict=True) if value == value
@@ -389,5 +417,5 @@ def _features(row: Row, data: Data, jpeg: bytes, target: int) -> dict[str, bytes
 
 def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
-    # A hash may have its highest bit set.
+    # A hash may have its highest bit set, which int64 cannot hold.
     return frame.astype({"phash": np.uint64}) if rows else frame

@@ -1,4 +1,4 @@
-"""The parts of the records -> one folder: one examples table, every shard, the manifest."""
+"""Join the parts of the records into one folder: one examples table, every shard, the manifest."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from trainer.errors import DataError, IntegrityError
 from trainer.events import emit
 
 _PLACES = ("shard", "row", "bytes", "sum_c", "sumsq_c")
-# What the records of two sizes must agree in.
+# Columns in which the records of two sizes must agree.
 _LABELS = ("target", "group")
 _UNUSED_SHOWN = 20
 
@@ -33,15 +33,15 @@ def join_and_publish(
     task: str = "multiclass",
     out: str | Path,
 ) -> None:
-    """As `join`; then the folder is copied to `records.publish`, if that names a place.
+    """Join the parts as `join` does, then copy the folder to `records.publish` if that is set.
 
     Raises:
-        StorageError: other finished records are there, or they cannot be written.
+        StorageError: other finished records are there, or the records cannot be written.
     """
     join(parts, data, records, classes=classes, task=task, out=out)
     if records.publish:
-        sent = publish(out, records.publish)
-        emit("note", "join", f"{records.publish}: {sent} files sent, the manifest last")
+        uploaded = publish(out, records.publish)
+        emit("note", "join", f"{records.publish}: uploaded {uploaded} files, the manifest last")
 
 
 def join(
@@ -55,42 +55,46 @@ def join(
 ) -> None:
     """Join the folders of all parts.
 
-    Shards are linked where the file system can, and copied otherwise. Ready TFRecords stay where
-    they are: the manifest's `root` says where.
+    Shards are hard-linked if the file system can, and copied otherwise. Ready TFRecords stay where
+    they are: `root` in the manifest says where.
 
     Args:
         parts: the folders that `convert` wrote, in any order.
-        data, records, classes, task: as `convert` had them.
-        out: shards, examples.parquet, rejects.csv and, last, manifest.json are written here.
+        data: as passed to `convert`.
+        records: as passed to `convert`.
+        classes: as passed to `convert`.
+        task: as passed to `convert`.
+        out: the folder to write: shards, examples.parquet, rejects.csv and, last, manifest.json.
 
     Raises:
-        IntegrityError: a part is missing or not whole. DataError: parts saw different sources; an
-            id stands twice; an image is missing in one of the sizes; a class has no image; more
-            images cannot be used than `records` allows.
+        IntegrityError: a part is missing or incomplete.
+        DataError: the parts read different sources; an id occurs twice; an image is missing in one
+            of the sizes; a class has no image; or more images are unusable than `records` allows.
     """
     out = Path(out)
-    about = sorted(
+    manifests = sorted(
         (
             read_manifest(part, only=(tables.EXAMPLES, tables.REJECTS)) | {"folder": str(part)}
             for part in parts
         ),
         key=_part,
     )
-    if [_part(one) for one in about] != list(range(records.parts)):
+    if [_part(manifest) for manifest in manifests] != list(range(records.parts)):
         raise IntegrityError(
-            f"parts {', '.join(str(_part(one)) for one in about)} of {records.parts} are there"
+            f"expected {records.parts} parts, numbered from 0, found"
+            f" {', '.join(str(_part(manifest)) for manifest in manifests)}"
         )
-    if len({one["source_digest"] for one in about}) > 1:
+    if len({manifest["source_digest"] for manifest in manifests}) > 1:
         raise DataError(
             f"{data.root}: the images or tables changed while the run was under way: run again"
         )
     for stale in (out / MANIFEST, *out.glob("*/*.tfrec")):
         stale.unlink(missing_ok=True)
-    folders = [Path(one["folder"]) for one in about]
+    folders = [Path(manifest["folder"]) for manifest in manifests]
     rejects = pd.concat(
         [tables.read_rejects(folder / tables.REJECTS) for folder in folders], ignore_index=True
     )
-    # Of ready shards, an image may be damaged in one size and in another not.
+    # In ready shards, an image may be damaged in one size and intact in another.
     rejects = rejects.drop_duplicates("id", ignore_index=True)
     examples = _one_table(
         [tables.read_examples(folder) for folder in folders], set(rejects["id"]), data, records
@@ -122,16 +126,16 @@ def join(
             "images": dict(images),
             "external": int((examples["external"] != "").sum()),
             "unused_files": len(unused),
-            "source_digest": about[0]["source_digest"],
+            "source_digest": manifests[0]["source_digest"],
         },
         {tables.EXAMPLES: len(examples), **shards},
     )
     if unused:
-        some = ", ".join(repr(Path(path).name) for path in unused[:_UNUSED_SHOWN])
+        names = ", ".join(repr(Path(path).name) for path in unused[:_UNUSED_SHOWN])
         emit(
             "note",
             "join",
-            f"warning: {len(unused)} image files have no row in a table, and are not used: {some}",
+            f"warning: {len(unused)} image files have no row in a table, and are not used: {names}",
         )
     skipped = f", {len(rejects)} left out (rejects.csv)" if len(rejects) else ""
     sizes = ", ".join(f"{size} × {size}" for size in records.sizes)
@@ -149,26 +153,29 @@ def _part(about: dict[str, object]) -> int:
 def _one_table(
     parts: Sequence[pd.DataFrame], rejected: set[str], data: Data, records: Records
 ) -> pd.DataFrame:
-    """The examples of all parts; of ready shards, those of each size side by side."""
+    """Return the examples of all parts as one table.
+
+    For ready shards, it has the columns of every size side by side.
+    """
     table = (
         pd.concat([part for part in parts if len(part)], ignore_index=True)
         if any(map(len, parts))
         else pd.DataFrame()
     )
     if not len(table):
-        raise DataError(f"{data.root}: no image can be used")
+        raise DataError(f"{data.root}: no usable image")
     if data.source != "tfrecords":
         _no_id_twice(table, data)
         return table
     table = table[(table["split"] != "train") | ~table["id"].isin(rejected)]
     _named_features_are_there(table[table["split"] == "train"], data)
-    whole = None
+    joined = None
     for size in records.sizes:
-        own = [f"{name}_{size}" for name in _PLACES]
-        here = table[table[f"shard_{size}"].notna()]
-        _no_id_twice(here, data)
-        if whole is None:
-            whole = here.drop(
+        size_columns = [f"{name}_{size}" for name in _PLACES]
+        rows_of_size = table[table[f"shard_{size}"].notna()]
+        _no_id_twice(rows_of_size, data)
+        if joined is None:
+            joined = rows_of_size.drop(
                 columns=[
                     f"{name}_{other}"
                     for other in records.sizes
@@ -177,41 +184,46 @@ def _one_table(
                 ]
             )
             continue
-        # By id, for the shards of two sizes need not be cut alike.
+        # Join by id: the shards of two sizes need not hold the same images.
         keys = ["split", "id"]
-        both = whole[keys].merge(here[keys + own], on=keys, how="outer", indicator=True)
-        lone = both[both["_merge"] != "both"]
-        if len(lone):
-            missing = size if lone["_merge"].iloc[0] == "left_only" else records.sizes[0]
-            id_ = lone["id"].iloc[0]
+        pairs = joined[keys].merge(
+            rows_of_size[keys + size_columns], on=keys, how="outer", indicator=True
+        )
+        unpaired = pairs[pairs["_merge"] != "both"]
+        if len(unpaired):
+            missing = size if unpaired["_merge"].iloc[0] == "left_only" else records.sizes[0]
+            id_ = unpaired["id"].iloc[0]
             raise DataError(
-                f"{data.root}: id {id_!r} has no record of size {missing} ({len(lone)} ids lack one"
-                " of the sizes)"
+                f"{data.root}: id {id_!r} has no record of size {missing} ({len(unpaired)} ids lack"
+                " one of the sizes)"
             )
-        both = whole[[*keys, *_LABELS]].merge(
-            here[[*keys, *_LABELS]], on=keys, suffixes=("", "_other")
+        pairs = joined[[*keys, *_LABELS]].merge(
+            rows_of_size[[*keys, *_LABELS]], on=keys, suffixes=("", "_other")
         )
         for column in _LABELS:
-            other = both[both[column] != both[f"{column}_other"]]
-            if len(other):
+            differing = pairs[pairs[column] != pairs[f"{column}_other"]]
+            if len(differing):
                 raise DataError(
-                    f"{data.root}: id {other['id'].iloc[0]!r} has another {column} in size {size}"
-                    f" ({len(other)} such ids)"
+                    f"{data.root}: id {differing['id'].iloc[0]!r} has a different {column} in size"
+                    f" {size} ({len(differing)} such ids)"
                 )
-        whole = whole.merge(here[keys + own], on=keys, how="left")
-    assert whole is not None
-    return whole.astype(
+        joined = joined.merge(rows_of_size[keys + size_columns], on=keys, how="left")
+    assert joined is not None
+    return joined.astype(
         {f"row_{size}": int for size in records.sizes}
         | {f"bytes_{size}": int for size in records.sizes}
     )
 
 
 def _named_features_are_there(train: pd.DataFrame, data: Data) -> None:
-    """A feature that no record has is a name that is written wrongly, and not a missing value."""
-    named = [("group", data.group, "group")] if data.group else []
-    named += [("numeric", name, tables.tabular(name)) for name in data.numeric]
-    named += [("categorical", name, tables.tabular(name)) for name in data.categorical]
-    for key, name, column in named:
+    """Check that each feature that the competition file names is in some training record.
+
+    A feature that no record has is a misspelt name, not a missing value.
+    """
+    features = [("group", data.group, "group")] if data.group else []
+    features += [("numeric", name, tables.tabular(name)) for name in data.numeric]
+    features += [("categorical", name, tables.tabular(name)) for name in data.categorical]
+    for key, name, column in features:
         if (train[column].isna() | (train[column] == "")).all():
             raise DataError(
                 f"{data.root}: no training record has the feature {name!r} (data.{key})"
@@ -219,11 +231,11 @@ def _named_features_are_there(train: pd.DataFrame, data: Data) -> None:
 
 
 def _no_id_twice(table: pd.DataFrame, data: Data) -> None:
-    twice = table.duplicated(["split", "id"])
-    if twice.any():
-        id_ = table["id"][twice].iloc[0]
+    duplicated = table.duplicated(["split", "id"])
+    if duplicated.any():
+        id_ = table["id"][duplicated].iloc[0]
         raise DataError(
-            f"{data.root}: id {id_!r} stands there more than once ({int(twice.sum())} such images)"
+            f"{data.root}: id {id_!r} occurs more than once ({int(duplicated.sum())} such images)"
         )
 
 
@@ -235,8 +247,9 @@ def _check(
     classes: Sequence[str],
     task: str,
 ) -> None:
-    """Classes have images, and those that cannot be used are no more than the competition file
-    allows."""
+    """Check that every class has an image, and that no more images are unusable than `records`
+    allows.
+    """
     labelled = int((examples["split"] == "train").sum())
     if len(rejects) > records.max_bad_fraction * (labelled + len(rejects)):
         first = rejects.iloc[0]
@@ -245,14 +258,16 @@ def _check(
             f" images of {labelled + len(rejects)}, more than records.max_bad_fraction ="
             f" {records.max_bad_fraction:g} allows)"
         )
-    own = examples["target"][
+    targets = examples["target"][
         (examples["split"] == "train") & (examples["external"] != "train")
     ].to_numpy()
-    seen = set(np.flatnonzero(tables.memberships(own, len(classes), task).any(axis=0)).tolist())
+    present = set(
+        np.flatnonzero(tables.memberships(targets, len(classes), task).any(axis=0)).tolist()
+    )
     for index, name in enumerate(classes):
-        if index not in seen:
+        if index not in present:
             raise DataError(
-                f"{data.train or data.root}: no image of class {name!r}: take it out of `classes`,"
+                f"{data.train or data.root}: no image of class {name!r}: remove it from `classes`,"
                 " or add images of it"
             )
     if data.tests()[1] and not (examples["split"] == "test").any():
@@ -264,5 +279,5 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        # Another file system, or one without links.
+        # Another file system, or one without hard links.
         shutil.copyfile(source, target)

@@ -1,5 +1,6 @@
-"""The kinds of source, behind one face: what is there, its bytes' digest, and the blocks of images
-that become shards."""
+"""Read any kind of source through one interface: its summary, its digest, and the blocks of images
+that become shards.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,8 +16,15 @@ from trainer.config.data import Data, Records
 
 
 class SourceSummary(NamedTuple):
-    """How many labelled images there are, their ids, and those of the others; None where only a
-    download would tell, or only a look at every record."""
+    """What a source reports without decoding an image.
+
+    A field is None if it would take a download, or a pass over every record.
+
+    Attributes:
+        train: the number of labelled images.
+        train_ids: their ids.
+        test_ids: the ids of the unlabelled images.
+    """
 
     train: int | None
     train_ids: list[str] | None
@@ -24,8 +32,14 @@ class SourceSummary(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Rows `first` to `first + rows - 1` of a subset, which become the shard `number` of their
-    split."""
+    """Consecutive rows of a subset that become one shard.
+
+    Attributes:
+        subset: the subset that the rows belong to.
+        number: the number of the shard within its split, from 0.
+        first: the index of the first row in the subset, from 0.
+        rows: the number of rows.
+    """
 
     subset: Subset
     number: int
@@ -34,10 +48,10 @@ class Block(NamedTuple):
 
 
 def look(data: Data, records: Records) -> SourceSummary:
-    """What the tables say, without decoding an image.
+    """Summarise the tables of a source, without decoding an image.
 
     Raises:
-        DataError: a table, a column or a file is missing, or an id is empty or twice or has no
+        DataError: a table, a column or a file is missing; or an id is empty, occurs twice or has no
             file.
     """
     if data.source == "tfrecords":
@@ -50,17 +64,17 @@ def look(data: Data, records: Records) -> SourceSummary:
 
 
 def _ids(subset: Subset, opened: Reader) -> list[str]:
-    # The ids of rows without a table are their numbers; to iterate over them would read the images.
+    # These sources use row numbers as ids; iterating over the items would read the images.
     if subset.data.source in ("pixels", "cifar10"):
         return [f"{subset.prefix}{row}" for row in range(1, opened.rows + 1)]
     return [item.row.id for item in opened.items(0, opened.rows)]
 
 
 def reader(subset: Subset, records: Records) -> Reader:
-    """Open a subset of any source but ready TFRecords, which are scanned and not converted.
+    """Open a subset of any source except ready TFRecords, which are scanned and not converted.
 
     Raises:
-        DataError: as the source's own module says.
+        DataError: as documented in the module of the source.
     """
     if subset.data.source == "files":
         return files.reader(subset, records)
@@ -68,8 +82,10 @@ def reader(subset: Subset, records: Records) -> Reader:
 
 
 def blocks(data: Data, records: Records) -> Iterator[tuple[Block, Reader]]:
-    """All blocks in order, with the reader of each: they depend on the source and on `shard_images`
-    alone."""
+    """Yield all blocks in order, each with its reader.
+
+    Blocks depend only on the source and on `shard_images`.
+    """
     number = {"train": 0, "test": 0}
     for subset in subsets(data):
         opened = reader(subset, records)
@@ -80,15 +96,19 @@ def blocks(data: Data, records: Records) -> Iterator[tuple[Block, Reader]]:
 
 
 def items(block: Block, opened: Reader) -> Iterator[Item]:
-    """The rows of a block."""
+    """Iterate over the items of a block."""
     return opened.items(block.first, block.rows)
 
 
 def digest(data: Data) -> str:
-    """One digest of all that the source is made of: of a table its bytes, of an image file or a
-    ready shard its path, size and time.
+    """Return one digest of everything that a source consists of.
 
-    Reading every byte of a large image folder would take as long as converting it.
+    It covers the bytes of each table, and the path, size and modification time (in a bucket: the
+    crc32c) of each image file or ready shard. Reading every byte of a large image folder would take
+    as long as converting it.
+
+    Returns:
+        64 hexadecimal digits.
     """
     total = hashlib.sha256()
     for subset in subsets(data):
@@ -103,7 +123,7 @@ def digest(data: Data) -> str:
 
 
 def _listed(subset: Subset) -> list[File]:
-    """The files besides the table that a subset is made of."""
+    """Return the files of a subset other than its table."""
     if subset.data.source == "pixels":
         return []
     if subset.data.source == "files":

@@ -1,5 +1,4 @@
-"""What a source gives: rows, what each row's image is loaded from, and what became of those that
-cannot be used."""
+"""What a source yields: rows, how to load their images, and the rows that cannot be used."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -10,11 +9,16 @@ from trainer.config.data import Data
 
 
 class Row(NamedTuple):
-    """One labelled or unlabelled image by its table.
+    """One labelled or unlabelled image as its table describes it.
 
-    id: unique within its split. label: a class name, or the index of a class; "" where there is
-    none. group: "" where there is none. numeric: NaN where missing; categorical: "" where missing.
-    where: the file and row, for errors."""
+    Attributes:
+        id: unique within its split.
+        label: a class name, or the index of a class; "" if there is none.
+        group: the name of the group; "" if there is none.
+        numeric: the values of the numeric columns, NaN if missing.
+        categorical: the values of the categorical columns, "" if missing.
+        where: the file and row, for error messages.
+    """
 
     id: str
     label: str | int
@@ -25,8 +29,14 @@ class Row(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A row, the file its image is in ("" where there is none), and what loads it, in any thread: a
-    file's bytes, or (height, width, 1 or 3) uint8 pixels. Loading raises BadImage or OSError."""
+    """A row with its image.
+
+    Attributes:
+        row: the row.
+        file: the file that the image is in, "" if there is none.
+        load: returns the bytes of the file, or (height, width, 1 or 3) uint8 pixels; it may be
+            called in any thread, and raises BadImage or OSError.
+    """
 
     row: Row
     file: str
@@ -34,8 +44,14 @@ class Item(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """A row whose image cannot be used: its file ("" where there is none), why, and the file's size
-    in bytes."""
+    """A row whose image cannot be used.
+
+    Attributes:
+        id: the id of the row.
+        file: the file that the image is in, "" if there is none.
+        reason: why the image cannot be used.
+        bytes: the size of the file in bytes.
+    """
 
     id: str
     file: str
@@ -46,9 +62,13 @@ class Rejected(NamedTuple):
 class Subset(NamedTuple):
     """The images of one split, or of one external set.
 
-    external: "" for the competition's own, else what the external set is for (`train`, `folds`).
-    prefix: before every id.
-    group_prefix: before every group that is named.
+    Attributes:
+        data: the `[data]` section, adapted to the external set if there is one.
+        split: `train` or `test`.
+        external: "" for the competition's own images, else the use of the external set (`train` or
+            `folds`).
+        prefix: prepended to every id.
+        group_prefix: prepended to every group that is not "".
     """
 
     data: Data
@@ -59,14 +79,20 @@ class Subset(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """A subset opened: how many rows it has, and some of them, from row `first`, in order."""
+    """An opened subset.
+
+    Attributes:
+        rows: the number of rows.
+        items: called with the index of the first row, from 0, and a number of rows; yields their
+            items in order.
+    """
 
     rows: int
     items: Callable[[int, int], Iterator[Item]]
 
 
 def subsets(data: Data) -> list[Subset]:
-    """The training images, the external sets, the test images if there are any."""
+    """Return the training images, the external sets, and the test images if there are any."""
     externals = []
     for external in data.external:
         name = f"{external.name}/"

@@ -1,4 +1,4 @@
-"""Whether a records folder is whole, down to the crc of every record."""
+"""Check that a records folder is complete, down to the crc of every record."""
 
 import hashlib
 import json
@@ -18,7 +18,12 @@ from trainer.errors import IntegrityError
 
 
 class Verified(NamedTuple):
-    """What was looked at."""
+    """How much `verify` checked.
+
+    Attributes:
+        files: the number of files that the manifest lists.
+        records: the number of records read, over all sizes.
+    """
 
     files: int
     records: int
@@ -28,20 +33,24 @@ def verify(folder: str) -> Verified:
     """Check each shard record by record, then every file against the manifest, then the examples
     table against the shards.
 
-    Shards come first, because a crc says where the damage is, which a file's digest cannot. Ready
-    TFRecords that were scanned are read where they lie.
+    Shards come first because a crc locates the damage, which the digest of a file cannot. Ready
+    TFRecords that were scanned are read in place.
 
     Args:
-        folder: a records folder, or the `gs://` prefix that one was published to, which is fetched.
+        folder: a records folder, or the `gs://` prefix it was published to, which is downloaded
+            first.
+
+    Returns:
+        the number of files and of records checked.
 
     Raises:
-        IntegrityError: the first damage found, with its file, and the record and byte offset in a
-            shard.
+        IntegrityError: the first damage found, with its file, and with the record and byte offset
+            if the file is a shard.
     """
     if objects.is_remote(folder):
-        with tempfile.TemporaryDirectory(prefix="foldline-") as near:
-            fetch_folder(folder.rstrip("/"), Path(near))
-            return _verify(Path(near))
+        with tempfile.TemporaryDirectory(prefix="foldline-") as local_copy:
+            fetch_folder(folder.rstrip("/"), Path(local_copy))
+            return _verify(Path(local_copy))
     return _verify(Path(folder))
 
 
@@ -54,42 +63,43 @@ def _verify(folder: Path) -> Verified:
     }
     about = read_manifest(folder)
     files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-    unnamed = sorted(set(ids) - set(files))
-    if unnamed:
-        raise IntegrityError(f"{folder / unnamed[0]}: {MANIFEST} does not name it")
+    unlisted = sorted(set(ids) - set(files))
+    if unlisted:
+        raise IntegrityError(f"{folder / unlisted[0]}: not listed in {MANIFEST}")
     for name, records in ids.items():
-        counted = files[name].get("count")
-        if counted != len(records):
+        listed_count = files[name].get("count")
+        if listed_count != len(records):
             raise IntegrityError(
-                f"{folder / name}: holds {len(records)} records, {MANIFEST} says {counted}"
+                f"{folder / name}: holds {len(records)} records, but {MANIFEST} lists"
+                f" {listed_count}"
             )
     if tables.EXAMPLES not in files:
         raise IntegrityError(
-            f"{folder}: a whole folder, but not one of records: {MANIFEST} names no"
+            f"{folder}: a complete folder, but not a records folder: {MANIFEST} does not list"
             f" {tables.EXAMPLES}"
         )
     examples = pd.read_parquet(folder / tables.EXAMPLES)
     total = 0
     for size in about["sizes"]:
-        named = sorted(set(examples[f"shard_{size}"]))
+        shard_names = sorted(set(examples[f"shard_{size}"]))
         if about["root"]:
-            with local_root(about["root"], named) as root:
-                held = {name: _ids(root / name, about["id_feature"]) for name in named}
+            with local_root(about["root"], shard_names) as root:
+                shard_ids = {name: _ids(root / name, about["id_feature"]) for name in shard_names}
                 _check_images(examples, root, about, size)
         else:
-            held = {
+            shard_ids = {
                 name: records
                 for name, records in ids.items()
                 if name.startswith(f"{tables.size_name(size)}/")
             }
-            rows = sum(map(len, held.values()))
-            if len(examples) != rows:
+            record_count = sum(map(len, shard_ids.values()))
+            if len(examples) != record_count:
                 raise IntegrityError(
-                    f"{folder / tables.EXAMPLES}: has {len(examples)} rows, the shards hold {rows}"
-                    " records"
+                    f"{folder / tables.EXAMPLES}: has {len(examples)} rows, but the shards hold"
+                    f" {record_count} records"
                 )
-        _check_table(folder, examples, held, size, ready=bool(about["root"]))
-        total += sum(map(len, held.values()))
+        _check_table(folder, examples, shard_ids, size, ready=bool(about["root"]))
+        total += sum(map(len, shard_ids.values()))
     return Verified(len(files), total)
 
 
@@ -102,8 +112,10 @@ def _ids(path: Path, feature: str) -> list[str]:
 
 
 def _check_images(examples: pd.DataFrame, root: Path, about: Mapping[str, Any], size: int) -> None:
-    """The images of ready shards are those that were scanned: no manifest has their digests."""
-    first = size == about["sizes"][0]
+    """Check that the images in ready shards are those that were scanned: no manifest has their
+    digests.
+    """
+    is_first_size = size == about["sizes"][0]
     for name, rows in examples.groupby(f"shard_{size}"):
         expected = dict(
             zip(
@@ -117,31 +129,34 @@ def _check_images(examples: pd.DataFrame, root: Path, about: Mapping[str, Any], 
                 continue
             image = decode_example(payload).get(about["image_feature"], b"")
             length, digest = expected[number]
-            held = image if isinstance(image, bytes) else b""
-            if len(held) != length or (first and hashlib.sha256(held).hexdigest() != digest):
+            image_bytes = image if isinstance(image, bytes) else b""
+            if len(image_bytes) != length or (
+                is_first_size and hashlib.sha256(image_bytes).hexdigest() != digest
+            ):
                 raise IntegrityError(
-                    f"{root / str(name)}: record {number} is not the image that was scanned: run"
-                    " again"
+                    f"{root / str(name)}: record {number} is not the image that was scanned:"
+                    " run again"
                 )
 
 
 def _check_table(
     folder: Path,
     examples: pd.DataFrame,
-    held: Mapping[str, Sequence[str]],
+    shard_ids: Mapping[str, Sequence[str]],
     size: int,
     *,
     ready: bool,
 ) -> None:
-    """Every row of the examples table is a record of its id."""
+    """Check that every row of the examples table points to the record with its id."""
     for id_, shard, row in zip(
         examples["id"], examples[f"shard_{size}"], examples[f"row_{size}"], strict=True
     ):
-        records = held.get(shard, [])
-        found = records[row] if row < len(records) else None
-        # A ready record of an external set lacks the set's name before it.
-        if found != id_ and not (ready and found == id_.partition("/")[2]):
-            place = f"record {row} of {shard}"
+        records = shard_ids.get(shard, [])
+        record_id = records[row] if row < len(records) else None
+        # A record in a ready external set has its id without the name of the set.
+        if record_id != id_ and not (ready and record_id == id_.partition("/")[2]):
+            position = f"record {row} of {shard}"
             raise IntegrityError(
-                f"{folder / tables.EXAMPLES}: id {id_!r} should be {place}, which is {found!r}"
+                f"{folder / tables.EXAMPLES}: id {id_!r} should be {position}, but that"
+                f" is {record_id!r}"
             )

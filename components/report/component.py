@@ -1,4 +1,4 @@
-"""The kfp face of the report step."""
+"""The kfp component of the report step."""
 
 from kfp import dsl
 
@@ -22,7 +22,7 @@ def report(
     summary: dsl.Output[dsl.Markdown],
     curves: dsl.Output[dsl.ClassificationMetrics],
 ) -> None:
-    """One HTML page about the run, and its figures for the console."""
+    """Write one HTML page about the run, and its figures for the console."""
     from trainer.events import step_scope
 
     with step_scope("report"):

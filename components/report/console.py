@@ -1,4 +1,4 @@
-"""The report's figures as kfp's consoles show them: a ROC curve, a confusion matrix, and a page of
+"""The report's figures for kfp's consoles: a ROC curve, a confusion matrix, and a page of
 Markdown."""
 
 import json
@@ -11,13 +11,20 @@ import numpy as np
 from components.report.page import OutOfFold, score_rows
 from trainer.artifacts import tables
 
-# A console keeps the matrix in a row of its database: 65,536 numbers would no longer fit.
+# A console stores the matrix in a row of its database; 65,536 numbers would not fit.
 MOST_CLASSES = 128
+# Points of a ROC curve; the console draws about as many.
 _POINTS = 100
 
 
 class Roc(NamedTuple):
-    """A ROC curve: rates and the thresholds they belong to, from the strictest, all finite."""
+    """A ROC curve, the strictest threshold first.
+
+    Attributes:
+        false: false-positive rates, 0 to 1.
+        true: true-positive rates, 0 to 1.
+        thresholds: the threshold of each point, all finite.
+    """
 
     false: list[float]
     true: list[float]
@@ -25,8 +32,8 @@ class Roc(NamedTuple):
 
 
 def roc(oof: OutOfFold) -> Roc | None:
-    """The curve of the second of two classes; of more, every decision about every class in one.
-    None where one kind lacks."""
+    """Return the ROC curve of the second of two classes, or one curve pooled over all classes; None
+    if all pooled targets are equal."""
     from sklearn.metrics import roc_curve
 
     binary = oof.targets.ndim == 1 and oof.is_one.shape[1] == 2
@@ -35,15 +42,15 @@ def roc(oof: OutOfFold) -> Roc | None:
     if not 0 < is_one.sum() < len(is_one):
         return None
     false, true, thresholds = roc_curve(is_one, values)
-    # The first threshold is infinite, which is no JSON; the page of the service draws about so many
-    # points.
+    # The first threshold is infinite, which JSON cannot represent.
     thresholds[0] = 1.0
-    places = np.unique(np.linspace(0, len(false) - 1, _POINTS).astype(int))
-    return Roc(false[places].tolist(), true[places].tolist(), thresholds[places].tolist())
+    positions = np.unique(np.linspace(0, len(false) - 1, _POINTS).astype(int))
+    return Roc(false[positions].tolist(), true[positions].tolist(), thresholds[positions].tolist())
 
 
 def confusion(oof: OutOfFold) -> list[list[int]] | None:
-    """(truth, decided) counts; None of many classes, or of any number an image."""
+    """Return (truth, decided) counts; None for no rows, more than `MOST_CLASSES` classes, or images
+    with any number of classes."""
     count = oof.is_one.shape[1]
     if oof.targets.ndim == 2 or count > MOST_CLASSES or not len(oof.targets):
         return None
@@ -53,12 +60,18 @@ def confusion(oof: OutOfFold) -> list[list[int]] | None:
 
 
 def markdown(name: str, blended: str | Path, classes: Sequence[str]) -> str:
-    """Score, members and weights, as a console shows them beside a run."""
+    """Return score, members and weights as Markdown, for a console's page of a run.
+
+    Args:
+        name: the competition's name.
+        blended: the folder that blending wrote.
+        classes: class names in order.
+    """
     scores: dict[str, Any] = json.loads(
         (Path(blended) / tables.METRICS).read_text(encoding="utf-8")
     )
     blend = scores["blend"]
-    lines = [f"# {_plain(name)}", ""]
+    lines = [f"# {_escaped(name)}", ""]
     if blend["oof"] is None:
         lines += ["Every member is trained on all images: there is nothing to score.", ""]
     else:
@@ -82,17 +95,19 @@ def markdown(name: str, blended: str | Path, classes: Sequence[str]) -> str:
         ]
         for row in score_rows(scores):
             cells = " | ".join(f"{value:.4f}" for value in (*row["folds"], row["oof"]))
-            lines.append(f"| {_plain(row['name'])} | {cells} |")
+            lines.append(f"| {_escaped(row['name'])} | {cells} |")
         lines.append("")
     lines.append(
         "Weights: "
-        + ", ".join(f"{_plain(member)} {weight:.3f}" for member, weight in blend["weights"].items())
+        + ", ".join(
+            f"{_escaped(member)} {weight:.3f}" for member, weight in blend["weights"].items()
+        )
     )
-    lines += ["", *(f"- {_plain(warning)}" for warning in scores["warnings"])]
+    lines += ["", *(f"- {_escaped(warning)}" for warning in scores["warnings"])]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _plain(text: str) -> str:
-    """Text that means nothing to Markdown or HTML."""
+def _escaped(text: str) -> str:
+    """Return text with the special characters of Markdown and HTML escaped."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;")
     return "".join(f"\\{letter}" if letter in "\\`*_[]|#" else letter for letter in escaped)

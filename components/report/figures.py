@@ -10,20 +10,23 @@ import pandas as pd
 from components.html import INK, PALETTE, canvas, svg
 from trainer.metrics import HIGHER_IS_BETTER
 
-# Above, a cell has no room for its number, and the page shows the errors as a list.
+# With more classes, cells have no room for all numbers, and the page lists the errors.
 MOST_NUMBERED = 30
-# Points that a curve is drawn by, and classes that have a name beside theirs.
+# Points of a curve; classes whose curves have a colour and a name.
 _POINTS, _NAMED = 150, 8
 
 
 def learning_curves(history: pd.DataFrame, metric: str) -> str:
-    """Training and held-out loss, the held-out score, and the learning rate, by epoch: a colour a
-    member, a thin line a fold.
+    """Plot training and held-out loss, the held-out score, and the learning rate by epoch: one
+    colour per member, one thin line per fold.
 
     Args:
-        history: member, fold, epoch, loss, learning_rate, and where images were held out val_loss
-            and val_<metric>.
-        metric: of the competition.
+        history: member, fold, epoch, loss, learning_rate; and val_loss and val_<metric> if images
+            were held out.
+        metric: the competition's metric.
+
+    Returns:
+        an `<svg>` element.
     """
     from matplotlib import ticker
 
@@ -52,7 +55,7 @@ def learning_curves(history: pd.DataFrame, metric: str) -> str:
             axes.set(title=title, xlabel="epoch")
             if axes.lines:
                 axes.legend(frameon=False)
-        # The first epochs would press the rest into a line.
+        # Logarithmic, because the large losses of the first epochs would flatten all others.
         loss.set_yscale("log")
         loss.yaxis.set_major_formatter(ticker.FormatStrFormatter("%.3g"))
         loss.yaxis.set_minor_formatter(ticker.FormatStrFormatter("%.3g"))
@@ -64,13 +67,19 @@ def learning_curves(history: pd.DataFrame, metric: str) -> str:
 
 
 def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> str:
-    """Counts of (truth, prediction), coloured by the share of the truth's row; the diagonal is left
-    pale.
+    """Plot counts of (truth, prediction), with errors coloured by their share of the truth's row
+    and the diagonal uncoloured.
 
-    Of many classes only the errors that are a tenth of their row and more have their number.
+    With more than `MOST_NUMBERED` classes, only errors of at least a tenth of their row have a
+    number.
 
     Args:
-        targets, predicted: (n,) class indices.
+        targets: (n,) class indices.
+        predicted: (n,) class indices.
+        classes: class names in order.
+
+    Returns:
+        an `<svg>` element.
     """
     from matplotlib.colors import PowerNorm
 
@@ -83,21 +92,24 @@ def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequen
     many = size > MOST_NUMBERED
     side = 2.5 + 0.15 * size if many else min(11.0, 2.2 + 0.42 * size)
     with canvas(1, 1, width=side, height=side) as (figure, axes):
-        shown = np.ma.masked_equal(errors, 0)
-        # By the root, so that one large error does not pale all others.
+        coloured = np.ma.masked_equal(errors, 0)
+        # Scale by the square root, so that one large error does not make all others pale.
         axes.imshow(
-            shown,
+            coloured,
             cmap="Oranges",
             norm=PowerNorm(0.5, vmin=0, vmax=max(0.01, float(errors.max()) * 3)),
         )
         small = {"fontsize": 7} if many else {}
         axes.set_xticks(
-            range(size), _plain(classes), rotation=90 if max(map(len, classes)) > 2 else 0, **small
+            range(size),
+            _escaped(classes),
+            rotation=90 if max(map(len, classes)) > 2 else 0,
+            **small,
         )
-        axes.set_yticks(range(size), _plain(classes), **small)
+        axes.set_yticks(range(size), _escaped(classes), **small)
         axes.set(xlabel="prediction", ylabel="truth")
         if many:
-            # Lines by which the eye finds the row and the column.
+            # Grid lines help to find a cell's row and column.
             axes.set_xticks(np.arange(-0.5, size, 5), minor=True)
             axes.set_yticks(np.arange(-0.5, size, 5), minor=True)
             axes.grid(which="minor", color=INK, alpha=0.15, linewidth=0.5)
@@ -120,20 +132,29 @@ def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: Sequen
         return svg(figure)
 
 
-def _plain(names: Sequence[str]) -> list[str]:
-    # A dollar sign would start a formula, and an underscore hides a line from the legend: a space
-    # without width goes before it.
+def _escaped(names: Sequence[str]) -> list[str]:
+    """Return names as matplotlib can show them.
+
+    Escapes the dollar sign, which starts a formula, and puts a zero-width space before a leading
+    underscore, which would hide a line from the legend.
+    """
     return [("\u200b" if name.startswith("_") else "") + name.replace("$", r"\$") for name in names]
 
 
 def curves(is_one: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> str:
-    """ROC and precision-recall curves of each class against the rest; of two classes, of the
-    second.
+    """Plot ROC and precision-recall curves of each class against the rest; with two exclusive
+    classes, only of the second.
 
-    Of many classes those with the smallest area under the ROC curve have their names.
+    With more than `_NAMED` classes, only those with the smallest areas under the ROC curve have
+    names.
 
     Args:
-        is_one: (n, classes) bool. probabilities: (n, classes).
+        is_one: (n, classes) bool, the classes of each image.
+        probabilities: (n, classes) in 0 to 1.
+        classes: class names in order.
+
+    Returns:
+        an `<svg>` element.
     """
     from sklearn.metrics import (
         average_precision_score,
@@ -142,15 +163,15 @@ def curves(is_one: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
         roc_curve,
     )
 
-    shown = [k for k in range(is_one.shape[1]) if 0 < is_one[:, k].sum() < len(is_one)]
+    drawn = [k for k in range(is_one.shape[1]) if 0 < is_one[:, k].sum() < len(is_one)]
     if is_one.shape[1] == 2 and (is_one.sum(axis=1) == 1).all():
-        shown = [k for k in shown if k == 1]
-    areas = {k: float(roc_auc_score(is_one[:, k], probabilities[:, k])) for k in shown}
-    named = sorted(shown, key=lambda k: areas[k])[:_NAMED]
-    colour_of = dict(zip(named, itertools.cycle(PALETTE), strict=False))
+        drawn = [k for k in drawn if k == 1]
+    areas = {k: float(roc_auc_score(is_one[:, k], probabilities[:, k])) for k in drawn}
+    labelled = sorted(drawn, key=lambda k: areas[k])[:_NAMED]
+    colour_of = dict(zip(labelled, itertools.cycle(PALETTE), strict=False))
     with canvas(1, 2, width=11, height=4.6) as (figure, (roc, pr)):
-        # The named ones last, on top of the others.
-        for k in [*(k for k in shown if k not in named), *reversed(named)]:
+        # Draw the named curves last, on top of the others.
+        for k in [*(k for k in drawn if k not in labelled), *reversed(labelled)]:
             style = (
                 {"color": colour_of[k], "linewidth": 1.5}
                 if k in colour_of
@@ -159,7 +180,7 @@ def curves(is_one: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
             false, true, _ = roc_curve(is_one[:, k], probabilities[:, k])
             precision, recall, _ = precision_recall_curve(is_one[:, k], probabilities[:, k])
             average = average_precision_score(is_one[:, k], probabilities[:, k])
-            name = _plain(classes)[k]
+            name = _escaped(classes)[k]
             roc.plot(
                 *_thinned(false, true),
                 label=f"{name}, area {areas[k]:.3f}" if k in colour_of else None,
@@ -174,30 +195,35 @@ def curves(is_one: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
         roc.set(title="ROC", xlabel="false-positive rate", ylabel="true-positive rate")
         pr.set(title="precision and recall", xlabel="recall", ylabel="precision", ylim=(0, 1.03))
         for axes in (roc, pr):
-            if shown:
+            if drawn:
                 axes.legend(frameon=False, fontsize=8)
         return svg(figure)
 
 
 def _thinned(across: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most so many points of a curve, evenly along it, both ends among them."""
+    """Return at most `_POINTS` points of a curve, evenly spaced along it, with both ends."""
     along = np.concatenate([[0], np.cumsum(np.abs(np.diff(across)) + np.abs(np.diff(up)))])
-    places = np.unique(
+    positions = np.unique(
         np.searchsorted(along, np.linspace(0, along[-1], _POINTS)).clip(0, len(across) - 1)
     )
-    return across[places], up[places]
+    return across[positions], up[positions]
 
 
 def reliability(calibration: Mapping[str, Any]) -> str:
-    """The share that was right in each bin of confidence, before and after the calibration, and how
-    many rows a bin has.
+    """Plot the share of correct predictions in each bin of confidence, before and after the
+    calibration, and the number of predictions in each bin.
 
     Args:
-        calibration: of metrics.json.
+        calibration: the section of metrics.json.
+
+    Returns:
+        an `<svg>` element.
     """
     stages = [stage for stage in ("before", "after") if stage in calibration]
     with canvas(1, 2, width=11, height=4) as (figure, (axes, counts)):
-        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.6, linestyle=":", label="as it says")
+        axes.plot(
+            [0, 1], [0, 1], color=INK, linewidth=0.6, linestyle=":", label="perfectly calibrated"
+        )
         for colour, stage in zip(PALETTE, stages, strict=False):
             points = calibration[stage]["curve"]
             name = f"{stage} calibration" if len(stages) > 1 else "blend"
@@ -218,7 +244,9 @@ def reliability(calibration: Mapping[str, Any]) -> str:
                 color=colour,
             )
         axes.set(
-            title="reliability", xlabel="mean confidence in the bin", ylabel="share that was right"
+            title="reliability",
+            xlabel="mean confidence in the bin",
+            ylabel="share of correct predictions",
         )
         axes.legend(frameon=False)
         counts.set(title="predictions in the bin", xlabel="mean confidence in the bin")
@@ -227,18 +255,36 @@ def reliability(calibration: Mapping[str, Any]) -> str:
 
 
 def alpha_curve(trace: Sequence[float], metric: str, names: Sequence[str]) -> str:
-    """The score of alpha times the first member and 1 - alpha times the second, as `best_alpha`
-    found it."""
+    """Plot the score of alpha times the first member plus 1 - alpha times the second, as tried by
+    `best_alpha`.
+
+    Args:
+        trace: the scores, evenly spaced for alpha in 0 to 1.
+        metric: the competition's metric.
+        names: the two members' names.
+
+    Returns:
+        an `<svg>` element.
+    """
     with canvas(1, 1, width=6.5, height=3.4) as (figure, axes):
         axes.plot(np.linspace(0, 1, len(trace)), trace, color=PALETTE[0])
         axes.set(
-            xlabel=f"alpha: share of {_plain(names)[0]}, the rest {_plain(names)[1]}", ylabel=metric
+            xlabel=f"alpha: share of {_escaped(names)[0]}, the rest {_escaped(names)[1]}",
+            ylabel=metric,
         )
         return svg(figure)
 
 
 def error_correlation(correlation: Sequence[Sequence[float | None]], names: Sequence[str]) -> str:
-    """How the members' errors go together: 1 is the same errors."""
+    """Plot the correlation of the members' errors.
+
+    Args:
+        correlation: (members, members) in -1 to 1, None if undefined; 1 means the same errors.
+        names: member names, in the same order.
+
+    Returns:
+        an `<svg>` element.
+    """
     values = np.array(
         [[np.nan if value is None else value for value in row] for row in correlation], dtype=float
     )
@@ -247,8 +293,8 @@ def error_correlation(correlation: Sequence[Sequence[float | None]], names: Sequ
         axes.imshow(
             values, cmap="Blues", vmin=min(0.0, float(np.nanmin(values, initial=0))), vmax=1.6
         )
-        axes.set_xticks(range(len(names)), _plain(names), rotation=45, ha="right")
-        axes.set_yticks(range(len(names)), _plain(names))
+        axes.set_xticks(range(len(names)), _escaped(names), rotation=45, ha="right")
+        axes.set_yticks(range(len(names)), _escaped(names))
         for row, column in np.ndindex(*values.shape):
             text = "-" if np.isnan(values[row, column]) else f"{values[row, column]:.2f}"
             axes.text(column, row, text, ha="center", va="center", fontsize=9, color="#001a33")

@@ -1,5 +1,4 @@
-"""The images of the report: errors, images drawn at random, and what the augmentation makes of
-some."""
+"""The images of the report: errors, random images, and examples of the augmentation."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -13,20 +12,30 @@ import pandas as pd
 import simplejpeg
 
 from trainer.artifacts import tables
-from trainer.config.member import Augment, Member
+from trainer.config.augment import Augment
+from trainer.config.member import Member
 from trainer.input.augment import draw, epoch_draws
 from trainer.input.shards import Images, load
 from trainer.input.workers import Workers
 
+# Side of a shown image in pixels, at most.
 _SIDE = 160
 _QUALITY = 85
-# Images whose augmentation is shown, and how often.
+# Images whose augmentation is shown, and augmented versions of each.
 _SHOWN_AUGMENTED, _TIMES = 4, 5
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of the report with what is said under it."""
+    """An image of the report and its caption.
+
+    Attributes:
+        id: the image's id.
+        source: the image as a data URL.
+        truth: names of its classes.
+        predicted: names of the decided classes.
+        probability: confidence in the decision, 0 to 1.
+    """
 
     id: str
     source: str
@@ -47,30 +56,37 @@ def pictures(
     classes: Sequence[str],
     task: str,
 ) -> list[Picture]:
-    """The images at `places` of the out-of-fold table, with truth and prediction.
+    """Return the images at the rows `places` of the out-of-fold table, with truth and prediction.
 
     Args:
-        images: those at `places`, in their order. oof: the blend's whole table. confidence: (n,) of
-            its decisions.
+        images: the images at `places`, in this order.
+        oof: the blend's out-of-fold table of n rows.
+        places: (k,) row numbers.
+        confidence: (n,) probability of each decision, 0 to 1.
+        classes: class names in order.
+        task: the competition's task.
     """
     workers = Workers(1)
     pixels = workers.decoded(images, range(len(images)))
     workers.close()
     return [
         Picture(
-            id=str(oof["id"].iloc[place]),
+            id=str(oof["id"].iloc[row]),
             source=source(pixels[number]),
-            truth=tables.names(int(oof["target"].iloc[place]), classes, task),
-            predicted=tables.names(int(oof["prediction"].iloc[place]), classes, task),
-            probability=float(confidence[place]),
+            truth=tables.names(int(oof["target"].iloc[row]), classes, task),
+            predicted=tables.names(int(oof["prediction"].iloc[row]), classes, task),
+            probability=float(confidence[row]),
         )
-        for number, place in enumerate(places.tolist())
+        for number, row in enumerate(places.tolist())
     ]
 
 
 def source(pixels: np.ndarray) -> str:
-    """An image as an address that holds it: (side, side, channels) uint8, made smaller where it is
-    large."""
+    """Return an image as a data URL of a JPEG, shrunk to at most `_SIDE` pixels.
+
+    Args:
+        pixels: (side, side, channels) uint8, with 1 or 3 channels.
+    """
     side = pixels.shape[0]
     if side > _SIDE:
         pixels = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).reshape(
@@ -93,23 +109,30 @@ def fetched(
     about: Mapping[str, Any],
     size: int,
 ) -> Images:
-    """Some training images in one size, in the order of `ids`, which may name one more than
-    once."""
+    """Load training images in one size.
+
+    Args:
+        root: the local folder with the shards.
+        examples: the examples table.
+        ids: ids of the images, in the order of the result; repeats are allowed.
+        about: the records folder's manifest.
+        size: the stored size, in pixels.
+    """
     rows = (
         examples[examples["split"] == "train"]
         .set_index("id", drop=False)
         .loc[list(dict.fromkeys(ids))]
     )
     images = load(root, rows, about, size=size)
-    place_of = {id_: place for place, id_ in enumerate(rows["id"])}
-    places = [place_of[id_] for id_ in ids]
-    decoded = None if images.decoded is None else images.decoded[places]
-    encoded = [images.encoded[place] for place in places]
-    return Images(encoded, images.means[places], images.size, images.channels, decoded)
+    position_of = {id_: position for position, id_ in enumerate(rows["id"])}
+    positions = [position_of[id_] for id_ in ids]
+    decoded = None if images.decoded is None else images.decoded[positions]
+    encoded = [images.encoded[position] for position in positions]
+    return Images(encoded, images.means[positions], images.size, images.channels, decoded)
 
 
 def nearest(sizes: Sequence[int]) -> int:
-    """The stored size that is shown: the one nearest to what the page has room for."""
+    """Return the stored size nearest to the size of an image on the page."""
     return min(sizes, key=lambda size: abs(size - _SIDE))
 
 
@@ -120,12 +143,18 @@ def augmented(
     members: Sequence[Member],
     seed: int,
 ) -> list[dict[str, Any]]:
-    """For each different augmentation: some training images, as stored and as training sees them,
-    again and again.
+    """Show each distinct augmentation on a few training images.
+
+    Args:
+        root: the local folder with the shards.
+        examples: the examples table.
+        about: the records folder's manifest.
+        members: the members' recipes.
+        seed: of the augmentation's draws.
 
     Returns:
-        names of the members that have it, and `rows`, a list an image of addresses: the original
-        first.
+        for each augmentation, the `names` of its members, and `rows`, one list of data URLs per
+        image: the original, then `_TIMES` augmented versions.
     """
     train = examples[(examples["split"] == "train") & (examples["external"] == "")]
     ids = (
@@ -136,15 +165,15 @@ def augmented(
     kinds: list[tuple[Augment, int, list[str]]] = []
     for member in members:
         kind = member.augment, member.size or int(about["sizes"][0])
-        alike = next((names for *one, names in kinds if tuple(one) == kind), None)
-        if alike is not None:
-            alike.append(member.name)
+        same = next((names for *other, names in kinds if tuple(other) == kind), None)
+        if same is not None:
+            same.append(member.name)
         elif member.augment != Augment():
             kinds.append((*kind, [member.name]))
-    workers, found = Workers(1), []
+    workers, results = Workers(1), []
     for augment, size, names in kinds:
         images = fetched(root, examples, ids, about, size)
-        rows = [[source(one)] for one in workers.decoded(images, range(len(ids)))]
+        rows = [[source(pixels)] for pixels in workers.decoded(images, range(len(ids)))]
         for time in range(_TIMES):
             drawn = draw(
                 augment,
@@ -152,10 +181,10 @@ def augmented(
                 size=size,
                 means=images.means,
             )
-            for row, one in zip(
+            for row, pixels in zip(
                 rows, workers.augmented(images, np.arange(len(ids)), drawn, augment), strict=True
             ):
-                row.append(source(one))
-        found.append({"names": names, "rows": rows})
+                row.append(source(pixels))
+        results.append({"names": names, "rows": rows})
     workers.close()
-    return found
+    return results

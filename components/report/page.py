@@ -1,5 +1,4 @@
-"""The report: one HTML file that needs nothing else, about how well the run did and where it
-errs."""
+"""The report: one self-contained HTML file about how well the run did and where it errs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,17 +19,27 @@ from trainer.config.member import Member
 from trainer.events import emit
 from trainer.metrics import HIGHER_IS_BETTER
 
+# Errors, and random images, on the page.
 _SHOWN = 24
 
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """What the report is about, and where it lies.
+    """What the report is about.
 
-    name, classes, metric, seed: of the competition; members: its recipes. blended: the folder that
-    blending wrote. records: the records folder, and root the local folder that its shards lie
-    below. statistics, audit: the JSON files of those steps.
-    submission: the file. price: of an hour of a training machine, 0 where it was not given.
+    Attributes:
+        name: the competition's name.
+        classes: class names in order.
+        metric: the competition's metric.
+        seed: the competition's seed.
+        members: the members' recipes.
+        blended: the folder that blending wrote.
+        records: the records folder.
+        root: the local folder with the records' shards.
+        statistics: the JSON file of the statistics step.
+        audit: the JSON file of the folds step's leak audit.
+        submission: the submission file.
+        price: of an hour of a training machine, 0 if it is not given.
     """
 
     name: str
@@ -49,10 +58,19 @@ class ReportInputs:
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """The blend's out-of-fold rows: table, (n, classes) probabilities, targets as scores take them,
-    (n, classes) bool of what each image is and was decided to be, (n,) whether that is wrong, and
-    (n,) the probability of what was decided: of any number of classes an image that of the surest
-    wrong decision, or of the surest one where none is wrong."""
+    """The blend's n out-of-fold rows.
+
+    Attributes:
+        table: the table of oof.parquet.
+        probabilities: (n, classes) in 0 to 1.
+        targets: (n,) class indices, or (n, classes) bool.
+        is_one: (n, classes) bool, the true classes.
+        decided: (n, classes) bool, the decided classes.
+        wrong: (n,) bool, whether the decision differs from the truth.
+        confidence: (n,) probability of the decision in 0 to 1; if an image can have any number of
+            classes, of the most confident wrong decision, or of the most confident one if none is
+            wrong.
+    """
 
     table: pd.DataFrame
     probabilities: np.ndarray
@@ -64,10 +82,14 @@ class OutOfFold:
 
 
 def out_of_fold(blended: str | Path, classes: Sequence[str]) -> OutOfFold:
-    """Read what blending wrote.
+    """Read the out-of-fold rows that blending wrote.
+
+    Args:
+        blended: the folder that blending wrote.
+        classes: class names in order.
 
     Raises:
-        IntegrityError: it is not whole.
+        IntegrityError: the folder is incomplete or damaged.
     """
     task, count = read_manifest(blended)["task"], len(classes)
     table = pd.read_parquet(Path(blended) / tables.OOF)
@@ -77,8 +99,10 @@ def out_of_fold(blended: str | Path, classes: Sequence[str]) -> OutOfFold:
     )
     probabilities = table[list(classes)].to_numpy()
     wrong = (is_one != decided).any(axis=1)
-    sure = np.where(decided, probabilities, 1 - probabilities if task == "multilabel" else 0)
-    shown = np.where((is_one != decided) | ~wrong[:, None] | (task != "multilabel"), sure, 0)
+    certainty = np.where(decided, probabilities, 1 - probabilities if task == "multilabel" else 0)
+    relevant = np.where(
+        (is_one != decided) | ~wrong[:, None] | (task != "multilabel"), certainty, 0
+    )
     return OutOfFold(
         table,
         probabilities,
@@ -86,12 +110,17 @@ def out_of_fold(blended: str | Path, classes: Sequence[str]) -> OutOfFold:
         is_one,
         decided,
         wrong,
-        shown.max(axis=1) if len(table) else np.empty(0),
+        relevant.max(axis=1) if len(table) else np.empty(0),
     )
 
 
 def write_report(run: ReportInputs, out: str | Path) -> None:
-    """Write the page."""
+    """Write the page.
+
+    Args:
+        run: what the report is about.
+        out: the HTML file to write.
+    """
     about, stored = read_manifest(run.blended), read_manifest(run.records, only=(tables.EXAMPLES,))
     scores = json.loads((Path(run.blended) / tables.METRICS).read_text(encoding="utf-8"))
     oof = out_of_fold(run.blended, run.classes)
@@ -102,11 +131,15 @@ def write_report(run: ReportInputs, out: str | Path) -> None:
     wrong = np.flatnonzero(oof.wrong)
     worst = wrong[np.argsort(-oof.confidence[wrong], kind="stable")][:_SHOWN]
     drawn = np.sort(np.random.default_rng(run.seed).permutation(len(oof.table))[:_SHOWN])
-    places = np.concatenate([worst, drawn])
-    shown = fetched(
-        run.root, examples, oof.table["id"].iloc[places].tolist(), stored, nearest(stored["sizes"])
+    shown_rows = np.concatenate([worst, drawn])
+    images = fetched(
+        run.root,
+        examples,
+        oof.table["id"].iloc[shown_rows].tolist(),
+        stored,
+        nearest(stored["sizes"]),
     )
-    seen = pictures(shown, oof.table, places, oof.confidence, run.classes, about["task"])
+    captioned = pictures(images, oof.table, shown_rows, oof.confidence, run.classes, about["task"])
     train = examples[(examples["split"] == "train") & (examples["external"] == "")]
     page = render(
         Path(__file__).with_name("page.html"),
@@ -129,8 +162,8 @@ def write_report(run: ReportInputs, out: str | Path) -> None:
         classes=facts.per_class(oof.is_one, oof.decided, run.classes) if len(oof.table) else [],
         confused=_confused(run, oof),
         parts=_parts(run, oof, examples, stored),
-        worst=seen[: len(worst)],
-        drawn=seen[len(worst) :],
+        worst=captioned[: len(worst)],
+        drawn=captioned[len(worst) :],
         augmented=augmented(run.root, examples, stored, run.members, run.seed),
         duplicates=facts.duplicate_sets(train),
         rejects=tables.read_rejects(Path(run.records) / tables.REJECTS).to_dict("records"),
@@ -149,8 +182,12 @@ def write_report(run: ReportInputs, out: str | Path) -> None:
 
 
 def score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The lines of the score table: the members, then the blend; the best of each column is
-    marked."""
+    """Return the rows of the score table: the scored members, then the blend, with the best score
+    of each column marked; [] if there are no scores.
+
+    Args:
+        scores: the contents of metrics.json.
+    """
     rows = [
         {"name": name, "is_blend": False, **value}
         for name, value in scores["members"].items()
@@ -177,26 +214,27 @@ def score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _plots(run: ReportInputs, oof: OutOfFold, scores: Mapping[str, Any]) -> dict[str, str]:
-    """The plots of the out-of-fold rows, by name; those that there is nothing for are left out."""
+    """Return the plots of the out-of-fold rows, by name, without those that do not apply."""
     if not len(oof.table):
         return {}
-    found = {"curves": figures.curves(oof.is_one, oof.probabilities, run.classes)}
-    found["reliability"] = figures.reliability(scores["calibration"])
+    plots = {"curves": figures.curves(oof.is_one, oof.probabilities, run.classes)}
+    plots["reliability"] = figures.reliability(scores["calibration"])
     if oof.targets.ndim == 1:
-        found["confusion"] = figures.confusion_matrix(
+        plots["confusion"] = figures.confusion_matrix(
             oof.targets, oof.decided.argmax(axis=1), run.classes
         )
     members = scores["diversity"]["names"]
     if len(members) > 1:
-        found["errors"] = figures.error_correlation(scores["diversity"]["errors"], members)
+        plots["errors"] = figures.error_correlation(scores["diversity"]["errors"], members)
     if scores["blend"]["method"] == "best_alpha":
-        found["alpha"] = figures.alpha_curve(
+        plots["alpha"] = figures.alpha_curve(
             scores["blend"]["level2"]["trace"], run.metric, members
         )
-    return found
+    return plots
 
 
 def _confused(run: ReportInputs, oof: OutOfFold) -> list[dict[str, Any]]:
+    """Return the most frequent confusions, if the confusion matrix cannot show all numbers."""
     if oof.targets.ndim == 2 or len(run.classes) <= figures.MOST_NUMBERED:
         return []
     return facts.confused(oof.targets, oof.decided.argmax(axis=1), run.classes)
@@ -205,18 +243,18 @@ def _confused(run: ReportInputs, oof: OutOfFold) -> list[dict[str, Any]]:
 def _parts(
     run: ReportInputs, oof: OutOfFold, examples: pd.DataFrame, stored: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The score by tabular column and by group."""
+    """Return the scores by tabular column and by group."""
     if not len(oof.table):
         return {"columns": {}, "groups": None}
     rows = examples[examples["split"] == "train"].set_index("id").loc[oof.table["id"]].reset_index()
     scored = facts.Scored(run.metric, oof.targets, oof.probabilities, oof.decided)
-    named = [(name, True) for name in stored["numeric"]] + [
+    columns = [(name, True) for name in stored["numeric"]] + [
         (name, False) for name in stored["categorical"]
     ]
     return {
         "columns": {
             name: facts.by_column(scored, rows[tables.tabular(name)], numeric=numeric)
-            for name, numeric in named
+            for name, numeric in columns
         },
         "groups": facts.by_group(scored, rows["group"]),
     }

@@ -1,4 +1,4 @@
-"""The numbers of the report that blending did not make already: where the blend errs, and what the
+"""The numbers of the report that blending has not computed: where the blend errs, and how long the
 run took."""
 
 import importlib.metadata
@@ -16,30 +16,40 @@ from trainer.artifacts.manifest import MANIFEST, sha256
 from trainer.errors import TrainingError
 from trainer.metrics import OF_CLASSES, score
 
+# Bins of a numeric column; shown values of a text column; rows of a list.
 _BINS = 4
 _MOST_VALUES = 12
 _MOST_ROWS = 20
-# Libraries that the numbers of a report depend on.
+# Libraries that the report's numbers depend on.
 _LIBRARIES = ("foldline", "numpy", "pandas", "scikit-learn", "scipy")
 
 
 def per_class(
     is_one: np.ndarray, decided: np.ndarray, classes: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Precision, recall and F1 of each class, with how many images are of it and were taken for it.
+    """Return precision, recall and F1 of each class, with the number of images of the class and of
+    images decided for it.
 
     Args:
-        is_one, decided: (n, classes) bool.
+        is_one: (n, classes) bool, the true classes.
+        decided: (n, classes) bool, the decided classes.
+        classes: class names in order.
     """
-    right, there, taken = (is_one & decided).sum(axis=0), is_one.sum(axis=0), decided.sum(axis=0)
+    correct, of_class, decided_for = (
+        (is_one & decided).sum(axis=0),
+        is_one.sum(axis=0),
+        decided.sum(axis=0),
+    )
     return [
         {
             "name": name,
-            "images": int(there[k]),
-            "taken": int(taken[k]),
-            "precision": float(right[k] / taken[k]) if taken[k] else None,
-            "recall": float(right[k] / there[k]) if there[k] else None,
-            "f1": float(2 * right[k] / (there[k] + taken[k])) if there[k] + taken[k] else None,
+            "images": int(of_class[k]),
+            "taken": int(decided_for[k]),
+            "precision": float(correct[k] / decided_for[k]) if decided_for[k] else None,
+            "recall": float(correct[k] / of_class[k]) if of_class[k] else None,
+            "f1": float(2 * correct[k] / (of_class[k] + decided_for[k]))
+            if of_class[k] + decided_for[k]
+            else None,
         }
         for k, name in enumerate(classes)
     ]
@@ -48,44 +58,63 @@ def per_class(
 def confused(
     targets: np.ndarray, predicted: np.ndarray, classes: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The pairs of classes that were taken for each other most often, the commonest first; (n,)
-    class indices."""
+    """Return the most frequent confusions, pairs of true and predicted class, the most frequent
+    first.
+
+    Args:
+        targets: (n,) class indices.
+        predicted: (n,) class indices.
+        classes: class names in order.
+    """
     wrong = targets != predicted
     pairs, counts = np.unique(
         np.stack([targets[wrong], predicted[wrong]], axis=1), axis=0, return_counts=True
     )
     order = np.argsort(-counts, kind="stable")[:_MOST_ROWS]
-    there = np.bincount(targets, minlength=len(classes))
+    of_class = np.bincount(targets, minlength=len(classes))
     return [
         {
-            "truth": classes[pairs[place, 0]],
-            "predicted": classes[pairs[place, 1]],
-            "images": int(counts[place]),
-            "share": float(counts[place] / there[pairs[place, 0]]),
+            "truth": classes[pairs[pair_number, 0]],
+            "predicted": classes[pairs[pair_number, 1]],
+            "images": int(counts[pair_number]),
+            "share": float(counts[pair_number] / of_class[pairs[pair_number, 0]]),
         }
-        for place in order
+        for pair_number in order
     ]
 
 
 class Scored:
-    """The out-of-fold rows, to be scored in parts: (n, classes) probabilities, and what was
-    decided, bool."""
+    """The out-of-fold rows, to be scored in parts.
+
+    Attributes:
+        metric: the metric.
+        targets: (n,) class indices, or (n, classes) bool.
+        wrong: (n,) bool, whether the decision differs from the truth.
+        values: (n, classes) what is scored: probabilities, or decisions for a metric of decided
+            classes.
+    """
 
     def __init__(
         self, metric: str, targets: np.ndarray, probabilities: np.ndarray, decided: np.ndarray
     ) -> None:
         is_one = targets if targets.ndim == 2 else targets[:, None] == np.arange(decided.shape[1])
         self.metric, self.targets, self.wrong = metric, targets, (is_one != decided).any(axis=1)
-        # What was decided may have been decided by thresholds.
-        self.told = decided.astype(np.float64) if metric in OF_CLASSES else probabilities
+        # Score the decisions themselves, because thresholds may have been applied.
+        self.values = decided.astype(np.float64) if metric in OF_CLASSES else probabilities
 
     def of(self, name: str, rows: np.ndarray, **more: Any) -> dict[str, Any]:
-        """A line: how many rows, the share that is wrong, and the score where these rows have
-        one."""
+        """Return a line of a table: number of rows, share of errors, and the score, None if these
+        rows have none.
+
+        Args:
+            name: of the line.
+            rows: (n,) bool, the rows.
+            more: further cells of the line.
+        """
         try:
-            value: float | None = score(self.metric, self.targets[rows], self.told[rows])
+            value: float | None = score(self.metric, self.targets[rows], self.values[rows])
         except TrainingError:
-            value = None  # a metric of ranks, and a class is lacking here
+            value = None  # a rank metric, and these rows lack a class
         return {
             "name": name,
             "images": int(rows.sum()),
@@ -96,15 +125,21 @@ class Scored:
 
 
 def by_column(scored: Scored, values: pd.Series, *, numeric: bool) -> list[dict[str, Any]]:
-    """The score in the quarters of a number, or at each of the commonest values of a text; missing
-    values by themselves."""
+    """Return the score by a tabular column: by quarters of a number, or by the most frequent values
+    of a text. Missing values have a line of their own.
+
+    Args:
+        scored: the n rows.
+        values: (n,) the column.
+        numeric: whether the column is a number.
+    """
     missing = (values.isna() if numeric else values == "").to_numpy()
-    found = []
+    lines = []
     if numeric:
-        known = values[~missing].astype(float)
+        present = values[~missing].astype(float)
         edges = (
-            np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)))
-            if len(known)
+            np.unique(np.quantile(present, np.linspace(0, 1, _BINS + 1)))
+            if len(present)
             else np.array([])
         )
         if len(edges) == 1:
@@ -117,28 +152,33 @@ def by_column(scored: Scored, values: pd.Series, *, numeric: bool) -> list[dict[
                 & ((values <= high) if last else (values < high)).to_numpy()
             )
             if rows.any():
-                found.append(scored.of(f"{low:g} to {high:g}" if low < high else f"{low:g}", rows))
+                lines.append(scored.of(f"{low:g} to {high:g}" if low < high else f"{low:g}", rows))
     else:
         counts = (
             values[~missing].value_counts().sort_index().sort_values(ascending=False, kind="stable")
         )
         for value in counts.index[:_MOST_VALUES]:
-            found.append(scored.of(str(value), (values == value).to_numpy()))
+            lines.append(scored.of(str(value), (values == value).to_numpy()))
         rest = ~missing & ~values.isin(counts.index[:_MOST_VALUES]).to_numpy()
         if rest.any():
-            found.append(scored.of(f"{len(counts) - _MOST_VALUES} others", rest))
+            lines.append(scored.of(f"{len(counts) - _MOST_VALUES} others", rest))
     if missing.any():
-        found.append(scored.of("missing", missing))
-    return found
+        lines.append(scored.of("missing", missing))
+    return lines
 
 
 def by_group(scored: Scored, group: pd.Series) -> dict[str, Any] | None:
-    """The score by how many images a group has, and the groups with most errors; None where there
-    are no groups."""
-    named = (group != "").to_numpy()
-    if not named.any():
+    """Return the score by the group's number of images, and the groups with most errors; None if
+    there are no groups.
+
+    Args:
+        scored: the n rows.
+        group: (n,) group names, "" for an image without a group.
+    """
+    grouped = (group != "").to_numpy()
+    if not grouped.any():
         return None
-    size = group.map(group[named].value_counts()).fillna(1).to_numpy()
+    size = group.map(group[grouped].value_counts()).fillna(1).to_numpy()
     limits: list[tuple[float, float]] = [(1, 1), (2, 5), (6, 20), (21, np.inf)]
     sizes = []
     for low, high in limits:
@@ -152,12 +192,14 @@ def by_group(scored: Scored, group: pd.Series) -> dict[str, Any] | None:
                 else f"{low:g} and more"
             )
             sizes.append(scored.of(name, rows))
-    errors = pd.Series(scored.wrong[named]).groupby(group.to_numpy()[named]).agg(["sum", "size"])
+    errors = (
+        pd.Series(scored.wrong[grouped]).groupby(group.to_numpy()[grouped]).agg(["sum", "size"])
+    )
     worst = errors[errors["sum"] > 0].sort_values(
         ["sum", "size"], ascending=[False, True], kind="stable"
     )[:10]
     return {
-        "groups": int(group[named].nunique()),
+        "groups": int(group[grouped].nunique()),
         "sizes": sizes,
         "worst": [
             {"name": str(name), "wrong": int(row["sum"]), "images": int(row["size"])}
@@ -167,7 +209,7 @@ def by_group(scored: Scored, group: pd.Series) -> dict[str, Any] | None:
 
 
 def duplicate_sets(train: pd.DataFrame) -> list[list[str]]:
-    """The ids of images that are identical, the largest sets first."""
+    """Return sets of ids of identical images, the largest sets first, at most `_MOST_ROWS`."""
     many = train[train["sha256"].duplicated(keep=False)]
     sets = [group["id"].tolist() for _, group in many.groupby("sha256", sort=True)]
     return sorted(sets, key=lambda ids: (-len(ids), ids))[:_MOST_ROWS]
@@ -176,44 +218,44 @@ def duplicate_sets(train: pd.DataFrame) -> list[list[str]]:
 def durations(
     history: pd.DataFrame, tasks: Sequence[Mapping[str, Any]], price: float
 ) -> dict[str, Any]:
-    """What training took, a member: hours of a task, its device, and what that cost.
+    """Return training time, devices and cost, by member and in total.
 
     Args:
-        history: member, fold, seconds (since the fold began), an epoch a row.
-        tasks: of the blend's manifest, a training task each.
-        price: of an hour of a task's machine, 0 where it was not given.
+        history: one row per epoch, with member, fold and seconds since the fold's start.
+        tasks: the entry `tasks` of the blend's manifest, one item per training job.
+        price: of an hour of a job's machine, 0 if it is not given.
     """
     last = history.groupby(["member", "fold"], sort=False)["seconds"].max()
     members: list[dict[str, Any]] = []
     for member, seconds in last.groupby("member", sort=False):
-        own = [task for task in tasks if task["member"] == member]
+        jobs = [task for task in tasks if task["member"] == member]
         hours = float(seconds.sum()) / 3600
         members.append(
             {
                 "name": str(member),
-                "devices": sorted({str(task["device"]) for task in own}),
-                "parameters": int(own[0]["parameters"]) if own else 0,
+                "devices": sorted({str(task["device"]) for task in jobs}),
+                "parameters": int(jobs[0]["parameters"]) if jobs else 0,
                 "folds": len(seconds),
                 "hours": hours,
                 "minutes_a_fold": float(seconds.mean()) / 60,
                 "cost": hours * price,
             }
         )
-    total = sum(float(one["hours"]) for one in members)
+    total = sum(float(line["hours"]) for line in members)
     return {"members": members, "hours": total, "price": price, "cost": total * price}
 
 
 def versions(tasks: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The libraries of this step and of training, by name."""
-    found = {"Python": platform.python_version()}
-    found |= {name: importlib.metadata.version(name) for name in _LIBRARIES}
-    for task in tasks:
-        found |= task["libraries"]
-    return found
+    """Return the versions of this step's libraries and of the training jobs', by name."""
+    libraries = {"Python": platform.python_version()}
+    libraries |= {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    for job in tasks:
+        libraries |= job["libraries"]
+    return libraries
 
 
 def digests(records: str | Path, blended: str | Path, submission: str | Path) -> dict[str, str]:
-    """sha256 of what the run made, so that a result is known again."""
+    """Return the sha256 of the run's main results, by which they can be recognised."""
     paths = {
         "records": Path(records) / MANIFEST,
         "out-of-fold predictions": Path(blended) / tables.OOF_CSV,

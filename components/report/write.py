@@ -1,5 +1,4 @@
-"""What the report's component does, as a function of plain paths and of the artifacts that consoles
-read."""
+"""The report step as a plain function of paths and of the artifacts that consoles read."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,8 +29,16 @@ def fill(
     """Write the page, the summary, and the curves of a run.
 
     Args:
-        page, summary: artifacts with a path. curves: kfp's ClassificationMetrics.
-        members, train: sections of the competition file. others: as `Run` takes them.
+        page: kfp's HTML artifact, or an object with a path.
+        summary: kfp's Markdown artifact, or an object with a path.
+        curves: kfp's ClassificationMetrics artifact.
+        name: the competition's name.
+        classes: class names in order.
+        members: the section `members` of the competition file.
+        train: the section `train` of the competition file.
+        blended: the folder that blending wrote.
+        records: the records folder.
+        others: further fields of `ReportInputs`.
     """
     recipes = [parse(Member, member, "members") for member in members]
     price = parse(Train, train, "train").hourly_price
@@ -50,10 +57,10 @@ def fill(
     with atomic_write(summary.path) as partial:
         partial.write_text(console.markdown(name, blended, classes), encoding="utf-8")
     oof = out_of_fold(blended, classes)
-    drawn, table = console.roc(oof), console.confusion(oof)
-    if drawn is not None:
-        curves.log_roc_curve(drawn.false, drawn.true, drawn.thresholds)
+    roc, table = console.roc(oof), console.confusion(oof)
+    if roc is not None:
+        curves.log_roc_curve(roc.false, roc.true, roc.thresholds)
     if table is not None:
         curves.log_confusion_matrix(list(classes), table)
-    # kfp's local cache wants a file behind every output.
-    write_json(Path(curves.path), {"roc": drawn and drawn._asdict(), "confusion": table})
+    # kfp's local cache requires a file for every output.
+    write_json(Path(curves.path), {"roc": roc and roc._asdict(), "confusion": table})

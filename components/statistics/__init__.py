@@ -1,1 +1,1 @@
-"""The examples and folds tables -> exact pooled pixel statistics."""
+"""Compute exact pooled pixel statistics from the examples and folds tables."""

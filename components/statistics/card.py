@@ -1,4 +1,4 @@
-"""The statistics as a page a person wants to read."""
+"""Show the statistics as a page for people."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from components.statistics.summary import description, kept
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import atomic_write, read_manifest
 
-# More bars than these would be no picture; the rest is told in words.
+# With more bars a chart is unreadable; the page states how many classes it leaves out.
 _BARS = 40
 _BINS = 40
 _TITLES = {
@@ -31,9 +31,9 @@ def write_card(
     """Write the page.
 
     Args:
-        found: what `statistics` returned.
+        found: the statistics, as `statistics` returns them.
         records: the records folder.
-        folds_table: `folds.csv`.
+        folds_table: the file `folds.csv`.
         out: the HTML file to write.
     """
     about = read_manifest(records, only=(tables.EXAMPLES,))
@@ -56,7 +56,13 @@ def write_card(
 
 
 def class_balance(classes: Mapping[str, Mapping[str, float]]) -> str:
-    """A bar a class, in the order of the classes; of many, the most frequent."""
+    """Return an SVG with one bar per class, in the order of the classes.
+
+    If there are more than 40 classes, it shows only the 40 most frequent, in that order.
+
+    Args:
+        classes: the name of each class to its number of `images` and its `share`, 0 to 1.
+    """
     names = list(classes)
     if len(names) > _BARS:
         names = sorted(names, key=lambda name: -classes[name]["images"])[:_BARS]
@@ -64,11 +70,11 @@ def class_balance(classes: Mapping[str, Mapping[str, float]]) -> str:
         counts = [classes[name]["images"] for name in names]
         # A dollar sign would start a formula.
         axes.barh([name.replace("$", r"\$") for name in names], counts, color=PALETTE[0])
-        for place, name in enumerate(names):
-            text = f"{counts[place]:,}, {100 * classes[name]['share']:.1f} %"
+        for position, name in enumerate(names):
+            text = f"{counts[position]:,}, {100 * classes[name]['share']:.1f} %"
             axes.annotate(
                 text,
-                (counts[place], place),
+                (counts[position], position),
                 (5, 0),
                 textcoords="offset points",
                 va="center",
@@ -83,9 +89,19 @@ def class_balance(classes: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def distributions(train: pd.DataFrame, test: pd.DataFrame) -> str:
-    """A histogram of each column that varies, of both splits; each one's area is 1."""
-    both = pd.concat([train, test])
-    varying = [column for column in _TITLES if both[column].nunique() > 1]
+    """Return an SVG with a histogram of each column that varies, for both splits.
+
+    Each histogram has an area of 1.
+
+    Args:
+        train: the training images, as `description` returns them.
+        test: the test images, as `description` returns them.
+
+    Returns:
+        the SVG; "" if no column varies.
+    """
+    combined = pd.concat([train, test])
+    varying = [column for column in _TITLES if combined[column].nunique() > 1]
     if not varying:
         return ""
     across = min(3, len(varying))
@@ -97,7 +113,7 @@ def distributions(train: pd.DataFrame, test: pd.DataFrame) -> str:
         for axes in grid.ravel()[len(varying) :]:
             axes.set_axis_off()
         for axes, column in zip(grid.ravel(), varying, strict=False):
-            edges = np.linspace(both[column].min(), both[column].max(), _BINS + 1)
+            edges = np.linspace(combined[column].min(), combined[column].max(), _BINS + 1)
             for values, colour, name in (
                 (train[column], PALETTE[0], "train"),
                 (test[column], PALETTE[1], "test"),

@@ -1,4 +1,4 @@
-"""The kfp face of the statistics step."""
+"""The kfp component of the statistics step."""
 
 from kfp import dsl
 
@@ -15,7 +15,7 @@ def statistics(
     metrics: dsl.Output[dsl.Metrics],
     card: dsl.Output[dsl.HTML],
 ) -> None:
-    """Exact pooled pixel statistics, and a card about the data set."""
+    """Compute exact pooled pixel statistics, and write a card about the data set."""
     from trainer.events import step_scope
 
     with step_scope("statistics"):
@@ -24,11 +24,11 @@ def statistics(
         from components.statistics.summary import statistics as write_statistics
         from trainer.artifacts.manifest import write_json
 
-        found = write_statistics(
+        results = write_statistics(
             images.path, folds.path, audit.path, classes=classes, out=statistics.path
         )
-        for name, value in figures(found).items():
+        for name, value in figures(results).items():
             metrics.log_metric(name, value)
-        # A cache takes a task for unfinished whose metrics have no file.
-        write_json(metrics.path, figures(found))
-        write_card(found, images.path, folds.path, out=card.path)
+        # A cache regards a step as unfinished if its metrics have no file.
+        write_json(metrics.path, figures(results))
+        write_card(results, images.path, folds.path, out=card.path)

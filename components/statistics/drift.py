@@ -1,4 +1,4 @@
-"""Whether the test images are like the training images, a column at a time."""
+"""Check whether the test images are like the training images, one column at a time."""
 
 from typing import Any
 
@@ -6,44 +6,55 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-# A difference that chance would make less often than this is real; whether it matters is another
-# question.
+# A difference with a p-value below this is real: chance would rarely cause it. Whether it matters
+# is another question.
 _REAL = 0.01
-# Of the statistic, which is the largest difference in share between the splits: below, real but
-# small.
+# A real difference is small if the statistic, the largest difference in share between the splits,
+# is below this.
 _SMALL = 0.1
 
 
 def drift(train: pd.DataFrame, test: pd.DataFrame) -> list[dict[str, Any]]:
     """Compare each column of two tables.
 
-    A numeric column by the two-sample Kolmogorov-Smirnov test (its statistic: the largest
-    difference between the shares of both splits that lie below any value), any other by the
-    chi-squared test of homogeneity (its statistic here: half the sum of the differences in share,
-    the total variation distance). Missing values are left out of a column and compared as a column
-    of their own where there are any. P-values are corrected for the number of columns (Holm, A
-    Simple Sequentially Rejective Multiple Test Procedure, 1979).
+    Numeric columns are compared by the two-sample Kolmogorov-Smirnov test, whose statistic is the
+    largest difference between the shares of both splits that are below any value. Other columns are
+    compared by the chi-squared test of homogeneity; the statistic reported is half the sum of the
+    differences in share, the total variation distance. Missing values are left out of a column and,
+    if there are any, compared as a column of their own. P-values are corrected for the number of
+    columns (Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979).
 
     Args:
-        train, test: the same columns; float64 with NaN, or text with "", for missing values.
+        train: one row per training image; a missing value is NaN in float64 columns, "" in text
+            columns.
+        test: one row per test image, with the same columns.
 
     Returns:
-        for each column: column, test, statistic (0 to 1), p (corrected), train and test (how many
-        values), and a verdict: `alike`, `slightly different` (real, the statistic below 0.1),
-        `different`, or `too few values`.
+        for each column a dictionary:
+        column: its name.
+        test_name: the test, "none" for too few values.
+        statistic: 0 to 1.
+        p: the corrected p-value, 0 to 1.
+        train: the number of values in train.
+        test: the number of values in test.
+        verdict: `alike`; `slightly different`, a real difference with a statistic below 0.1;
+            `different`; or `too few values`.
     """
-    found: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for column in train.columns:
-        gone = [table[column].isna() | (table[column] == "") for table in (train, test)]
-        here = [table[column][~missing] for table, missing in zip((train, test), gone, strict=True)]
-        found.append({"column": column, **_compared(*here)})
-        if any(missing.any() for missing in gone):
-            words = [missing.map({True: "missing", False: "there"}) for missing in gone]
-            found.append({"column": f"{column} (missing or not)", **_compared(*words)})
-    _correct(found)
-    for entry in found:
+        missing_in = [table[column].isna() | (table[column] == "") for table in (train, test)]
+        present = [
+            table[column][~missing]
+            for table, missing in zip((train, test), missing_in, strict=True)
+        ]
+        results.append({"column": column, **_compared(*present)})
+        if any(missing.any() for missing in missing_in):
+            labels = [missing.map({True: "missing", False: "there"}) for missing in missing_in]
+            results.append({"column": f"{column} (missing or not)", **_compared(*labels)})
+    _correct(results)
+    for entry in results:
         entry["verdict"] = _verdict(entry)
-    return found
+    return results
 
 
 def _compared(train: pd.Series, test: pd.Series) -> dict[str, Any]:
@@ -58,19 +69,21 @@ def _compared(train: pd.Series, test: pd.Series) -> dict[str, Any]:
             "p": float(result.pvalue),
             **counts,
         }
-    both = pd.concat([side.value_counts() for side in (train, test)], axis=1).fillna(0).sort_index()
-    table = both.to_numpy().T
+    counts_by_value = (
+        pd.concat([side.value_counts() for side in (train, test)], axis=1).fillna(0).sort_index()
+    )
+    table = counts_by_value.to_numpy().T
     share = table / table.sum(axis=1, keepdims=True)
     distance = min(1.0, float(np.abs(share[0] - share[1]).sum() / 2))
-    p = float(stats.chi2_contingency(table).pvalue) if len(both) > 1 else 1.0
+    p = float(stats.chi2_contingency(table).pvalue) if len(counts_by_value) > 1 else 1.0
     return {"test_name": "chi-squared", "statistic": distance, "p": p, **counts}
 
 
-def _correct(found: list[dict[str, Any]]) -> None:
-    """Holm's step-down correction of the p-values, in place."""
+def _correct(results: list[dict[str, Any]]) -> None:
+    """Apply Holm's step-down correction to the p-values, in place."""
     largest = 0.0
-    for rank, entry in enumerate(sorted(found, key=lambda entry: float(entry["p"]))):
-        largest = max(largest, min(1.0, float(entry["p"]) * (len(found) - rank)))
+    for rank, entry in enumerate(sorted(results, key=lambda entry: float(entry["p"]))):
+        largest = max(largest, min(1.0, float(entry["p"]) * (len(results) - rank)))
         entry["p"] = largest
 
 

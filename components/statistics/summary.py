@@ -1,4 +1,4 @@
-"""What the examples table says of a data set, as JSON: no image is read again."""
+"""Describe a data set as JSON from the examples table: no image is read again."""
 
 import json
 from collections import Counter
@@ -16,7 +16,7 @@ from trainer.artifacts.manifest import read_manifest, write_json
 from trainer.config.data import LEFT_OUT
 from trainer.events import emit
 
-# ITU-R BT.601: what each colour adds to brightness.
+# ITU-R BT.601: the weight of red, green and blue in brightness.
 _LUMA = np.array([0.299, 0.587, 0.114])
 _QUANTILES = {
     "min": 0.0,
@@ -28,7 +28,7 @@ _QUANTILES = {
     "max": 1.0,
 }
 _FREQUENT = 5
-# What the audit found about duplicates.
+# Findings of the audit about duplicates.
 _DUPLICATES = (
     "duplicate_sets",
     "near_duplicate_sets",
@@ -47,25 +47,25 @@ def statistics(
     classes: Sequence[str],
     out: str | Path,
 ) -> dict[str, Any]:
-    """Write, and return, the statistics of a records folder as JSON.
+    """Write the statistics of a records folder as JSON, and return them.
 
     Args:
-        records: a records folder, whole by its manifest.
-        folds_table: `folds.csv`.
-        audit: the folds' audit, for what it found about duplicates.
+        records: a records folder that is complete according to its manifest.
+        folds_table: the file `folds.csv`.
+        audit: the JSON file with the audit of the folds, which has the findings about duplicates.
         classes: the class names in order.
         out: the JSON file to write.
 
     Returns:
-        what `summary` returns, and `duplicates`.
+        what `summary` returns, and the findings of the audit under `duplicates`.
     """
     about = read_manifest(records, only=(tables.EXAMPLES,))
     examples = tables.read_examples(records)
     train = examples[examples["split"] == "train"]
     fold = tables.fold_of(train, tables.read_folds(folds_table))
-    found = json.loads(Path(audit).read_text(encoding="utf-8"))
+    audit_findings = json.loads(Path(audit).read_text(encoding="utf-8"))
     result = summary(examples, fold, about, classes)
-    result["duplicates"] = {key: found[key] for key in _DUPLICATES}
+    result["duplicates"] = {key: audit_findings[key] for key in _DUPLICATES}
     write_json(out, result)
     size = str(max(about["sizes"]))
     pixels = result["pixels"][size]["splits"]["train"]
@@ -85,29 +85,31 @@ def statistics(
 def summary(
     examples: pd.DataFrame, fold: np.ndarray, about: Mapping[str, Any], classes: Sequence[str]
 ) -> dict[str, Any]:
-    """Describe a data set.
+    """Describe the images of a data set that have a fold, and the test images.
 
     Args:
         examples: the examples table.
-        fold: the folds of its training rows, in order.
-        about: of the records' manifest.
+        fold: the fold of each of its training rows, in order.
+        about: the manifest of the records.
         classes: the class names in order.
 
     Returns:
-        of the images that have a fold, `pixels` as `by_size` gives them; `classes`, a name to
-        images and share; `distributions`, a split (train, test, and external where there are such)
-        to a column (width, height, aspect, bytes, brightness, contrast) to its quantiles;
-        `common_sizes`, a split to the most frequent [width, height, images]; `missing`, a tabular
-        column to the share in each split; `drift`, as `drift` gives it.
+        pixels: as `by_size` returns them.
+        classes: for each class name, `images` (a number) and `share` (0 to 1).
+        distributions: for each split (train, test, and external if there are such images) and each
+            column (width, height, aspect, bytes, brightness, contrast), the quantiles.
+        common_sizes: for each split, the most frequent sizes as [width, height, images].
+        missing: for each tabular column, the share of missing values in each split, 0 to 1.
+        drift: as `drift` returns it.
     """
     described = description(examples, about)
     splits = kept(examples, fold)
-    trained = splits["train"] | splits["external"] if "external" in splits else splits["train"]
+    in_training = splits["train"] | splits["external"] if "external" in splits else splits["train"]
     counts = tables.memberships(
-        examples["target"].to_numpy()[trained], len(classes), about["task"]
+        examples["target"].to_numpy()[in_training], len(classes), about["task"]
     ).sum(axis=0)
     tabular = [*about["numeric"], *about["categorical"]]
-    looked = pd.concat(
+    compared = pd.concat(
         [described, examples[[tables.tabular(name) for name in tabular]].set_axis(tabular, axis=1)],
         axis=1,
     )
@@ -126,19 +128,24 @@ def summary(
             for split, rows in splits.items()
         },
         "missing": {
-            name: {split: _missing(looked[name][rows]) for split, rows in splits.items()}
+            name: {split: _missing(compared[name][rows]) for split, rows in splits.items()}
             for name in tabular
         },
-        "drift": drift(looked[splits["train"]], looked[splits["test"]]),
+        "drift": drift(compared[splits["train"]], compared[splits["test"]]),
     }
 
 
 def kept(examples: pd.DataFrame, fold: np.ndarray) -> dict[str, np.ndarray]:
-    """(n,) which rows are of the competition's own training images, of external ones, and of test;
-    what has no fold is left out.
+    """Return which rows are the competition's own training images, external images and test images.
+
+    Images without a fold are left out.
 
     Args:
-        examples: n rows, those of `train` having the folds `fold`, in order.
+        examples: n rows of the examples table.
+        fold: the fold of each of its training rows, in order.
+
+    Returns:
+        (n,) bool for `train`, for `test`, and for `external` if there are such images.
     """
     train = (examples["split"] == "train").to_numpy()
     in_use = train.copy()
@@ -149,9 +156,21 @@ def kept(examples: pd.DataFrame, fold: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def description(examples: pd.DataFrame, about: Mapping[str, Any]) -> pd.DataFrame:
-    """Numbers of each image: width, height, aspect (width over height), bytes, brightness (mean
-    luma, 0 to 255), contrast (the standard deviation of its pixel values, all channels
-    together)."""
+    """Describe each image by numbers.
+
+    Args:
+        examples: n rows of the examples table.
+        about: the manifest of the records.
+
+    Returns:
+        n rows, with the columns
+        width: in pixels, of the source image.
+        height: in pixels, of the source image.
+        aspect: width over height.
+        bytes: the size of the source file.
+        brightness: mean luma, 0 to 255.
+        contrast: the standard deviation of the pixel values, all channels together.
+    """
     size = max(about["sizes"])
     sums, squares = (
         np.array(examples[f"{name}_{size}"].tolist(), dtype=np.float64)
@@ -193,7 +212,7 @@ def _missing(values: pd.Series) -> float:
 
 
 def figures(found: Mapping[str, Any]) -> dict[str, float]:
-    """The few numbers that a list of runs shows beside each other."""
+    """Return the few numbers that a list of runs shows next to each other."""
     splits = found["pixels"][max(found["pixels"], key=int)]["splits"]
     shares = [entry["share"] for entry in found["classes"].values()]
     return {

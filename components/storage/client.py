@@ -41,15 +41,15 @@ def _connected() -> tuple[Any, bool]:
 
 
 def options() -> dict[str, Any]:
-    """The arguments of every call: how long it may take, and when it is made again."""
+    """The arguments of every call: its timeout and its retry policy."""
     return {"retry": retry.policy(is_transient), "timeout": retry.PATIENCE}
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether an error may go away by itself.
+    """Whether an error is temporary, so that a retry may succeed.
 
-    The statuses that Cloud Storage's retry strategy names (cloud.google.com/storage/docs/
-    retry-strategy), lost connections, and a token that could not be refreshed this time.
+    These are the statuses that Cloud Storage's retry strategy lists (cloud.google.com/storage/docs/
+    retry-strategy), lost connections, and a token that could not be refreshed.
     """
     import requests
     import urllib3
@@ -74,7 +74,7 @@ def is_transient(error: Exception) -> bool:
 
 
 def blob(uri: str) -> Any:
-    """The client's handle of an object; nothing is requested."""
+    """The client's handle of an object; sends no request."""
     bucket, name = split(uri)
     return client().bucket(bucket).blob(name)
 

@@ -1,4 +1,4 @@
-"""The client's errors in words that say what to do."""
+"""Turns the client's errors into this project's, with a message that says what to do."""
 
 import contextlib
 import re
@@ -12,7 +12,11 @@ from trainer.errors import IntegrityError, StorageError
 
 @contextlib.contextmanager
 def explained(uri: str) -> Iterator[None]:
-    """The client's errors in the project's words."""
+    """Turn the client's errors into StorageError and IntegrityError.
+
+    Args:
+        uri: the object or prefix in question; the message starts with it.
+    """
     import requests
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
@@ -22,7 +26,7 @@ def explained(uri: str) -> Iterator[None]:
         yield
     except DataCorruption as error:
         raise IntegrityError(
-            f"{uri}: came with another checksum than it is stored with: try again ({error})"
+            f"{uri}: the download does not match the stored checksum: try again ({error})"
         ) from None
     except exceptions.NotFound:
         raise StorageError(f"{uri}: no such bucket or object") from None
@@ -31,38 +35,43 @@ def explained(uri: str) -> Iterator[None]:
             error, (exceptions.Forbidden, exceptions.Unauthorized, GoogleAuthError)
         )
         if not refused or getattr(error, "retryable", False):
-            told = f"{uri}: the storage service failed for {retry.PATIENCE:g} s: {error}"
+            message = f"{uri}: the storage service failed for {retry.PATIENCE:g} s: {error}"
         elif client.is_anonymous():
-            told = (
+            message = (
                 f"{uri}: not signed in: run `gcloud auth application-default login`"
-                f" ({_said(error)})"
+                f" ({_reason(error)})"
             )
         elif isinstance(error, GoogleAuthError):
-            told = (
+            message = (
                 f"{uri}: the account cannot sign in ({error}): run `gcloud auth application-default"
                 " login`"
             )
         else:
-            told = f"{uri}: not allowed ({_said(error)}): {_lacking(_said(error))}"
-        raise StorageError(told) from None
+            message = f"{uri}: not allowed ({_reason(error)}): {_lacking(_reason(error))}"
+        raise StorageError(message) from None
 
 
-def _said(error: Any) -> str:
+def _reason(error: Any) -> str:
+    """The service's own text."""
     return str(getattr(error, "message", "") or error)
 
 
-def _lacking(said: str) -> str:
-    found = re.search(r"storage\.\w+\.\w+", said)
+def _lacking(reason: str) -> str:
+    """The permission that the service's text names, and a role that has it."""
+    permission = re.search(r"storage\.\w+\.\w+", reason)
     return (
-        f"lacks {found[0]}, which {role(found[0])} has"
-        if found
+        f"lacks {permission[0]}, which {role(permission[0])} has"
+        if permission
         else "check the account's roles on the bucket"
     )
 
 
 def role(permission: str) -> str:
-    """The smallest role that has a permission, as `storage.objects.get`, and where it is
-    granted."""
+    """The smallest role that has a permission, and where it is granted.
+
+    Args:
+        permission: such as `storage.objects.get`.
+    """
     if permission.startswith("storage.buckets."):
         return "roles/storage.bucketViewer on the bucket"
     reads = permission in ("storage.objects.get", "storage.objects.list")

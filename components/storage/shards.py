@@ -1,4 +1,4 @@
-"""Where the shards of a records folder are."""
+"""Gives local access to the shards of a records folder."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,23 +12,27 @@ from trainer.artifacts.manifest import read_manifest
 
 @contextlib.contextmanager
 def local_shards(records: str | Path, size: int = 0) -> Iterator[Path]:
-    """The local folder below which the shards of a records folder lie: itself, or where its ready
-    TFRecords are, fetched if need be.
+    """A local folder with the shards of a records folder.
+
+    It is the records folder itself, or the folder of the ready TFRecords that it refers to. Remote
+    shards are downloaded, and deleted when the block ends.
 
     Args:
-        size: of the shards that are wanted, in pixels; 0 for the smallest.
+        records: the records folder.
+        size: the image size of the shards, in pixels; 0 for the smallest.
 
     Raises:
-        IntegrityError: the records folder is not whole, or a shard is gone.
+        StorageError: a shard cannot be read.
+        IntegrityError: the records folder is incomplete or damaged, or a shard is missing.
     """
-    about = read_manifest(records, only=(tables.EXAMPLES,))
-    root = about["root"] or str(records)
+    manifest = read_manifest(records, only=(tables.EXAMPLES,))
+    root = manifest["root"] or str(records)
     if is_slow(root):
-        # Read many times over: once through the network is enough.
+        # Training reads the shards many times: download them once instead.
         root = uri_of(root)
     names: set[str] = set()
     if is_remote(root):
         examples = tables.read_examples(records)
-        names.update(examples[f"shard_{size or min(about['sizes'])}"])
+        names.update(examples[f"shard_{size or min(manifest['sizes'])}"])
     with local_root(root, sorted(names)) as folder:
         yield folder

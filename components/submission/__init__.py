@@ -1,1 +1,1 @@
-"""Final predictions -> a submission file, checked against the sample."""
+"""Final predictions -> a submission file, checked against the sample submission."""

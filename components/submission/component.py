@@ -1,4 +1,4 @@
-"""The kfp face of the submission step."""
+"""The kfp component of the submission step."""
 
 from kfp import dsl
 
@@ -13,7 +13,7 @@ def submission(
     sample_digest: str,
     csv: dsl.Output[dsl.Dataset],
 ) -> None:
-    """The submission file, checked against the sample."""
+    """Write the submission file, and check it against the sample submission."""
     from trainer.events import step_scope
 
     with step_scope("submission"):

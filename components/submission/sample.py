@@ -1,5 +1,5 @@
-"""The sample submission: it decides the header, the ids and their order. Light: no numpy, no
-pandas."""
+"""The sample submission, which decides the header, the ids and their order. Light: imports neither
+numpy nor pandas."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,14 @@ from trainer.errors import DataError
 
 
 class Sample(NamedTuple):
-    """The columns' names, the ids in order, and what stands beside each."""
+    """A sample submission.
+
+    Attributes:
+        id_column: name of the first column.
+        columns: names of the other columns.
+        ids: one per row, in order.
+        values: the cells of the other columns, one tuple per row.
+    """
 
     id_column: str
     columns: tuple[str, ...]
@@ -22,63 +29,66 @@ class Sample(NamedTuple):
 
 
 def read(path: str | Path) -> Sample:
-    """Read a sample submission, or a file like it.
+    """Read a sample submission, or a file of the same form.
 
     Raises:
-        DataError: as `read_table` does.
+        DataError: as for `read_table`.
     """
     header, rows = read_table(local_path(str(path)))
     return Sample(header[0], header[1:], [row[0] for row in rows], [row[1:] for row in rows])
 
 
 def check_form(sample: Sample, submission: Submission, classes: Sequence[str], task: str) -> None:
-    """The sample has the columns that `submission.values` writes, and does not show values of
+    """Check that the sample has the columns that `submission.values` writes, and no values of
     another kind.
 
     Raises:
-        DataError: it says which values would fit.
+        DataError: it does not; the message names the setting that would fit.
     """
     where = f"{submission.sample}: submission.values = {submission.values!r}"
     if submission.values == "columns":
-        lacking = [name for name in classes if name not in sample.columns]
+        missing = [name for name in classes if name not in sample.columns]
         unknown = [name for name in sample.columns if name not in classes]
-        if lacking or unknown:
-            what = (
-                f"lacks class {lacking[0]!r}"
-                if lacking
-                else f"has column {unknown[0]!r}, which is no class"
+        if missing or unknown:
+            difference = (
+                f"lacks class {missing[0]!r}"
+                if missing
+                else f"has column {unknown[0]!r}, which is not a class"
             )
-            raise DataError(f"{where} is a column a class, and the sample's header {what}")
+            raise DataError(
+                f"{where} writes one column per class, but the sample's header {difference}"
+            )
         return
     if len(sample.columns) != 1:
         raise DataError(
-            f"{where} is one column, and the sample has {len(sample.columns)} besides the ids: use"
-            " values = 'columns'"
+            f"{where} writes one column, but the sample has {len(sample.columns)} in addition to"
+            " the ids: use values = 'columns'"
         )
     several = task == "multilabel"
-    shown = {
+    parts = {
         part
         for (value,) in sample.values
         for part in (value.split(submission.separator) if several else [value])
         if part
     }
-    known, number = set(classes), [re.fullmatch(r"\d+", part) is not None for part in shown]
-    if submission.values == "class" and shown and all(number) and not shown & known:
+    names = set(classes)
+    are_integers = [re.fullmatch(r"\d+", part) is not None for part in parts]
+    if submission.values == "class" and parts and all(are_integers) and not parts & names:
         raise DataError(
-            f"{where} writes names as {classes[0]!r}, and the sample has {min(shown)!r}: use values"
-            " = 'index', or put a name into the sample if its numbers mean nothing"
+            f"{where} writes names such as {classes[0]!r}, but the sample has {min(parts)!r}: use"
+            " values = 'index', or put a class name into the sample if its numbers are placeholders"
         )
-    if submission.values == "index" and shown and shown <= known and not all(number):
+    if submission.values == "index" and parts and parts <= names and not all(are_integers):
         raise DataError(
-            f"{where} writes numbers, and the sample has {min(shown)!r}: use values = 'class'"
+            f"{where} writes numbers, but the sample has {min(parts)!r}: use values = 'class'"
         )
     if (
         submission.values == "probability"
-        and shown & known
-        and not any(_is_number(part) for part in shown)
+        and parts & names
+        and not any(_is_number(part) for part in parts)
     ):
         raise DataError(
-            f"{where} writes numbers, and the sample has {min(shown)!r}: use values = 'class'"
+            f"{where} writes numbers, but the sample has {min(parts)!r}: use values = 'class'"
         )
 
 
@@ -99,56 +109,63 @@ def read_answers(
     *,
     several: bool,
 ) -> dict[str, frozenset[int]]:
-    """The true classes of each id, by their index.
+    """Read the true classes of each id, as class indices.
 
     Args:
-        path: a file with an id and a class a row: its name, or its number where the submission has
-            numbers.
-        submission: its values and separator.
-        ids: those that must have an answer, and no others.
-        ids_path: where they are from, for the error.
-        several: whether an image may be of any number of classes.
+        path: a CSV with an id and a class per row: the class's name, or its number from 0 if
+            `submission.values` is `index`.
+        submission: for its values and its separator.
+        classes: class names in order.
+        ids: exactly these must have an answer.
+        ids_path: the file that the ids come from, for the error message.
+        several: whether an image can have any number of classes.
 
     Raises:
-        DataError: the ids differ, or an answer is no class.
+        DataError: the ids differ, or an answer is not a class.
     """
     header, rows = read_two_columns(local_path(path))
     names = list(map(str, range(len(classes)))) if submission.values == "index" else list(classes)
     index_of = {name: index for index, name in enumerate(names)}
-    found = {}
+    answers = {}
     for row, (id_, label) in enumerate(rows, start=1):
         parts = [part for part in label.split(submission.separator) if part] if several else [label]
         for part in parts:
             if part not in index_of:
                 raise DataError(
-                    f"{path}: row {row}, column {header[1]!r}: {part!r} (id {id_!r}) is no class"
+                    f"{path}: row {row}, column {header[1]!r}: {part!r} (id {id_!r}) is not a class"
                 )
-        found[id_] = frozenset(index_of[part] for part in parts)
+        answers[id_] = frozenset(index_of[part] for part in parts)
     check_ids(Sample(header[0], header[1:], [id_ for id_, _ in rows], []), path, ids, ids_path)
-    return found
+    return answers
 
 
 def check_ids(sample: Sample, path: str, test_ids: Iterable[str], test_path: str | Path) -> None:
-    """Every id of the sample is among the ids of `test_path`, and the other way round.
+    """Check that the sample has the same ids as `test_path`, in any order.
+
+    Args:
+        sample: the sample submission.
+        path: its path, for the error message.
+        test_ids: the ids to compare with.
+        test_path: the file that they come from, for the error message.
 
     Raises:
-        DataError: with the first id that has no counterpart, and its row in the sample where it has
-            one.
+        DataError: an id has no counterpart; the message names the first one, and its row if it is
+            in the sample.
     """
-    known = set(test_ids)
-    unknown = [(row, id_) for row, id_ in enumerate(sample.ids, start=1) if id_ not in known]
+    expected = set(test_ids)
+    unknown = [(row, id_) for row, id_ in enumerate(sample.ids, start=1) if id_ not in expected]
     if unknown:
         row, id_ = unknown[0]
         raise DataError(
             f"{path}: row {row}, column {sample.id_column!r}: id {id_!r} is not in {test_path}"
             f" ({len(unknown)} such ids)"
         )
-    left_out = known.difference(sample.ids)
-    if left_out:
-        # Numbers in their own order, other ids as text.
+    missing = expected.difference(sample.ids)
+    if missing:
+        # Sort numbers numerically, and other ids as text after them.
         first = min(
-            left_out, key=lambda id_: (not id_.isdigit(), int(id_) if id_.isdigit() else 0, id_)
+            missing, key=lambda id_: (not id_.isdigit(), int(id_) if id_.isdigit() else 0, id_)
         )
         raise DataError(
-            f"{path}: no row for id {first!r}, which is in {test_path} ({len(left_out)} such ids)"
+            f"{path}: no row for id {first!r}, which is in {test_path} ({len(missing)} such ids)"
         )

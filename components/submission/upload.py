@@ -1,5 +1,5 @@
-"""kaggle.com: the one module that talks to it, by the service's own client library (`kagglesdk`,
-the extra `leaderboard`)."""
+"""Submissions to kaggle.com through its client library (`kagglesdk`, the extra `leaderboard`). No
+other module connects to kaggle.com."""
 
 import contextlib
 import json
@@ -12,14 +12,22 @@ from typing import Any, NamedTuple
 
 from trainer.errors import LeaderboardError
 
-# Between two looks at a submission that is being scored.
+# Seconds between two requests for the score of a submission: the first, and the longest.
 _FIRST_LOOK, _LONGEST_WAIT = 1.0, 30.0
 _CONNECT_SECONDS = 10.0
 
 
 class Entry(NamedTuple):
-    """A submission as the service knows it. status: pending, complete or error; scores are None
-    until there are any."""
+    """A submission as kaggle.com reports it.
+
+    Attributes:
+        ref: the submission's number.
+        status: `pending`, `complete` or `error`.
+        public: the public score, None until there is one.
+        private: the private score, None until there is one.
+        error: kaggle.com's description of an error.
+        url: address of the submission.
+    """
 
     ref: int
     status: str
@@ -30,41 +38,51 @@ class Entry(NamedTuple):
 
 
 def credentials(environment: Mapping[str, str], home: Path) -> dict[str, str]:
-    """Who asks: `api_token`, or `username` and `password`.
+    """Return kaggle.com credentials: `api_token`, or `username` and `password`.
 
-    In this order: KAGGLE_API_TOKEN, or the file that it names; KAGGLE_USERNAME with KAGGLE_KEY;
-    `access_token`, `access_token.txt` and `kaggle.json`, in KAGGLE_CONFIG_DIR, `~/.kaggle` or
-    `~/.config/kaggle`.
+    Looks, in this order, for KAGGLE_API_TOKEN, a token or the path of a file with one;
+    KAGGLE_USERNAME with KAGGLE_KEY; and the files `access_token`, `access_token.txt` and
+    `kaggle.json` in KAGGLE_CONFIG_DIR, or else in `~/.kaggle` and `~/.config/kaggle`.
+
+    Args:
+        environment: the environment variables.
+        home: the user's home folder.
 
     Raises:
-        LeaderboardError: there are none, or a file does not hold any.
+        LeaderboardError: there are no credentials, or a file cannot be read or has none.
     """
-    if told := environment.get("KAGGLE_API_TOKEN", "").strip():
-        # The variable may name a file that holds it.
-        return {"api_token": _text(Path(told)) if os.path.isfile(told) else told}
+    if token := environment.get("KAGGLE_API_TOKEN", "").strip():
+        # The variable may name a file with the token.
+        return {"api_token": _text(Path(token)) if os.path.isfile(token) else token}
     if environment.get("KAGGLE_USERNAME") and environment.get("KAGGLE_KEY"):
         return {"username": environment["KAGGLE_USERNAME"], "password": environment["KAGGLE_KEY"]}
-    named = environment.get("KAGGLE_CONFIG_DIR")
-    for folder in [Path(named)] if named else [home / ".kaggle", home / ".config" / "kaggle"]:
-        for token in (folder / "access_token", folder / "access_token.txt"):
-            if token.is_file() and (text := _text(token)):
+    configured = environment.get("KAGGLE_CONFIG_DIR")
+    folders = [Path(configured)] if configured else [home / ".kaggle", home / ".config" / "kaggle"]
+    for folder in folders:
+        for path in (folder / "access_token", folder / "access_token.txt"):
+            if path.is_file() and (text := _text(path)):
                 return {"api_token": text}
         key = folder / "kaggle.json"
         if key.is_file():
             try:
-                held = json.loads(_text(key))
-                return {"username": str(held["username"]), "password": str(held["key"])}
+                content = json.loads(_text(key))
+                return {"username": str(content["username"]), "password": str(content["key"])}
             except (ValueError, KeyError, TypeError):
                 raise LeaderboardError(
-                    f"{key}: holds no username and key: download it anew from kaggle.com/settings"
+                    f"{key}: no username and key: download the file again from kaggle.com/settings"
                 ) from None
     raise LeaderboardError(
-        "no credentials for kaggle.com: make a token at kaggle.com/settings, and set"
+        "no credentials for kaggle.com: create a token at kaggle.com/settings, and set"
         " KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, or put its file into ~/.kaggle"
     )
 
 
 def _text(path: Path) -> str:
+    """Read a file with a credential.
+
+    Raises:
+        LeaderboardError: the file cannot be read, or is not UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -81,10 +99,19 @@ class Board:
         self._api = client.competitions.competition_api_client
 
     def submit(self, path: Path, name: str, message: str) -> int:
-        """Upload a file under a name, and enter it; returns its number.
+        """Upload a file, and submit it.
+
+        Args:
+            path: the file.
+            name: its name on kaggle.com.
+            message: the submission's description.
+
+        Returns:
+            the submission's number.
 
         Raises:
-            LeaderboardError: with the reason, as far as the service gives one.
+            LeaderboardError: kaggle.com refused, or cannot be reached; the message has its reason,
+                if it gives one.
         """
         import requests
         from kagglesdk.competitions.types.competition_api_service import (
@@ -92,60 +119,71 @@ class Board:
             ApiStartSubmissionUploadRequest,
         )
 
-        asked = ApiStartSubmissionUploadRequest()
-        asked.competition_name, asked.file_name = self.competition, name
-        asked.content_length, asked.last_modified_epoch_seconds = (
+        start = ApiStartSubmissionUploadRequest()
+        start.competition_name, start.file_name = self.competition, name
+        start.content_length, start.last_modified_epoch_seconds = (
             path.stat().st_size,
             int(path.stat().st_mtime),
         )
-        with self._explained("nothing was entered"):
-            started = self._api.start_submission_upload(asked)
-        with self._explained("nothing was entered"), open(path, "rb") as stream:
+        with self._explained("nothing was submitted"):
+            upload = self._api.start_submission_upload(start)
+        with self._explained("nothing was submitted"), open(path, "rb") as stream:
             put = requests.put(
-                started.create_url, data=stream, timeout=(_CONNECT_SECONDS, self.timeout)
+                upload.create_url, data=stream, timeout=(_CONNECT_SECONDS, self.timeout)
             )
             put.raise_for_status()
-        entered = ApiCreateSubmissionRequest()
-        entered.competition_name, entered.blob_file_tokens, entered.submission_description = (
+        create = ApiCreateSubmissionRequest()
+        create.competition_name, create.blob_file_tokens, create.submission_description = (
             self.competition,
-            started.token,
+            upload.token,
             message,
         )
-        with self._explained("it may have been entered: `foldline leaderboard list` shows it then"):
-            answer = self._api.create_submission(entered)
+        with self._explained(
+            "it may have been submitted: `foldline leaderboard list` shows it if it was"
+        ):
+            answer = self._api.create_submission(create)
         if not answer.ref:
             raise LeaderboardError(
-                "kaggle.com entered nothing and gave no number:"
+                "kaggle.com submitted nothing and returned no number:"
                 f" {answer.message or 'no reason given'}"
             )
         return int(answer.ref)
 
     def look(self, ref: int) -> Entry:
-        """A submission, by its number.
+        """Return a submission, by its number.
 
         Raises:
-            LeaderboardError: as `submit` does.
+            LeaderboardError: as for `submit`.
         """
         from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionRequest
 
-        asked = ApiGetSubmissionRequest()
-        asked.ref = ref
+        get = ApiGetSubmissionRequest()
+        get.ref = ref
         with self._explained(
-            f"submission {ref} is entered: `foldline leaderboard list` asks again"
+            f"submission {ref} was submitted: `foldline leaderboard list` requests its score again"
         ):
-            found = self._api.get_submission(asked)
+            answer = self._api.get_submission(get)
             return Entry(
-                int(found.ref),
-                found.status.name.lower(),
-                _score(found.public_score),
-                _score(found.private_score),
-                found.error_description,
-                found.url,
+                int(answer.ref),
+                answer.status.name.lower(),
+                _score(answer.public_score),
+                _score(answer.private_score),
+                answer.error_description,
+                answer.url,
             )
 
     def wait(self, ref: int, patience: float, pause: Callable[[float], None] = time.sleep) -> Entry:
-        """Look until the submission is scored or refused, or patience is at its end: then it is
-        still `pending`."""
+        """Poll until the submission is scored or refused; after `patience` seconds return it as
+        `pending`.
+
+        Args:
+            ref: the submission's number.
+            patience: seconds to wait.
+            pause: called with the seconds until the next request.
+
+        Raises:
+            LeaderboardError: as for `submit`.
+        """
         until, gap = time.monotonic() + patience, _FIRST_LOOK
         while True:
             entry = self.look(ref)
@@ -157,7 +195,11 @@ class Board:
 
     @contextlib.contextmanager
     def _explained(self, then: str) -> Iterator[None]:
-        """What went wrong, in words. then: what that means for the submission."""
+        """Turn errors of the client into a LeaderboardError in plain words.
+
+        Args:
+            then: what an error means for the submission; ends the message.
+        """
         import requests
 
         try:
@@ -179,17 +221,21 @@ class Board:
             TypeError,
             AttributeError,
         ) as error:
-            # The client takes an answer apart without looking: a page of a proxy, a status it does
-            # not know.
+            # The client parses an answer without checking it: it may be a proxy's page, or have an
+            # unknown status.
             kind = type(error).__name__
             raise LeaderboardError(
-                f"kaggle.com gave an answer that is not understood ({kind}); {then}"
+                f"kaggle.com sent an unexpected answer ({kind}); {then}"
             ) from None
 
 
 @contextlib.contextmanager
 def board(competition: str, timeout: float) -> Iterator[Board]:
-    """The board of a competition; every request gets `timeout` seconds.
+    """Connect to the submissions of a competition.
+
+    Args:
+        competition: its name on kaggle.com.
+        timeout: seconds to wait for the answer to a request.
 
     Raises:
         LeaderboardError: the client library is not installed, or there are no credentials.
@@ -203,7 +249,8 @@ def board(competition: str, timeout: float) -> Iterator[Board]:
         ) from None
 
     class Timed(HTTPAdapter):
-        """The client sets no timeout, so a hanging server would hang it for ever."""
+        """Sets the timeout that the client lacks, so that a hanging server cannot block it for
+        ever."""
 
         def send(self, request: Any, **options: Any) -> Any:
             options["timeout"] = options.get("timeout") or (_CONNECT_SECONDS, timeout)
@@ -218,6 +265,7 @@ def board(competition: str, timeout: float) -> Iterator[Board]:
 
 
 def _score(text: Any) -> float | None:
+    """Return a score as a number; None if it is missing or not finite."""
     try:
         value = float(text)
     except (TypeError, ValueError):
@@ -226,39 +274,41 @@ def _score(text: Any) -> float | None:
 
 
 def _refusal(error: Any, competition: str) -> str:
-    """What the service's status means, and its own text where it has one."""
+    """Explain an HTTP error's status, with kaggle.com's own text if it has one."""
     status = error.response.status_code if error.response is not None else 0
-    said, generic = str(error), f"{status} "
-    own = f" (it says: {said})" if said and not said.startswith(generic) else ""
-    lower = said.lower()
+    reason, generic = str(error), f"{status} "
+    quoted = f" (its answer: {reason})" if reason and not reason.startswith(generic) else ""
+    lower = reason.lower()
     if status == 401:
         return (
-            "kaggle.com does not accept the credentials: make a new token at"
-            f" kaggle.com/settings{own}"
+            "kaggle.com does not accept the credentials: create a new token at"
+            f" kaggle.com/settings{quoted}"
         )
     if status == 429 or (
-        own and any(word in lower for word in ("per day", "daily", "submission limit", "too many"))
+        quoted
+        and any(word in lower for word in ("per day", "daily", "submission limit", "too many"))
     ):
         return (
-            "kaggle.com takes no more for now: the daily limit of submissions, or too many"
-            f" requests{own}"
+            "kaggle.com accepts no more for now: the daily limit of submissions is reached, or"
+            f" there were too many requests{quoted}"
         )
     if status == 403 and "rule" in lower:
         return (
-            "the rules are not accepted: do that at"
-            f" kaggle.com/competitions/{competition}/rules{own}"
+            "the competition's rules are not accepted: accept them at"
+            f" kaggle.com/competitions/{competition}/rules{quoted}"
         )
     if status == 403:
-        # It answers so, too, where there is no competition of the name.
+        # kaggle.com sends this status, too, if there is no competition of the name.
         return (
-            f"kaggle.com allows no submission to {competition!r}: is that its name, the last part"
-            f" of its address? have you joined it, and does it still take submissions?{own}"
+            f"kaggle.com does not allow a submission to {competition!r}: check that this is its"
+            " name, the last part of its address, that you have joined it, and that it still"
+            f" accepts submissions{quoted}"
         )
     if status == 404:
         return (
-            f"kaggle.com knows no competition {competition!r}: its name is the last part of its"
-            f" address{own}"
+            f"kaggle.com has no competition {competition!r}: its name is the last part of its"
+            f" address{quoted}"
         )
     if status >= 500:
-        return f"kaggle.com has trouble of its own (status {status}): try again later{own}"
-    return f"kaggle.com refused it (status {status}){own or ' and gave no reason'}"
+        return f"kaggle.com failed with a server error (status {status}): try again later{quoted}"
+    return f"kaggle.com refused the request (status {status}){quoted or ' and gave no reason'}"

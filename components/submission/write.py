@@ -1,4 +1,4 @@
-"""Final predictions -> submission.csv, as the sample wants it."""
+"""Final predictions -> submission.csv, in the form of the sample submission."""
 
 import csv
 import gzip
@@ -21,7 +21,7 @@ from trainer.metrics import decided, score
 
 
 def file_name(submission: Submission) -> str:
-    """What the file is called where a person finds it."""
+    """Return the name under which the user finds the file."""
     return "submission.csv.gz" if submission.gzip else "submission.csv"
 
 
@@ -33,19 +33,20 @@ def write_submission(
     sample_digest: str,
     out: str | Path,
 ) -> None:
-    """Write what `submission.values` says of each test image, with the header, the ids and the
-    order of the sample; then read it again and check it as a leaderboard would.
+    """Write the values that `submission.values` specifies for each test image, with the sample's
+    header, ids and order. Then read the file again and check it as a leaderboard would.
 
     Args:
-        blended: the folder that blending wrote; it says which thresholds decide.
-        submission: names the sample.
-        classes: the class names in order.
-        sample_digest: what the launcher found the sample's bytes to be ("": nothing).
-        out: the file to write; it is packed where the submission says so.
+        blended: the folder that blending wrote, with predictions and thresholds.
+        submission: the settings, with the path of the sample.
+        classes: class names in order.
+        sample_digest: the launcher's digest of the sample; "" skips the check.
+        out: the file to write, gzip-compressed if `submission.gzip`.
 
     Raises:
-        DataError: the sample's ids are not the test images', its columns not what is written, or a
-            prediction is no probability; the text names the row.
+        DataError: the sample has changed since the launch, its ids are not the test images', or its
+            columns do not fit the values; or a prediction is not a probability. The message names
+            the row.
     """
     about = read_manifest(blended)
     task, thresholds = about["task"], about.get("thresholds")
@@ -90,6 +91,16 @@ def _decisions(
     *,
     several: bool,
 ) -> list[str]:
+    """Return the decided class of each row, or several classes with the separator between them.
+
+    Args:
+        probabilities: (n, classes) in 0 to 1.
+        thresholds: (classes,), None to decide without.
+        submission: specifies class names or numbers, and the separator.
+        classes: class names in order.
+        several: whether an image can have any number of classes. If none is decided, the most
+            probable one is written.
+    """
     names = (
         [str(index) for index in range(len(classes))]
         if submission.values == "index"
@@ -98,7 +109,7 @@ def _decisions(
     if not several:
         return [names[index] for index in decided(np.empty(0), probabilities, thresholds)]
     marked = decided(np.empty((0, 0)), probabilities, thresholds)
-    # The most probable one, where none is decided.
+    # If no class is decided, mark the most probable one in proportion to its threshold.
     relative = probabilities if thresholds is None else probabilities / thresholds
     marked[np.arange(len(marked)), relative.argmax(axis=1)] |= ~marked.any(axis=1)
     return [
@@ -111,7 +122,7 @@ def _write(
     path: Path, header: list[str], ids: list[str], cells: list[list[str]], *, packed: bool
 ) -> None:
     with open(path, "wb") as binary:
-        # No name and no time in it: equal predictions give equal bytes.
+        # Leave out file name and time, so that equal predictions give equal bytes.
         stream = (
             gzip.GzipFile(filename="", mode="wb", fileobj=binary, mtime=0) if packed else binary
         )
@@ -124,27 +135,34 @@ def _write(
 def check_probabilities(
     probabilities: np.ndarray, sample: Sample, classes: Sequence[str], *, exclusive: bool = True
 ) -> None:
-    """(n, classes) values, row for row the sample's ids: finite, in 0 to 1, and where `exclusive`
-    summing to 1 within float32.
+    """Check that all values are finite and in 0 to 1, and that rows sum to 1 if `exclusive`.
+
+    Args:
+        probabilities: (n, classes), in the order of the sample's ids.
+        sample: for the ids.
+        classes: class names in order.
+        exclusive: whether each image has exactly one class; sums may then differ from 1 by
+            float32's rounding, less than 1e-4.
 
     Raises:
-        DataError: a line for each of the first 20 that are not, with row, id and class.
+        DataError: a value is not a probability, or a sum is wrong; the message has a line for each
+            of the first 20, with row, id and class.
     """
-    legal = (probabilities >= 0) & (probabilities <= 1)
-    off = legal.all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) >= 1e-4) & exclusive
-    found = [
+    valid = (probabilities >= 0) & (probabilities <= 1)
+    wrong_sum = valid.all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) >= 1e-4) & exclusive
+    problems = [
         f"row {row + 1}, id {sample.ids[row]!r}, class {classes[column]!r}:"
-        f" {probabilities[row, column]:g} is no probability"
-        for row, column in zip(*np.nonzero(~legal), strict=True)
+        f" {probabilities[row, column]:g} is not a probability"
+        for row, column in zip(*np.nonzero(~valid), strict=True)
     ]
-    found += [
+    problems += [
         f"row {row + 1}, id {sample.ids[row]!r}: the probabilities sum to"
-        f" {probabilities[row].sum():.6g}, where 1 is meant"
-        for row in np.flatnonzero(off)
+        f" {probabilities[row].sum():.6g} instead of 1"
+        for row in np.flatnonzero(wrong_sum)
     ]
-    if found:
-        last = f"{len(found)} such: a model diverged, lower its learning_rate"
-        raise DataError("\n".join([*(f"submission {line}" for line in found[:20]), last]))
+    if problems:
+        summary = f"{len(problems)} such values or rows: a model diverged; lower its learning_rate"
+        raise DataError("\n".join([*(f"submission {line}" for line in problems[:20]), summary]))
 
 
 def score_answers(
@@ -156,26 +174,31 @@ def score_answers(
     metric: str,
     task: str,
 ) -> float:
-    """The score of a submission file against a file with the true class of each id, as a
-    leaderboard would take it.
+    """Score a submission file against a file with the true class of each id, as a leaderboard
+    would.
 
     Args:
-        path: the submission file. answers: as `read_answers` takes it.
+        path: the submission file.
+        answers: path of the true classes, as for `read_answers`.
+        submission: the settings that the submission file was written with.
+        classes: class names in order.
+        metric: the competition's metric.
+        task: the competition's task.
 
     Raises:
-        DataError: the files' ids differ, or an answer is no class.
+        DataError: the files' ids differ, or an answer is not a class.
     """
-    given, several, count = read(path), task == "multilabel", len(classes)
-    truth = read_answers(answers, submission, classes, given.ids, path, several=several)
-    there = np.zeros((len(given.ids), count), dtype=bool)
-    for row, id_ in enumerate(given.ids):
-        there[row, list(truth[id_])] = True
+    submitted, several, count = read(path), task == "multilabel", len(classes)
+    truth = read_answers(answers, submission, classes, submitted.ids, path, several=several)
+    is_one = np.zeros((len(submitted.ids), count), dtype=bool)
+    for row, id_ in enumerate(submitted.ids):
+        is_one[row, list(truth[id_])] = True
     if submission.values == "columns":
-        order = [given.columns.index(name) for name in classes]
-        told = np.array([[float(row[place]) for place in order] for row in given.values])
+        order = [submitted.columns.index(name) for name in classes]
+        predicted = np.array([[float(row[k]) for k in order] for row in submitted.values])
     elif submission.values == "probability":
-        positive = np.array([float(value) for (value,) in given.values])
-        told = np.stack([1 - positive, positive], axis=1)
+        positive = np.array([float(value) for (value,) in submitted.values])
+        predicted = np.stack([1 - positive, positive], axis=1)
     else:
         names = (
             [str(index) for index in range(count)]
@@ -183,13 +206,13 @@ def score_answers(
             else list(classes)
         )
         index_of = {name: index for index, name in enumerate(names)}
-        told = np.zeros((len(given.ids), count))
-        for row, (value,) in enumerate(given.values):
-            told[
+        predicted = np.zeros((len(submitted.ids), count))
+        for row, (value,) in enumerate(submitted.values):
+            predicted[
                 row,
                 [
                     index_of[part]
                     for part in (value.split(submission.separator) if several else [value])
                 ],
             ] = 1
-    return score(metric, there if several else there.argmax(axis=1), told)
+    return score(metric, is_one if several else is_one.argmax(axis=1), predicted)

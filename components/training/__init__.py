@@ -1,1 +1,1 @@
-"""The face of the trainer: which member trains which folds in which task."""
+"""The training steps: plan which job trains which member on which folds, and run a job."""

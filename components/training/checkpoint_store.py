@@ -31,14 +31,14 @@ def checkpoint_folder(uri: str, name: str) -> Iterator[tuple[Path, Callable[[Pat
     """The folder of a job's checkpoints, and a function that copies a file of it to the bucket.
 
     The folder is below the launcher's work folder if there is one. Without one, the copies in the
-    bucket are all that is left when a machine is taken away.
+    bucket are all that is left when a machine is preempted.
 
     Args:
         uri: `gs://bucket/prefix` for copies, "" for none.
-        name: of the job, a digest of all that decides its results.
+        name: the name of the job: a digest of everything that decides its results.
 
     Yields:
-        the folder, and the function, None without a bucket.
+        the folder, and the function; None instead of the function if there is no bucket.
     """
     work_folder = os.environ.get(runtime.WORK)
     with contextlib.ExitStack() as stack:

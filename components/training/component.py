@@ -1,4 +1,4 @@
-"""The kfp faces of the training step: the plan, and one task of it."""
+"""The kfp components of training: the plan, and one training job."""
 
 from kfp import dsl
 
@@ -7,7 +7,7 @@ from components import LIGHT_IMAGE, TRAINING_IMAGE
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def plan(members: list, folds: dict, train: dict, records: dict, weights_digest: str) -> list:
-    """The list of training tasks that the loop runs over."""
+    """The list of training jobs that the loop runs over."""
     from trainer.events import emit, step_scope
 
     with step_scope("plan"):
@@ -45,7 +45,7 @@ def train(
     seed: int,
     predictions: dsl.Output[dsl.Model],
 ) -> None:
-    """Models of one member for some folds, with their out-of-fold and test predictions."""
+    """Train one member on some folds; write models, out-of-fold and test predictions."""
     from trainer.events import step_scope
 
     with step_scope("train"):

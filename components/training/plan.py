@@ -1,4 +1,4 @@
-"""Cut the training of all members into tasks."""
+"""Splits the training of all members into training jobs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -18,22 +18,34 @@ def plan(
     *,
     weights_digest: str = "",
 ) -> list[dict[str, Any]]:
-    """A task for every `folds_per_task` folds of every member, members in the order of the file.
+    """Make a training job for every `folds_per_task` folds of every member.
+
+    Args:
+        members: the recipes.
+        folds: the section [folds].
+        train: the section [train].
+        records: the section [records]; its first size is the default size of a member.
+        weights_digest: a digest of the weight and code files that members name; "" if not known.
 
     Returns:
-        for each task `member`, all keys of the recipe, its size filled in; `folds`, a list of fold
-        numbers, NO_FOLD alone for a member that trains on all images; `settings`, the section
-        `train`; and `weights_digest`. Plain JSON values: it is what the pipeline's loop runs over.
+        the jobs, members in the order of the file, as plain JSON values with the keys
+        `member`: all keys of the recipe, with the size filled in;
+        `folds`: a list of fold numbers, or [NO_FOLD] for a member that trains on all images;
+        `settings`: the section [train]; and
+        `weights_digest`.
+
+    Raises:
+        CompetitionError: two members have the same name.
     """
     names = [member.name for member in members]
     for name in names:
         if names.count(name) > 1:
             raise CompetitionError(f"members: more than one is named {name!r}")
-    step = train.folds_per_task
+    size = train.folds_per_task
     chunks = [
-        list(range(first, min(first + step, folds.count))) for first in range(0, folds.count, step)
+        list(range(first, min(first + size, folds.count))) for first in range(0, folds.count, size)
     ]
-    # What an hour costs changes no model: a new price must find the training done.
+    # The price of an hour changes no model: training must be reused when only the price changes.
     settings = asdict(replace(train, hourly_price=0.0))
     return [
         {

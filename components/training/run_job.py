@@ -28,7 +28,7 @@ def run_job(
     statistics: str,
     out: str,
 ) -> None:
-    """Train the folds of a job, from where an earlier process left them.
+    """Train the folds of a job; resumes from the checkpoints of an earlier process.
 
     Args:
         job: an entry of the plan.
@@ -50,12 +50,12 @@ def run_job(
 
 @contextlib.contextmanager
 def run_context(out: str, settings: Train, key: str) -> Iterator[RunContext]:
-    """What a training of any kind gets as a pipeline step.
+    """The run context of a training step: folders, settings and callbacks.
 
     Args:
         out: the folder to write.
         settings: the section `[train]`.
-        key: names the folder of the checkpoints.
+        key: the name of the checkpoint folder.
     """
     compiled = os.environ.get(runtime.COMPILED)
     with checkpoint_folder(settings.checkpoints or default_uri(out), key) as (work, upload):

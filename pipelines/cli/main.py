@@ -1,8 +1,9 @@
-"""`foldline`: check a competition file, compile the pipelines, run one here or elsewhere, verify
+"""`foldline`: check a competition file, compile the pipelines, run one locally or remotely, verify
 records, submit results.
 
-Exit status: 0, done; 1, a step failed or records are damaged; 2, something the user wrote is wrong;
-130, interrupted."""
+Exit status: 0 for success; 1 if a step failed or records are damaged; 2 if the command line, the
+competition file or its data is wrong; 130 if interrupted.
+"""
 
 import argparse
 import os
@@ -15,7 +16,11 @@ from trainer.errors import CompetitionError, DataError, FoldlineError, RunError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line; returns the exit status.
+
+    Args:
+        arguments: without the program's name; None for those of this process.
+    """
     parser = argparse.ArgumentParser(
         prog="foldline", description="Labelled images to a leaderboard submission."
     )
@@ -29,14 +34,16 @@ def main(arguments: list[str] | None = None) -> int:
         help="where the results go (default: runs/<name>)",
     )
     run.add_argument(
-        "--docker", action="store_true", help="every step in a container of its own (make images)"
+        "--docker",
+        action="store_true",
+        help="run every step in its own container (build the images with `make images`)",
     )
     run.set_defaults(command=_run)
-    check = commands.add_parser("check", help="say what is wrong in a competition file")
+    check = commands.add_parser("check", help="check a competition file and its data")
     check.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
     check.set_defaults(command=_check)
     verify = commands.add_parser(
-        "verify", help="check a records folder down to the crc of every record"
+        "verify", help="check a records folder: every file's digest, every record's CRC"
     )
     verify.add_argument(
         "folder", metavar="DIR", help="a records folder, or gs://bucket/prefix of a published one"
@@ -48,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         type=Path,
         nargs="?",
         metavar="FILE",
-        help="a competition file, for the parameters' defaults",
+        help="a competition file whose values become the parameter defaults",
     )
     compile_.add_argument(
         "--out", type=remote.folder, default=Path("build"), metavar="DIR", help="default: build"
@@ -58,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     compile_.set_defaults(command=_compile)
     remote.add(commands)
     board = commands.add_parser(
-        "leaderboard", help="submit a run's results to kaggle.com, and show what they scored"
+        "leaderboard", help="submit a run's results to kaggle.com and show their scores"
     )
     actions = board.add_subparsers(required=True, metavar="ACTION")
     submit = actions.add_parser("submit", help="upload the submission and wait for its score")
@@ -66,14 +73,14 @@ def main(arguments: list[str] | None = None) -> int:
         "--message",
         default="",
         metavar="TEXT",
-        help="shown beside it (default: score and code version)",
+        help="shown next to the submission (default: score and code version)",
     )
     submit.add_argument(
-        "--again", action="store_true", help="also where the same file was submitted before"
+        "--again", action="store_true", help="submit even if the same file was submitted before"
     )
     submit.set_defaults(command=_submit)
     listing = actions.add_parser(
-        "list", help="all submissions with their scores, and how cross-validation foretells them"
+        "list", help="show all submissions, and how well cross-validation predicts their scores"
     )
     listing.set_defaults(command=_list)
     for action in (submit, listing):
@@ -91,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, CompetitionError | DataError) else 1
     except BrokenPipeError:
-        # Whoever read this has read enough, as in `foldline check FILE | head -0`.
+        # The reader of a pipe has closed it, as in `foldline check FILE | head -0`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -100,19 +107,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from components.check.files import check_files
     from pipelines.definitions import registry
     from trainer.config.load import load
 
     competition = load(options.file)
     registry.check_machine(competition)
-    found = registry.check_files(competition, options.file)
+    summary = check_files(competition, options.file)
     members = ", ".join(member.name for member in registry.members(competition))
-    named = "members" if registry.of(competition) == registry.KFOLD else "judge"
-    labelled = "some" if found.train is None else found.train
-    tests = "some" if found.test_ids is None else len(found.test_ids)
+    label = "members" if registry.of(competition) == registry.KFOLD else "judge"
+    labelled = "some" if summary.train is None else summary.train
+    tests = "some" if summary.test_ids is None else len(summary.test_ids)
     print(
-        f"{options.file}: good. {labelled} labelled and {tests} test images, "
-        f"{len(competition.classes)} classes, {competition.folds.count} folds, {named} {members}"
+        f"{options.file}: valid: {labelled} labelled and {tests} test images, "
+        f"{len(competition.classes)} classes, {competition.folds.count} folds, {label} {members}"
     )
     return 0
 
@@ -120,10 +128,10 @@ def _check(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from components.records.verify import verify
 
-    found = verify(options.folder)
+    checked = verify(options.folder)
     print(
-        f"{options.folder}: whole. {found.files} files, {found.records} records, every crc and"
-        " digest holds"
+        f"{options.folder}: complete: {checked.files} files, {checked.records} records; every CRC"
+        " and digest matches"
     )
     return 0
 
@@ -137,24 +145,24 @@ def _compile(options: argparse.Namespace) -> int:
         remote.with_machine(read(path), options)
         for path in ([options.file] if options.file else DEFAULTS)
     ]
-    given = {"light": options.image_light, "training": options.image_training}
-    tags = [flag for flag, image in given.items() if "@" not in image]
+    references = {"light": options.image_light, "training": options.image_training}
+    tags = [flag for flag, image in references.items() if "@" not in image]
     if tags:
         print(
-            f"note: without --image-{' and --image-'.join(tags)} by digest the files for vertex and"
-            " gke name images that no registry has: good for reading, not for a console",
+            f"note: --image-{' and --image-'.join(tags)} not given by digest: the vertex and gke"
+            " files name images that no registry has; they can be read, but not run in a console",
             file=sys.stderr,
         )
     try:
         for path in compile_all(
             options.out,
             files,
-            ContainerImages(**{name: image for name, image in given.items() if image}),
+            ContainerImages(**{name: image for name, image in references.items() if image}),
         ):
             print(path)
     except OSError as error:
         raise CompetitionError(
-            f"{options.out}: cannot be made or written to: {error.strerror}"
+            f"{options.out}: cannot be created or written to: {error.strerror}"
         ) from None
     return 0
 
@@ -186,6 +194,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from components.check.files import check_files
     from pipelines.definitions import registry
     from pipelines.local import runner
     from pipelines.local.console import Console
@@ -195,7 +204,7 @@ def _run(options: argparse.Namespace) -> int:
 
     started = time.monotonic()
     competition = load(options.file)
-    registry.check_files(competition, options.file)
+    check_files(competition, options.file)
     results = registry.results(registry.of(competition))
     out = options.out or Path("runs") / competition.name
     console = Console()
@@ -228,18 +237,24 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _explain(error: RunError | KeyboardInterrupt, out: Path, log: Path, old: list[str]) -> None:
-    """Why a run stopped, where to read on, and what the files are that lie in its folder all the
-    same."""
-    lines = ["", "interrupted; finished steps are kept: the same command goes on after them"]
+    """Print why a run stopped, where its log is, and which result files are from an earlier run.
+
+    Args:
+        error: what stopped the run.
+        out: the run's folder.
+        log: the file with the complete log.
+        old: names of the result files that are in `out` already.
+    """
+    lines = ["", "interrupted; finished steps are kept: run the same command again to resume"]
     if isinstance(error, RunError):
         lines = [
             "",
             f"step {error.step} failed: {error}",
             *(f"    {line}" for line in error.tail),
-            f"the whole log: {log}",
+            f"complete log: {log}",
         ]
     if old:
-        lines.append(f"{', '.join(old)} in {out} are of an earlier run")
+        lines.append(f"{', '.join(old)} in {out} are from an earlier run")
     print("\n".join(lines), file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""The remote commands of `foldline`: submit, status, logs, cancel, list, schedule, fetch."""
+"""The remote commands of `foldline`: submit, schedule, status, logs, cancel, fetch and list."""
 
 import argparse
 import dataclasses
@@ -22,80 +22,87 @@ from trainer.config.load import load
 from trainer.errors import CompetitionError, RemoteError
 
 RUNS = Path("runs")
+# Seconds between two requests for the state of a run.
 POLL = 15.0
-# Lines of its log that a failed task is shown with.
+# How many of its last log lines are printed for a failed step.
 TAIL = 15
 _PLACE = ("project", "region", "root", "service_account", "host", "namespace")
 
 
 def folder(text: str) -> Path:
-    """A folder that a flag names."""
+    """Parse a flag that names a folder."""
     if not text:
-        raise argparse.ArgumentTypeError("an empty name; write . for the folder you are in")
+        raise argparse.ArgumentTypeError("must not be empty; write . for the current folder")
     return Path(text)
 
 
 def add(commands: Any) -> None:
-    """Add the remote commands to the parser's."""
+    """Add the remote commands.
+
+    Args:
+        commands: what `ArgumentParser.add_subparsers` returns.
+    """
     submit = commands.add_parser(
         "submit", help="run a competition on Vertex AI or on a Kubeflow Pipelines server"
     )
     submit.set_defaults(command=_submit)
-    schedule = commands.add_parser("schedule", help="run a competition there again and again")
+    schedule = commands.add_parser("schedule", help="run a competition remotely on a schedule")
     schedule.set_defaults(command=_schedule)
     schedule.add_argument(
         "--cron",
         required=True,
         metavar="CRON",
-        help="five fields, as '0 5 * * 1'; on Vertex AI TZ=Europe/Rome may stand first",
+        help="five fields, such as '0 5 * * 1'; on Vertex AI, TZ=Europe/Rome may come first",
     )
     for parser in (submit, schedule):
         parser.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
-        parser.add_argument("--experiment", default="", metavar="NAME", help="to compare runs in")
+        parser.add_argument(
+            "--experiment", default="", metavar="NAME", help="experiment that groups the run"
+        )
         parser.add_argument(
             "--label",
             action="append",
             default=[],
             metavar="K=V",
-            help="for bills and lists; any number of them",
+            help="label for bills and lists; may be repeated",
         )
         parser.add_argument(
             "--cache",
             action=argparse.BooleanOptionalAction,
             default=True,
-            help="whether finished tasks of other runs are reused",
+            help="reuse finished steps of other runs",
         )
         parser.add_argument(
             "--dry-run",
             action="store_true",
-            help="show the request, and what it would cost; send nothing",
+            help="show the request and its estimated cost; send nothing",
         )
         parser.add_argument(
             "--prices",
             type=Path,
             metavar="FILE",
-            help="a table of prices (default: the project's own)",
+            help="a price table (default: pipelines/remote/prices.toml)",
         )
         add_machine(parser)
         add_images(parser)
     submit.add_argument(
-        "--wait", action="store_true", help="until the run has ended; its failure is this command's"
+        "--wait", action="store_true", help="wait until the run ends; fail if the run fails"
     )
     for name, handler, text in (
-        ("status", _status, "a run and its tasks"),
-        ("logs", _logs, "the last lines that a run's tasks wrote"),
-        ("cancel", _cancel, "end a run"),
-        ("fetch", _fetch, "bring a finished run's results into runs/<name>/"),
+        ("status", _status, "show a run and its steps"),
+        ("logs", _logs, "show the last log lines of a run's steps"),
+        ("cancel", _cancel, "cancel a run"),
+        ("fetch", _fetch, "download a finished run's results into runs/<name>/"),
     ):
         parser = commands.add_parser(name, help=text)
         parser.set_defaults(command=handler)
         parser.add_argument(
-            "run", metavar="RUN", help="the run's name, as `foldline list` shows it"
+            "run", metavar="RUN", help="the run's name, as shown by `foldline list`"
         )
         if name == "logs":
-            parser.add_argument("--task", default="", metavar="NAME", help="of this task only")
+            parser.add_argument("--step", default="", metavar="NAME", help="only of this step")
             parser.add_argument(
-                "--lines", type=int, default=50, metavar="N", help="of each task (default: 50)"
+                "--lines", type=int, default=50, metavar="N", help="lines per step (default: 50)"
             )
         if name == "fetch":
             parser.add_argument("--out", type=folder, metavar="DIR", help="default: runs/<name>")
@@ -103,72 +110,88 @@ def add(commands: Any) -> None:
                 "--file",
                 type=Path,
                 metavar="FILE",
-                help="the competition file, if its answers are to be scored",
+                help="the competition file, to score the submission against its answers",
             )
-    listing = commands.add_parser("list", help="the latest runs")
+    listing = commands.add_parser("list", help="list the latest runs")
     listing.set_defaults(command=_list)
-    listing.add_argument("--limit", type=int, default=20, metavar="N")
+    listing.add_argument(
+        "--limit", type=int, default=20, metavar="N", help="how many runs (default: 20)"
+    )
     for name in ("submit", "schedule", "status", "logs", "cancel", "fetch", "list"):
-        _add_place(commands.choices[name], asked=name in ("submit", "schedule", "list"))
+        _add_destination(commands.choices[name], is_new=name in ("submit", "schedule", "list"))
 
 
-def _add_place(parser: argparse.ArgumentParser, *, asked: bool) -> None:
+def _add_destination(parser: argparse.ArgumentParser, *, is_new: bool) -> None:
+    """Add the flags that name a destination.
+
+    Args:
+        parser: of the command.
+        is_new: whether the command does not look up the destination of a submitted run.
+    """
     parser.add_argument(
         "--target",
         choices=TARGETS,
-        default="vertex" if asked else None,
-        help="default: vertex, or as submitted",
+        default="vertex" if is_new else None,
+        help="default: vertex, or the target that the run was submitted to",
     )
     parser.add_argument("--project", metavar="ID", help="Google Cloud project")
-    parser.add_argument("--region", metavar="REGION", help="as us-central1")
+    parser.add_argument("--region", metavar="REGION", help="such as us-central1")
     parser.add_argument(
         "--bucket",
         dest="root",
         metavar="BUCKET",
-        help="for the runs' artifacts: a name, or gs://bucket/prefix",
+        help="where the runs' artifacts go: a bucket's name, or gs://bucket/prefix",
     )
     parser.add_argument(
-        "--service-account", metavar="EMAIL", help="what the run is allowed (docs/security.md)"
+        "--service-account", metavar="EMAIL", help="the run's account (docs/security.md)"
     )
     parser.add_argument(
         "--host",
         metavar="URL",
-        help="of a Kubeflow Pipelines server; its token is in FOLDLINE_KFP_TOKEN",
+        help="URL of a Kubeflow Pipelines server; FOLDLINE_KFP_TOKEN holds its token",
     )
-    parser.add_argument("--namespace", metavar="NAME", help="of a server with several users")
+    parser.add_argument(
+        "--namespace", metavar="NAME", help="your namespace on a multi-user Kubeflow server"
+    )
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose the training machine."""
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
         "--tpu", metavar="SLICE", help="train on a TPU slice: " + ", ".join(machines.TPUS)
     )
     kind.add_argument("--gpu", metavar="KIND", help="train on GPUs: " + ", ".join(machines.GPUS))
     kind.add_argument("--cpu", action="store_true", help="train without an accelerator")
-    parser.add_argument("--gpus", type=int, metavar="N", help="how many")
+    parser.add_argument("--gpus", type=int, metavar="N", help="how many GPUs")
     parser.add_argument(
         "--spot",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="machines that may be taken away, for less",
+        help="train on cheaper machines that may be preempted",
     )
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that name the container images."""
     for name in ("light", "training"):
         parser.add_argument(
             f"--image-{name}",
             default=os.environ.get(f"FOLDLINE_IMAGE_{name.upper()}", ""),
             metavar="IMAGE",
-            help=f"by digest; default: FOLDLINE_IMAGE_{name.upper()}",
+            help=f"{name} container image, by digest (default: FOLDLINE_IMAGE_{name.upper()})",
         )
 
 
 def with_machine(competition: Competition | Gan, options: argparse.Namespace) -> Competition | Gan:
-    """The file with what flags say of the machine, checked.
+    """The file with the machine that the flags choose, checked.
+
+    Args:
+        competition: as loaded.
+        options: the parsed flags of `add_machine`; those that are not given change nothing.
 
     Raises:
-        CompetitionError: there is no such accelerator.
+        CompetitionError: there is no such machine, or the flags contradict each other.
     """
     chosen: dict[str, Any] = {}
     if options.tpu or options.gpu or options.cpu:
@@ -177,7 +200,7 @@ def with_machine(competition: Competition | Gan, options: argparse.Namespace) ->
             competition.machine.tpu,
             competition.machine.gpu,
         ):
-            # They were meant for another machine.
+            # The file's values are for another machine.
             chosen |= {"cpus": 0, "memory_gib": 0}
     if options.gpus is not None:
         chosen["gpus"] = options.gpus
@@ -187,9 +210,9 @@ def with_machine(competition: Competition | Gan, options: argparse.Namespace) ->
     problem = next(machine.problems(), None)
     if problem is not None:
         raise CompetitionError(f"machine.{problem.key} {problem.message}")
-    chosen_for = dataclasses.replace(competition, machine=machine)
-    registry.check_machine(chosen_for)
-    return chosen_for
+    changed = dataclasses.replace(competition, machine=machine)
+    registry.check_machine(changed)
+    return changed
 
 
 def _launcher(where: Destination) -> Any:
@@ -208,33 +231,39 @@ def _flags(options: argparse.Namespace) -> dict[str, str | None]:
     return {name: getattr(options, name) for name in _PLACE}
 
 
-def _known(options: argparse.Namespace) -> tuple[Destination, Any]:
-    """Where a run is: as remembered when it was submitted, or as flags say."""
-    before = recall(options.run, RUNS)
-    target = options.target or before.get("target") or "vertex"
-    given: Mapping[str, str | None] = {
-        **before,
+def _locate(options: argparse.Namespace) -> tuple[Destination, Any]:
+    """The destination of a submitted run, and its launcher.
+
+    Flags override what was stored when the run was submitted.
+    """
+    stored = recall(options.run, RUNS)
+    target = options.target or stored.get("target") or "vertex"
+    fields: Mapping[str, str | None] = {
+        **stored,
         **{name: value for name, value in _flags(options).items() if value},
     }
     where = resolve_destination(
-        target, given, needs=("project", "region") if target == "vertex" else ("host",)
+        target, fields, needs=("project", "region") if target == "vertex" else ("host",)
     )
     return where, _launcher(where)
 
 
 def _prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
-    """A checked request, its place and its launcher; what may be wrong with the place is said."""
+    """The destination, the launcher and a checked request.
+
+    Prints warnings, the estimated cost and, for --dry-run, the request.
+    """
     from pipelines.remote import estimate
     from pipelines.remote.launcher import prepare, shown
     from pipelines.targets.base import ContainerImages
 
     competition = with_machine(load(options.file), options)
     where = resolve_destination(options.target, _flags(options))
-    # Who is not signed in is told so before anything is looked for.
+    # Before the data is checked: it fails at once if the user is not signed in.
     launcher = _launcher(where)
     costs = estimate.prices(options.prices)
     if not competition.train.hourly_price:
-        # The report tells what training cost.
+        # The report shows what training cost.
         hourly = round(costs.training(competition.machine, where.target), 4)
         competition = dataclasses.replace(
             competition, train=dataclasses.replace(competition.train, hourly_price=hourly)
@@ -258,19 +287,19 @@ def _prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
 
 
 def _own_code(competition: Competition | Gan) -> list[str]:
-    """Warnings of backbones that are a function of the user's, which the project's images do not
-    carry."""
+    """A warning for each backbone that is the user's own function: the project's images lack it."""
     return [
-        f"{member.name}: backbone = {member.backbone!r}: is code that the training image must hold,"
-        " in a module it can import"
+        f"{member.name}: backbone = {member.backbone!r}: is not part of this project: the training"
+        " image must contain it as an importable module"
         for member in registry.members(competition)
         if known_backbones.is_function(member.backbone)
         and member.backbone.partition(".")[0] not in fingerprint.IN_IMAGES
     ]
 
 
-def _labels(given: list[str]) -> dict[str, str]:
-    pairs = [text.partition("=") for text in given]
+def _labels(flags: list[str]) -> dict[str, str]:
+    """Parse the values of --label, each KEY=VALUE."""
+    pairs = [text.partition("=") for text in flags]
     for key, equals, _ in pairs:
         if not equals:
             raise CompetitionError(f"--label {key}: must be KEY=VALUE")
@@ -284,43 +313,44 @@ def _submit(options: argparse.Namespace) -> int:
     if options.dry_run:
         print("\nnothing was sent")
         return 0
-    # Before it is sent: a run that costs money is never forgotten.
+    # Before it is sent: a run that costs money must stay known.
     remember(where, request.name, RUNS / request.competition.name)
     try:
         run = launcher.submit(request)
     except KeyboardInterrupt:
         print(
-            f"\nit may run already: `foldline status {request.name}`, `foldline cancel"
+            f"\nthe run may have started: `foldline status {request.name}`, `foldline cancel"
             f" {request.name}`",
             file=sys.stderr,
         )
         return 130
-    print(f"\n{run.name} is submitted\n{run.console}")
+    print(f"\nsubmitted {run.name}\n{run.console}")
     if run.warning:
         print(f"warning: {run.warning}", file=sys.stderr)
     return _watch(launcher, run.name) if options.wait else 0
 
 
 def _watch(launcher: Any, name: str) -> int:
+    """Print each change of a step's state until the run ends; returns the exit status."""
     from pipelines.remote.launcher import FINISHED
 
-    told: dict[tuple[str, int], str] = {}
+    printed: dict[tuple[str, int], str] = {}
     try:
         while True:
             run = launcher.get(name)
-            for number, task in enumerate(run.tasks):
-                if told.get((task.name, number)) != task.state:
-                    told[(task.name, number)] = task.state
-                    print(f"{task.name:<12}{task.state}", flush=True)
+            for number, step in enumerate(run.tasks):
+                if printed.get((step.name, number)) != step.state:
+                    printed[(step.name, number)] = step.state
+                    print(f"{step.name:<12}{step.state}", flush=True)
             if run.state in FINISHED:
                 break
             time.sleep(POLL)
     except RemoteError:
-        print(f"the run goes on: `foldline status {name}`", file=sys.stderr)
+        print(f"the run continues: `foldline status {name}`", file=sys.stderr)
         raise
     except KeyboardInterrupt:
         print(
-            f"\nthe run goes on: `foldline status {name}`, `foldline cancel {name}`",
+            f"\nthe run continues: `foldline status {name}`, `foldline cancel {name}`",
             file=sys.stderr,
         )
         return 130
@@ -328,23 +358,23 @@ def _watch(launcher: Any, name: str) -> int:
     if run.state != "succeeded":
         _explain(launcher, run)
         return 1
-    print(f"{run.console}\nits results: foldline fetch {run.name}")
+    print(f"{run.console}\nto download its results: foldline fetch {run.name}")
     return 0
 
 
 def _explain(launcher: Any, run: Any) -> None:
-    """Which task failed, why, and the end of its log."""
-    failed = [task for task in run.tasks if task.state == "failed"]
-    for task in failed:
+    """Print which steps failed, why, and the end of their logs."""
+    failed = [step for step in run.tasks if step.state == "failed"]
+    for step in failed:
         print(
-            f"\ntask {task.name} failed: {task.error or 'its service says no more'}",
+            f"\nstep {step.name} failed: {step.error or 'the service gives no reason'}",
             file=sys.stderr,
         )
         try:
-            lines = list(launcher.logs(run, task, lines=TAIL))
+            lines = list(launcher.logs(run, step, lines=TAIL))
         except RemoteError as error:
             lines = [f"(its log cannot be read: {error})"]
-        for line in lines or ["(it left no log)"]:
+        for line in lines or ["(no log)"]:
             print(f"    {line}", file=sys.stderr)
     if not failed and run.error:
         print(run.error, file=sys.stderr)
@@ -362,19 +392,19 @@ def _schedule(options: argparse.Namespace) -> int:
     try:
         name = launcher.schedule(request, options.cron)
     except (KeyboardInterrupt, RemoteError):
-        # It is not sent twice, for it has no name by which a second one would be refused.
-        print(f"whether it is there is shown by {launcher.schedules}", file=sys.stderr)
+        # Not retried: a schedule has no name of ours by which a duplicate would be rejected.
+        print(f"see whether it was created: {launcher.schedules}", file=sys.stderr)
         raise
     print(f"\n{name} is scheduled: {options.cron}\nto pause or delete it: {launcher.schedules}")
     return 0
 
 
 def _status(options: argparse.Namespace) -> int:
-    _, launcher = _known(options)
+    _, launcher = _locate(options)
     run = launcher.get(options.run)
     print(f"{run.name}: {run.state}, since {run.created}\n{run.console}")
-    for task in run.tasks:
-        print(f"  {task.name:<12}{task.state}{': ' + task.error if task.error else ''}")
+    for step in run.tasks:
+        print(f"  {step.name:<12}{step.state}{': ' + step.error if step.error else ''}")
     if run.error:
         print(run.error)
     return 0
@@ -383,28 +413,26 @@ def _status(options: argparse.Namespace) -> int:
 def _logs(options: argparse.Namespace) -> int:
     if options.lines < 1:
         raise CompetitionError(f"--lines {options.lines}: must be at least 1")
-    _, launcher = _known(options)
+    _, launcher = _locate(options)
     run = launcher.get(options.run)
     if not run.tasks:
-        print(f"{run.name}: {run.state}, and has no task yet")
+        print(f"{run.name}: {run.state}; no step has started yet")
         return 0
-    tasks = [task for task in run.tasks if not options.task or task.name == options.task]
-    if not tasks:
-        there = ", ".join(sorted({task.name for task in run.tasks}))
-        raise CompetitionError(
-            f"--task {options.task}: no such task in {run.name}; there are: {there}"
-        )
-    for number, task in enumerate(tasks):
-        print(f"{'' if number == 0 else chr(10)}{task.name} ({task.state})")
-        for line in launcher.logs(run, task, lines=options.lines):
+    steps = [step for step in run.tasks if not options.step or step.name == options.step]
+    if not steps:
+        names = ", ".join(sorted({step.name for step in run.tasks}))
+        raise CompetitionError(f"--step {options.step}: no such step in {run.name}; it has {names}")
+    for number, step in enumerate(steps):
+        print(f"{'' if number == 0 else chr(10)}{step.name} ({step.state})")
+        for line in launcher.logs(run, step, lines=options.lines):
             print(f"    {line}")
     return 0
 
 
 def _cancel(options: argparse.Namespace) -> int:
-    _, launcher = _known(options)
+    _, launcher = _locate(options)
     launcher.cancel(options.run)
-    print(f"{options.run}: asked to end; `foldline status {options.run}` shows when it has")
+    print(f"{options.run}: cancelling; `foldline status {options.run}` shows when it has ended")
     return 0
 
 
@@ -422,12 +450,10 @@ def _list(options: argparse.Namespace) -> int:
 def _fetch(options: argparse.Namespace) -> int:
     from pipelines.remote.fetch import fetch
 
-    _, launcher = _known(options)
+    _, launcher = _locate(options)
     run = launcher.get(options.run)
     if run.state != "succeeded":
-        raise RemoteError(
-            f"run {run.name}: is {run.state}: its results are there when it has succeeded"
-        )
+        raise RemoteError(f"run {run.name}: is {run.state}; only a succeeded run has results")
     competition, out, metrics = fetch(
         run, load(options.file) if options.file else None, options.out, RUNS
     )

@@ -1,1 +1,1 @@
-"""One TOML a competition."""
+"""One TOML file per competition, and scripts that write the data of some of them."""

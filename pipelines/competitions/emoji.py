@@ -1,9 +1,9 @@
-"""Emoji as a folder of images a class, from a package that ships them: `python -m
-pipelines.competitions.emoji PACKAGE FOLDER`.
+"""Copy emoji into one folder per class: `python -m pipelines.competitions.emoji PACKAGE FOLDER`.
 
-The package is emoji-datasource-google of the npm registry (Apache-2.0), unpacked; every emoji in it
-is a PNG of 64 × 64. Those that differ by the tone of a skin only are left out, and so are the five
-tones by themselves."""
+PACKAGE is emoji-datasource-google from the npm registry (Apache-2.0), unpacked; it has every emoji
+as a PNG of 64 × 64 pixels. Emoji that differ only in skin tone are left out, and so are the five
+skin tones themselves.
+"""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trainer.errors import DataError
 
-# The package's categories, and the folders and classes that they become.
+# The class, which is also the folder's name, of each category in the package.
 CLASSES = {
     "Activities": "activities",
     "Animals & Nature": "animals",
@@ -28,18 +28,25 @@ CLASSES = {
 
 
 def main(package: Path, folder: Path) -> int:
-    """Copy the images, and remove others from the folders of the classes; returns how many.
+    """Copy the images, and remove all other PNG files from the class folders.
+
+    Args:
+        package: the unpacked package.
+        folder: gets one folder per class.
+
+    Returns:
+        the number of images.
 
     Raises:
-        DataError: that is no such package.
+        DataError: `package` does not hold the unpacked package.
     """
     try:
-        listed = json.loads((package / "emoji.json").read_text(encoding="utf-8"))
+        entries = json.loads((package / "emoji.json").read_text(encoding="utf-8"))
         copies = {
             f"{CLASSES[entry['category']]}/{entry['short_name']}.png": (
                 package / "img" / "google" / "64" / entry["image"]
             )
-            for entry in listed
+            for entry in entries
             if entry["category"] in CLASSES and entry["has_img_google"]
         }
         for name in CLASSES.values():
@@ -51,16 +58,16 @@ def main(package: Path, folder: Path) -> int:
             shutil.copyfile(image, folder / name)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{package}: no unpacked emoji-datasource-google ({type(error).__name__}: {error}): npm"
-            " pack it, and unpack that"
+            f"{package}: is not an unpacked emoji-datasource-google ({type(error).__name__}:"
+            f" {error}): run `npm pack emoji-datasource-google` and unpack the archive"
         ) from None
     return len(copies)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Emoji as a folder of images a class.")
-    parser.add_argument("package", type=Path, help="emoji-datasource-google, unpacked")
-    parser.add_argument("folder", type=Path, help="where the images go, as data/emoji")
+    parser = argparse.ArgumentParser(description="Copy emoji into one folder per class.")
+    parser.add_argument("package", type=Path, help="the unpacked npm emoji-datasource-google")
+    parser.add_argument("folder", type=Path, help="where the images go, such as data/emoji")
     options = parser.parse_args()
     try:
         print(

@@ -1,1 +1,1 @@
-"""The two pipelines, wiring only."""
+"""The two pipelines, k-fold and GAN: wiring only."""

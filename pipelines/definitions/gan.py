@@ -13,7 +13,7 @@ from components.training.component import train as train_step
 from pipelines.definitions import preparation
 from pipelines.targets.base import Target
 
-# The component functions by the name of their task: what a launcher fingerprints.
+# The component functions by step name; a launcher fingerprints them.
 STEPS = {
     "check": check_step,
     **preparation.STEPS,
@@ -32,12 +32,14 @@ class GanOutputs(NamedTuple):
 
 
 def build(defaults: Mapping[str, Any], target: Target) -> Any:
-    """The pipeline, ready to compile.
+    """Build the pipeline, ready to compile.
 
     Args:
-        defaults: a value for every parameter, as `Generative.pipeline_arguments` gives them and
-            `root`.
-        target: says what each task runs on.
+        defaults: a value for every parameter: those of `Gan.pipeline_arguments`, and `root`.
+        target: where each step runs.
+
+    Returns:
+        the pipeline, as kfp's compiler takes it.
     """
     placed = target.placed
 
@@ -53,23 +55,22 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         gan: dict,
         train: dict,
     ) -> GanOutputs:
-        """Labelled images to a generator of more of them, judged by a classifier of the same
-        images.
+        """Train a generator of labelled images, judged by a classifier of the same images.
 
         Args:
-            root: where the data is, gs://bucket/prefix; empty for what data.root says. Relative
-                paths are below it.
-            name: of the run's subject.
+            root: where the data is, gs://bucket/prefix; empty for data.root. Relative paths are
+                below it.
+            name: the name of the run's subject.
             classes: the class names, in order.
-            seed: decides the folds, the initial weights and all that is drawn.
-            data: the [data] section of a GAN's file, what the images are.
-            records: its [records] section, how they are stored.
-            folds: its [folds] section; the first fold is kept from the GAN and from its judge.
-            judge: its [judge] section, the classifier that judges samples.
-            gan: its [gan] section, both networks and their training.
-            train: its [train] section, how training goes on after it was stopped.
+            seed: decides the folds, the initial weights and all random draws.
+            data: the [data] section of a GAN's file: what the images are.
+            records: the [records] section: how the images are stored.
+            folds: the [folds] section; the first fold is held out from the GAN and from its judge.
+            judge: the [judge] section: the classifier that judges the samples.
+            gan: the [gan] section: both networks and their training.
+            train: the [train] section: how training resumes after it was stopped.
         """
-        checked = placed(
+        check_task = placed(
             "check",
             check_step(
                 root=root,
@@ -84,54 +85,54 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
                 train=train,
             ),
         )
-        # It looks at what a cache does not know: the files.
-        checked.set_caching_options(False)
-        found = checked.outputs
-        stored, dealt, described = preparation.prepare(
-            placed, found, classes=classes, task=TASK, seed=seed
+        # Never reused: it checks files, which the cache key does not cover.
+        check_task.set_caching_options(False)
+        settled = check_task.outputs
+        stored_images, folds_task, statistics_task = preparation.prepare(
+            placed, settled, classes=classes, task=TASK, seed=seed
         )
-        judging = placed(
+        judge_model = placed(
             "train",
             target.training("train", train_step)(
-                job=found["judging"],
-                images=stored,
-                folds=dealt.outputs["table"],
-                statistics=described.outputs["statistics"],
+                job=settled["judging"],
+                images=stored_images,
+                folds=folds_task.outputs["table"],
+                statistics=statistics_task.outputs["statistics"],
                 task=TASK,
                 classes=classes,
                 metric=METRIC,
                 seed=seed,
             ),
         ).outputs["predictions"]
-        trained = placed(
+        generator = placed(
             "train-gan",
             target.training("train-gan", train_gan_step)(
-                recipe=found["gan"],
-                settings=found["train"],
-                images=stored,
-                folds=dealt.outputs["table"],
-                judge=judging,
+                recipe=settled["gan"],
+                settings=settled["train"],
+                images=stored_images,
+                folds=folds_task.outputs["table"],
+                judge=judge_model,
                 classes=classes,
                 seed=seed,
-                weights_digest=found["weights_digest"],
+                weights_digest=settled["weights_digest"],
             ),
         ).outputs["trained"]
-        shown = placed(
-            "gallery", gallery_step(name=name, trained=trained, recipe=found["gan"], seed=seed)
+        gallery_task = placed(
+            "gallery", gallery_step(name=name, trained=generator, recipe=settled["gan"], seed=seed)
         )
         return GanOutputs(
-            trained=trained,
-            judge=judging,
-            page=shown.outputs["page"],
-            data_card=described.outputs["card"],
+            trained=generator,
+            judge=judge_model,
+            page=gallery_task.outputs["page"],
+            data_card=statistics_task.outputs["card"],
         )
 
-    # kfp reads the defaults off the function.
+    # kfp reads the parameter defaults from the function.
     gan_pipeline.__defaults__ = tuple(
         defaults[parameter] for parameter in inspect.signature(gan_pipeline).parameters
     )
-    made = dsl.pipeline(
+    decorate = dsl.pipeline(
         name="gan",
-        description="Labelled images to a generator of more of them, with samples and a page.",
+        description="Trains a generator of labelled images; gives samples and an HTML page.",
     )
-    return made(gan_pipeline)
+    return decorate(gan_pipeline)

@@ -15,7 +15,7 @@ from components.training.component import train as train_step
 from pipelines.definitions import preparation
 from pipelines.targets.base import Target
 
-# The component functions by the name of their task: what a launcher fingerprints.
+# The component functions by step name; a launcher fingerprints them.
 STEPS = {
     "check": check_step,
     **preparation.STEPS,
@@ -36,12 +36,15 @@ class KfoldOutputs(NamedTuple):
 
 
 def build(defaults: Mapping[str, Any], target: Target) -> Any:
-    """The pipeline, ready to compile.
+    """Build the pipeline, ready to compile.
 
     Args:
-        defaults: a value for every parameter, as `Competition.pipeline_arguments` gives them and
-            `root`: what a console's form begins with.
-        target: says what each task runs on.
+        defaults: a value for every parameter: those of `Competition.pipeline_arguments`, and
+            `root`. A console's form starts with them.
+        target: where each step runs.
+
+    Returns:
+        the pipeline, as kfp's compiler takes it.
     """
     placed = target.placed
     train_on_target = target.training("train", train_step)
@@ -61,25 +64,25 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         blend: dict,
         submission: dict,
     ) -> KfoldOutputs:
-        """Labelled images to out-of-fold predictions, a submission and a report.
+        """Turn labelled images into out-of-fold predictions, a submission and a report.
 
         Args:
-            root: where the data is, gs://bucket/prefix; empty for what data.root says. Relative
-                paths are below it.
-            name: of the competition.
+            root: where the data is, gs://bucket/prefix; empty for data.root. Relative paths are
+                below it.
+            name: the competition's name.
             task: multiclass, binary or multilabel.
             metric: accuracy, macro_f1, roc_auc, log_loss or another of trainer/metrics.py.
             classes: the class names, in order.
             seed: decides the folds, the initial weights and the augmentation.
-            data: the [data] section of a competition file, what the images are.
-            records: its [records] section, how they are stored.
-            folds: its [folds] section, how they are dealt.
-            train: its [train] section, how training is cut into tasks.
-            members: its [[members]] sections, a model recipe each.
-            blend: its [blend] section, how their predictions become one.
-            submission: its [submission] section, what is written.
+            data: the [data] section of a competition file: what the images are.
+            records: the [records] section: how the images are stored.
+            folds: the [folds] section: how images are assigned to folds.
+            train: the [train] section: how training is split into training jobs.
+            members: the [[members]] sections: one model recipe each.
+            blend: the [blend] section: how the members' predictions are combined.
+            submission: the [submission] section: what the submission file holds.
         """
-        checked = placed(
+        check_task = placed(
             "check",
             check_step(
                 root=root,
@@ -97,30 +100,30 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
                 submission=submission,
             ),
         )
-        # It looks at what a cache does not know: the files.
-        checked.set_caching_options(False)
-        found = checked.outputs
-        stored, dealt, described = preparation.prepare(
-            placed, found, classes=classes, task=task, seed=seed
+        # Never reused: it checks files, which the cache key does not cover.
+        check_task.set_caching_options(False)
+        settled = check_task.outputs
+        stored_images, folds_task, statistics_task = preparation.prepare(
+            placed, settled, classes=classes, task=task, seed=seed
         )
         jobs = placed(
             "plan",
             plan_step(
-                members=found["members"],
-                folds=found["folds"],
-                train=found["train"],
-                records=found["records"],
-                weights_digest=found["weights_digest"],
+                members=settled["members"],
+                folds=settled["folds"],
+                train=settled["train"],
+                records=settled["records"],
+                weights_digest=settled["weights_digest"],
             ),
         )
         with dsl.ParallelFor(items=jobs.output, name="training") as job:
-            trained = placed(
+            train_task = placed(
                 "train",
                 train_on_target(
                     job=job,
-                    images=stored,
-                    folds=dealt.outputs["table"],
-                    statistics=described.outputs["statistics"],
+                    images=stored_images,
+                    folds=folds_task.outputs["table"],
+                    statistics=statistics_task.outputs["statistics"],
                     task=task,
                     classes=classes,
                     metric=metric,
@@ -130,55 +133,55 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         blended = placed(
             "blend",
             blend_step(
-                predictions=dsl.Collected(trained.outputs["predictions"]),
-                folds=dealt.outputs["table"],
-                images=stored,
-                blend=found["blend"],
+                predictions=dsl.Collected(train_task.outputs["predictions"]),
+                folds=folds_task.outputs["table"],
+                images=stored_images,
+                blend=settled["blend"],
                 classes=classes,
                 metric=metric,
                 seed=seed,
-                blend_digest=found["blend_digest"],
+                blend_digest=settled["blend_digest"],
             ),
         ).outputs["blended"]
-        written = placed(
+        submission_task = placed(
             "submission",
             submission_step(
                 blended=blended,
-                submission=found["submission"],
+                submission=settled["submission"],
                 classes=classes,
-                sample_digest=found["sample_digest"],
+                sample_digest=settled["sample_digest"],
             ),
         )
-        page = placed(
+        report_task = placed(
             "report",
             report_step(
                 name=name,
                 blended=blended,
-                images=stored,
-                statistics=described.outputs["statistics"],
-                audit=dealt.outputs["audit"],
-                submission=written.outputs["csv"],
+                images=stored_images,
+                statistics=statistics_task.outputs["statistics"],
+                audit=folds_task.outputs["audit"],
+                submission=submission_task.outputs["csv"],
                 classes=classes,
                 metric=metric,
-                members=found["members"],
-                train=found["train"],
+                members=settled["members"],
+                train=settled["train"],
                 seed=seed,
             ),
         )
         return KfoldOutputs(
-            folds=dealt.outputs["table"],
+            folds=folds_task.outputs["table"],
             blended=blended,
-            submission=written.outputs["csv"],
-            report=page.outputs["page"],
-            data_card=described.outputs["card"],
+            submission=submission_task.outputs["csv"],
+            report=report_task.outputs["page"],
+            data_card=statistics_task.outputs["card"],
         )
 
-    # kfp reads the defaults off the function.
+    # kfp reads the parameter defaults from the function.
     kfold_pipeline.__defaults__ = tuple(
         defaults[parameter] for parameter in inspect.signature(kfold_pipeline).parameters
     )
-    made = dsl.pipeline(
+    decorate = dsl.pipeline(
         name="kfold",
-        description="Labelled images to out-of-fold predictions, a submission and a report.",
+        description="Turns labelled images into out-of-fold predictions, submission and report.",
     )
-    return made(kfold_pipeline)
+    return decorate(kfold_pipeline)

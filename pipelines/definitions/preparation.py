@@ -1,5 +1,7 @@
-"""The steps that both pipelines begin with, after their check: from a source to records, folds and
-statistics. Wiring only."""
+"""The steps between the check and training, shared by both pipelines. Wiring only.
+
+They turn the source into records, folds and statistics.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,7 +14,7 @@ from components.records.component import join as join_step
 from components.records.component import records as records_step
 from components.statistics.component import statistics as statistics_step
 
-# The component functions by the name of their task.
+# The component functions by step name.
 STEPS = {
     "cut": cut_step,
     "records": records_step,
@@ -23,7 +25,13 @@ STEPS = {
 
 
 class Prepared(NamedTuple):
-    """The outputs of these steps."""
+    """The results of these steps.
+
+    Attributes:
+        images: the records folder, an output of the join step.
+        folds: the folds step, with the outputs `table` and `audit`.
+        statistics: the statistics step, with the outputs `statistics` and `card`.
+    """
 
     images: Any
     folds: Any
@@ -31,19 +39,24 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    placed: Callable[[str, Any], Any], found: Any, *, classes: Any, task: Any, seed: Any
+    placed: Callable[[str, Any], Any], settled: Any, *, classes: Any, task: Any, seed: Any
 ) -> Prepared:
-    """The tasks, inside a pipeline.
+    """Add the steps to the pipeline that is being defined.
 
     Args:
-        placed: of a target. found: outputs of the check: data, records and folds, with digests of
-            their files.
-        classes, task, seed: parameters of the pipeline, or values.
+        placed: the target's `placed`.
+        settled: the outputs of the check step: the sections data, records and folds, and the
+            digests of their files.
+        classes: the class names; a pipeline parameter or a value.
+        task: multiclass, binary or multilabel; a pipeline parameter or a value.
+        seed: decides the folds; a pipeline parameter or a value.
     """
     parts = placed(
         "cut",
         cut_step(
-            data=found["data"], records=found["records"], source_digest=found["source_digest"]
+            data=settled["data"],
+            records=settled["records"],
+            source_digest=settled["source_digest"],
         ),
     )
     with dsl.ParallelFor(items=parts.output, name="records") as part:
@@ -51,33 +64,33 @@ def prepare(
             "records",
             records_step(part=part, classes=classes, task=task),
         )
-    stored = placed(
+    images = placed(
         "join",
         join_step(
             parts=dsl.Collected(converted.outputs["images"]),
-            data=found["data"],
-            records=found["records"],
+            data=settled["data"],
+            records=settled["records"],
             classes=classes,
             task=task,
         ),
     ).outputs["images"]
-    dealt = placed(
+    folds = placed(
         "folds",
         folds_step(
-            images=stored,
-            folds=found["folds"],
+            images=images,
+            folds=settled["folds"],
             classes=classes,
             seed=seed,
-            file_digest=found["folds_digest"],
+            file_digest=settled["folds_digest"],
         ),
     )
-    described = placed(
+    statistics = placed(
         "statistics",
         statistics_step(
-            images=stored,
-            folds=dealt.outputs["table"],
-            audit=dealt.outputs["audit"],
+            images=images,
+            folds=folds.outputs["table"],
+            audit=folds.outputs["audit"],
             classes=classes,
         ),
     )
-    return Prepared(stored, dealt, described)
+    return Prepared(images, folds, statistics)

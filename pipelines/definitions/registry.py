@@ -1,11 +1,11 @@
-"""The two pipelines, k-fold and GAN, by the kind of file that each of them runs. kfp is imported
-only where one is compiled."""
+"""The two pipelines, k-fold and GAN, and which of them runs a file.
+
+kfp is imported only when a pipeline is compiled.
+"""
 
 import importlib
-from pathlib import Path
 from typing import Any
 
-from components.records.source import SourceSummary
 from pipelines.targets import machines
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
@@ -26,38 +26,25 @@ def of_parameters(names: Any) -> str:
 
 
 def wiring(kind: str) -> Any:
-    """The module with `build` and `STEPS`."""
+    """The module that defines a pipeline: `build`, `STEPS`."""
     return importlib.import_module(f"pipelines.definitions.{kind}")
 
 
 def results(kind: str) -> Any:
-    """The module that knows what a run leaves: `names`, `gather`, `score_table`, `FETCHED`."""
+    """The module that collects a run's results: `names`, `gather`, `score_table`, `FETCHED`."""
     return importlib.import_module(
         "pipelines.results.kfold" if kind == KFOLD else "pipelines.results.gan"
     )
 
 
-def check_files(file: Competition | Gan, origin: str | Path) -> SourceSummary:
-    """Look at the files that a file names, as the first step of its pipeline does.
-
-    Raises:
-        CompetitionError, DataError: as that step says.
-    """
-    if isinstance(file, Competition):
-        from components.check.files import check_files as check
-
-        return check(file, origin)
-    from components.gan.resolve import check_files as check_gan
-
-    return check_gan(file, origin)
-
-
 def check_machine(file: Competition | Gan) -> None:
-    """Is there such a machine, and can its devices share the batches?
+    """Check that the machine exists and that its devices can share the batches.
+
+    A member's batch size is checked when it trains: the size that fits may depend on the devices.
 
     Raises:
-        CompetitionError: no. A member's batches are checked where it trains, for the size that fits
-            may depend on the devices.
+        CompetitionError: there is no such machine, or gan.batch_size is not a multiple of its
+            devices.
     """
     machines.check(file.machine)
     count = machines.devices(file.machine)
@@ -70,28 +57,30 @@ def check_machine(file: Competition | Gan) -> None:
 
 
 def members(file: Competition | Gan) -> list[Member]:
-    """The recipes of all classifiers that are trained."""
+    """The recipes of all classifiers that a run trains: the members, or the judge of a GAN."""
     return file.members if isinstance(file, Competition) else [file.judge]
 
 
 def files(file: Competition | Gan) -> dict[str, list[str]]:
-    """Every file and folder that a run reads, by the keys that name them; "" for none. Weights
-    count where they are files."""
+    """Every file and folder that a run reads, by the key that names it; "" if the key is not set.
+
+    Names of pretrained weights, such as imagenet, are left out: they are not files.
+    """
     data = file.data
-    named = {
+    paths = {
         "data.root": [data.root],
         "data.train": [data.train],
         "data.test": [data.test],
-        "data.external": [one.train for one in data.external],
+        "data.external": [entry.train for entry in data.external],
         "folds.file": [file.folds.file],
         "folds.exclude_file": [file.folds.exclude_file],
         "weights": [member.weights for member in members(file) if "/" in member.weights],
     }
     if isinstance(file, Competition):
-        named["submission.sample"] = [file.submission.sample]
-        named["blend.external"] = [
-            path for one in file.blend.external for path in (one.oof, one.test)
+        paths["submission.sample"] = [file.submission.sample]
+        paths["blend.external"] = [
+            path for entry in file.blend.external for path in (entry.oof, entry.test)
         ]
     else:
-        named["weights"] += [path for path in [file.gan.features.weights] if "/" in path]
-    return named
+        paths["weights"] += [path for path in [file.gan.features.weights] if "/" in path]
+    return paths

@@ -1,1 +1,1 @@
-"""A run on this machine."""
+"""Runs on this machine."""

@@ -1,4 +1,4 @@
-"""What a run shows while it works: a line a step, and one live line of progress on a terminal."""
+"""Shows a local run: a line per event, and on a terminal a live line with the progress."""
 
 import shutil
 import sys
@@ -7,15 +7,29 @@ from typing import Any, TextIO
 
 from trainer.events import clock
 
-# In a log there is no live line: a training task says something at most this often.
+# A log has no live line: it gets a progress line of each process at most this often.
 _SECONDS_BETWEEN_LINES = 10.0
+# Width of the column with the step's name.
 _LABEL = 12
 
 
 class Console:
-    """Shows events (trainer/events.py) as they come."""
+    """Shows events (trainer/events.py) as they come.
+
+    Attributes:
+        stream: where the text goes.
+        live: whether `stream` is a terminal, which gets a live line.
+        notes: the last note of each step, by process id.
+        training: the progress in the live line, by process id.
+        said_at: when the last progress line was printed, by process id.
+        shown: the text of the live line.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
+        """
+        Args:
+            stream: None for the standard output.
+        """
         self.stream = stream or sys.stdout
         self.live = self.stream.isatty()
         self.notes: dict[int, str] = {}
@@ -24,7 +38,11 @@ class Console:
         self.shown = ""
 
     def event(self, event: dict[str, Any]) -> None:
-        """Show one event."""
+        """Show an event.
+
+        Args:
+            event: its fields, as `trainer.events.emit` writes them.
+        """
         kind, step, pid = event["event"], event["step"], event["pid"]
         if kind == "start":
             if self.live:
@@ -48,9 +66,9 @@ class Console:
             self.line(step, event["text"])
         elif kind == "error":
             self.training.pop(pid, None)
-            # A training task beside it is left to finish: its work is kept for the next run.
+            # A training job that runs in parallel may finish: the next run reuses its results.
             self.line(
-                step, "failed" + ("; waiting for the task beside it" if self.training else "")
+                step, "failed" + ("; waiting for the other training job" if self.training else "")
             )
         elif kind == "done":
             self.training.pop(pid, None)
@@ -60,19 +78,25 @@ class Console:
             )
 
     def line(self, label: str, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         self._show("")
         print(f"{label:<{_LABEL}}{text}", file=self.stream, flush=True)
         self._show("   ".join(self.training.values()))
 
     def close(self) -> None:
-        """Take the live line away."""
+        """Remove the live line."""
         self.training.clear()
         self._show("")
 
     def _progress(self, step: str, pid: int, text: str, live: str) -> None:
-        """What a task is at: on a terminal `live`, which stays until the next ("": no more); in a
-        log `text`, now and then."""
+        """Show the progress of a step.
+
+        Args:
+            step: the name of the step.
+            pid: its process id.
+            text: a line for a log, which is printed now and then; "" for none.
+            live: its part of a terminal's live line; "" removes it.
+        """
         if not live:
             self.training.pop(pid, None)
         else:
@@ -88,6 +112,7 @@ class Console:
             self.line(step, text)
 
     def _show(self, text: str) -> None:
+        """Replace the live line, cut to the terminal's width."""
         if not self.live:
             return
         text = text[: shutil.get_terminal_size().columns - 1]

@@ -1,5 +1,7 @@
-"""Digests for the local cache, which by itself sees neither a change in the code of a step nor one
-in an input file."""
+"""Digests of code for kfp's local cache.
+
+By itself, the cache notices neither a change in the code of a step nor one in an input file.
+"""
 
 import ast
 import hashlib
@@ -13,16 +15,21 @@ from typing import Any
 from trainer import source_code
 from trainer.artifacts.manifest import sha256
 
-# What images carry.
+# The packages in the container images.
 IN_IMAGES = ("components", "trainer")
 
 
 def code(steps: Mapping[str, Any]) -> dict[str, str]:
-    """A digest for each kfp component: of all project code that its body can reach, and of the
-    libraries' versions.
+    """A digest of the code behind each step.
+
+    It covers all project code that the body of the component can reach, and the versions of the
+    libraries.
 
     Args:
-        steps: name to a component made with `dsl.component`.
+        steps: step name to a component that was created with `dsl.component`.
+
+    Returns:
+        the digest by step name.
     """
     libraries = _libraries()
     return {
@@ -35,19 +42,24 @@ def code(steps: Mapping[str, Any]) -> dict[str, str]:
 
 
 def reached(module: str, function: str) -> list[Path]:
-    """The project's files that a component's body imports, directly or through others, sorted.
+    """The project's files that a component's body imports, directly or indirectly, sorted.
 
-    Of the module that holds the component only the component itself counts: kfp has its text in the
-    cache key already."""
-    face = ast.parse(source_code.file_of(module).read_text(encoding="utf-8"))  # type: ignore[union-attr]  # it was imported
+    The rest of the component's own module is left out, and so is its body, whose text is part of
+    kfp's cache key already.
+
+    Args:
+        module: the name of the module that defines the component.
+        function: the name of the component function.
+    """
+    tree = ast.parse(source_code.file_of(module).read_text(encoding="utf-8"))  # type: ignore[union-attr]  # it was imported
     body = next(
-        node for node in face.body if isinstance(node, ast.FunctionDef) and node.name == function
+        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function
     )
     return source_code.reached(source_code.imported(body))
 
 
 def _libraries() -> str:
-    """Python's version and that of each installed library that the project names."""
+    """The versions of Python and of each installed library that the project requires."""
     names = {
         re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
         for line in importlib.metadata.requires("foldline") or []
@@ -57,12 +69,16 @@ def _libraries() -> str:
         try:
             versions.append(f"{name}=={importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
-            continue  # an extra that is not installed, so no step can use it
+            continue  # belongs to an extra that is not installed, so no step can use it
     return "\n".join(versions)
 
 
 def version(folders: Sequence[str] = source_code.PACKAGES) -> str:
-    """The project's version and the first digits of a digest of its code: `0.1.0-1f2e3d4c`."""
+    """The project's version and the start of a digest of its code: `0.1.0-1f2e3d4c`.
+
+    Args:
+        folders: the packages that count.
+    """
     root = source_code.ROOT
     kinds = ("*.py", "*.html", "*.css")
     files = sorted(

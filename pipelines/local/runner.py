@@ -1,8 +1,8 @@
-"""Run a pipeline on this machine: compiled to YAML, then run from the YAML by kfp's local runner.
+"""Runs a pipeline on this machine: compiles it to YAML and runs the YAML with kfp's local runner.
 
-The runner works in a child process: it patches `print` and the root logger of the process it is in,
-and it prints for machines. Its output goes to a log; what a person sees comes from the steps' own
-events (trainer/events.py)."""
+The runner works in a child process, because it patches `print` and the root logger of its process.
+Its output goes to a log; the user sees the events of the steps (trainer/events.py).
+"""
 
 import contextlib
 import fcntl
@@ -40,12 +40,14 @@ Event = dict[str, Any]
 
 @contextlib.contextmanager
 def hold(out: Path) -> Iterator[None]:
-    """Be the only run that works in `out`, made if need be; while it lasts, a polite kill (SIGTERM)
-    is as Ctrl-C.
+    """Lock the folder `out` for this run, and treat SIGTERM as Ctrl-C inside the block.
+
+    Args:
+        out: the run's folder; created if it does not exist.
 
     Raises:
-        CompetitionError: no folder can be made there.
-        RunError: another run works there.
+        CompetitionError: the folder cannot be created or written to.
+        RunError: another run uses the folder.
     """
     root = out / PIPELINE_ROOT
     try:
@@ -53,7 +55,7 @@ def hold(out: Path) -> Iterator[None]:
         lock = open(root / _LOCK, "wb")  # noqa: SIM115  # closed below
     except OSError as error:
         raise CompetitionError(
-            f"--out {out}: cannot be made or written to: {error.strerror}"
+            f"--out {out}: cannot be created or written to: {error.strerror}"
         ) from None
 
     def interrupt(*_: object) -> None:
@@ -64,13 +66,13 @@ def hold(out: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(
-                "start", f"another run is working in {out}: wait for it, or choose another --out"
+                "start", f"another run uses {out}: wait until it ends, or choose another --out"
             ) from None
-        before = signal.signal(signal.SIGTERM, interrupt)
+        previous_handler = signal.signal(signal.SIGTERM, interrupt)
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, before)
+            signal.signal(signal.SIGTERM, previous_handler)
 
 
 def run(
@@ -80,23 +82,22 @@ def run(
     *,
     in_containers: bool = False,
 ) -> dict[str, Path]:
-    """Run the pipeline, or what of it has not been run before, with its root under `out`; inside
-    `hold(out)`.
+    """Run the pipeline inside `hold(out)`; finished steps of an earlier run in `out` are reused.
 
     Args:
-        competition: checked.
-        out: the run's folder; the pipeline root, the log and the cache live in a folder of it.
+        competition: as loaded, and checked.
+        out: the run's folder; its subfolder pipeline_root gets artifacts, log and cache.
         on_event: called with each event as it comes, in this thread.
-        in_containers: every task in a container of its own, of the images that `make images`
+        in_containers: run every step in its own container, from the images that `make images`
             builds.
 
     Returns:
-        where each output of the pipeline is, and the `yaml` that was run.
+        the path of each pipeline output, and `yaml`, that of the compiled pipeline.
 
     Raises:
-        CompetitionError: FOLDLINE_THREADS is no number.
-        RunError: there is no Docker engine, or no image of this code; or a step failed.
-        KeyboardInterrupt: after every process of the run has been ended.
+        CompetitionError: FOLDLINE_THREADS is not a whole number from 1 to 1024.
+        RunError: there is no Docker engine or no image of this code; or a step failed.
+        KeyboardInterrupt: the run was interrupted; all its processes have ended.
     """
     root = (out / PIPELINE_ROOT).resolve()
     events, outputs = root / "events.jsonl", root / "outputs.json"
@@ -110,7 +111,7 @@ def run(
             "root": "",
         },
         "root": str(root),
-        # A GAN's trainings come one after the other.
+        # A GAN's pipeline trains the judge and the GAN one after the other.
         "threads": _threads(side_by_side=2 if isinstance(competition, Competition) else 1),
     }
     ours = {
@@ -136,7 +137,7 @@ def run(
         failed = _follow(child, events, on_event)
     if failed or child.returncode != 0 or not outputs.is_file():
         raise failed or _unexplained(root / LOG)
-    # Work that was begun and never gone on with, as after a change of the data.
+    # Work that was started but never resumed, for example because the data changed.
     shutil.rmtree(root / "work", ignore_errors=True)
     return {
         name: Path(path) for name, path in json.loads(outputs.read_text(encoding="utf-8")).items()
@@ -144,25 +145,36 @@ def run(
 
 
 def _threads(*, side_by_side: int) -> int:
-    """The threads of a training task: half the cores where kfp runs two tasks side by side.
+    """The number of threads of a training job: the cores, divided by the jobs that run in parallel.
 
-    The same for any number of tasks: it decides the last bits of the results, which must not depend
-    on how the folds are cut into tasks. FOLDLINE_THREADS overrides it."""
-    wanted = os.environ.get(runtime.THREADS)
-    if wanted is None:
+    It decides the last bits of the results, so it must not depend on how the folds are split into
+    training jobs. FOLDLINE_THREADS overrides it.
+
+    Args:
+        side_by_side: how many training jobs kfp runs in parallel.
+
+    Raises:
+        CompetitionError: FOLDLINE_THREADS is not a whole number from 1 to 1024.
+    """
+    value = os.environ.get(runtime.THREADS)
+    if value is None:
         return max(1, (os.cpu_count() or 1) // side_by_side)
-    if not wanted.isdecimal() or not 1 <= int(wanted) <= 1024:
+    if not value.isdecimal() or not 1 <= int(value) <= 1024:
         raise CompetitionError(
-            f"{runtime.THREADS} = {wanted!r}: must be a whole number from 1 to 1024"
+            f"{runtime.THREADS} = {value!r}: must be a whole number from 1 to 1024"
         )
-    return int(wanted)
+    return int(value)
 
 
 def _follow(
     child: subprocess.Popen[bytes], events: Path, on_event: Callable[[Event], None]
 ) -> RunError | None:
-    """Hand on the events until the child has ended; the first error among them, or what can be said
-    of a silent death."""
+    """Pass the events on until the child has ended.
+
+    Returns:
+        the first error among the events, or an error for a step that was killed; None if there is
+        neither.
+    """
     failed: RunError | None = None
     running: dict[int, str] = {}
     try:
@@ -185,8 +197,7 @@ def _follow(
     finally:
         _end(child)
     if failed is None and child.returncode != 0 and running:
-        # Killed from outside, as by a machine that ran out of memory: the step could say nothing
-        # itself.
+        # Killed from outside, for example because memory ran out: the step could not report it.
         step = next(iter(running.values()))
         failed = RunError(
             step, "its process was killed (out of memory?)", _tail(_read_log(events.parent / LOG))
@@ -195,12 +206,12 @@ def _follow(
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the child and everything it started: they share a process group of their own."""
+    """End the child and all processes that it started: they share a process group."""
     for signal_number, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
         until = time.monotonic() + patience
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal_number)
-            # Not the child alone: a training task it started writes a checkpoint before it ends.
+            # Wait for all processes: a training job writes a checkpoint before it ends.
             while time.monotonic() < until:
                 child.poll()
                 os.killpg(child.pid, 0)
@@ -209,6 +220,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _tail(text: str, lines: int = 15) -> list[str]:
+    """The last lines that are not blank."""
     return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
 
 
@@ -217,11 +229,10 @@ def _read_log(log: Path) -> str:
 
 
 def _unexplained(log: Path) -> RunError:
-    """The error of a run of which no step said what went wrong: it failed before, or around, the
-    step's own code."""
+    """The error of a run that failed without an error event, so outside of the steps' own code."""
     text = _read_log(log)
-    # Tasks' lines are indented; a traceback at the margin is the local runner's, and says no more
-    # than this.
+    # The lines of steps are indented. A traceback that is not indented comes from the local runner,
+    # and only tells which step failed.
     text, _, traceback = text.partition("\nTraceback (most recent call last):")
     failed = _FAILED_TASK.search(traceback)
     if failed is None:
@@ -230,7 +241,11 @@ def _unexplained(log: Path) -> RunError:
 
 
 def child_main(request_path: str) -> None:
-    """The child: compile, run, and write down where the outputs are."""
+    """The child process: compile and run the pipeline, and write the paths of its outputs.
+
+    Args:
+        request_path: the request, a JSON file that `run` writes.
+    """
     follow_launcher()
     request = json.loads(Path(request_path).read_text(encoding="utf-8"))
     root = Path(request["root"])
@@ -257,10 +272,9 @@ def child_main(request_path: str) -> None:
         Target(environment=environment),
     )
     logging.getLogger().setLevel(logging.INFO)
-    logging.getLogger().addFilter(_tell_reuse)
-    # kfp replaces the text "python3" in whatever a task is given, paths of the user's included, by
-    # the interpreter's path. Naming it python3 and putting its folder first in PATH makes that
-    # replacement change nothing.
+    logging.getLogger().addFilter(_report_reuse)
+    # kfp replaces the text "python3" in all arguments of a step, even in the user's paths, with the
+    # interpreter's path. If that path is "python3", found first in PATH, nothing changes.
     os.environ["PATH"] = os.pathsep.join(
         [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     )
@@ -281,7 +295,8 @@ def child_main(request_path: str) -> None:
     )
 
 
-def _tell_reuse(record: logging.LogRecord) -> bool:
+def _report_reuse(record: logging.LogRecord) -> bool:
+    """Emit an event for kfp's log record of a reused step; drops no record."""
     if match := _CACHE_HIT.match(record.getMessage()):
         emit("reused", match[1], "reused: nothing it depends on has changed")
     return True

@@ -1,1 +1,1 @@
-"""A run on Vertex AI or on a Kubeflow Pipelines server."""
+"""Runs on Vertex AI or on a Kubeflow Pipelines server."""

@@ -1,4 +1,4 @@
-"""Where a remote run goes: flags, then the environment, then gcloud's configuration."""
+"""The destination of a remote run: from flags, the environment or gcloud's configuration."""
 
 import configparser
 import dataclasses
@@ -15,7 +15,7 @@ from trainer.config.data import BUCKET
 from trainer.errors import CompetitionError
 
 TARGETS = ("vertex", "kfp")
-# A folder of a competition's results that remembers its remote runs.
+# The folder in a competition's results that stores the destinations of its remote runs.
 RECORDS = "remote"
 _KUBERNETES = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
 _URI = re.compile(BUCKET + r"(/[^/]+)*")
@@ -23,14 +23,23 @@ _URI = re.compile(BUCKET + r"(/[^/]+)*")
 
 @dataclass(frozen=True)
 class Destination:
-    """A project and region of Vertex AI, or a Kubeflow Pipelines server; and the bucket that holds
-    the runs' artifacts.
+    """A project and region of Vertex AI, or a Kubeflow Pipelines server; with a bucket.
 
-    root: `gs://bucket/prefix`. service_account: what the run is allowed. host, namespace: of a
-    Kubeflow Pipelines server.
-    secret: of Kubernetes, with a Google account's `key.json`, where a cluster gives its pods no
-    account.
-    endpoint, logging: addresses of the services, "" for Google's own.
+    Every field but `target` is "" if it is not set.
+
+    Attributes:
+        target: vertex or kfp.
+        project: the Google Cloud project.
+        region: the region of Vertex AI, such as us-central1.
+        root: where the runs' artifacts go, `gs://bucket/prefix`.
+        service_account: the account that the run acts as: a Google account on Vertex AI, a
+            Kubernetes service account on a cluster.
+        host: the address of a Kubeflow Pipelines server.
+        namespace: the user's namespace on a multi-user Kubeflow Pipelines server.
+        secret: a Kubernetes secret with the `key.json` of a Google account, for a cluster that
+            gives its pods no account.
+        endpoint: the address of Vertex AI; "" for Google's own.
+        logging: the address of Cloud Logging; "" for Google's own.
     """
 
     target: str
@@ -45,8 +54,8 @@ class Destination:
     logging: str = ""
 
 
-# For each field of a place: variables of the environment, then "section/key" of gcloud's
-# configuration.
+# For each field of a destination: environment variables, then "section/key" of gcloud's
+# configuration, in the order in which they are tried.
 _SOURCES: Mapping[str, tuple[str, ...]] = {
     "project": ("GOOGLE_CLOUD_PROJECT", "CLOUDSDK_CORE_PROJECT", "core/project"),
     "region": (
@@ -57,7 +66,7 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
         "compute/region",
     ),
     "root": ("FOLDLINE_BUCKET",),
-    # A Google account on Vertex AI, an account of Kubernetes on a cluster.
+    # On Vertex AI; for a cluster see `resolve_destination`.
     "service_account": ("FOLDLINE_SERVICE_ACCOUNT",),
     "host": ("KF_PIPELINES_ENDPOINT",),
     "namespace": ("FOLDLINE_NAMESPACE",),
@@ -72,27 +81,27 @@ _NEEDS = {"vertex": ("project", "region", "root", "service_account"), "kfp": ("h
 def resolve_destination(
     target: str, flags: Mapping[str, str | None], *, needs: tuple[str, ...] | None = None
 ) -> Destination:
-    """Fill in what the flags leave out.
+    """Complete the flags from the environment and gcloud's configuration.
 
     Args:
         target: one of `TARGETS`.
-        flags: by the name of a `Place` field; None or "" where not given.
-        needs: the fields that must not be empty, by default all that a new run needs.
+        flags: values by the name of a `Destination` field; None or "" if not given.
+        needs: the fields that must not be empty; None for all that a new run requires.
 
     Raises:
-        CompetitionError: something is missing, with every place where it could stand; or it is
-            malformed.
+        CompetitionError: a field is missing, the message lists every source that can set it; or a
+            field is malformed.
     """
     configuration = gcloud()
     values = {"target": target}
     for name, sources in _SOURCES.items():
         if target == "kfp" and name == "service_account":
             sources = ("FOLDLINE_KUBERNETES_ACCOUNT",)
-        given = [
+        candidates = [
             flags.get(name),
             *(configuration.get(s, "") if "/" in s else os.environ.get(s, "") for s in sources),
         ]
-        values[name] = next((value for value in given if value), "").rstrip("/")
+        values[name] = next((value for value in candidates if value), "").rstrip("/")
     if values["root"] and not values["root"].startswith("gs://"):
         values["root"] = f"gs://{values['root']}"
     missing = [name for name in (_NEEDS[target] if needs is None else needs) if not values[name]]
@@ -105,12 +114,14 @@ def resolve_destination(
             f"--bucket {values['root']}: must be a bucket, or gs://bucket/prefix"
         )
     if values["region"] and not re.fullmatch(r"[a-z]+-[a-z]+\d+", values["region"]):
-        raise CompetitionError(f"--region {values['region']}: must be a region, as us-central1")
+        raise CompetitionError(
+            f"--region {values['region']}: must be a region, such as us-central1"
+        )
     if values["project"] and not re.fullmatch(
         r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]", values["project"]
     ):
         raise CompetitionError(
-            f"--project {values['project']}: must be a project's id, as my-project-1"
+            f"--project {values['project']}: must be a project's id, such as my-project-1"
         )
     account = values["service_account"]
     if (
@@ -123,20 +134,21 @@ def resolve_destination(
         )
     if target == "kfp" and values["secret"] and not re.fullmatch(_KUBERNETES, values["secret"]):
         raise CompetitionError(
-            f"FOLDLINE_KUBERNETES_SECRET = {values['secret']}: must be the name of a secret, as"
-            " google-key"
+            f"FOLDLINE_KUBERNETES_SECRET = {values['secret']}: must be the name of a secret, such"
+            " as google-key"
         )
     if target == "kfp" and account and not re.fullmatch(_KUBERNETES, account):
         raise CompetitionError(
-            f"--service-account {account}: must be the name of a Kubernetes account, as"
-            " pipeline-runner"
+            f"--service-account {account}: must be the name of a Kubernetes service account, such"
+            " as pipeline-runner"
         )
     if values["host"] and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", values["host"]):
-        raise CompetitionError(f"--host {values['host']}: must begin with http:// or https://")
+        raise CompetitionError(f"--host {values['host']}: must start with http:// or https://")
     return Destination(**values)
 
 
 def _where(name: str) -> str:
+    """The flag of a field, and in brackets its other sources."""
     flag = _FLAGS.get(name, "--" + name.replace("_", "-"))
     words = []
     for source in _SOURCES[name]:
@@ -149,8 +161,11 @@ def _where(name: str) -> str:
 
 
 def gcloud() -> dict[str, str]:
-    """The active configuration of the gcloud command, by "section/key"; empty where there is
-    none."""
+    """The active configuration of the gcloud command, by "section/key"; {} if there is none.
+
+    Raises:
+        CompetitionError: the configuration is malformed.
+    """
     folder = Path(os.environ.get("CLOUDSDK_CONFIG") or Path.home() / ".config" / "gcloud")
     active = os.environ.get("CLOUDSDK_ACTIVE_CONFIG_NAME", "")
     try:
@@ -173,29 +188,38 @@ def gcloud() -> dict[str, str]:
 
 
 def remember(where: Destination, run: str, out: Path) -> None:
-    """Write down, beside a competition's results, where a run is."""
+    """Store the destination of a run in a competition's results folder.
+
+    Args:
+        where: the destination.
+        run: the run's name.
+        out: the competition's results folder.
+    """
     write_json(out / RECORDS / f"{run}.json", dataclasses.asdict(where))
 
 
 def recall(run: str, runs: Path) -> dict[str, Any]:
-    """What was remembered of a run in any folder below `runs`; empty where nothing was.
+    """The destination of a run, if `remember` stored it in any folder below `runs`.
+
+    Returns:
+        the fields of a Destination; {} if none is stored.
 
     Raises:
         CompetitionError: the file is not one that `remember` wrote.
     """
-    # Ours are named so; a console's users name theirs as they like.
+    # The names of this project's runs match; runs from a console can have any name.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}", run):
         return {}
     for path in sorted(runs.glob(f"*/{RECORDS}/{run}.json")):
         try:
-            found: dict[str, Any] = dataclasses.asdict(
+            fields: dict[str, Any] = dataclasses.asdict(
                 Destination(**json.loads(path.read_text(encoding="utf-8")))
             )
         except (OSError, ValueError, TypeError):
-            found = {}
-        if found.get("target") not in TARGETS:
+            fields = {}
+        if fields.get("target") not in TARGETS:
             raise CompetitionError(
-                f"{path}: does not say where a run is: delete it, and name the place by flags"
+                f"{path}: does not hold the destination of a run: delete it, and use flags instead"
             )
-        return found
+        return fields
     return {}

@@ -1,10 +1,11 @@
-"""What a run would take and cost: tasks, machines, hours, money, before anything is sent.
+"""Estimates a run before it is sent: its steps, machines, hours and cost.
 
-An estimate good to a factor of three. Hours of training are counted operations over what a machine
-was seen to do with such networks. Public logs of three trainings on a TPU v3-8 (melanoma.toml and
-flowers104.toml in pipelines/competitions name them) are 3, 5 and 6 % of its peak; this project's
-own demo does 28 GFLOP/s on a CPU core. Multiply-adds of the networks are those of their papers, at
-the side that stands beside them, and grow with the square of the side."""
+The estimate is accurate to a factor of three. Training hours are counted operations, divided by the
+speed at which machines were measured to train such networks. Public logs of three trainings on a
+TPU v3-8 (melanoma.toml and flowers104.toml in pipelines/competitions name them) reach 3, 5 and 6 %
+of its peak; this project's own demo does 28 GFLOP/s on a CPU core. The multiply-adds of a network
+are those of its paper at the image side in the table, and grow with the square of the side.
+"""
 
 import math
 import tomllib
@@ -25,8 +26,9 @@ from trainer.config.member import Member
 from trainer.errors import CompetitionError
 
 PRICES = Path(__file__).with_name("prices.toml")
-# (10⁹ multiply-adds, side). EfficientNet: Tan and Le, arXiv:1905.11946, table 2. DenseNet: Huang et
-# al., arXiv:1608.06993, figure 3. ResNet: He et al., arXiv:1512.03385, table 1.
+# (10⁹ multiply-adds of a forward pass, image side in pixels). EfficientNet: Tan and Le,
+# arXiv:1905.11946, table 2. DenseNet: Huang et al., arXiv:1608.06993, figure 3. ResNet: He et al.,
+# arXiv:1512.03385, table 1.
 NETWORKS: Mapping[str, tuple[float, int]] = {
     "EfficientNetB0": (0.39, 224),
     "EfficientNetB1": (0.70, 240),
@@ -43,10 +45,10 @@ NETWORKS: Mapping[str, tuple[float, int]] = {
     "ResNet101": (7.6, 224),
     "ResNet152": (11.3, 224),
 }
+# The network whose operations stand in for those of an unknown backbone.
 OTHER = "ResNet50"
-# Peaks in 10¹² operations a second of half precision: of a TPU chip
-# (docs.cloud.google.com/tpu/docs/v2 and so on), of a GPU (its data sheet, without sparsity). And
-# the share of it that is seen.
+# Peaks in 10¹² half-precision operations per second: of a TPU chip
+# (docs.cloud.google.com/tpu/docs/v2 and so on), of a GPU (its data sheet, without sparsity).
 PEAKS: Mapping[str, float] = {"v2": 45, "v3": 123, "v5e": 197, "v6e": 918} | {
     "T4": 65,
     "V100": 125,
@@ -55,15 +57,25 @@ PEAKS: Mapping[str, float] = {"v2": 45, "v3": 123, "v5e": 197, "v6e": 918} | {
     "A100-80GB": 312,
     "H100": 989,
 }
+# The share of the peak that training reaches.
 SHARE = 0.04
-CPU_TERA = 0.028 / 2  # of a vCPU, half a core
-# Hours until a machine is there, has the image and has started.
+# 10¹² operations per second of a vCPU, which is half a core.
+CPU_TERA = 0.028 / 2
+# Hours until a machine is allocated, has pulled the image and has started.
 START = 0.1
 
 
 @dataclass(frozen=True)
 class CostLine:
-    """Tasks that are alike; hours of one, None where nobody knows how many images there are."""
+    """Steps of the same kind.
+
+    Attributes:
+        what: what they do.
+        count: how many of them there are.
+        machine: the machine of each, as text.
+        hours: the duration of each, in hours; None if the number of images is not known.
+        hourly: the price of the machine per hour, in the currency of the price table.
+    """
 
     what: str
     count: int
@@ -74,12 +86,16 @@ class CostLine:
 
 @dataclass(frozen=True)
 class Prices:
-    """A table as prices.toml."""
+    """A price table.
+
+    Attributes:
+        table: the parsed file; its keys are those of prices.toml.
+    """
 
     table: Mapping[str, Any]
 
     def training(self, machine: Machine, target: str) -> float:
-        """An hour of a training machine."""
+        """The price of a training machine per hour, in the table's currency."""
         if machine.tpu or machine.gpu:
             kind, name = ("tpu", machine.tpu) if machine.tpu else ("gpu", machine.gpu)
             listed = self._of(kind, name)
@@ -96,14 +112,19 @@ class Prices:
 
     def _of(self, kind: str, name: str) -> Mapping[str, Any]:
         try:
-            found: Mapping[str, Any] = self.table[kind][name] if name else self.table[kind]
+            entry: Mapping[str, Any] = self.table[kind][name] if name else self.table[kind]
         except KeyError:
-            raise CompetitionError(f"prices: [{kind}] {name}: needs on_demand and spot") from None
-        return found
+            raise CompetitionError(
+                f"prices: [{kind}] {name}: requires on_demand and spot"
+            ) from None
+        return entry
 
 
 def prices(file: Path | None) -> Prices:
-    """The project's own table, or another.
+    """Read a price table.
+
+    Args:
+        file: the table; None for the project's own.
 
     Raises:
         CompetitionError: it cannot be read, or lacks a key.
@@ -126,48 +147,55 @@ def prices(file: Path | None) -> Prices:
 
 def _amount(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ValueError(f"{value!r} is no amount")
+        raise ValueError(f"{value!r} is not a price")
     return float(value)
 
 
 def lines(
-    competition: Competition | Gan, found: SourceSummary, target: str, costs: Prices
+    competition: Competition | Gan, summary: SourceSummary, target: str, costs: Prices
 ) -> list[CostLine]:
-    """What would run, as tasks that are alike."""
+    """The lines of the estimate: one per member, one for a GAN, and one for all other steps.
+
+    Args:
+        competition: as loaded, with the training machine to use.
+        summary: how many images there are.
+        target: vertex or kfp.
+        costs: the price table.
+    """
     machine = competition.machine
     name = _machine(machine, target)
     hourly = costs.training(machine, target)
     members = registry.members(competition)
-    tasks = plan(members, competition.folds, competition.train, competition.records)
-    made = []
+    jobs = plan(members, competition.folds, competition.train, competition.records)
+    estimates = []
     for member in members:
-        own = [task["folds"] for task in tasks if task["member"]["name"] == member.name]
+        folds = [job["folds"] for job in jobs if job["member"]["name"] == member.name]
         if not isinstance(competition, Competition):
-            own = [[HELD_OUT_FOLD]]
+            folds = [[HELD_OUT_FOLD]]
         hours = None
-        if found.train is not None and found.test_ids is not None:
-            seconds = _seconds(member, own[0], competition, found.train, len(found.test_ids))
+        if summary.train is not None and summary.test_ids is not None:
+            tests = len(summary.test_ids)
+            seconds = _seconds(member, folds[0], competition, summary.train, tests)
             hours = START + seconds / 3600
-        made.append(CostLine(f"train {member.name}", len(own), name, hours, hourly))
+        estimates.append(CostLine(f"train {member.name}", len(folds), name, hours, hourly))
     if not isinstance(competition, Competition):
         operations = competition.gan.operations(competition.records.sizes[0], channels=3)
         hours = START + competition.gan.steps * operations / _operations(machine) / 3600
-        made.append(CostLine("train gan", 1, name, hours, hourly))
-    images = (found.train or 0) + len(found.test_ids or [])
+        estimates.append(CostLine("train gan", 1, name, hours, hourly))
+    images = (summary.train or 0) + len(summary.test_ids or [])
     light = START + images * 0.02 * len(competition.records.sizes) / 3600
     steps = (9 if isinstance(competition, Competition) else 6) + competition.records.parts
     plain = "e2-standard-4" if target == "vertex" else "a node"
-    return [*made, CostLine("other steps", steps, plain, light, float(costs.table["light"]))]
+    return [*estimates, CostLine("other steps", steps, plain, light, float(costs.table["light"]))]
 
 
 def _machine(machine: Machine, target: str) -> str:
+    """The training machine as text."""
     if target == "vertex" and (machine.tpu or machine.gpu or machine.spot):
-        found = machines.on_vertex(machine)
-        name = found.machine_type + (f" {found.topology}" if found.topology else "")
+        host = machines.on_vertex(machine)
+        name = host.machine_type + (f" {host.topology}" if host.topology else "")
         name += (
-            f" + {found.accelerator_count} {found.accelerator_type}"
-            if found.accelerator_type
-            else ""
+            f" + {host.accelerator_count} {host.accelerator_type}" if host.accelerator_type else ""
         )
     elif machine.tpu or machine.gpu:
         node = machines.on_gke(machine)
@@ -181,19 +209,29 @@ def _machine(machine: Machine, target: str) -> str:
 def _seconds(
     member: Member, folds: list[int], competition: Competition | Gan, images: int, tests: int
 ) -> float:
-    """Of one task: its folds' training, three passes forward an image, and their predictions."""
+    """The seconds of one training job.
+
+    Training an image takes as long as three forward passes.
+
+    Args:
+        member: its recipe.
+        folds: the folds of the job; [NO_FOLD] for one model of all images.
+        competition: as loaded.
+        images: how many labelled images there are.
+        tests: how many test images there are.
+    """
     size = member.augment.crop or member.size or competition.records.sizes[0]
     forward = 2e9 * _multiply_adds(member, size)
-    whole = folds == [NO_FOLD]
-    held_out = 0 if whole else images / competition.folds.count
+    held_out = 0 if folds == [NO_FOLD] else images / competition.folds.count
     trained = 3 * forward * (images - held_out) * member.epochs
-    # Each epoch looks at the held-out fold, and the end at it and the test images in all views.
+    # Each epoch scores the held-out fold; at the end, that fold and the test images are predicted
+    # in all views.
     predicted = forward * (held_out * member.epochs + (held_out + tests) * member.tta)
     return len(folds) * (trained + predicted) / _operations(competition.machine)
 
 
 def _multiply_adds(member: Member, size: int) -> float:
-    """10⁹ of an image, forward."""
+    """10⁹ multiply-adds of a forward pass of one image; size: its side in pixels."""
     if member.backbone == "cnn":
         side, channels, total = size, 3, 0.0
         for number, (filters, stride) in enumerate(
@@ -209,7 +247,7 @@ def _multiply_adds(member: Member, size: int) -> float:
 
 
 def _operations(machine: Machine) -> float:
-    """A second, of a machine."""
+    """The operations per second that a machine reaches in training."""
     if machine.tpu:
         peak = PEAKS[machine.tpu.partition("-")[0]] * machines.TPUS[machine.tpu].chips
         return SHARE * peak * 1e12
@@ -218,47 +256,49 @@ def _operations(machine: Machine) -> float:
     return CPU_TERA * machines.cpu_needs(machine)[0] * 1e12
 
 
-def table(competition: Competition | Gan, found: SourceSummary, target: str, costs: Prices) -> str:
-    """The estimate as text, with how it was made."""
-    made = lines(competition, found, target, costs)
+def table(
+    competition: Competition | Gan, summary: SourceSummary, target: str, costs: Prices
+) -> str:
+    """The estimate as text, with notes on how it was made; for the arguments see `lines`."""
+    estimates = lines(competition, summary, target, costs)
     currency = str(costs.table["currency"])
-    cells = [["", "tasks", "machine", "hours each", f"{currency} an hour", currency]]
+    cells = [["", "steps", "machine", "hours each", f"{currency} per hour", currency]]
     total = float(costs.table["run"]) if target == "vertex" else 0.0
     unknown = False
-    for line in made:
+    for line in estimates:
         cost = None if line.hours is None else line.count * line.hours * line.hourly
         unknown |= cost is None
         total += cost or 0.0
         hours = "?" if line.hours is None else f"{line.hours:.2f}"
         price = "?" if cost is None else f"{cost:.2f}"
         cells.append([line.what, str(line.count), line.machine, hours, f"{line.hourly:.3f}", price])
-    cells.append(["together", "", "", "", "", "?" if unknown else f"{total:.2f}"])
+    cells.append(["total", "", "", "", "", "?" if unknown else f"{total:.2f}"])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rows = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
     machine = competition.machine
-    training = [line for line in made if line.what.startswith("train ")]
+    training = [line for line in estimates if line.what.startswith("train ")]
     most = (
         sum(line.count * line.hourly for line in training) * machine.hours * (1 + machine.retries)
     )
     unlisted = [
-        m.backbone
-        for m in registry.members(competition)
-        if m.backbone != "cnn" and m.backbone.rpartition("/")[2] not in NETWORKS
+        member.backbone
+        for member in registry.members(competition)
+        if member.backbone != "cnn" and member.backbone.rpartition("/")[2] not in NETWORKS
     ]
     notes = [
         (
-            f"Estimated from counted operations at {SHARE:.0%} of an accelerator's peak, good to a"
-            f" factor of three; prices of {costs.table['date']}."
+            f"Estimated from counted operations at {SHARE:.0%} of an accelerator's peak, accurate"
+            f" to a factor of three; prices of {costs.table['date']}."
         ),
     ]
     if target != "vertex" or machine.tpu or machine.gpu or machine.spot:
         notes.append(
-            f"At the very most {currency} {most:.0f} of training: machine.hours = {machine.hours:g}"
-            f" a task, tried {1 + machine.retries} times."
+            f"Training costs at most {currency} {most:.0f}: machine.hours = {machine.hours:g} per"
+            f" training job, {1 + machine.retries} attempts each."
         )
     if unlisted:
-        notes.append(f"Operations of {', '.join(unlisted)} are not known: taken for {OTHER}'s.")
+        notes.append(f"{', '.join(unlisted)}: unknown network, counted as {OTHER}.")
     return "\n".join([*rows, "", *notes])

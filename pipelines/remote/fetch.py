@@ -1,4 +1,4 @@
-"""A finished remote run's results, as a local run leaves them."""
+"""Downloads a finished remote run's results, and leaves them as a local run does."""
 
 import tempfile
 from pathlib import Path
@@ -21,28 +21,33 @@ File: TypeAlias = Competition | Gan
 def fetch(
     run: RemoteRun, competition: File | None, out: Path | None, runs: Path
 ) -> tuple[File, Path, dict[str, Any]]:
-    """Download a run's results, check them by their manifests, and put them where a local run does.
+    """Download a run's results, check them against their manifests, and copy them to a folder.
 
     Args:
-        run: succeeded.
-        competition: as loaded; None for what the run itself was given, which has no answers.
-        out: the folder; None for one of `runs` named as the competition.
+        run: a run that succeeded.
+        competition: as loaded; None to rebuild it from the run, which has no answers.
+        out: the folder; None for the folder in `runs` that is named after the competition.
+        runs: the folder of all results.
 
     Returns:
-        the competition, the folder, and what metrics.json holds.
+        the competition, the folder, and the contents of metrics.json.
 
     Raises:
-        RemoteError: the run left no such output. StorageError, IntegrityError: an object is not
-            there or not whole.
+        CompetitionError: `competition` is not the run's.
+        RemoteError: the run has no such output.
+        StorageError: an object is missing or cannot be read.
+        IntegrityError: an object is incomplete or damaged.
     """
-    given = competition_of(run)
-    about = [(registry.of(file), file.name, file.classes) for file in (competition or given, given)]
-    if competition is not None and about[0] != about[1]:
+    rebuilt = competition_of(run)
+    identities = [
+        (registry.of(file), file.name, file.classes) for file in (competition or rebuilt, rebuilt)
+    ]
+    if competition is not None and identities[0] != identities[1]:
         raise CompetitionError(
-            f"--file: is of the competition {competition.name!r}, and run {run.name} of"
-            f" {given.name!r}"
+            f"--file: is the file of {competition.name!r}, but run {run.name} is of"
+            f" {rebuilt.name!r}"
         )
-    competition = competition or given
+    competition = competition or rebuilt
     out = out or runs / competition.name
     with runner.hold(out), tempfile.TemporaryDirectory(prefix="foldline-") as scratch:
         results = registry.results(registry.of(competition))
@@ -56,23 +61,31 @@ def fetch(
             else:
                 target.write_bytes(objects.read(uri))
             outputs[name.rstrip("/")] = target
-        return competition, out, results.gather(competition, outputs, out, near=_near)
+        return competition, out, results.gather(competition, outputs, out, near=_download)
 
 
 def _only(run: RemoteRun, key: tuple[str, str]) -> str:
-    """The URI of an output. Tries that failed left none."""
+    """The URI of an output of a step; attempts that failed left none.
+
+    Args:
+        run: the run.
+        key: the names of the step and of the output.
+
+    Raises:
+        RemoteError: there is no such output, or it is not in Cloud Storage.
+    """
     uris = run.outputs.get(key, [])
     if not uris:
         raise RemoteError(
-            f"run {run.name}: its task {key[0]} left no {key[1]}: it was taken from another run's"
-            " cache, which a Kubeflow Pipelines server does not tell of: submit with --no-cache,"
-            " and training goes on from its checkpoints"
+            f"run {run.name}: step {key[0]} has no output {key[1]}: it was reused from another run,"
+            " whose artifacts a Kubeflow Pipelines server does not report: submit again with"
+            " --no-cache; training resumes from its checkpoints"
         )
     if not uris[-1].startswith("gs://"):
-        raise RemoteError(f"run {run.name}: {uris[-1]}: lies where only its cluster can read")
+        raise RemoteError(f"run {run.name}: {uris[-1]}: only its cluster can read this artifact")
     return uris[-1]
 
 
-def _near(path: str) -> str:
-    """A model's file: its manifest names it as the task saw it."""
+def _download(path: str) -> str:
+    """A local copy of a model file; path: as the training step saw it, below /gcs/."""
     return objects.local_path(objects.uri_of(path))

@@ -1,8 +1,9 @@
-"""Runs on a Kubeflow Pipelines server, by kfp's own client.
+"""Runs on a Kubeflow Pipelines server, through kfp's own client.
 
-Its lower layer where the upper one prints, waits for ever, or hides a status. A server of 2.x tells
-no task's error, pod or outputs: logs are asked for by the name a pod must have, and artifacts are
-found below the bucket."""
+This module calls the client's lower layer, because the upper one prints, waits for ever or hides a
+status. A 2.x server reports no error, pod or outputs of a step: logs are requested by the name that
+the pod must have, and artifacts are looked up in the bucket.
+"""
 
 import contextlib
 import json
@@ -19,37 +20,41 @@ from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
 from trainer import runtime
 from trainer.errors import CompetitionError, RemoteError
 
+# Seconds to connect, and seconds to wait for an answer.
 TIMEOUT = (5, 60)
+# For how many seconds a failing request is retried.
 PATIENCE = 60.0
+# Seconds before the first retry; doubled for each further one.
 FIRST_PAUSE = 1.0
+# The HTTP statuses after which a request is retried.
 _FALTERING = {429, 500, 502, 503, 504}
 
 
 class KubeflowLauncher:
-    """Pipelines of a Kubeflow Pipelines server; see `pipelines.remote.launcher.Launcher`."""
+    """Launches runs on a Kubeflow Pipelines server; see `pipelines.remote.launcher.Launcher`."""
 
     def __init__(self, where: Destination, *, token: str = "") -> None:
         self.where = where
         self.client = _client(where, token)
 
     def check(self) -> list[str]:
-        """Whether the bucket is there, and the server answers as one."""
+        """Check that the bucket exists and that the server is a Kubeflow Pipelines server."""
         bucket_location(self.where.root)
         with self._explained("server"):
             health = self._again(self.client._healthz_api.healthz_service_get_healthz)
         if health.multi_user is None:
             raise RemoteError(
-                f"server: {self.where.host} answers, and not as Kubeflow Pipelines: is it a sign-in"
+                f"server: {self.where.host} answers, but not as Kubeflow Pipelines: is it a sign-in"
                 " page?"
             )
         if health.multi_user and not self.where.namespace:
             raise CompetitionError(
-                "missing: --namespace (or FOLDLINE_NAMESPACE): this server has several users"
+                "missing: --namespace (or FOLDLINE_NAMESPACE): a multi-user server requires it"
             )
         return []
 
     def body(self, request: RunRequest) -> dict[str, Any]:
-        """The run of its REST interface. Labels go into the description: runs have none."""
+        """The body of the server's REST request. Labels go into the description: runs have none."""
         spec = (
             {"pipeline_spec": request.spec, "platform_spec": request.platforms}
             if request.platforms
@@ -64,7 +69,7 @@ class KubeflowLauncher:
         }
 
     def submit(self, request: RunRequest) -> RemoteRun:
-        """Start a run; after a lost answer the run that is there by then is taken for it."""
+        """Start a run. If the answer is lost, a run of the same name counts as the one started."""
         import urllib3
         from kfp_server_api import ApiException
 
@@ -88,27 +93,29 @@ class KubeflowLauncher:
                         raise
                 time.sleep(pause)
                 pause = min(2 * pause, 20.0)
-                if there := self._named(request.name):
-                    run = there
+                if existing := self._named(request.name):
+                    run = existing
                     break
-        return self._run(_whole(run, "run_id", self.where.host))
+        return self._run(_checked(run, "run_id", self.where.host))
 
     def get(self, name: str) -> RemoteRun:
-        """A run by its name or id, with its tasks, and the URIs of its artifacts once it has
-        ended."""
+        """A run by its name or id, with its steps.
+
+        A run that succeeded has the URIs of its artifacts.
+        """
         with self._explained(f"run {name}"):
             by_id = self.client._run_api.run_service_get_run
             run = self._again(by_id, name) if UUID.fullmatch(name) else self._named(name)
         if run is None:
             raise RemoteError(f"run {name}: not found on {self.where.host}")
-        return self._run(_whole(run, "run_id", self.where.host))
+        return self._run(_checked(run, "run_id", self.where.host))
 
     def latest(self, *, limit: int) -> list[RemoteRun]:
-        """The latest runs of our pipelines."""
-        found: list[RemoteRun] = []
+        """The latest runs of this project's pipelines, newest first."""
+        runs: list[RemoteRun] = []
         token = ""
         with self._explained("runs"):
-            while len(found) < limit:
+            while len(runs) < limit:
                 page = self._again(
                     self.client._run_api.run_service_list_runs,
                     namespace=self.where.namespace,
@@ -116,31 +123,31 @@ class KubeflowLauncher:
                     page_size=100,
                     sort_by="created_at desc",
                 )
-                found += [
-                    run for one in page.runs or [] if (run := self._run(one, outputs=False)).spec
+                runs += [
+                    run for item in page.runs or [] if (run := self._run(item, outputs=False)).spec
                 ]
                 token = page.next_page_token
                 if not token:
                     break
-        return found[:limit]
+        return runs[:limit]
 
     def cancel(self, name: str) -> None:
-        """Ask a run to end."""
+        """Request that a run ends."""
         id_ = self._id(name)
         with self._explained(f"run {name}"):
             self._again(self.client._run_api.run_service_terminate_run, id_)
 
-    def logs(self, run: RemoteRun, task: RunStep, *, lines: int) -> Iterator[str]:
-        """The last lines of a task's pod, as long as it is kept."""
+    def logs(self, run: RemoteRun, step: RunStep, *, lines: int) -> Iterator[str]:
+        """The last log lines of a step's pod, as long as the cluster keeps the pod."""
         from kfp_server_api import ApiException
 
         id_ = self._id(run.name)
-        with self._explained(f"log of {task.name}"):
-            for pod in task.jobs:
+        with self._explained(f"log of {step.name}"):
+            for pod in step.jobs:
                 try:
                     text = self._text(f"/apis/v1alpha1/runs/{id_}/nodes/{pod}/log")
                 except ApiException as error:
-                    # What it says of a pod that is not there, or not any more.
+                    # The server's answers for a pod that does not exist, or no longer exists.
                     if error.status in (404, 500):
                         continue
                     raise
@@ -148,7 +155,7 @@ class KubeflowLauncher:
                 return
         namespace = self.where.namespace or "kubeflow"
         yield (
-            f"(its pod is not found: kubectl -n {namespace} logs -l pipeline/runid={id_} -c main"
+            f"(pod not found; try: kubectl -n {namespace} logs -l pipeline/runid={id_} -c main"
             f" --prefix --tail={lines})"
         )
 
@@ -157,11 +164,11 @@ class KubeflowLauncher:
         return f"{self.where.host}/#/recurringruns"
 
     def schedule(self, request: RunRequest, cron: str) -> str:
-        """A recurring run, one at a time."""
+        """Create a recurring run that never overlaps itself; returns its id."""
         trigger = {"cron_schedule": {"cron": with_seconds(cron)}}
         with self._explained("schedule"):
             body = self.body(request)
-            made = self.client._recurring_run_api.recurring_run_service_create_recurring_run(
+            created = self.client._recurring_run_api.recurring_run_service_create_recurring_run(
                 recurring_run={
                     "display_name": f"foldline {request.competition.name}",
                     "experiment_id": self._experiment(request.experiment or "foldline"),
@@ -175,9 +182,10 @@ class KubeflowLauncher:
                 },
                 _request_timeout=TIMEOUT,
             )
-        return str(_whole(made, "recurring_run_id", self.where.host).recurring_run_id)
+        return str(_checked(created, "recurring_run_id", self.where.host).recurring_run_id)
 
     def _id(self, name: str) -> str:
+        """The id of a run, by its name or id."""
         if UUID.fullmatch(name):
             return name
         with self._explained(f"run {name}"):
@@ -187,74 +195,81 @@ class KubeflowLauncher:
         return str(run.run_id)
 
     def _named(self, name: str) -> Any:
-        wanted = {
+        """The server's run of a name, with its steps; None if there is none."""
+        filters = {
             "predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]
         }
         page = self._again(
             self.client._run_api.run_service_list_runs,
             namespace=self.where.namespace,
-            filter=json.dumps(wanted),
+            filter=json.dumps(filters),
             page_size=2,
         )
         if not page.runs:
             return None
-        # A list has no tasks.
+        # A run from a list has no steps.
         return self._again(self.client._run_api.run_service_get_run, page.runs[0].run_id)
 
     def _experiment(self, name: str) -> str:
-        """Its id; made where it is not there."""
+        """The id of an experiment; creates it if it does not exist."""
         from kfp_server_api import ApiException
 
-        wanted = {
+        filters = {
             "predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]
         }
         for attempt in range(2):
             page = self._again(
                 self.client._experiment_api.experiment_service_list_experiments,
-                filter=json.dumps(wanted),
+                filter=json.dumps(filters),
                 namespace=self.where.namespace,
             )
             if page.experiments:
                 return str(page.experiments[0].experiment_id)
             try:
-                made = self._again(
+                created = self._again(
                     self.client._experiment_api.experiment_service_create_experiment,
                     experiment={"display_name": name, "namespace": self.where.namespace},
                 )
-                return str(_whole(made, "experiment_id", self.where.host).experiment_id)
+                return str(_checked(created, "experiment_id", self.where.host).experiment_id)
             except ApiException as error:
-                # Another was faster.
+                # 409: someone else has created it since.
                 if error.status != 409 or attempt:
                     raise
-        raise RemoteError(f"experiment {name}: could be neither found nor made")
+        raise RemoteError(f"experiment {name}: could be neither found nor created")
 
     def _run(self, run: Any, *, outputs: bool = True) -> RemoteRun:
+        """Turn a run of the server into a RemoteRun.
+
+        Args:
+            run: the server's answer.
+            outputs: whether to look up the artifacts of a run that succeeded.
+        """
         details = run.run_details.task_details or [] if run.run_details else []
-        spec, given = documents(run.pipeline_spec)
+        spec, step_names = documents(run.pipeline_spec)
         config = run.runtime_config
-        found = RemoteRun(
+        remote_run = RemoteRun(
             name=run.display_name or run.run_id,
             state=STATES.get(run.state or "", "running"),
             created=run.created_at.isoformat() if run.created_at else "",
             console=f"{self.where.host}/#/runs/details/{run.run_id}",
             error=run.error.message if run.error and run.error.message else "",
-            tasks=tuple(tasks(details, given)),
+            tasks=tuple(tasks(details, step_names)),
             arguments=(config.parameters or {}) if config else {},
             spec=spec,
         )
         if (
             outputs
-            and found.state == "succeeded"
+            and remote_run.state == "succeeded"
             and config
             and (config.pipeline_root or "").startswith("gs://")
         ):
-            found = RemoteRun(
+            remote_run = RemoteRun(
                 **{
-                    **vars(found),
+                    **vars(remote_run),
                     "outputs": artifacts(config.pipeline_root, name_of(spec), run.run_id),
                 }
             )
-        return found
+        return remote_run
 
     def _text(self, path: str) -> str:
         answer = self.client._run_api.api_client.call_api(
@@ -271,15 +286,15 @@ class KubeflowLauncher:
             answer.release_conn()
         return data.decode("utf-8", errors="replace")
 
-    def _again(self, call: Any, *given: Any, **named: Any) -> Any:
-        """Call the server, again and again where it falters."""
+    def _again(self, call: Any, *arguments: Any, **options: Any) -> Any:
+        """Call the server; retry for `PATIENCE` seconds if it fails temporarily."""
         import urllib3
         from kfp_server_api import ApiException
 
         until, pause = time.monotonic() + PATIENCE, FIRST_PAUSE
         while True:
             try:
-                return call(*given, **named, _request_timeout=TIMEOUT)
+                return call(*arguments, **options, _request_timeout=TIMEOUT)
             except (ApiException, urllib3.exceptions.HTTPError) as error:
                 if (
                     getattr(error, "status", 503) not in _FALTERING
@@ -291,30 +306,34 @@ class KubeflowLauncher:
 
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:
-        """The server's errors in the project's words."""
+        """Turn the server's errors into RemoteError.
+
+        Args:
+            what: what the request is about; the message starts with it.
+        """
         import urllib3
         from kfp_server_api import ApiException
 
         try:
             yield
         except ApiException as error:
-            told = _said(error)
+            reason = _reason(error)
             if error.status == 401:
-                told = f"not signed in ({told}): put a token into {runtime.KFP_TOKEN}"
+                reason = f"not signed in ({reason}): put a token into {runtime.KFP_TOKEN}"
             elif error.status in (302, 303, 307):
-                told = f"sends to a sign-in page: put a token into {runtime.KFP_TOKEN}"
+                reason = f"redirected to a sign-in page: put a token into {runtime.KFP_TOKEN}"
             elif error.status == 403:
-                place = (
+                scope = (
                     f"namespace {self.where.namespace}" if self.where.namespace else "this server"
                 )
-                told = f"not allowed ({told}): ask for the role kubeflow-edit in {place}"
+                reason = f"not allowed ({reason}): ask for the role kubeflow-edit in {scope}"
             elif error.status == 404:
-                told = f"not found on {self.where.host} ({told})"
+                reason = f"not found on {self.where.host} ({reason})"
             elif error.status == 409:
-                told = f"is there already ({told})"
+                reason = f"already exists ({reason})"
             elif error.status in _FALTERING:
-                told = f"{self.where.host} fails, also when asked again ({error.status}: {told})"
-            raise RemoteError(f"{what}: {told}") from None
+                reason = f"{self.where.host} keeps failing ({error.status}: {reason})"
+            raise RemoteError(f"{what}: {reason}") from None
         except urllib3.exceptions.HTTPError as error:
             raise RemoteError(
                 f"{what}: {self.where.host} cannot be reached:"
@@ -326,17 +345,17 @@ def _client(where: Destination, token: str) -> Any:
     import urllib3
 
     with warnings.catch_warnings():
-        # It says of every version that it works with that one only.
+        # On import, every version of kfp warns that it works only with servers of that version.
         warnings.simplefilter("ignore", FutureWarning)
         import kfp
 
-        # With any namespace it does not ask the server now, five times, hiding what that answers.
+        # A namespace, whichever it is, keeps the constructor from querying the server: it would try
+        # five times and hide the answer.
         client = kfp.Client(
             host=where.host, existing_token=token or None, namespace=where.namespace or "-"
         )
     client._context_setting["namespace"] = where.namespace
-    # No redirect to a sign-in page is followed, and no pause of an hour that a server asks for is
-    # made.
+    # Do not follow a redirect to a sign-in page, and do not wait an hour if the server requests it.
     pool = client._run_api.api_client.rest_client.pool_manager.connection_pool_kw
     pool["retries"] = urllib3.Retry(
         0, redirect=0, raise_on_redirect=False, respect_retry_after_header=False
@@ -344,19 +363,20 @@ def _client(where: Destination, token: str) -> Any:
     return client
 
 
-def _whole(answer: Any, key: str, host: str) -> Any:
-    """An answer that has what it must have: the client takes any page for an empty one."""
+def _checked(answer: Any, key: str, host: str) -> Any:
+    """Return the answer if it has the key: the client takes any web page for an empty answer."""
     if not getattr(answer, key):
-        raise RemoteError(f"{host} answers, and not as Kubeflow Pipelines: is it a sign-in page?")
+        raise RemoteError(f"{host} answers, but not as Kubeflow Pipelines: is it a sign-in page?")
     return answer
 
 
-def _said(error: Any) -> str:
+def _reason(error: Any) -> str:
+    """The server's own text, at most 500 characters."""
     body = error.body if isinstance(error.body, str) else ""
     try:
-        told = json.loads(body)
-        return str(told.get("message") or told.get("error") or told.get("error_message") or body)[
-            :500
-        ]
+        answer = json.loads(body)
+        return str(
+            answer.get("message") or answer.get("error") or answer.get("error_message") or body
+        )[:500]
     except (ValueError, AttributeError):
         return (body or str(error.reason))[:500]

@@ -1,4 +1,4 @@
-"""What a Kubeflow Pipelines server tells of a run, as ours, and what a run left in its bucket."""
+"""Reads a run of a Kubeflow Pipelines server: its pipeline, its steps and its artifacts."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,14 +17,21 @@ STATES = {
     "SKIPPED": "succeeded",
 }
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# As many as a task is tried at most.
+# The most attempts of a step: the highest machine.retries, and 1.
 _TRIES = 11
-# The template of a task's pod: with and without retries, and with labels of its own.
+# The Argo templates of a step's pod: with and without retries, and if the pod has its own labels.
 _TEMPLATES = ("retry-system-container-impl", "system-container-impl")
 
 
 def documents(spec: Any) -> tuple[dict[str, Any], set[str]]:
-    """The pipeline of a run, {} where it is not ours, and the names of its tasks."""
+    """The pipeline of a run, and the names of its steps.
+
+    Args:
+        spec: the `pipeline_spec` of the server's answer.
+
+    Returns:
+        {} and an empty set if it is not a pipeline of this project.
+    """
     spec = dict(spec or {})
     spec = dict(spec.get("pipeline_spec", spec))
     if name_of(spec) not in PIPELINES:
@@ -32,8 +39,8 @@ def documents(spec: Any) -> tuple[dict[str, Any], set[str]]:
     dags = [spec["root"], *spec.get("components", {}).values()]
     return spec, {
         name
-        for one in dags
-        for name, task in one.get("dag", {}).get("tasks", {}).items()
+        for dag in dags
+        for name, task in dag.get("dag", {}).get("tasks", {}).items()
         if _is_leaf(task, spec)
     }
 
@@ -49,36 +56,48 @@ def _is_leaf(task: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
 
 
 def tasks(details: list[Any], names: set[str]) -> Iterator[RunStep]:
-    for one in details:
-        if one.display_name not in names:
+    """The steps of a run.
+
+    Args:
+        details: the server's task details; loops and the pipeline itself have entries, too.
+        names: the names of the steps.
+    """
+    for detail in details:
+        if detail.display_name not in names:
             continue
-        nodes = [child.pod_name for child in one.child_tasks or [] if child.pod_name]
-        pods = [pod for node in nodes for pod in _pods(node, one.display_name)]
+        nodes = [child.pod_name for child in detail.child_tasks or [] if child.pod_name]
+        pods = [pod for node in nodes for pod in _pods(node, detail.display_name)]
         yield RunStep(
-            name=one.display_name,
-            state=STATES.get(one.state or "", (one.state or "running").lower()),
-            error=one.error.message if one.error and one.error.message else "",
+            name=detail.display_name,
+            state=STATES.get(detail.state or "", (detail.state or "running").lower()),
+            error=detail.error.message if detail.error and detail.error.message else "",
             jobs=tuple(pods),
-            started=one.start_time.isoformat() if one.start_time else "",
+            started=detail.start_time.isoformat() if detail.start_time else "",
         )
 
 
 def _pods(node: str, task: str) -> list[str]:
-    """Names that the pod of a task may have, the likeliest first.
+    """The names that a step's pod may have, the likeliest first.
 
-    The server names a node of Argo's, `{workflow}-{number}`; a pod has its template's name between
-    the two. Where a task may be tried again the node stands above its tries, each of which has a
-    number of its own, made of its name. What the names of a loop's nodes are is not known here."""
+    The server reports the name of an Argo node, `{workflow}-{number}`; the pod's name has the
+    template's name between the two. If a step has retries, this node is the parent of its attempts;
+    the number of an attempt is a hash of the attempt's name. The names of nodes in a loop are not
+    known.
+
+    Args:
+        node: the name of the Argo node.
+        task: the name of the step.
+    """
     workflow, _, number = node.rpartition("-")
-    tries = [
+    hashes = [
         fnv1a(f"{workflow}.root.{task}.executor({attempt})") for attempt in reversed(range(_TRIES))
     ]
-    retried = [f"{workflow}-retry-system-container-impl-{of_try}" for of_try in tries]
+    retried = [f"{workflow}-retry-system-container-impl-{value}" for value in hashes]
     return [*retried, *(f"{workflow}-{template}-{number}" for template in _TEMPLATES), node]
 
 
 def fnv1a(text: str) -> int:
-    """The 32-bit FNV-1a hash of Fowler, Noll and Vo, by which Argo numbers its nodes."""
+    """The 32-bit FNV-1a hash of Fowler, Noll and Vo, which Argo uses to number its nodes."""
     value = 0x811C9DC5
     for byte in text.encode():
         value = (value ^ byte) * 0x01000193 % 2**32
@@ -86,12 +105,14 @@ def fnv1a(text: str) -> int:
 
 
 def artifacts(root: str, pipeline: str, run_id: str) -> dict[tuple[str, str], list[str]]:
-    """URIs of what a run left below its root: `{root}/{pipeline}/{run}/{task}/{uuid}/{output}`, as
-    the driver names them."""
+    """The URIs of a run's artifacts, by (step, output).
+
+    kfp's driver names them `{root}/{pipeline}/{run}/{step}/{uuid}/{output}`.
+    """
     base = f"{root}/{pipeline}/{run_id}/"
-    found: dict[tuple[str, str], set[str]] = {}
+    uris_by_output: dict[tuple[str, str], set[str]] = {}
     for entry in objects.listing(base):
-        task, salt, *rest = entry.uri.removeprefix(base).split("/")
+        step, salt, *rest = entry.uri.removeprefix(base).split("/")
         if rest and UUID.fullmatch(salt):
-            found.setdefault((task, rest[0]), set()).add(f"{base}{task}/{salt}/{rest[0]}")
-    return {key: sorted(uris) for key, uris in found.items()}
+            uris_by_output.setdefault((step, rest[0]), set()).add(f"{base}{step}/{salt}/{rest[0]}")
+    return {key: sorted(uris) for key, uris in uris_by_output.items()}

@@ -1,5 +1,5 @@
-"""What all remote runs have in common: what is checked before anything is sent, what a launcher can
-do, what a run is."""
+"""What all remote runs share: the checks before anything is sent, the launcher's interface, and the
+data types of a request and a run."""
 
 import dataclasses
 import datetime
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import yaml
 
+from components.check.files import check_files
 from components.records.source import SourceSummary
 from pipelines.compile import TARGETS, compile_pipeline, parameters, target
 from pipelines.definitions import registry
@@ -43,11 +44,18 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class RunRequest:
-    """A run that has been checked and not been sent.
+    """A run that is checked but not sent yet.
 
-    name: of the run. spec, platforms: the two documents of the compiled pipeline, the second empty
-    where there is none.
-    arguments: of its parameters. found: what was seen of the data.
+    Attributes:
+        name: the name of the run.
+        competition: as loaded, with the training machine to use.
+        spec: the compiled pipeline.
+        platforms: its second YAML document, with settings for Kubernetes; {} if there is none.
+        arguments: the value of each pipeline parameter.
+        labels: the labels of the run.
+        experiment: the experiment that groups the run; "" for none.
+        file: the compiled pipeline's YAML file.
+        found: how many images there are.
     """
 
     name: str
@@ -63,7 +71,15 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunStep:
-    """A task of a run. jobs: names by which its log is found."""
+    """A step of a run.
+
+    Attributes:
+        name: the name of the step; the same for all iterations of a loop.
+        state: waiting, running, succeeded, failed, reused or another word of the service.
+        error: why it failed; "" if it did not, or the service gives no reason.
+        jobs: the names under which its log is looked up: custom jobs or pods.
+        started: when it started, in ISO 8601; "" if it did not.
+    """
 
     name: str
     state: str
@@ -74,7 +90,20 @@ class RunStep:
 
 @dataclass(frozen=True)
 class RemoteRun:
-    """A run as its service tells it; state: waiting, running, succeeded, failed or cancelled."""
+    """A run as its service reports it.
+
+    Attributes:
+        name: the name of the run.
+        state: waiting, running, succeeded, failed or cancelled.
+        created: when it was created, in ISO 8601.
+        console: the address of its page in the service's console.
+        error: why it failed; "" if it did not, or the service gives no reason.
+        tasks: its steps.
+        arguments: the value of each pipeline parameter.
+        spec: its pipeline; {} if that is not a pipeline of this project.
+        outputs: the URIs of its artifacts, by (step, output); several for a step in a loop.
+        warning: what went wrong when it was submitted, though it runs; "" for nothing.
+    """
 
     name: str
     state: str
@@ -84,42 +113,40 @@ class RemoteRun:
     tasks: tuple[RunStep, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
-    # URIs of the artifacts, by task and output; several for a loop's task.
     outputs: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
-    # What did not go as asked, though the run did.
     warning: str = ""
 
 
 class Launcher(Protocol):
-    """A service that runs pipelines. All of it raises RemoteError where the service refuses."""
+    """A service that runs pipelines. Every method raises RemoteError if the service fails."""
 
     def check(self) -> list[str]:
-        """Is the place there? Returns warnings."""
+        """Check that the destination exists; returns warnings."""
 
     def body(self, request: RunRequest) -> dict[str, Any]:
-        """What would be sent."""
+        """What `submit` would send."""
 
     def submit(self, request: RunRequest) -> RemoteRun:
         """Start a run."""
 
     def get(self, name: str) -> RemoteRun:
-        """A run with its tasks."""
+        """A run with its steps."""
 
     def latest(self, *, limit: int) -> list[RemoteRun]:
-        """The latest runs of our pipelines, without their tasks."""
+        """The latest runs of this project's pipelines, newest first; without their steps."""
 
     def cancel(self, name: str) -> None:
-        """Ask a run to end."""
+        """Request that a run ends."""
 
-    def logs(self, run: RemoteRun, task: RunStep, *, lines: int) -> Iterator[str]:
-        """The last lines of a task's log, oldest first."""
+    def logs(self, run: RemoteRun, step: RunStep, *, lines: int) -> Iterator[str]:
+        """The last lines of a step's log, oldest first."""
 
     @property
     def schedules(self) -> str:
-        """The page where schedules are paused and deleted."""
+        """The address of the page where schedules are paused and deleted."""
 
     def schedule(self, request: RunRequest, cron: str) -> str:
-        """Start a run again and again; returns the schedule's name."""
+        """Start runs on a schedule; returns the schedule's name."""
 
 
 def prepare(
@@ -133,19 +160,21 @@ def prepare(
     experiment: str = "",
     cache: bool = True,
 ) -> RunRequest:
-    """Check all that can be checked here, and compile.
+    """Check all that can be checked on this machine, and compile the pipeline.
 
     Args:
-        competition: as loaded from `file`, with the machine that is wanted.
-        where: the run goes there.
-        out: the competition's folder of results; the compiled pipeline is kept in it.
-        images: by digest.
-        labels: of the run.
-        cache: whether finished tasks of other runs may be reused.
+        competition: as loaded from `file`, with the training machine to use.
+        file: the competition file, for error messages.
+        where: the destination of the run.
+        out: the competition's results folder; the compiled pipeline goes there.
+        images: the container images, by digest.
+        labels: the labels of the run.
+        experiment: the experiment that groups the run; "" for none.
+        cache: whether the run may reuse finished steps of other runs.
 
     Raises:
-        CompetitionError: a line for each thing that is wrong. DataError: the data is not what the
-            file says.
+        CompetitionError: one line per problem.
+        DataError: the data is not what the file says.
     """
     problems = [
         *_local_paths(competition, file),
@@ -158,20 +187,23 @@ def prepare(
         )
     if problems:
         raise CompetitionError("\n".join(problems))
-    found = registry.check_files(competition, file)
+    summary = check_files(competition, file)
     kind, compiled = registry.of(competition), COMPILED[where.target]
     path = out / f"{kind}{TARGETS[compiled]}"
-    # An image of other code would fail in the middle, or do something else.
-    wanted = {runtime.WANTED_CODE: fingerprint.version(fingerprint.IN_IMAGES)}
-    made = target(compiled, competition.machine, images)
-    made = dataclasses.replace(
-        made, environment=dict.fromkeys(registry.wiring(kind).STEPS, wanted), secret=where.secret
+    # Steps stop at once in an image of other code: it could fail later, or do something else.
+    variables = {runtime.WANTED_CODE: fingerprint.version(fingerprint.IN_IMAGES)}
+    run_target = dataclasses.replace(
+        target(compiled, competition.machine, images),
+        environment=dict.fromkeys(registry.wiring(kind).STEPS, variables),
+        secret=where.secret,
     )
     try:
-        compile_pipeline(path, kind, parameters(competition), made)
+        compile_pipeline(path, kind, parameters(competition), run_target)
     except OSError as error:
-        raise CompetitionError(f"{path}: cannot be made or written to: {error.strerror}") from None
-    spec, *more = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+        raise CompetitionError(
+            f"{path}: cannot be created or written to: {error.strerror}"
+        ) from None
+    spec, *platforms = yaml.safe_load_all(path.read_text(encoding="utf-8"))
     if not cache:
         without_cache(spec)
     arguments = _arguments(competition, where)
@@ -181,32 +213,32 @@ def prepare(
         name=f"{competition.name.replace('_', '-')}-{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         competition=competition,
         spec=spec,
-        platforms=more[0] if more else {},
+        platforms=platforms[0] if platforms else {},
         arguments=arguments,
         labels=dict(labels),
         experiment=experiment,
         file=path,
-        found=found,
+        found=summary,
     )
 
 
 def _arguments(competition: Competition | Gan, where: Destination) -> dict[str, Any]:
     values = parameters(competition)
     if not values["train"]["checkpoints"]:
-        # Where the next run of the same training finds them; beside the runs, so that one lifecycle
-        # rule clears both.
+        # The next run of the same training finds them there. They are next to the runs, so that one
+        # lifecycle rule clears both.
         values["train"] = {**values["train"], "checkpoints": f"{where.root}/checkpoints"}
     return values
 
 
 def _local_paths(competition: Competition | Gan, file: Path) -> Iterator[str]:
-    """Paths that a task elsewhere cannot read."""
+    """A problem for each path that a remote step cannot read."""
     for key, paths in registry.files(competition).items():
         for path in paths:
             if path and not path.startswith("gs://"):
                 yield (
-                    f"{file}: {key} = {path!r}: is on this machine only: copy it to a bucket, and"
-                    " name gs://… there"
+                    f"{file}: {key} = {path!r}: is only on this machine: copy it to a bucket, and"
+                    " write its gs://… path here"
                 )
 
 
@@ -215,61 +247,70 @@ def _image_problems(images: ContainerImages) -> Iterator[str]:
         if not _DIGEST.fullmatch(name):
             yield (
                 f"--image-{flag} {name} (or FOLDLINE_IMAGE_{flag.upper()}): must name an image by"
-                " digest, as REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME@sha256:…: a tag may be"
-                " another image tomorrow"
+                " digest, such as REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME@sha256:…; a tag may"
+                " point to another image later"
             )
 
 
 def _label_problems(labels: Mapping[str, str]) -> Iterator[str]:
     if len(labels) > 63:
-        yield f"--label: {len(labels)} labels, and at most 63 are allowed"
+        yield f"--label: {len(labels)} labels; at most 63 are allowed"
     for key, value in labels.items():
         if key.startswith("goog-") or key == "foldline":
             yield (
-                f"--label {key}={value}: this key is not yours: goog-… is Google's, foldline names"
-                " the competition"
+                f"--label {key}={value}: this key is reserved: goog-… for Google, foldline for the"
+                " competition's name"
             )
         elif not _LABEL.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
             yield (
-                f"--label {key}={value}: use lower-case letters, digits, _ and -, a letter first,"
-                " at most 63 each"
+                f"--label {key}={value}: use lower-case letters, digits, _ and -, at most 63 each;"
+                " the key must start with a letter"
             )
 
 
 def without_cache(spec: dict[str, Any]) -> None:
-    """Let no task of a compiled pipeline be taken from another run, those inside loops included."""
+    """Switch off the reuse of steps of other runs, also inside loops.
+
+    Args:
+        spec: the compiled pipeline; changed in place.
+    """
     for component in (spec["root"], *spec["components"].values()):
         for task in component.get("dag", {}).get("tasks", {}).values():
             task["cachingOptions"] = {}
 
 
 def check_arguments(arguments: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
-    """Do the arguments fit the parameters of a compiled pipeline? The services take what does not,
-    and fail later.
+    """Check that the arguments fit the parameters of a compiled pipeline.
+
+    The services accept arguments that do not, and the run fails later.
+
+    Args:
+        arguments: the value of each parameter.
+        spec: the compiled pipeline.
 
     Raises:
-        CompetitionError: a line for each that is missing, unknown or of another type.
+        CompetitionError: one line per argument that is missing, unknown or of another type.
     """
-    wanted = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    definitions = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     problems = [
-        f"parameter {name}: is no parameter of the pipeline"
+        f"parameter {name}: is not a parameter of the pipeline"
         for name in arguments
-        if name not in wanted
+        if name not in definitions
     ]
-    for name, definition in wanted.items():
+    for name, definition in definitions.items():
         if name not in arguments:
             if not definition.get("isOptional") and "defaultValue" not in definition:
-                problems.append(f"parameter {name}: is missing: the pipeline has no default for it")
+                problems.append(f"parameter {name}: is missing, and the pipeline has no default")
             continue
         kind, value = definition["parameterType"], arguments[name]
-        # A bool is an int to Python, and no number to the services.
+        # A bool is an int in Python, but not a number for the services.
         fits = isinstance(value, _TYPES[kind]) and (
             kind == "BOOLEAN" or not isinstance(value, bool)
         )
         if not fits:
             problems.append(f"parameter {name} = {value!r}: must be {kind}")
         elif not _is_json(value):
-            problems.append(f"parameter {name}: holds a value that JSON has not, as NaN")
+            problems.append(f"parameter {name}: holds a value that JSON lacks, such as NaN")
     if problems:
         raise CompetitionError("\n".join(problems))
 
@@ -287,30 +328,35 @@ def _is_json(value: Any) -> bool:
 
 
 def competition_of(run: RemoteRun) -> Competition | Gan:
-    """The file that a run was given, rebuilt from its arguments and the defaults of its pipeline.
+    """The competition or GAN file of a run, rebuilt from its arguments and its pipeline's defaults.
 
     Raises:
-        CompetitionError: it is a run of another pipeline.
+        CompetitionError: the run is not of a pipeline of this project.
     """
     from trainer.config.schema import parse
 
     definitions = run.spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
-    values = {name: one.get("defaultValue") for name, one in definitions.items()} | dict(
+    values = {name: entry.get("defaultValue") for name, entry in definitions.items()} | dict(
         run.arguments
     )
     kind: Any = Competition if registry.of_parameters(values) == registry.KFOLD else Gan
-    known = {one.name for one in dataclasses.fields(kind)}
+    keys = {entry.name for entry in dataclasses.fields(kind)}
     root = values.pop("root", "")
     if root and isinstance(values.get("data"), Mapping):
         values["data"] = {**values["data"], "root": root}
     parsed: Competition | Gan = parse(
-        kind, {name: value for name, value in values.items() if name in known}, run.name
+        kind, {name: value for name, value in values.items() if name in keys}, run.name
     )
     return resolve_paths(parsed, parsed.data.root)
 
 
 def shown(body: Mapping[str, Any], file: Path) -> str:
-    """A request as text, with the compiled pipeline by its file."""
+    """A request as text; the file's path stands in for the compiled pipeline.
+
+    Args:
+        body: the request.
+        file: the compiled pipeline's YAML file.
+    """
     return json.dumps(
         {**body, **{key: str(file) for key in ("pipelineSpec", "pipeline_spec") if key in body}},
         indent=2,

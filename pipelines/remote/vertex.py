@@ -1,7 +1,8 @@
-"""Runs on Vertex AI Pipelines, by Google's own client library over REST.
+"""Runs on Vertex AI Pipelines, through Google's own client library over REST.
 
-The library's lower layer: `aiplatform.PipelineJob` also looks for the bucket's project at an
-address that cannot be chosen, makes a bucket that is missing, and prints."""
+This module calls the library's lower layer: `aiplatform.PipelineJob` also looks up the bucket's
+project at an address that cannot be configured, creates a missing bucket, and prints.
+"""
 
 import contextlib
 import dataclasses
@@ -17,13 +18,15 @@ from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
 from pipelines.remote.vertex_job import run_of, text_of
 from trainer.errors import CompetitionError, RemoteError
 
-# Seconds that one call may take, and that a faltering service is asked again.
+# Seconds that one call may take, and for how many seconds a failing call is retried.
 TIMEOUT, PATIENCE = 60.0, 60.0
+# Seconds before the first retry.
 FIRST_PAUSE = 1.0
+# The label of every run of this project.
 LABEL = "foldline"
 _CONSOLE = "https://console.cloud.google.com"
-# What an account lacks who may not: the smallest role that has it. docs/security.md says who needs
-# which.
+# The smallest role that has a permission, by the start of the permission's name. docs/security.md
+# lists who needs which role.
 _ROLES = {
     "aiplatform.": "roles/aiplatform.user",
     "iam.serviceAccounts.actAs": "roles/iam.serviceAccountUser on the run's service account",
@@ -33,7 +36,7 @@ _ROLES = {
 
 
 class VertexLauncher:
-    """Pipelines of a project and region; see `pipelines.remote.launcher.Launcher`."""
+    """Launches runs in a project and region; see `pipelines.remote.launcher.Launcher`."""
 
     def __init__(self, where: Destination) -> None:
         self.where = where
@@ -42,20 +45,20 @@ class VertexLauncher:
         self.credentials = _credentials()
 
     def check(self) -> list[str]:
-        """Whether the bucket is there, and near."""
-        place = bucket_location(self.where.root)
-        near = place == self.where.region or (
-            place in ("us", "eu", "asia") and _continent(self.where.region) == place
+        """Check that the bucket exists; warns if it is in another region than the run."""
+        location = bucket_location(self.where.root)
+        same_region = location == self.where.region or (
+            location in ("us", "eu", "asia") and _continent(self.where.region) == location
         )
-        if near:
+        if same_region:
             return []
         return [
-            f"{self.where.root} lies in {place}, and the run in {self.where.region}: slower, and"
-            " its traffic costs"
+            f"{self.where.root} is in {location}, but the run is in {self.where.region}: it will be"
+            " slower, and the traffic is billed"
         ]
 
     def body(self, request: RunRequest) -> dict[str, Any]:
-        """The PipelineJob of its REST interface."""
+        """The PipelineJob of Vertex AI's REST interface."""
         return {
             "displayName": request.competition.name,
             "labels": {LABEL: request.competition.name[:63], **request.labels},
@@ -63,19 +66,20 @@ class VertexLauncher:
             "runtimeConfig": {
                 "gcsOutputDirectory": self.where.root,
                 "parameterValues": request.arguments,
-                # What runs beside a task that failed is finished, and reused by the next run.
+                # If a step fails, the steps that run in parallel finish, and the next run reuses
+                # them.
                 "failurePolicy": "PIPELINE_FAILURE_POLICY_FAIL_SLOW",
             },
             "pipelineSpec": request.spec,
         }
 
     def submit(self, request: RunRequest) -> RemoteRun:
-        """Start a run; after a lost answer the run that is there by then is taken for it."""
+        """Start a run. If the answer is lost, a run of the same name counts as the one started."""
         from google.api_core.exceptions import Conflict
 
         job = self._job(request)
         if request.experiment:
-            # Before the run: what is refused here costs nothing.
+            # Before the run: if this is rejected, nothing has cost money yet.
             self._make_experiment(request.experiment)
         calls = 0
 
@@ -88,32 +92,32 @@ class VertexLauncher:
 
         with self._explained(f"run {request.name}"):
             try:
-                made = _patiently(create)
+                created = _patiently(create)
             except Conflict:
                 if calls == 1:
                     raise
-                made = self._found(request.name)
+                created = self._get_job(request.name)
         warning = ""
         if request.experiment:
             try:
-                self._join_experiment(made.name, request.experiment)
+                self._join_experiment(created.name, request.experiment)
             except RemoteError as error:
-                warning = f"the run goes on, and is in no experiment: {error}"
-        return dataclasses.replace(run_of(made, self._console(made)), warning=warning)
+                warning = f"the run continues, but could not be added to the experiment: {error}"
+        return dataclasses.replace(run_of(created, self._console(created)), warning=warning)
 
     def get(self, name: str) -> RemoteRun:
-        """A run with its tasks and the URIs of its artifacts."""
+        """A run with its steps and the URIs of its artifacts."""
         with self._explained(f"run {name}"):
-            job = self._found(name)
+            job = self._get_job(name)
         return run_of(job, self._console(job))
 
     def latest(self, *, limit: int) -> list[RemoteRun]:
-        """The latest runs that bear our label, also those of schedules."""
+        """The latest runs with this project's label, those of schedules included."""
         from google.cloud.aiplatform_v1.types import ListPipelineJobsRequest
         from google.protobuf.field_mask_pb2 import FieldMask
 
         fields = ["name", "state", "display_name", "create_time", "error"]
-        wanted = ListPipelineJobsRequest(
+        request = ListPipelineJobsRequest(
             parent=self.parent,
             filter=f"labels.{LABEL}:*",
             order_by="create_time desc",
@@ -121,18 +125,18 @@ class VertexLauncher:
             read_mask=FieldMask(paths=fields),
         )
         with self._explained("runs"):
-            found = []
-            # The library asks for each page with it.
+            runs = []
+            # The library uses `retry` and `timeout` for the request of each page.
             for job in self._pipelines().list_pipeline_jobs(
-                request=wanted, retry=_patience(), timeout=TIMEOUT
+                request=request, retry=_patience(), timeout=TIMEOUT
             ):
-                found.append(run_of(job, self._console(job)))
-                if len(found) == limit:
+                runs.append(run_of(job, self._console(job)))
+                if len(runs) == limit:
                     break
-            return found
+            return runs
 
     def cancel(self, name: str) -> None:
-        """Ask a run to end; its tasks are ended soon after."""
+        """Request that a run ends; its steps end soon after."""
         with self._explained(f"run {name}"):
             _patiently(
                 lambda **options: self._pipelines().cancel_pipeline_job(
@@ -140,26 +144,26 @@ class VertexLauncher:
                 )
             )
 
-    def logs(self, run: RemoteRun, task: RunStep, *, lines: int) -> Iterator[str]:
-        """The last lines that the task's machines wrote to Cloud Logging."""
-        if not task.jobs:
+    def logs(self, run: RemoteRun, step: RunStep, *, lines: int) -> Iterator[str]:
+        """The last lines that the step's machines wrote to Cloud Logging, oldest first."""
+        if not step.jobs:
             return
-        ids = " OR ".join(f'"{job}"' for job in task.jobs)
-        since = f' AND timestamp>="{task.started}"' if task.started else ""
-        wanted = {
+        ids = " OR ".join(f'"{job}"' for job in step.jobs)
+        since = f' AND timestamp>="{step.started}"' if step.started else ""
+        query = {
             "resourceNames": [f"projects/{self.where.project}"],
             "filter": f'resource.type="ml_job" AND resource.labels.job_id=({ids}){since}',
             "orderBy": "timestamp desc",
             "pageSize": min(lines, 1000),
         }
         newest: list[str] = []
-        with self._explained(f"log of {task.name}"):
+        with self._explained(f"log of {step.name}"):
             while len(newest) < lines:
-                page = _patiently(lambda **options: self._entries(wanted, **options))
+                page = _patiently(lambda **options: self._entries(query, **options))
                 newest += [text for entry in page.get("entries", []) if (text := text_of(entry))]
                 if not page.get("nextPageToken"):
                     break
-                wanted["pageToken"] = page["nextPageToken"]
+                query["pageToken"] = page["nextPageToken"]
         yield from reversed(newest[:lines])
 
     @property
@@ -167,17 +171,17 @@ class VertexLauncher:
         return f"{_CONSOLE}/vertex-ai/pipelines/schedules?project={self.where.project}"
 
     def schedule(self, request: RunRequest, cron: str) -> str:
-        """A schedule that starts the run again and again, one at a time."""
+        """Create a schedule of runs that never overlap; returns its name."""
         from google.cloud.aiplatform_v1.services.schedule_service import ScheduleServiceClient
         from google.cloud.aiplatform_v1.types import CreatePipelineJobRequest, Schedule
 
         if request.experiment:
             raise CompetitionError(
-                "--experiment goes with submit: Vertex AI puts no run of a schedule into an"
-                " experiment"
+                "--experiment cannot be combined with schedule: Vertex AI adds no run of a schedule"
+                " to an experiment"
             )
         client = ScheduleServiceClient(**self._options())
-        made = Schedule(
+        body = Schedule(
             display_name=f"foldline {request.competition.name}",
             cron=cron,
             max_concurrent_run_count=1,
@@ -186,9 +190,8 @@ class VertexLauncher:
             ),
         )
         with self._explained("schedule"):
-            # Not tried again: a schedule has no name of ours by which a second one would be
-            # refused.
-            name = client.create_schedule(parent=self.parent, schedule=made, timeout=TIMEOUT).name
+            # Not retried: a schedule has no name of ours by which a duplicate would be rejected.
+            name = client.create_schedule(parent=self.parent, schedule=body, timeout=TIMEOUT).name
         return str(name)
 
     def _job(self, request: RunRequest) -> Any:
@@ -199,7 +202,8 @@ class VertexLauncher:
         json_format.ParseDict(self.body(request), PipelineJob.pb(message))
         return message
 
-    def _found(self, name: str) -> Any:
+    def _get_job(self, name: str) -> Any:
+        """The PipelineJob of a run."""
         return _patiently(
             lambda **options: self._pipelines().get_pipeline_job(name=self._name(name), **options)
         )
@@ -207,7 +211,7 @@ class VertexLauncher:
     def _name(self, run: str) -> str:
         if not re.fullmatch(r"[a-z0-9][-a-z0-9]{0,127}", run):
             raise CompetitionError(
-                f"{run}: is no name of a run on Vertex AI: lower-case letters, digits and -"
+                f"{run}: is not a name of a run on Vertex AI: use lower-case letters, digits and -"
             )
         return f"{self.parent}/pipelineJobs/{run}"
 
@@ -225,29 +229,29 @@ class VertexLauncher:
 
     def _console(self, job: Any) -> str:
         return (
-            f"{_CONSOLE}/vertex-ai/locations/{self.where.region}/pipelines/runs/{job.name.rpartition('/')[2]}"
-            f"?project={self.where.project}"
+            f"{_CONSOLE}/vertex-ai/locations/{self.where.region}/pipelines/runs/"
+            f"{job.name.rpartition('/')[2]}?project={self.where.project}"
         )
 
-    def _entries(self, wanted: Mapping[str, Any], *, timeout: float) -> dict[str, Any]:
+    def _entries(self, query: Mapping[str, Any], *, timeout: float) -> dict[str, Any]:
+        """A page of log entries."""
         from google.api_core.exceptions import from_http_response
         from google.auth.transport.requests import AuthorizedSession
 
         address = self.where.logging or "https://logging.googleapis.com"
         with contextlib.closing(AuthorizedSession(self.credentials)) as session:
-            answer = session.post(f"{address}/v2/entries:list", json=wanted, timeout=timeout)
+            answer = session.post(f"{address}/v2/entries:list", json=query, timeout=timeout)
         if answer.status_code != 200:
             raise from_http_response(answer)
         page: dict[str, Any] = answer.json()
         return page
 
     def _make_experiment(self, experiment: str) -> None:
-        """An experiment, as the console's tables of comparison want it, where there is none of its
-        name."""
+        """Create an experiment in the form that the console compares, unless it exists."""
         from google.api_core.exceptions import Conflict
         from google.cloud.aiplatform_v1.types import Context
 
-        made = Context(
+        context = Context(
             display_name=experiment,
             schema_title="system.Experiment",
             schema_version="0.0.1",
@@ -256,20 +260,24 @@ class VertexLauncher:
         with self._explained(f"experiment {experiment}"), contextlib.suppress(Conflict):
             _patiently(
                 lambda **options: self._metadata().create_context(
-                    parent=self._store(), context_id=experiment, context=made, **options
+                    parent=self._store(), context_id=experiment, context=context, **options
                 )
             )
 
     def _join_experiment(self, job: str, experiment: str) -> None:
-        """Put a run into an experiment."""
+        """Add a run to an experiment."""
         with self._explained(f"experiment {experiment}"):
             until = time.monotonic() + PATIENCE
-            # The service makes the run's context a moment after the run.
+            # The service creates the run's context shortly after the run.
             while not (
-                context := self._found(job.rpartition("/")[2]).job_detail.pipeline_run_context.name
+                context := self._get_job(
+                    job.rpartition("/")[2]
+                ).job_detail.pipeline_run_context.name
             ):
                 if time.monotonic() > until:
-                    raise RemoteError(f"experiment {experiment}: the run got no context")
+                    raise RemoteError(
+                        f"experiment {experiment}: the service created no context for the run"
+                    )
                 time.sleep(FIRST_PAUSE)
             _patiently(
                 lambda **options: self._metadata().add_context_children(
@@ -289,7 +297,11 @@ class VertexLauncher:
 
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:
-        """The service's errors in the project's words."""
+        """Turn the service's errors into RemoteError.
+
+        Args:
+            what: what the request is about; the message starts with it.
+        """
         import requests
         from google.api_core import exceptions
         from google.auth.exceptions import GoogleAuthError
@@ -297,26 +309,26 @@ class VertexLauncher:
         try:
             yield
         except (GoogleAuthError, exceptions.Unauthorized) as error:
-            told = _said(error) if isinstance(error, exceptions.Unauthorized) else error
+            reason = _reason(error) if isinstance(error, exceptions.Unauthorized) else error
             raise RemoteError(
-                f"{what}: not signed in ({told}): run `gcloud auth application-default login`"
+                f"{what}: not signed in ({reason}): run `gcloud auth application-default login`"
             ) from None
         except exceptions.Forbidden as error:
-            raise RemoteError(f"{what}: not allowed: {_said(error)}{_role(error)}") from None
+            raise RemoteError(f"{what}: not allowed: {_reason(error)}{_role(error)}") from None
         except exceptions.NotFound as error:
             raise RemoteError(
-                f"{what}: not found in {self.where.project}, {self.where.region}: {_said(error)}"
+                f"{what}: not found in {self.where.project}, {self.where.region}: {_reason(error)}"
             ) from None
         except exceptions.Conflict as error:
-            raise RemoteError(f"{what}: is there already: {_said(error)}") from None
+            raise RemoteError(f"{what}: already exists: {_reason(error)}") from None
         except exceptions.TooManyRequests as error:
-            raise RemoteError(f"{what}: {_said(error)}{_quota(error)}") from None
+            raise RemoteError(f"{what}: {_reason(error)}{_quota(error)}") from None
         except exceptions.RetryError as error:
             cause = error.cause if isinstance(error.cause, exceptions.GoogleAPICallError) else None
-            told = f"{_said(cause)}{_quota(cause)}" if cause is not None else str(error.cause)
-            raise RemoteError(f"{what}: Vertex AI failed for {PATIENCE:g} s: {told}") from None
+            reason = f"{_reason(cause)}{_quota(cause)}" if cause is not None else str(error.cause)
+            raise RemoteError(f"{what}: Vertex AI failed for {PATIENCE:g} s: {reason}") from None
         except exceptions.GoogleAPICallError as error:
-            raise RemoteError(f"{what}: {_said(error)}") from None
+            raise RemoteError(f"{what}: {_reason(error)}") from None
         except requests.RequestException as error:
             raise RemoteError(f"{what}: {self.endpoint} cannot be reached: {error}") from None
 
@@ -326,12 +338,14 @@ def _credentials() -> Any:
     from google.auth.exceptions import DefaultCredentialsError
 
     try:
-        found, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        credentials, _ = google.auth.default(
+            scopes=["https://www.googleapis.com/auth/cloud-platform"]
+        )
     except DefaultCredentialsError as error:
         raise CompetitionError(
             f"no Google account ({error}): run `gcloud auth application-default login`"
         ) from None
-    return found
+    return credentials
 
 
 def _continent(region: str) -> str:
@@ -339,8 +353,7 @@ def _continent(region: str) -> str:
 
 
 def _patiently(call: Callable[..., Any]) -> Any:
-    """Call a function with the time it may take, again and again where the service falters or asks
-    for patience."""
+    """Call a function with its timeout; retry for `PATIENCE` seconds if it fails temporarily."""
     return _patience()(call)(timeout=TIMEOUT)
 
 
@@ -350,7 +363,7 @@ def _patience() -> Any:
     from google.api_core.retry import Retry
     from google.auth.exceptions import GoogleAuthError, TransportError
 
-    faltering = (
+    temporary = (
         exceptions.TooManyRequests,
         exceptions.InternalServerError,
         exceptions.BadGateway,
@@ -358,22 +371,22 @@ def _patience() -> Any:
         exceptions.GatewayTimeout,
         requests.ConnectionError,
         requests.Timeout,
-        # A token is fetched anew each hour.
+        # Each hour a new token is fetched, which may fail, too.
         TransportError,
     )
 
-    def again(error: Exception) -> bool:
-        return isinstance(error, faltering) or (
+    def is_temporary(error: Exception) -> bool:
+        return isinstance(error, temporary) or (
             isinstance(error, GoogleAuthError) and error.retryable
         )
 
     return Retry(
-        predicate=again, initial=FIRST_PAUSE, maximum=20.0, multiplier=2.0, timeout=PATIENCE
+        predicate=is_temporary, initial=FIRST_PAUSE, maximum=20.0, multiplier=2.0, timeout=PATIENCE
     )
 
 
-def _said(error: Any) -> str:
-    """What the service says, without the address that the library puts before it."""
+def _reason(error: Any) -> str:
+    """The service's own text, without the address that the library puts before it."""
     try:
         return str(error.response.json()["error"]["message"])
     except (AttributeError, ValueError, KeyError, TypeError):
@@ -381,27 +394,29 @@ def _said(error: Any) -> str:
 
 
 def _role(error: Any) -> str:
+    """The missing permission and a role that has it, as the end of a message; "" if unknown."""
     permission = (
         (error.metadata or {}).get("permission", "")
         if error.reason == "IAM_PERMISSION_DENIED"
         else ""
     )
-    named = permission or next(
-        iter(re.findall(r"'?([a-z]+\.[A-Za-z]+\.[A-Za-z]+)'?", _said(error))), ""
+    permission = permission or next(
+        iter(re.findall(r"'?([a-z]+\.[A-Za-z]+\.[A-Za-z]+)'?", _reason(error))), ""
     )
-    if named.startswith("storage."):
-        return f" (lacks {named}, which {role(named)} has)"
+    if permission.startswith("storage."):
+        return f" (lacks {permission}, which {role(permission)} has)"
     return next(
         (
-            f" (lacks {named}, which {has} has)"
-            for begin, has in _ROLES.items()
-            if named.startswith(begin)
+            f" (lacks {permission}, which {name} has)"
+            for prefix, name in _ROLES.items()
+            if permission.startswith(prefix)
         ),
         "",
     )
 
 
 def _quota(error: Any) -> str:
+    """The exceeded quotas and the remedy, as the end of a message; "" if the error names none."""
     violations = [
         violation
         for detail in error.details
@@ -409,11 +424,12 @@ def _quota(error: Any) -> str:
         and str(detail.get("@type", "")).endswith("google.rpc.QuotaFailure")
         for violation in detail.get("violations", [])
     ]
-    told = "; ".join(
-        f"{one.get('subject', '')} {one.get('description', '')}".strip() for one in violations
+    exceeded = "; ".join(
+        f"{violation.get('subject', '')} {violation.get('description', '')}".strip()
+        for violation in violations
     )
-    ask = (
-        "ask for more at console.cloud.google.com/iam-admin/quotas, take another region, or a"
+    remedy = (
+        "request more at console.cloud.google.com/iam-admin/quotas, or use another region or a"
         " smaller machine"
     )
-    return f" ({told}): {ask}" if told else ""
+    return f" ({exceeded}): {remedy}" if exceeded else ""

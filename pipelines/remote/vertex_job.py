@@ -1,5 +1,4 @@
-"""What Vertex AI tells of a run, as ours: its state, its tasks, where their logs and artifacts
-are."""
+"""Reads a run on Vertex AI: its state, its steps, and where their logs and artifacts are."""
 
 import contextlib
 import json
@@ -25,19 +24,24 @@ _TASK_STATES = {
 
 
 def run_of(job: Any, console: str) -> RemoteRun:
-    """A PipelineJob as ours."""
+    """Turn a PipelineJob of Vertex AI into a RemoteRun.
+
+    Args:
+        job: the PipelineJob message.
+        console: the address of its page in the console.
+    """
     from google.protobuf import json_format
 
     detail = json_format.MessageToDict(type(job).pb(job), use_integers_for_enums=False)
     tasks = detail.get("jobDetail", {}).get("taskDetails", [])
-    # A loop's own entry, and the whole, are made of others.
-    above = {task.get("parentTaskId") for task in tasks}
-    leaves = [task for task in tasks if task.get("taskId") not in above]
+    # The entries of loops and of the pipeline itself are parents of others: they are not steps.
+    parents = {task.get("parentTaskId") for task in tasks}
+    leaves = [task for task in tasks if task.get("taskId") not in parents]
     outputs: dict[tuple[str, str], list[str]] = {}
     for task in leaves:
         for name, artifacts in task.get("outputs", {}).items():
             outputs.setdefault((_task_name(task), name), []).extend(
-                one["uri"] for one in artifacts.get("artifacts", []) if one.get("uri")
+                entry["uri"] for entry in artifacts.get("artifacts", []) if entry.get("uri")
             )
     return RemoteRun(
         name=job.name.rpartition("/")[2],
@@ -68,8 +72,7 @@ def _task(task: Mapping[str, Any]) -> RunStep:
 
 
 def _jobs(task: Mapping[str, Any]) -> tuple[str, ...]:
-    """The numbers of the custom jobs that did a task: its own, those tried before, and those it
-    launched."""
+    """The ids of a step's custom jobs: its own, the failed attempts, and those it launched."""
     names: list[str] = []
     executor = task.get("executorDetail", {})
     container, custom = executor.get("containerDetail", {}), executor.get("customJobDetail", {})
@@ -78,11 +81,12 @@ def _jobs(task: Mapping[str, Any]) -> tuple[str, ...]:
     launched = task.get("execution", {}).get("metadata", {}).get("output:gcp_resources", "")
     if isinstance(launched, str) and launched:
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            names += [one["resourceUri"] for one in json.loads(launched)["resources"]]
+            names += [entry["resourceUri"] for entry in json.loads(launched)["resources"]]
     names += re.findall(r"job_id(?:%2F|%3D%22|/|=)(\d+)", task.get("error", {}).get("message", ""))
     return tuple(dict.fromkeys(name.rpartition("/")[2] for name in names if name))
 
 
 def text_of(entry: Mapping[str, Any]) -> str:
+    """The text of an entry of Cloud Logging; "" if it has none."""
     payload = entry.get("jsonPayload", {})
     return str(payload.get("message") or entry.get("textPayload") or "").rstrip()

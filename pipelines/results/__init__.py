@@ -1,1 +1,1 @@
-"""What a finished run leaves."""
+"""Collects the results of a finished run."""

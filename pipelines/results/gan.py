@@ -1,5 +1,7 @@
-"""What a finished run of the GAN's pipeline leaves for a person: a folder of files, each whole, and
-its figures."""
+"""The results of a finished run of the GAN's pipeline: a folder of files, and a table of scores.
+
+Each file is written completely or not at all.
+"""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,7 +13,7 @@ from trainer.artifacts.gan_files import EVALUATION, FRAMES, GENERATOR, PICTURES,
 from trainer.artifacts.manifest import atomic_write, read_json, read_manifest, write_json
 from trainer.config.gan import Gan
 
-# As pipelines/results/kfold.py has it.
+# (step, output) of each output that `gather` needs, as in pipelines/results/kfold.py.
 FETCHED = {
     "trained/": ("train-gan", "trained"),
     "page": ("gallery", "page"),
@@ -23,7 +25,7 @@ _OTHERS = (tables.METRICS, "gan.html", "data_card.html", "gan.yaml")
 
 
 def names(file: Gan) -> list[str]:
-    """The files that a run leaves, the first to look at first."""
+    """The names of the files that a run leaves, the one to look at first comes first."""
     return ["gan.html", *_FILES, *(name for name in _OTHERS if name != "gan.html"), *_FOLDERS]
 
 
@@ -33,18 +35,20 @@ def gather(
     """Copy the results of a run into `out`.
 
     Args:
-        file: as loaded. outputs: where the pipeline's outputs are: yaml, trained, page, data_card.
-            near: not needed here.
+        file: as loaded.
+        outputs: paths of the pipeline's outputs yaml, trained, page and data_card.
+        out: the folder to write to.
+        near: not used; the results of the k-fold pipeline need it.
 
     Returns:
-        what metrics.json holds: the evaluation of the samples.
+        the contents of metrics.json: the evaluation of the samples.
 
     Raises:
-        IntegrityError: an output is not whole.
+        IntegrityError: an output is incomplete or damaged.
     """
     trained = outputs["trained"]
     read_manifest(trained)
-    found: dict[str, Any] = read_json(trained / EVALUATION)
+    evaluation: dict[str, Any] = read_json(trained / EVALUATION)
     sources = {name: trained / name for name in _FILES}
     sources |= {
         "gan.html": outputs["page"],
@@ -56,56 +60,60 @@ def gather(
     for name, source in sources.items():
         with atomic_write(out / name) as partial:
             shutil.copyfile(source, partial)
-    # What an earlier run left there goes, and nothing else that may lie there.
+    # Remove what an earlier run left there, and no other files.
     for folder, pattern in _FOLDERS.items():
         for path in (out / folder).glob(pattern):
             if f"{folder}/{path.name}" not in sources:
                 path.unlink()
-    write_json(out / tables.METRICS, found)
-    return found
+    write_json(out / tables.METRICS, evaluation)
+    return evaluation
 
 
-def score_table(found: Mapping[str, Any]) -> str:
-    """The figures as text: samples beside real images, and what is wrong."""
-    columns = [("", "samples", "real images")]
-    named = {
-        "frechet": found["measure"],
+def score_table(evaluation: Mapping[str, Any]) -> str:
+    """The scores as text: samples next to real images, then the warnings of the last step.
+
+    Args:
+        evaluation: the contents of metrics.json.
+    """
+    rows = [("", "samples", "real images")]
+    labels = {
+        "frechet": evaluation["measure"],
         "precision": "precision",
         "recall": "recall",
         "diversity": "diversity",
     }
-    for key, name in named.items():
-        # Of classes with too few images nothing can be said.
-        shown = [
-            "–" if found[kind][key] is None else f"{found[kind][key]:.4g}"
+    for key, label in labels.items():
+        # None if the classes have too few images for this measure.
+        cells = [
+            "–" if evaluation[kind][key] is None else f"{evaluation[kind][key]:.4g}"
             for kind in ("samples", "real")
         ]
-        columns.append((name, *shown))
-    if found["class_accuracy"] is not None:
-        columns.append(
+        rows.append((label, *cells))
+    if evaluation["class_accuracy"] is not None:
+        rows.append(
             (
-                "of their class",
-                f"{found['samples']['class_accuracy']:.1%}",
-                f"{found['judge_accuracy']:.1%}",
+                "class accuracy",
+                f"{evaluation['samples']['class_accuracy']:.1%}",
+                f"{evaluation['judge_accuracy']:.1%}",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        f"{name:<{widths[0]}}  {samples:>{widths[1]}}  {real:>{widths[2]}}"
-        for name, samples, real in columns
+        f"{label:<{widths[0]}}  {samples:>{widths[1]}}  {real:>{widths[2]}}"
+        for label, samples, real in rows
     ]
-    # What a run of an earlier version left has not the number.
-    asked = (
-        f"; {found['judged']} samples asked for by their class"
-        if found["class_accuracy"] and "judged" in found
+    # Runs of earlier versions did not record how many samples were judged.
+    judged = (
+        f"; class accuracy over {evaluation['judged']} samples"
+        if evaluation["class_accuracy"] and "judged" in evaluation
         else ""
     )
     lines += [
         "",
         (
-            f"{found['samples']['images']} of each kind compared in features of"
-            f" {found['features']}{asked}"
+            f"{evaluation['samples']['images']} images of each kind, compared in the features of"
+            f" {evaluation['features']}{judged}"
         ),
     ]
-    last = found["verdicts"].get(str(found["steps"]), [])
-    return "\n".join([*lines, *(f"warning: {verdict}" for verdict in last)])
+    verdicts = evaluation["verdicts"].get(str(evaluation["steps"]), [])
+    return "\n".join([*lines, *(f"warning: {verdict}" for verdict in verdicts)])

@@ -1,4 +1,7 @@
-"""What a finished run leaves for a person: a folder of files, each whole, and a table of scores."""
+"""The results of a finished run of the k-fold pipeline: a folder of files, and a table of scores.
+
+Each file is written completely or not at all.
+"""
 
 import contextlib
 import json
@@ -15,10 +18,9 @@ from trainer.artifacts.manifest import atomic_write, read_manifest, sha256, writ
 from trainer.config.competition import Competition
 
 MODELS = "models"
-# As tables.model_file names them, and what stands beside each.
-_MODEL = re.compile(r"(all|fold\d+)(\.keras|" + re.escape(tables.SEEN) + ")")
-# (task, output) of what results are made of, by the name that `gather` knows; what is a folder ends
-# with /.
+# Model files, as `tables.model_file` names them, and the file of seen ids next to each.
+_MODEL = re.compile(r"(all|fold\d+)\.(keras|npz|seen\.npy)")
+# (step, output) of each output that `gather` needs, by its name there; folders end with /.
 FETCHED = {
     "folds": ("folds", "table"),
     "blended/": ("blend", "blended"),
@@ -38,7 +40,7 @@ _RESULTS = (
 
 
 def names(competition: Competition) -> list[str]:
-    """The files that a run leaves, the first to look at first."""
+    """The names of the files that a run leaves, the one to look at first comes first."""
     return [file_name(competition.submission), *_RESULTS]
 
 
@@ -49,21 +51,22 @@ def gather(
     *,
     near: Callable[[str], str] = str,
 ) -> dict[str, Any]:
-    """Copy the results of a run into `out`, and score the submission where there are answers.
+    """Copy the results of a run into `out`, and score the submission if there are answers.
 
     Args:
         competition: as loaded.
-        outputs: where the pipeline's outputs are: yaml, folds, blended, submission, report,
+        outputs: paths of the pipeline's outputs yaml, folds, blended, submission, report and
             data_card.
-        out: gets the files that `names` lists.
-        near: gives a local path for one that the blend's manifest has of a model.
+        out: the folder to write to: the files that `names` lists, and the models.
+        near: returns a local path for the path of a model file in the blend's manifest.
 
     Returns:
-        what metrics.json holds: that of blending, the submission's sha256, and `leaderboard` where
-        there are answers.
+        the contents of metrics.json: the scores of blending, the sha256 of the submission, and
+        `leaderboard`, its score, if there are answers.
 
     Raises:
-        IntegrityError: an output is not whole. DataError: the answers do not fit.
+        IntegrityError: an output is incomplete or damaged.
+        DataError: the answers do not match the submission.
     """
     blended = outputs["blended"]
     about = read_manifest(blended)
@@ -101,14 +104,16 @@ def gather(
 def _gather_models(
     models: Mapping[str, Mapping[str, str]], folder: Path, near: Callable[[str], str]
 ) -> None:
-    """Each member's models as `<member>/fold<k>.keras`, and what they have seen beside them: the
-    same files, by another name where the disk can. Those of an earlier run go, and nothing else
-    that may lie there."""
+    """Put each member's models and their files of seen ids into `folder`.
+
+    They become `<member>/fold<k>.keras` (`.npz` if linear) and `<member>/fold<k>.seen.npy`, as hard
+    links if the file system can, otherwise as copies. Models of an earlier run are removed; other
+    files stay."""
     for path in folder.glob("*/*"):
         if _MODEL.fullmatch(path.name):
             path.unlink()
             with contextlib.suppress(OSError):
-                path.parent.rmdir()  # only where nothing else is in it
+                path.parent.rmdir()  # fails if it has other files
     for member, files in models.items():
         (folder / member).mkdir(parents=True, exist_ok=True)
         saved = [Path(path) for path in files.values()]
@@ -121,8 +126,10 @@ def _gather_models(
 
 
 def score_table(metrics: Mapping[str, Any]) -> str:
-    """The scores as text: a line a member and the blend, a column a fold, and cross-validation
-    beside the leaderboard."""
+    """The scores as text: one line per member and one for the blend, one column per fold.
+
+    The last line has the cross-validation score next to the leaderboard score, if there is one.
+    """
     blend = metrics["blend"]
     rows = [*metrics["members"].items(), (f"blend by {blend['method']}, nested", blend)]
     folds = len(blend["folds"])
@@ -133,11 +140,11 @@ def score_table(metrics: Mapping[str, Any]) -> str:
             if value["oof"] is not None
             else []
         )
-        chosen = value.get("validation") == "best" or any(
+        best_epoch = value.get("validation") == "best" or any(
             metrics["members"][member].get("validation") == "best"
             for member in value.get("scored", [])
         )
-        mark = " *" if chosen else ""
+        mark = " *" if best_epoch else ""
         table.append([name + mark, *(scores or ["-"] * (folds + 1))])
     first, *others = (max(map(len, column)) for column in zip(*table, strict=True))
     lines = [
@@ -148,19 +155,18 @@ def score_table(metrics: Mapping[str, Any]) -> str:
     lines += [f"{mark}: {text}" for mark, text in _notes(metrics).items()]
     if "leaderboard" in metrics:
         lines.append("")
-        honest = "none" if blend["oof"] is None else f"{blend['oof']:.4f}"
+        cv = "none" if blend["oof"] is None else f"{blend['oof']:.4f}"
         lines.append(
-            f"cross-validation {honest}   leaderboard {metrics['leaderboard']:.4f} (withheld"
-            " answers)"
+            f"cross-validation {cv}   leaderboard {metrics['leaderboard']:.4f} (withheld answers)"
         )
     return "\n".join(lines)
 
 
 def _notes(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """What a reader must know of the scores, by the mark in the table."""
+    """Notes on the scores, by their mark in the table."""
     chosen = {value.get("validation") for value in metrics["members"].values()}
     notes = {
-        "*": "epochs chosen by the very images that are scored: a little too good",
+        "*": "best epoch chosen on the scored images: the score is slightly too good",
         "-": "trained on all images: no score",
     }
     return {mark: notes[mark] for mark, kind in (("*", "best"), ("-", "none")) if kind in chosen}

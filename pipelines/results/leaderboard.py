@@ -1,5 +1,4 @@
-"""`foldline leaderboard`: submissions of a run, what they scored, and how that goes with
-cross-validation."""
+"""`foldline leaderboard`: submit results, and compare their scores with cross-validation."""
 
 import csv
 import datetime
@@ -35,7 +34,7 @@ COLUMNS = (
     "message",
 )
 Row = dict[str, str]
-# Points that a rank correlation is worth telling of.
+# The smallest number of submissions for which a rank correlation is shown.
 _LEAST = 3
 
 
@@ -47,46 +46,45 @@ def submit(
     again: bool = False,
     say: Callable[[str], None],
 ) -> None:
-    """Check the submission of a run, upload it, wait for its score, and write a line of history.
+    """Check the submission of a run, upload it, wait for its score, and add it to the history.
 
     Args:
-        competition: names its leaderboard.
+        competition: as loaded; its section [leaderboard] names the leaderboard.
         out: the run's folder.
-        message: what the service shows beside it; "" is the cross-validation score and the code's
-            version.
-        again: also where the same file has been entered before.
-        say: takes each line for the user.
+        message: shown next to the submission; "" for the cross-validation score and code version.
+        again: submit even if the same file was submitted before.
+        say: called with each line of text for the user.
 
     Raises:
-        CompetitionError: no leaderboard is named. DataError: there is no submission, or it would be
-            refused.
-        LeaderboardError: the service refused it, with the reason.
+        CompetitionError: leaderboard.competition is not set.
+        DataError: there is no submission, or the service would reject it.
+        LeaderboardError: the service rejected it; the message has the reason.
     """
     settings = competition.leaderboard
     if not settings.competition:
         raise CompetitionError(
-            "leaderboard.competition is not set: it says where to submit to, the last part of its"
-            " address"
+            "leaderboard.competition is not set: it must be the last part of the competition's"
+            " address on kaggle.com"
         )
     path = out / file_name(competition.submission)
     if not path.is_file():
-        raise DataError(f"{path}: no submission there: run the competition first")
-    wanted = sample.read(competition.submission.sample)
+        raise DataError(f"{path}: no such submission: run the competition first")
+    expected = sample.read(competition.submission.sample)
     rows = check_file(
-        path, wanted, competition.submission, competition.classes, task=competition.task
+        path, expected, competition.submission, competition.classes, task=competition.task
     )
     digest, history = sha256(path), read(out)
-    same = [
+    previous = [
         row
         for row in history
         if row["sha256"] == digest and row["competition"] == settings.competition
     ]
-    before = next((row for row in same if row["status"] != "error"), None)
-    if before is not None and not again:
-        scored = before["public"] or "none yet"
+    earlier = next((row for row in previous if row["status"] != "error"), None)
+    if earlier is not None and not again:
+        public = earlier["public"] or "none yet"
         say(
-            f"{path}: submitted already, {before['time']}, public score {scored}; --again does it"
-            " anyway"
+            f"{path}: already submitted at {earlier['time']}, public score {public}; use --again to"
+            " submit it again"
         )
         return
     cv = _cross_validation(out, digest, say)
@@ -100,30 +98,30 @@ def submit(
     row["message"] = (
         message or f"foldline {row['code']}, {competition.metric} {row['cv'] or 'without a score'}"
     )
-    say(f"{path}: {rows} rows, good; to {settings.competition}")
+    say(f"{path}: valid, {rows} rows; submitting to {settings.competition}")
     with upload.board(settings.competition, settings.timeout_seconds) as board:
         row["ref"] = str(board.submit(path, path.name, row["message"]))
-        # Written before the score is there: a submission that counts is never forgotten.
+        # Written before the score is known: a submission that counts must not be lost.
         row["status"] = "pending"
         _write(out, [*history, row])
-        say(f"submission {row['ref']} is entered; waiting for its score")
+        say(f"submission {row['ref']} accepted; waiting for its score")
         entry = board.wait(int(row["ref"]), settings.timeout_seconds)
-    row.update(_told(entry))
+    row.update(_score_columns(entry))
     _write(out, [*history, row])
     write_page(
         competition,
-        [one for one in [*history, row] if one["competition"] == settings.competition],
+        [line for line in [*history, row] if line["competition"] == settings.competition],
         out,
     )
     if entry.status == "error":
         raise LeaderboardError(
             f"kaggle.com could not score submission {entry.ref}:"
-            f" {entry.error or 'it gives no reason'}" + (f"; {entry.url}" if entry.url else "")
+            f" {entry.error or 'no reason given'}" + (f"; {entry.url}" if entry.url else "")
         )
     if entry.status == "pending":
         say(
-            f"no score after {settings.timeout_seconds:g} seconds: `foldline leaderboard list` asks"
-            " again"
+            f"no score after {settings.timeout_seconds:g} seconds: check later with `foldline"
+            " leaderboard list`"
         )
         return
     say(
@@ -133,37 +131,47 @@ def submit(
 
 
 def _cross_validation(out: Path, digest: str, say: Callable[[str], None]) -> float | None:
-    """The nested score of the run that wrote the submission; None where it was changed since.
+    """The nested cross-validation score of the run that wrote the submission.
+
+    Args:
+        out: the run's folder.
+        digest: sha256 of the submission.
+        say: called with a warning if the submission is not the one that the run wrote.
+
+    Returns:
+        None if the submission was changed since, or the run has no such score.
 
     Raises:
-        DataError: there are no scores.
+        DataError: the run's folder has no readable scores.
     """
     path = out / tables.METRICS
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
-        cv, of = metrics["blend"]["oof"], metrics["submission"]
+        cv, scored_digest = metrics["blend"]["oof"], metrics["submission"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path}: holds no scores of a run ({type(error).__name__}): run the competition again"
+            f"{path}: has no scores of a run ({type(error).__name__}): run the competition again"
         ) from None
-    if of != digest:
-        say(
-            "warning: the submission is not the one that the run wrote: no cross-validation score"
-            " goes with it"
-        )
+    if scored_digest != digest:
+        say("warning: the submission was changed after the run: it has no cross-validation score")
         return None
     return None if cv is None else float(cv)
 
 
 def show(competition: Competition, out: Path, *, say: Callable[[str], None]) -> None:
-    """Ask for scores that were not there yet, and show all submissions as a table and as a page.
+    """Request the scores that are still missing, and show all submissions as a table and a page.
+
+    Args:
+        competition: as loaded; its section [leaderboard] names the leaderboard.
+        out: the run's folder.
+        say: called with each text for the user.
 
     Raises:
-        LeaderboardError: scores are missing and the service cannot be asked; the table is shown all
-            the same.
+        LeaderboardError: scores are missing and the service did not give them; raised after the
+            table is shown.
     """
-    whole = read(out)
-    history = [row for row in whole if row["competition"] == competition.leaderboard.competition]
+    all_rows = read(out)
+    history = [row for row in all_rows if row["competition"] == competition.leaderboard.competition]
     if not history:
         say(
             f"{out / HISTORY}: no submission to"
@@ -171,40 +179,41 @@ def show(competition: Competition, out: Path, *, say: Callable[[str], None]) -> 
         )
         return
     # Private scores appear when a competition ends.
-    open_ = [
+    unscored = [
         row
         for row in history
         if row["ref"] and row["status"] != "error" and not (row["public"] and row["private"])
     ]
-    trouble: LeaderboardError | None = None
+    failure: LeaderboardError | None = None
     try:
-        if open_:
+        if unscored:
             with upload.board(
-                open_[0]["competition"], competition.leaderboard.timeout_seconds
+                unscored[0]["competition"], competition.leaderboard.timeout_seconds
             ) as board:
-                _refresh(board, open_)
+                _refresh(board, unscored)
     except LeaderboardError as error:
-        trouble = error
-    _write(out, whole)
+        failure = error
+    _write(out, all_rows)
     write_page(competition, history, out)
     say(table(history))
-    said = correlation(history)
-    if said is not None:
+    coefficient = correlation(history)
+    if coefficient is not None:
         say(
-            f"\nrank correlation of cross-validation and public score: {said:.3f}, over"
+            f"\nrank correlation of cross-validation and public score: {coefficient:.3f}, over"
             f" {len(pairs(history))} submissions"
         )
     say(f"\n{out / PAGE}")
-    if trouble is not None:
-        raise trouble
+    if failure is not None:
+        raise failure
 
 
 def _refresh(board: Board, rows: list[Row]) -> None:
     for row in rows:
-        row.update(_told(board.look(int(row["ref"]))))
+        row.update(_score_columns(board.look(int(row["ref"]))))
 
 
-def _told(entry: Entry) -> Row:
+def _score_columns(entry: Entry) -> Row:
+    """The columns of the history that the service fills in."""
     scores = {"public": entry.public, "private": entry.private}
     return {
         "status": entry.status,
@@ -213,10 +222,10 @@ def _told(entry: Entry) -> Row:
 
 
 def read(out: Path) -> list[Row]:
-    """The history of a run's folder, oldest first; none where nothing was submitted.
+    """The submission history of a run's folder, oldest first; [] if nothing was submitted.
 
     Raises:
-        DataError: the file has other columns, or a score is no number.
+        DataError: the file has other columns, or a score is not a number.
     """
     path = out / HISTORY
     if not path.is_file():
@@ -224,17 +233,17 @@ def read(out: Path) -> list[Row]:
     header, *rows = list(read_rows(path)) or [[]]
     if header != list(COLUMNS) or any(len(row) != len(COLUMNS) for row in rows):
         raise DataError(
-            f"{path}: the columns are not {', '.join(COLUMNS)}: put it aside, and a new one is"
-            " begun"
+            f"{path}: the columns must be {', '.join(COLUMNS)}: move the file away to start a new"
+            " history"
         )
-    found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-    for number, one in enumerate(found, start=1):
+    history = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    for number, entry in enumerate(history, start=1):
         for name in ("cv", "public", "private", "ref"):
-            if one[name] and not _is_number(one[name]):
+            if entry[name] and not _is_number(entry[name]):
                 raise DataError(
-                    f"{path}: row {number}, column {name!r}: {one[name]!r} is no number"
+                    f"{path}: row {number}, column {name!r}: {entry[name]!r} is not a number"
                 )
-    return found
+    return history
 
 
 def _is_number(text: str) -> bool:
@@ -255,13 +264,15 @@ def _write(out: Path, rows: list[Row]) -> None:
 
 
 def pairs(rows: list[Row]) -> list[tuple[float, float]]:
-    """(cross-validation, public score) of each submission that has both."""
+    """(cross-validation score, public score) of each submission that has both."""
     return [(float(row["cv"]), float(row["public"])) for row in rows if row["cv"] and row["public"]]
 
 
 def correlation(rows: list[Row]) -> float | None:
-    """Spearman's rank correlation of cross-validation and public score; None for fewer than three,
-    or where one is constant."""
+    """Spearman's rank correlation of cross-validation and public score, from -1 to 1.
+
+    None for fewer than three submissions with both scores, or if one of the scores is constant.
+    """
     from scipy.stats import spearmanr
 
     points = pairs(rows)
@@ -294,7 +305,13 @@ def table(rows: list[Row]) -> str:
 
 
 def write_page(competition: Competition, rows: list[Row], out: Path) -> None:
-    """Write leaderboard.html: the table, and cross-validation against the leaderboard as a plot."""
+    """Write leaderboard.html: the table, and a plot of public scores over cross-validation scores.
+
+    Args:
+        competition: as loaded.
+        rows: the history of this competition.
+        out: the run's folder.
+    """
     from components import html
 
     values: Mapping[str, Any] = {

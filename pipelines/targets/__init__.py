@@ -1,1 +1,1 @@
-"""Where a pipeline runs: what each of its tasks asks for there."""
+"""Where a pipeline runs, and the resources that each of its steps requests there."""

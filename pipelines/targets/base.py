@@ -1,6 +1,7 @@
-"""Where a pipeline runs: what each of its tasks asks for there.
+"""Where a pipeline runs, and the resources that each of its steps requests there.
 
-`Target` is this machine, or any Kubeflow Pipelines; `Vertex` and `Cluster` add machines.
+`Target` is this machine or any Kubeflow Pipelines server; `VertexTarget` and `GkeTarget` request
+machines.
 """
 
 import importlib.util
@@ -15,8 +16,8 @@ from pipelines.targets import machines
 from trainer.config.machine import Machine
 from trainer.errors import CompetitionError
 
-# vCPUs and GiB of the steps that need more than the rest: decoding, near-duplicates, the report's
-# pictures.
+# (vCPUs, GiB) of the steps that need more than `REST`: for decoding, near-duplicates and the
+# report's pictures.
 NEEDS = {
     "records": (4, 16),
     "join": (2, 8),
@@ -27,30 +28,39 @@ NEEDS = {
     "gallery": (2, 8),
 }
 REST = (1, 4)
-# Tasks that are not training are tried again so often: nodes and networks fail.
+# Retries of a step that does not train: nodes and networks fail.
 RETRIES = 2
 _SECRET = "/var/run/foldline"
-# Tasks on the machine that trains.
+# The steps that run on the training machine.
 TRAINING = ("train", "train-gan")
 
 
 def needs(module: str, extra: str) -> None:
-    """Is a library there that only some targets need?
+    """Check that a library which only some targets need is installed.
+
+    Args:
+        module: its import name.
+        extra: the extra of this project that installs it.
 
     Raises:
-        CompetitionError: no, with how to install it.
+        CompetitionError: it is not installed; the message has the pip command.
     """
     try:
-        found = importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(module)
     except ModuleNotFoundError:
-        found = None
-    if found is None:
+        spec = None
+    if spec is None:
         raise CompetitionError(f"{module} is not installed: pip install '.[{extra}]'")
 
 
 @dataclass(frozen=True)
 class ContainerImages:
-    """The container images, on a cluster by digest: `registry/name@sha256:…`."""
+    """The container images; on a cluster each by digest, `registry/name@sha256:…`.
+
+    Attributes:
+        light: the image of the steps that do not train.
+        training: the image of the steps that train.
+    """
 
     light: str = LIGHT_IMAGE
     training: str = TRAINING_IMAGE
@@ -58,11 +68,15 @@ class ContainerImages:
 
 @dataclass(frozen=True)
 class Target:
-    """This machine, or a Kubeflow Pipelines backend that places tasks as it likes.
+    """This machine, or a Kubeflow Pipelines backend that chooses the machine of each step.
 
-    environment: variables for the task of each step, by its name. A launcher sets them whose cache
-    would otherwise not see that the code behind a step has changed (kfp's local one). secret: of
-    Kubernetes, with a Google account's `key.json`, for a cluster that gives its pods no account.
+    Attributes:
+        machine: what training runs on.
+        images: the container images.
+        environment: environment variables of each step, by step name. kfp's local cache does not
+            notice a change in the code behind a step, so the local launcher puts a digest here.
+        secret: a Kubernetes secret with the `key.json` of a Google account, for a cluster that
+            gives its pods no account; "" for none.
     """
 
     machine: Machine = field(default_factory=Machine)
@@ -71,11 +85,24 @@ class Target:
     secret: str = ""
 
     def training(self, name: str, step: Any) -> Any:
-        """A component that trains, as this target runs it; name: of its task."""
+        """The component of a training step, as this target runs it.
+
+        Args:
+            name: the name of the step.
+            step: the component function.
+        """
         return step
 
     def placed(self, name: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
-        """The task of a step with all that it asks for."""
+        """Set the image, environment and resources of a step.
+
+        Args:
+            name: the name of the step.
+            task: the step in the pipeline that is being defined; changed in place.
+
+        Returns:
+            `task`.
+        """
         for variable, value in self.environment.get(name, {}).items():
             task.set_env_variable(variable, value)
         image = self.images.training if name in TRAINING else self.images.light
@@ -84,10 +111,10 @@ class Target:
         return task
 
     def _retried(self, name: str, task: dsl.PipelineTask) -> None:
-        # What the first step refuses, it refuses again.
-        tries = self.machine.retries if name in TRAINING else 0 if name == "check" else RETRIES
-        if tries:
-            task.set_retry(tries, backoff_duration="60s", backoff_factor=2.0)
+        # The check step is not retried: what it rejects once, it rejects again.
+        retries = self.machine.retries if name in TRAINING else 0 if name == "check" else RETRIES
+        if retries:
+            task.set_retry(retries, backoff_duration="60s", backoff_factor=2.0)
 
     def _resources(self, task: dsl.PipelineTask, cpus: int, memory_gib: int) -> None:
         task.set_cpu_request(str(cpus)).set_cpu_limit(str(cpus))
@@ -95,10 +122,11 @@ class Target:
 
 
 class VertexTarget(Target):
-    """Vertex AI: training on a TPU, a GPU or a spot machine is a custom job, which alone can name
-    these; the rest are plain tasks.
+    """Vertex AI.
 
-    A custom job is one machine. It runs as the pipeline's own service account.
+    Training on a TPU, a GPU or a spot machine is a custom job, because only a custom job can
+    request them; all other steps are plain pipeline tasks. A custom job is one machine. It runs as
+    the pipeline's own service account.
     """
 
     def training(self, name: str, step: Any) -> Any:
@@ -119,8 +147,8 @@ class VertexTarget(Target):
             accelerator_count=host.accelerator_count or 1,
             boot_disk_size_gb=self.machine.disk_gb,
             timeout=f"{round(self.machine.hours * 3600)}s",
-            # A spot machine that is taken away is a worker that restarts: the job begins again and
-            # finds its checkpoints.
+            # Preemption of a spot machine counts as a worker restart: the job starts again and
+            # resumes from its checkpoints.
             restart_job_on_worker_restart=self.machine.spot,
             strategy="SPOT" if self.machine.spot else "STANDARD",
             service_account=_placeholders.SERVICE_ACCOUNT_PLACEHOLDER,
@@ -151,8 +179,10 @@ class VertexTarget(Target):
 
 
 class GkeTarget(Target):
-    """Kubeflow Pipelines on Google Kubernetes Engine: node selectors, topology and tolerations for
-    accelerators."""
+    """Kubeflow Pipelines on Google Kubernetes Engine.
+
+    Sets node selectors, topology and tolerations for accelerators.
+    """
 
     def placed(self, name: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
         needs("kfp.kubernetes", "cluster")
@@ -162,7 +192,8 @@ class GkeTarget(Target):
         self._retried(name, task)
         if self.secret:
             kubernetes.use_secret_as_volume(task, secret_name=self.secret, mount_path=_SECRET)
-            # By which Google's libraries find it, those of the backend in the same container too.
+            # Google's libraries read the key from here, also those of the kfp backend in the same
+            # container.
             task.set_env_variable("GOOGLE_APPLICATION_CREDENTIALS", f"{_SECRET}/key.json")
         if name not in TRAINING:
             self._resources(task, *NEEDS.get(name, REST))

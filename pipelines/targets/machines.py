@@ -1,9 +1,10 @@
-"""The accelerators that a competition file may name: machine types, topologies and chips, on Vertex
-AI and on GKE.
+"""The accelerators that a competition file may name, with their machine types, topologies and chips
+on Vertex AI and on GKE.
 
-The one table of them; `pages` are those that the figures are from, as read in 2026. Nothing here
-has been started on the real thing (docs/accelerators.md). Slices of one host only: of several, each
-host is a pod or a replica of its own."""
+No other module has such a table. `pages` lists the sources of the figures, as read in 2026. None of
+these machines has been started for real (docs/accelerators.md). TPU slices have one host: in a
+larger slice, each host is a pod or a replica of its own.
+"""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -21,16 +22,23 @@ _GPU_PAGES = (
     "cloud.google.com/vertex-ai/docs/training/configure-compute",
     "cloud.google.com/kubernetes-engine/docs/how-to/gpus",
 )
-# Of a plain task of Vertex AI Pipelines: cloud.google.com/vertex-ai/docs/pipelines/machine-types.
+# Limits of a plain step: cloud.google.com/vertex-ai/docs/pipelines/machine-types.
 MOST_CPUS, MOST_MEMORY_GIB = 96, 624
-# vCPUs and GiB of a training task without an accelerator, where the file says nothing.
+# Default (vCPUs, GiB) of a training job without an accelerator.
 CPU = (4, 16)
 
 
 @dataclass(frozen=True)
 class VertexMachine:
-    """A machine of a Vertex AI custom job: `accelerator_type` is one of its API's names, `topology`
-    of a TPU slice."""
+    """A machine of a Vertex AI custom job.
+
+    Attributes:
+        machine_type: its machine type, such as n1-standard-8.
+        accelerator_type: the accelerator's name in Vertex AI's API; "" if the machine type implies
+            it or there is none.
+        accelerator_count: how many of them; 0 if `accelerator_type` is "".
+        topology: the topology of a TPU slice, such as 2x2; "" if not needed.
+    """
 
     machine_type: str
     accelerator_type: str = ""
@@ -40,8 +48,16 @@ class VertexMachine:
 
 @dataclass(frozen=True)
 class Node:
-    """What a pod asks of a GKE cluster: vCPUs and GiB (0: as the node has), `count` of a resource,
-    labels, taints it bears."""
+    """What a pod requests of a GKE cluster.
+
+    Attributes:
+        cpus: vCPUs; 0 to request none and use all of the node's.
+        memory_gib: memory in GiB; 0 to request none and use all of the node's.
+        resource: the accelerator's resource name; "" for none.
+        count: how many of that resource.
+        selectors: labels that the node must have.
+        tolerations: taints of the node that the pod tolerates, value by key; "" for any value.
+    """
 
     cpus: int = 0
     memory_gib: int = 0
@@ -53,8 +69,15 @@ class Node:
 
 @dataclass(frozen=True)
 class Slice:
-    """A TPU slice of one host: its chips, its machine on Vertex, its names on GKE ("": not there),
-    and pages."""
+    """A TPU slice of one host.
+
+    Attributes:
+        chips: how many chips it has.
+        vertex: its machine on Vertex AI.
+        gke_accelerator: its accelerator label on GKE; "" if GKE does not offer it.
+        gke_topology: its topology label on GKE; "" if GKE does not offer it.
+        pages: the sources of these figures.
+    """
 
     chips: int
     vertex: VertexMachine
@@ -65,8 +88,14 @@ class Slice:
 
 @dataclass(frozen=True)
 class Gpu:
-    """A kind of GPU: the machine of Vertex AI for each number of them, its vCPUs and GiB, its name
-    on GKE, and pages."""
+    """A kind of GPU.
+
+    Attributes:
+        vertex_type: its name in Vertex AI's API.
+        machines: (machine type, vCPUs, GiB) by number of GPUs.
+        gke_accelerator: its accelerator label on GKE.
+        pages: the sources of these figures.
+    """
 
     vertex_type: str
     machines: Mapping[int, tuple[str, int, int]]
@@ -80,7 +109,7 @@ _V5E = (
     f"{_SAMPLES}/tpuv5e_llama2_pytorch_finetuning_and_serving.ipynb",
 )
 _V6E = (*_TPU_PAGES, "docs.cloud.google.com/tpu/docs/v6e")
-# The number in a name counts TensorCores of v2 and v3, two a chip, and chips of v5e and v6e.
+# The number in a name counts TensorCores for v2 and v3 (two per chip), chips for v5e and v6e.
 TPUS: Mapping[str, Slice] = {
     "v2-8": Slice(4, VertexMachine("cloud-tpu", "TPU_V2", 8), "", "", _TPU_PAGES),
     "v3-8": Slice(4, VertexMachine("cloud-tpu", "TPU_V3", 8), "tpu-v3-device", "2x2", _TPU_PAGES),
@@ -155,7 +184,7 @@ GPUS: Mapping[str, Gpu] = {
     ),
     "H100": Gpu("NVIDIA_H100_80GB", {8: ("a3-highgpu-8g", 208, 1872)}, "nvidia-h100-80gb"),
 }
-# Machines of a spot CPU task, by vCPUs and GiB; n1 takes any region.
+# Machine types of a spot training job without an accelerator, by (vCPUs, GiB); every region has n1.
 _SPOT = {
     (4, 15): "n1-standard-4",
     (4, 26): "n1-highmem-4",
@@ -169,10 +198,10 @@ _SPOT = {
 
 
 def check(machine: Machine) -> None:
-    """Is there such an accelerator?
+    """Check that a machine exists: its accelerator and their number, its vCPUs and memory.
 
     Raises:
-        CompetitionError: no, with those there are.
+        CompetitionError: it does not; the message has the possible values.
     """
     if machine.tpu:
         _known("tpu", machine.tpu, TPUS)
@@ -180,27 +209,29 @@ def check(machine: Machine) -> None:
         kind = GPUS[_known("gpu", machine.gpu, GPUS)]
         if machine.gpus not in kind.machines:
             raise CompetitionError(
-                f"machine.gpus = {machine.gpus}: of {machine.gpu} a machine has"
-                f" {_listed(kind.machines)}"
+                f"machine.gpus = {machine.gpus}: must be one of {_listed(kind.machines)} for"
+                f" {machine.gpu}"
             )
         name, cpus, memory = kind.machines[machine.gpus]
         if machine.cpus > cpus or machine.memory_gib > memory:
             raise CompetitionError(
                 f"machine.cpus = {machine.cpus}, memory_gib = {machine.memory_gib}: {name} has"
-                f" {cpus} and {memory}"
+                f" only {cpus} vCPUs and {memory} GiB"
             )
     elif machine.cpus > MOST_CPUS or machine.memory_gib > MOST_MEMORY_GIB:
         raise CompetitionError(
             f"machine.cpus = {machine.cpus}, memory_gib = {machine.memory_gib}: "
-            f"a task has at most {MOST_CPUS} and {MOST_MEMORY_GIB}"
+            f"must be at most {MOST_CPUS} vCPUs and {MOST_MEMORY_GIB} GiB"
         )
 
 
 def _known(key: str, name: str, table: Mapping[str, object]) -> str:
     if name not in table:
         close = difflib.get_close_matches(name, table, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise CompetitionError(f"machine.{key} = {name!r}: {hint}There are {_listed(table)}")
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise CompetitionError(
+            f"machine.{key} = {name!r}: unknown accelerator{hint} Supported: {_listed(table)}"
+        )
     return name
 
 
@@ -209,23 +240,25 @@ def _listed(names: Iterable[object]) -> str:
 
 
 def devices(machine: Machine) -> int:
-    """How many devices share each batch: TensorCores of v2 and v3, chips of later ones, GPUs; 1 of
-    a CPU."""
+    """How many devices share each batch.
+
+    TensorCores of a TPU v2 or v3, chips of a later TPU, or GPUs; 1 for a CPU.
+    """
     if machine.tpu:
         return int(machine.tpu.rpartition("-")[2])
     return machine.gpus if machine.gpu else 1
 
 
 def cpu_needs(machine: Machine) -> tuple[int, int]:
-    """vCPUs and GiB of a training task without an accelerator."""
+    """(vCPUs, GiB) of a training job without an accelerator."""
     return machine.cpus or CPU[0], machine.memory_gib or CPU[1]
 
 
 def on_vertex(machine: Machine) -> VertexMachine:
-    """The machine of a custom job.
+    """The machine of a training job that is a Vertex AI custom job.
 
     Raises:
-        CompetitionError: as `check`, or no spot machine is as large.
+        CompetitionError: the machine is not in the tables, or no spot machine is large enough.
     """
     check(machine)
     if machine.tpu:
@@ -237,52 +270,57 @@ def on_vertex(machine: Machine) -> VertexMachine:
 
 
 def _spot(machine: Machine) -> tuple[int, int, str]:
-    """vCPUs, GiB and name of the smallest that has as many vCPUs, and nearly the memory: n1 counts
-    15 where others count 16."""
+    """(vCPUs, GiB, machine type) of the smallest spot machine that is large enough.
+
+    15/16 of the memory is enough: n1 machines have 15 GiB where others have 16.
+    """
     cpus, memory = cpu_needs(machine)
-    for (has, gib), name in _SPOT.items():
-        if has >= cpus and gib >= memory * 15 // 16:
-            return has, gib, name
+    for (vcpus, gib), name in _SPOT.items():
+        if vcpus >= cpus and gib >= memory * 15 // 16:
+            return vcpus, gib, name
     raise CompetitionError(
         f"machine.spot = true: no spot machine has {cpus} vCPUs and {memory} GiB"
     )
 
 
 def paid_cpus(machine: Machine, target: str) -> float:
-    """vCPUs that a training task without an accelerator is paid for, each with 4 GiB: on Vertex a
-    spot task has a whole machine, and where the memory is more than that, the memory counts."""
+    """The vCPUs that a training job without an accelerator is billed for, each with 4 GiB.
+
+    A spot job on Vertex AI is billed for the complete machine. If the job has more than 4 GiB per
+    vCPU, its memory decides the price.
+    """
     cpus, memory = _spot(machine)[:2] if target == "vertex" and machine.spot else cpu_needs(machine)
     return max(cpus, memory / 4)
 
 
 def on_gke(machine: Machine) -> Node:
-    """What the pod asks for.
+    """What the pod of a training job requests.
 
     Raises:
-        CompetitionError: as `check`, or the accelerator is not on GKE.
+        CompetitionError: the machine is not in the tables, or GKE does not offer it.
     """
     check(machine)
     spot = {"cloud.google.com/gke-spot": "true"} if machine.spot else {}
     if machine.tpu:
-        of = TPUS[machine.tpu]
-        if not of.gke_accelerator:
-            there = [name for name, one in TPUS.items() if one.gke_accelerator]
+        tpu = TPUS[machine.tpu]
+        if not tpu.gke_accelerator:
+            available = [name for name, entry in TPUS.items() if entry.gke_accelerator]
             raise CompetitionError(
-                f"machine.tpu = {machine.tpu!r}: is not on GKE; there are {_listed(there)}"
+                f"machine.tpu = {machine.tpu!r}: not available on GKE; GKE has {_listed(available)}"
             )
         labels = {
-            "cloud.google.com/gke-tpu-accelerator": of.gke_accelerator,
-            "cloud.google.com/gke-tpu-topology": of.gke_topology,
+            "cloud.google.com/gke-tpu-accelerator": tpu.gke_accelerator,
+            "cloud.google.com/gke-tpu-topology": tpu.gke_topology,
         }
-        # All chips of a node go to one pod, so the node's vCPUs and memory are its own.
-        return Node(0, 0, "google.com/tpu", of.chips, labels | spot, {"google.com/tpu": ""} | spot)
+        # One pod gets all chips of its node, and so all of the node's vCPUs and memory.
+        return Node(0, 0, "google.com/tpu", tpu.chips, labels | spot, {"google.com/tpu": ""} | spot)
     if machine.gpu:
         kind = GPUS[machine.gpu]
         _, cpus, memory = kind.machines[machine.gpus]
-        # A node keeps some of both for itself.
-        asked = machine.cpus or cpus * 3 // 4, machine.memory_gib or memory * 3 // 4
+        # Three quarters: the node reserves some of both for itself.
+        requests = machine.cpus or cpus * 3 // 4, machine.memory_gib or memory * 3 // 4
         labels = {"cloud.google.com/gke-accelerator": kind.gke_accelerator}
         return Node(
-            *asked, "nvidia.com/gpu", machine.gpus, labels | spot, {"nvidia.com/gpu": ""} | spot
+            *requests, "nvidia.com/gpu", machine.gpus, labels | spot, {"nvidia.com/gpu": ""} | spot
         )
     return Node(*cpu_needs(machine), selectors=spot, tolerations=spot)

@@ -105,7 +105,7 @@ def test_an_image_of_other_code_is_refused(tiny: Tiny, tmp_path: Path) -> None:
     docker("build", "--quiet", "--tag", components.LIGHT_IMAGE, str(tmp_path))
     try:
         done = run(tiny.toml, tmp_path / "out", "--docker", status=1)
-        assert f"image {components.LIGHT_IMAGE} is of the code 0.0.0-other" in done.stderr
+        assert f"image {components.LIGHT_IMAGE} holds code version 0.0.0-other" in done.stderr
         assert "make images" in done.stderr
     finally:
         docker("tag", kept, components.LIGHT_IMAGE)

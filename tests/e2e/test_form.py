@@ -70,5 +70,5 @@ def test_the_place_of_the_data_is_all_that_is_filled_in(
 def test_an_empty_form_is_refused_by_the_first_step(tiny: Tiny, tmp_path: Path) -> None:
     done = run(tiny, tmp_path)
     assert done.returncode != 0
-    assert "must say where the data is, as gs://bucket/prefix" in done.stdout + done.stderr
+    assert "must be the data's location, such as gs://bucket/prefix" in done.stdout + done.stderr
     assert not list((tmp_path / "root").rglob("records"))

@@ -58,8 +58,8 @@ def test_what_a_run_leaves(finished_gan: Path) -> None:
     assert [path.name for path in (finished_gan / "samples").iterdir()] == ["samples00-40.tfrec"]
     assert "Fréchet distance" in said
     assert (
-        "40 of each kind compared in features of the judge; 40 samples asked for by their class"
-        in said
+        "40 images of each kind, compared in the features of the judge; class accuracy over 40"
+        " samples" in said
     )
     metrics = read_json(finished_gan / "metrics.json")
     assert metrics["compilations"] == 1

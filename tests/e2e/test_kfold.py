@@ -218,7 +218,7 @@ def test_a_run_submits_where_its_file_says_so(
         assert server.uploads["T0"] == (out / "submission.csv.gz").read_bytes()
         assert not (out / "submission.csv").exists()
         # Nothing has changed: nothing is sent.
-        assert "submitted already" in run(tiny, out).stdout
+        assert "already submitted" in run(tiny, out).stdout
         assert len(server.entered) == 1
         assert all(
             TOKEN.encode() not in path.read_bytes() for path in out.rglob("*") if path.is_file()
@@ -349,19 +349,24 @@ def test_a_step_that_cannot_start_is_named(again: tuple[Tiny, Path], tmp_path: P
         "step blend failed: ModuleNotFoundError: No module named 'a_library_that_is_not_there'"
         in done.stderr
     )
-    assert "kfp/" not in done.stderr.split("the whole log")[0]
+    assert "kfp/" not in done.stderr.split("complete log")[0]
     left = (
         "submission.csv, oof.csv, test.csv, folds.csv, metrics.json, report.html, data_card.html,"
         " kfold.yaml"
     )
-    assert f"{left} in {out} are of an earlier run" in done.stderr
+    assert f"{left} in {out} are from an earlier run" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("row", "cell", "value", "words"),
     [
-        (17, 0, "ten", "train.csv: row 17, column 'label': 'ten' is no class"),
-        (18, 3, "999", "train.csv: row 18, column 'pixel2': 999 is no whole number from 0 to 255"),
+        (17, 0, "ten", "train.csv: row 17, column 'label': 'ten' is not a class"),
+        (
+            18,
+            3,
+            "999",
+            "train.csv: row 18, column 'pixel2': 999 is not a whole number from 0 to 255",
+        ),
     ],
 )
 def test_a_bad_cell_fails_the_step_in_its_own_words(
@@ -440,7 +445,7 @@ def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
             if "records" in line:
                 break
         second = run(tiny, out, status=1)
-        assert "another run is working in" in second.stderr
+        assert "another run uses" in second.stderr
         first.send_signal(signal.SIGINT)
         assert first.wait(timeout=300) == 130
 

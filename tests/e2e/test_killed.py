@@ -18,8 +18,10 @@ import pytest
 from tests.support.paths import ROOT
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
+from trainer.config.augment import Augment
 from trainer.config.competition import Train
-from trainer.config.member import Augment, Cnn, Head, Member, Optimizer, Schedule
+from trainer.config.member import Member, Optimizer, Schedule
+from trainer.config.network import Cnn, Head
 from trainer.config.objective import Artifacts
 from trainer.events import RESTART
 

@@ -229,7 +229,7 @@ def test_a_tpu_on_gke_is_a_node_with_its_labels_taints_and_chips(tmp_path: Path,
 
 def test_a_tpu_that_gke_has_not(tmp_path: Path) -> None:
     with pytest.raises(
-        CompetitionError, match="machine.tpu = 'v2-8': is not on GKE; there are v3-8, v5e-1"
+        CompetitionError, match="machine.tpu = 'v2-8': not available on GKE; GKE has v3-8, v5e-1"
     ):
         compiled(tmp_path, "gke", Machine(tpu="v2-8"))
 
@@ -273,13 +273,13 @@ def test_a_spot_cpu_is_a_machine_as_large_as_asked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("machine", "words"),
     [
-        (Machine(gpu="L4", gpus=3), "machine.gpus = 3: of L4 a machine has 1, 2, 4, 8"),
+        (Machine(gpu="L4", gpus=3), "machine.gpus = 3: must be one of 1, 2, 4, 8 for L4"),
         (
             Machine(gpu="L4", cpus=200),
-            "machine.cpus = 200, memory_gib = 0: g2-standard-8 has 8 and 32",
+            "machine.cpus = 200, memory_gib = 0: g2-standard-8 has only 8 vCPUs and 32 GiB",
         ),
-        (Machine(cpus=128), "a task has at most 96 and 624"),
-        (Machine(tpu="v4-8"), "There are v2-8, v3-8"),
+        (Machine(cpus=128), "must be at most 96 vCPUs and 624 GiB"),
+        (Machine(tpu="v4-8"), "Supported: v2-8, v3-8"),
     ],
 )
 def test_machines_that_are_not_there(machine: Machine, words: str) -> None:

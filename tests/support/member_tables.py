@@ -34,7 +34,8 @@ def about(
         "validation": validation,
         "device": "CPU",
     }
-    return {**told, "parameters": 1, "views": 1, "libraries": {}}
+    models = [tables.model_file(fold) for fold in folds]
+    return {**told, "parameters": 1, "views": 1, "libraries": {}, "models": models}
 
 
 def write_task(

@@ -64,7 +64,7 @@ def test_the_area_under_the_curve_is_exact() -> None:
     assert score("roc_auc", classes, three) == pytest.approx(
         roc_auc_score(classes, three, multi_class="ovr")
     )
-    with pytest.raises(TrainingError, match="none, or all, of these 5 rows are of class 0"):
+    with pytest.raises(TrainingError, match="none or all of these 5 rows belong to class 0"):
         score("roc_auc", np.zeros(5, int), both[:5])
 
 

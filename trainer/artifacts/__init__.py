@@ -1,1 +1,1 @@
-"""What steps hand to each other: tables, records, manifests."""
+"""The files that steps pass to each other: tables, records, manifests."""

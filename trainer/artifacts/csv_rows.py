@@ -1,8 +1,9 @@
-"""CSVs as rows of texts: in UTF-8 with or without a byte-order mark, any line ends, unpacked where
-they are gzip.
+"""Reads a CSV as rows of strings: UTF-8 with or without a byte-order mark, any line ends, plain or
+gzip.
 
-Light: no numpy, no pandas. Whoever needs a large table fast reads it with pandas; headers, ids and
-small tables are read here."""
+It imports neither numpy nor pandas. It is for headers, ids and small tables; read a large table
+with pandas.
+"""
 
 import csv
 import gzip
@@ -14,14 +15,15 @@ from typing import IO, cast
 
 from trainer.errors import DataError
 
-# What a gzip file begins with.
+# The first bytes of a gzip file.
 _GZIP = b"\x1f\x8b"
-# What reading a gzip file raises that is cut off or is none.
+# The errors of reading a gzip file that is truncated, damaged or not gzip at all.
 DAMAGED_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 def open_bytes(path: str | Path) -> IO[bytes]:
-    """The bytes of a file, unpacked where it is gzip by its name or its first bytes."""
+    """Open a file for reading bytes; it is decompressed if its name or its first bytes are those of
+    gzip."""
     stream = open(path, "rb")  # noqa: SIM115  # whoever asked closes it
     if not str(path).endswith(".gz") and stream.peek(2)[:2] != _GZIP:
         return stream
@@ -30,10 +32,11 @@ def open_bytes(path: str | Path) -> IO[bytes]:
 
 
 def read_rows(path: str | Path) -> Iterator[list[str]]:
-    """The rows of a CSV, the header first, blank ones left out.
+    """Yield the rows of a CSV, the header first; blank rows are left out.
 
     Raises:
-        DataError: the file is missing, a folder, not in UTF-8, no CSV, or no whole gzip file.
+        DataError: the file does not exist, is a directory, is not a CSV in UTF-8, or is a truncated
+            or damaged gzip file.
     """
     number = 0
     try:
@@ -48,9 +51,9 @@ def read_rows(path: str | Path) -> Iterator[list[str]]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except IsADirectoryError:
-        raise DataError(f"{path}: a folder, where a CSV file is meant") from None
+        raise DataError(f"{path}: is a directory; expected a CSV file") from None
     except DAMAGED_GZIP as error:
-        raise DataError(f"{path}: not a whole gzip file: {error}") from None
+        raise DataError(f"{path}: not a complete gzip file: {error}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"{path}: not a CSV file in UTF-8 soon after row {max(0, number - 1)}: {error}"
@@ -58,39 +61,38 @@ def read_rows(path: str | Path) -> Iterator[list[str]]:
 
 
 def read_table(path: str | Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The header and the rows of a CSV of two or more columns, the first of which is an id that is
-    there once.
+    """Return the header and the rows of a CSV of two or more columns, the first of which is a
+    unique id.
 
     Raises:
-        DataError: it is missing, has no rows, a single column or a row of another length, a column
-            twice, or an id is empty or stands there twice.
+        DataError: the file cannot be read (see `read_rows`), has no rows, has fewer than two
+            columns, has a duplicate column, has a row of another length, or has an empty or
+            duplicate id.
     """
     lines = read_rows(path)
     header = tuple(next(lines, ()))
     if not header:
-        raise DataError(f"{path}: empty, where a header of two columns is meant")
+        raise DataError(f"{path}: empty; expected a header of two columns")
     if len(header) < 2:
         raise DataError(
-            f"{path}: the header has {len(header)} columns, where two are meant (an id and a value)"
+            f"{path}: the header has {len(header)} columns; expected an id and one or more values"
         )
     if len(set(header)) < len(header):
-        twice = next(name for name in header if header.count(name) > 1)
-        raise DataError(f"{path}: the header has column {twice!r} more than once")
-    seen: dict[str, int] = {}
+        duplicate = next(name for name in header if header.count(name) > 1)
+        raise DataError(f"{path}: the header has column {duplicate!r} more than once")
+    row_of: dict[str, int] = {}
     rows = []
     for number, line in enumerate(lines, start=1):
         if len(line) != len(header):
-            raise DataError(
-                f"{path}: row {number} has {len(line)} columns, where {len(header)} are meant"
-            )
+            raise DataError(f"{path}: row {number} has {len(line)} columns; expected {len(header)}")
         if not line[0]:
             raise DataError(f"{path}: row {number}, column {header[0]!r}: an empty id")
-        if line[0] in seen:
+        if line[0] in row_of:
             raise DataError(
                 f"{path}: row {number}, column {header[0]!r}: id {line[0]!r} is already in row"
-                f" {seen[line[0]]}"
+                f" {row_of[line[0]]}"
             )
-        seen[line[0]] = number
+        row_of[line[0]] = number
         rows.append(tuple(line))
     if not rows:
         raise DataError(f"{path}: a header and no rows")
@@ -98,14 +100,14 @@ def read_table(path: str | Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]
 
 
 def read_two_columns(path: str | Path) -> tuple[tuple[str, str], list[tuple[str, str]]]:
-    """`read_table` of two columns.
+    """Return the header and the rows of a CSV of exactly two columns.
 
     Raises:
-        DataError: as `read_table` does, or there are more columns.
+        DataError: see `read_table`; or there are more than two columns.
     """
     header, rows = read_table(path)
     if len(header) != 2:
         raise DataError(
-            f"{path}: the header has {len(header)} columns, where two are meant (an id and a value)"
+            f"{path}: the header has {len(header)} columns; expected two (an id and a value)"
         )
     return (header[0], header[1]), [(row[0], row[1]) for row in rows]

@@ -1,5 +1,5 @@
-"""Every file appears whole or not at all, and a folder of files is complete once its manifest
-stands beside them."""
+"""Atomic files, and complete folders: a file is either written completely or not at all, and a
+folder is complete once its manifest exists."""
 
 import contextlib
 import hashlib
@@ -17,8 +17,8 @@ MANIFEST = "manifest.json"
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it is renamed to `path` when the block ends, and
-    removed when it raises."""
+    """Yield a temporary path next to `path`; it is renamed to `path` when the block ends, and
+    removed if the block raises."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
@@ -33,8 +33,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as JSON, keys sorted, so that equal values are equal bytes. NaN is an error:
-    JSON has none."""
+    """Write `value` as JSON with sorted keys, so that equal values give equal bytes. NaN raises an
+    error, because JSON cannot represent it."""
     with atomic_write(path) as partial:
         partial.write_text(
             json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
@@ -42,30 +42,32 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """The value that `write_json` wrote."""
+    """Return the value that `write_json` wrote."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def sha256(path: str | Path) -> str:
-    """The file's digest, in hex."""
+    """Return the file's sha256 digest in hex."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def files_digest(paths: Iterable[str | Path]) -> str:
-    """One digest of the bytes of some files, in order."""
+    """Return one digest of the bytes of several files, in order."""
     return hashlib.sha256("".join(sha256(path) for path in paths).encode()).hexdigest()
 
 
 def check_digest(paths: Iterable[str | Path], expected: str) -> None:
-    """Stop where files are not those that the launcher saw, and a cache would keep the result under
-    a false name.
+    """Check that files are still those that the launcher found.
+
+    Otherwise a cache would store the result under a wrong key.
 
     Args:
-        expected: `files_digest` of them, or "" where no launcher looked.
+        paths: the files.
+        expected: their `files_digest`, or "" if no launcher computed it.
 
     Raises:
-        DataError: they have changed.
+        DataError: the files have changed.
     """
     paths = list(paths)
     if expected and files_digest(paths) != expected:
@@ -77,12 +79,14 @@ def check_digest(paths: Iterable[str | Path], expected: str) -> None:
 def write_manifest(
     folder: str | Path, about: Mapping[str, Any], counts: Mapping[str, int] | None = None
 ) -> None:
-    """Write `manifest.json`, last of all: bytes and sha256 of each file below `folder`, and what
-    `about` says of the whole.
+    """Write `manifest.json`, after all other files: the size and sha256 of each file in `folder`,
+    and `about`.
 
     Args:
-        counts: how many records or rows a file holds, by its path below the folder, for files where
-            that is known.
+        folder: the folder.
+        about: a description of the folder, as JSON values.
+        counts: number of records or rows by path relative to the folder, for the files where it is
+            known.
     """
 
     folder = Path(folder)
@@ -96,16 +100,15 @@ def write_manifest(
 
 
 def read_manifest(folder: str | Path, *, only: Collection[str] | None = None) -> dict[str, Any]:
-    """Check the files that the manifest of `folder` names, and return what it says `about` the
-    whole.
+    """Check the files that the manifest of `folder` lists, and return its `about`.
 
     Args:
-        only: the files whose digests are checked; of the others the length is. Whoever reads
-            records checks their crcs anyway.
+        folder: the folder.
+        only: the files whose digests are checked, by default all; of the others only the size is
+            checked. Reading records checks their crcs anyway.
 
     Raises:
-        IntegrityError: there is no manifest, or a file is missing or is not the one the manifest
-            names.
+        IntegrityError: there is no manifest, or a file is missing or differs from the manifest.
     """
     folder = Path(folder)
     try:
@@ -127,12 +130,12 @@ def read_manifest(folder: str | Path, *, only: Collection[str] | None = None) ->
         path = folder / name
         if not path.is_file():
             raise IntegrityError(
-                f"{path}: missing, though {MANIFEST} names it: delete {folder} and run again"
+                f"{path}: missing, but {MANIFEST} lists it: delete {folder} and run again"
             )
         if path.stat().st_size != size or (
             (only is None or name in only) and sha256(path) != digest
         ):
             raise IntegrityError(
-                f"{path}: not the file that {MANIFEST} names: delete {folder} and run again"
+                f"{path}: not the file that {MANIFEST} lists: delete {folder} and run again"
             )
     return about

@@ -1,9 +1,11 @@
-"""The record schema: the one place that writes or parses a TFRecord, without importing TensorFlow.
+"""The record schema: the only module that writes or parses TFRecords; it does not import
+TensorFlow.
 
 A shard is a file of framed records (https://www.tensorflow.org/tutorials/load_data/tfrecord,
 "TFRecords format details"): little-endian uint64 length, its masked crc32c, the payload, its masked
-crc32c. A payload is a serialised `tensorflow.Example`. Feature names are the public ones: `image`
-(JPEG bytes), `image_name` (bytes), `target` (int64; absent where there is no label)."""
+crc32c. A payload is a serialised `tensorflow.Example` with the usual feature names: `image` (JPEG
+bytes), `image_name` (bytes), `target` (int64; absent if there is no label).
+"""
 
 import contextlib
 import os
@@ -19,17 +21,23 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from trainer.errors import IntegrityError
 
-# The mask keeps a crc of data that holds crcs from being weak; the constant is part of the format.
+# The mask avoids a weak crc for data that itself contains crcs; the constant is part of the format.
 _MASK_DELTA = 0xA282EAD8
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
-# Of names that count their records, as ours and those of melanoma (train00-2071.tfrec) and
+# Shard names with the number of records: ours, those of melanoma (train00-2071.tfrec) and those of
 # flowers-104 (00-512x512-798.tfrec).
 _COUNT = re.compile(r"(?:[a-z]+\d+|\d+-\d+x\d+)-(\d+)\.tfrec")
 
 
 class ShardName(NamedTuple):
-    """`train00-2071.tfrec`: the split, the shard's number in it, and how many records it holds."""
+    """The name of a shard, such as `train00-2071.tfrec`.
+
+    Attributes:
+        split: `train`, `test` and the like.
+        number: number of the shard within its split, from 0.
+        records: number of records in the shard.
+    """
 
     split: str
     number: int
@@ -40,19 +48,19 @@ class ShardName(NamedTuple):
 
 
 def masked_crc(data: bytes) -> int:
-    """The masked crc32c of `data`: rotated right by 15 bits, plus a constant, modulo 2**32."""
+    """Return the masked crc32c: rotated right by 15 bits, plus a constant, modulo 2**32."""
     crc = google_crc32c.value(data)
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def frame(payload: bytes) -> bytes:
-    """One record as it stands in a shard."""
+    """Return a payload with its length and crcs, as it is stored in a shard."""
     length = _LENGTH.pack(len(payload))
     return length + _CRC.pack(masked_crc(length)) + payload + _CRC.pack(masked_crc(payload))
 
 
 def encode_example(features: Mapping[str, bytes | int | float]) -> bytes:
-    """A serialised `tensorflow.Example` with one value a feature: bytes, int64 or float32."""
+    """Return a serialised `tensorflow.Example`, one bytes, int64 or float32 value per feature."""
     example = _example_class()()
     for name, value in features.items():
         feature = example.features.feature[name]
@@ -66,8 +74,11 @@ def encode_example(features: Mapping[str, bytes | int | float]) -> bytes:
 
 
 def decode_example(payload: bytes) -> dict[str, bytes | int | float]:
-    """The first value of each feature that has one. Raises google.protobuf.message.DecodeError on
-    other bytes."""
+    """Return the first value of each feature that has a value.
+
+    Raises:
+        google.protobuf.message.DecodeError: the payload is not a serialised `tensorflow.Example`.
+    """
     values: dict[str, bytes | int | float] = {}
     for name, feature in _example_class().FromString(payload).features.feature.items():
         kind = feature.WhichOneof("kind")
@@ -80,10 +91,15 @@ def decode_example(payload: bytes) -> dict[str, bytes | int | float]:
 def open_shard(
     folder: str | Path, split: str, number: int
 ) -> Iterator[Callable[[Mapping[str, bytes | int | float]], None]]:
-    """Yield a function that adds a record to a shard of `folder`; the shard gets its name, and is
-    whole, when the block ends.
+    """Yield a function that adds a record to a shard; the file gets its final name when the block
+    ends.
 
-    A shard to which nothing was added is no file. One record is in memory at a time.
+    Without any record no file is written. At most one record is in memory.
+
+    Args:
+        folder: the folder of the shard; it is created if it does not exist.
+        split: `train`, `test` and the like.
+        number: number of the shard within its split.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,12 +121,12 @@ def open_shard(
 
 
 def read_shard(path: str | Path) -> Iterator[bytes]:
-    """The payloads of a shard, in order, each checked against its crc.
+    """Yield the payloads of a shard in order, each checked against its crc.
 
     Raises:
-        IntegrityError: a record is cut off or damaged, or the shard holds another number of records
-            than its name says (`…-2071.tfrec`; a name without a number says nothing); the text has
-            the shard and the byte offset of the record.
+        IntegrityError: a record is truncated or damaged (the message has the shard and the byte
+            offset of the record), or the number of records differs from the one in the name
+            (`…-2071.tfrec`; names without a number are not checked).
     """
     path = Path(path)
     count = 0
@@ -123,7 +139,7 @@ def read_shard(path: str | Path) -> Iterator[bytes]:
                     f"{path}: damaged record {count} at byte {offset} (its length fails the crc)"
                 )
             length = _LENGTH.unpack_from(head)[0]
-            # A length that passes its crc may still be any: what is not there is not asked for.
+            # A length that passes its crc may still be wrong: never read beyond the file's end.
             payload, crc = (
                 (stream.read(length), stream.read(4))
                 if length <= size - offset - 16
@@ -137,52 +153,56 @@ def read_shard(path: str | Path) -> Iterator[bytes]:
             count += 1
     expected = named_count(path.name)
     if expected is not None and count != expected:
-        raise IntegrityError(f"{path}: holds {count} records, its name says {expected}")
+        raise IntegrityError(f"{path}: holds {count} records, but its name says {expected}")
 
 
 def check_id(
     features: Mapping[str, object], about: Mapping[str, Any], id_: str, where: str
 ) -> None:
-    """Stop where a record is not that of the image `id_`. A ready record of an external set lacks
-    the set's name before it.
+    """Check that a record belongs to the image `id_`.
 
     Args:
-        features: of the record. about: of the records' manifest. where: shard and record, for the
-            error.
+        features: the features of the record.
+        about: the `about` of the records' manifest.
+        id_: the id in the examples table. In finished TFRecords of an external set, the record
+            lacks the name of the set before the id.
+        where: shard and record, for the error.
 
     Raises:
-        IntegrityError: it is another image's.
+        IntegrityError: the record belongs to another image.
     """
-    held = features.get(about["id_feature"])
-    name = held.decode(errors="replace") if isinstance(held, bytes) else str(held)
+    value = features.get(about["id_feature"])
+    name = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     if name != id_ and not (about["root"] and id_.partition("/")[2] == name):
-        raise IntegrityError(f"{where} is {name!r}, the examples table says {id_!r}")
+        raise IntegrityError(f"{where} is {name!r}, but the examples table has {id_!r}")
 
 
 def named_count(name: str) -> int | None:
-    """How many records a shard's name says it holds, where it is of a form that says so."""
+    """Return the number of records that a shard's name contains, or None."""
     match = _COUNT.fullmatch(name)
     return int(match[1]) if match else None
 
 
 @lru_cache(maxsize=1)
 def _example_class() -> Any:
-    """The message class of `tensorflow.Example`, built from field numbers in a pool of its own.
+    """Return the message class of `tensorflow.Example`, built from field numbers in a separate
+    descriptor pool.
 
-    TensorFlow registers the same message in protobuf's default pool; a pool of our own lets both
-    live in one process. Field numbers: tensorflow/core/example/{example,feature}.proto."""
+    TensorFlow registers the same message in protobuf's default pool; with a separate pool both can
+    exist in one process. Field numbers: tensorflow/core/example/{example,feature}.proto.
+    """
     field = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(
         name="foldline/example.proto", package="foldline", syntax="proto3"
     )
 
     def message(name: str, **fields: tuple[int, int, int, str]) -> descriptor_pb2.DescriptorProto:
-        made = file.message_type.add(name=name)
+        descriptor = file.message_type.add(name=name)
         for key, (number, kind, label, type_name) in fields.items():
-            made.field.add(
+            descriptor.field.add(
                 name=key, number=number, type=kind, label=label, type_name=type_name or None
             )
-        return made
+        return descriptor
 
     one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
     message("BytesList", value=(1, field.TYPE_BYTES, many, ""))

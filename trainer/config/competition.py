@@ -1,8 +1,9 @@
-"""The competition file: one TOML a competition, typed and validated.
+"""The competition file: one TOML file per competition, typed and validated.
 
-Each section is a frozen dataclass below; its fields are the keys that the section may hold, with
-their types, bounds and defaults. The sections are also the parameters of the pipeline, so the same
-readers check what a console user typed in."""
+Each section is a frozen dataclass below; its fields are the keys of the section, with their types,
+bounds and defaults. The sections are also the parameters of the pipeline, so the same code checks
+the values that a user enters in the console.
+"""
 
 import dataclasses
 import math
@@ -20,22 +21,27 @@ from trainer.config.schema import NAME, Problem, number, optional_text
 from trainer.metrics import OF_CLASSES
 from trainer.metrics import problem as metric_problem
 
-MOST_LABELS = 62  # bits of a number that parquet and numpy hold
-# Columns of the prediction tables that are no class.
+# A multilabel target is stored as the bits of one int64 in parquet and numpy.
+MOST_LABELS = 62
+# Columns of the prediction tables that do not belong to a class.
 RESERVED_COLUMNS = ("id", "target", "fold", "prediction")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """`[train]`: how training is cut into tasks, and where it runs.
+    """`[train]`: how training is split into jobs, and which backend runs it.
 
-    folds_per_task: a task imports its libraries once and compiles a network once for so many folds.
-    backend: `auto` is TensorFlow on a CPU or a single GPU, JAX on a TPU or several devices.
-    checkpoint_seconds: how often a task writes down where it is; a killed one loses no more than
-        that. checkpoints: `gs://bucket/prefix` that these are copied to, for machines that may be
-        taken away.
-    hourly_price: of a training machine, in any currency, for the report's cost; 0 where it is not
-    known."""
+    folds_per_task: number of folds that one training job trains, 1 to 50 and at most folds.count;
+        the job imports its libraries and compiles its network once for all of them.
+    backend: `auto` uses TensorFlow on a CPU or a single GPU, and JAX on a TPU or several devices;
+        `tensorflow` or `jax` forces that backend.
+    checkpoint_seconds: seconds between two checkpoints of a training job, 0 to 86,400; a killed job
+        loses at most that much work.
+    checkpoints: `gs://bucket/prefix` to copy checkpoints to, for machines that may be taken away;
+        "" uses the run's own bucket if it has one.
+    hourly_price: price per hour of a training machine, 0 to 1,000,000 in any currency, for the cost
+        in the report; 0 if it is unknown.
+    """
 
     folds_per_task: int = number(1, low=1, high=50)
     backend: Literal["auto", "tensorflow", "jax"] = "auto"
@@ -44,15 +50,33 @@ class Train:
     hourly_price: float = number(0.0, low=0, high=1e6)
 
     def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
+        """Yield the problems that involve several keys, or the form of a value."""
         if self.checkpoints and not re.fullmatch(BUCKET + r"(/[^/]+)+", self.checkpoints):
             yield Problem("checkpoints", f"= {self.checkpoints!r}: must be gs://bucket/prefix")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Competition:
-    """A whole competition file. `file` is where it was read from; every path in it is absolute by
-    then."""
+    """A complete competition file.
+
+    `trainer.config.load.load` returns it with absolute paths.
+
+    name: name of the competition, for file names and titles; lower-case letters, digits, _ and -.
+    task: `multiclass` (one class per image), `binary` (two classes, the positive one second) or
+        `multilabel` (any number of classes per image).
+    metric: metric of the competition, a name listed in trainer/metrics.py.
+    classes: class names in the order of the class indices; at least two, at most 62 for multilabel.
+    seed: seed of folds, initial weights, image order and augmentation, 0 to 2**31 - 1.
+    data: `[data]`, where the images are.
+    records: `[records]`, how the images are stored.
+    folds: `[folds]`, how the labelled images are split.
+    train: `[train]`, how training is split into jobs.
+    members: `[[members]]`, the models of the ensemble; at least one.
+    blend: `[blend]`, how the members' predictions are combined.
+    submission: `[submission]`, how the submission file is written.
+    leaderboard: `[leaderboard]`, where the submission is scored.
+    machine: `[machine]`, what a training job runs on if it does not run on this machine.
+    """
 
     name: str
     task: Literal["multiclass", "binary", "multilabel"]
@@ -70,49 +94,50 @@ class Competition:
     machine: Machine = field(default_factory=Machine)
 
     def problems(self) -> Iterator[Problem]:
-        """What no single section shows."""
+        """Yield the problems that involve several sections."""
         if not NAME.fullmatch(self.name):
             yield Problem(
                 "name",
-                f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at"
-                " most 63",
+                f"= {self.name!r}: use lower-case letters, digits, _ and -; the first must be a"
+                " letter; at most 63 characters",
             )
-        if found := metric_problem(self.metric, self.task):
-            yield Problem("metric", found)
-        key, named = self.data.tests()
-        if not named:
-            yield Problem(f"data.{key}", f"is missing: source = {self.data.source!r} needs it")
+        if error := metric_problem(self.metric, self.task):
+            yield Problem("metric", error)
+        key, pattern = self.data.tests()
+        if not pattern:
+            yield Problem(f"data.{key}", f"is missing: source = {self.data.source!r} requires it")
         if len(self.classes) < 2:
             yield Problem("classes", f"= {self.classes!r}: name at least two classes")
         if self.task == "binary" and len(self.classes) != 2:
             yield Problem(
-                "classes", f"= {self.classes!r}: task = 'binary' takes two, the positive one second"
+                "classes",
+                f"= {self.classes!r}: task = 'binary' requires two, the positive one second",
             )
         if self.task == "multilabel" and len(self.classes) > MOST_LABELS:
             yield Problem(
                 "classes",
-                f"has {len(self.classes)}: task = 'multilabel' takes at most {MOST_LABELS}",
+                f"has {len(self.classes)}: task = 'multilabel' allows at most {MOST_LABELS}",
             )
         if self.task == "multilabel" and self.data.target_parts:
             yield Problem(
                 "data.target_parts",
-                "goes without task = 'multilabel': each image would have one class",
+                "cannot be combined with task = 'multilabel': parts give each image one class",
             )
-        yield from self._problems_of_submission()
+        yield from self._submission_problems()
         if self.submission.values == "probability" and self.task != "binary":
-            yield Problem("submission.values", "= 'probability': goes with task = 'binary' only")
-        decides = self.submission.values in ("class", "index")
-        if self.leaderboard.answers and decides and self.metric not in OF_CLASSES:
+            yield Problem("submission.values", "= 'probability': only applies to task = 'binary'")
+        class_values = self.submission.values in ("class", "index")
+        if self.leaderboard.answers and class_values and self.metric not in OF_CLASSES:
             yield Problem(
                 "leaderboard.answers",
-                f"cannot be scored by {self.metric} from class names: submit probabilities",
+                f"cannot be scored with {self.metric} from class names: submit probabilities",
             )
         for name in sorted({c for c in self.classes if self.classes.count(c) > 1}):
             yield Problem("classes", f"names {name!r} more than once")
         for name in sorted(set(self.classes) & set(RESERVED_COLUMNS)):
             yield Problem(
                 "classes",
-                f"has {name!r}, which is a column of the prediction tables: rename the class",
+                f"has {name!r}, a reserved column of the prediction tables: rename the class",
             )
         if not self.members:
             yield Problem("members", "is empty: add at least one [[members]] section")
@@ -121,22 +146,22 @@ class Competition:
         for name in sorted({n for n in names if names.count(n) > 1}):
             yield Problem("members", f"and blend.external have more than one member named {name!r}")
         for index, member in enumerate(self.members):
-            for key, message in self._problems_of(member):
+            for key, message in self._member_problems(member):
                 yield Problem(f"members[{index}].{key}", message)
-        yield from self._problems_of_blend(len(names))
+        yield from self._blend_problems(len(names))
         parts = [part.count() for part in self.data.target_parts]
         if parts and math.prod(parts) != len(self.classes):
-            made = " × ".join(map(str, parts))
+            product = " × ".join(map(str, parts))
             yield Problem(
                 "data.target_parts",
-                f"make {made} = {math.prod(parts)} classes, and classes has {len(self.classes)}",
+                f"make {product} = {math.prod(parts)} classes, but classes has {len(self.classes)}",
             )
         columns = {*self.data.numeric, *self.data.categorical}
         for name in self.folds.strata:
             if name not in columns:
                 yield Problem(
                     "folds.strata",
-                    f"names {name!r}, which data.numeric and data.categorical do not",
+                    f"names {name!r}, which is in neither data.numeric nor data.categorical",
                 )
         if self.train.folds_per_task > self.folds.count:
             yield Problem(
@@ -144,8 +169,8 @@ class Competition:
                 f"= {self.train.folds_per_task}: must be at most folds.count = {self.folds.count}",
             )
 
-    def _problems_of_submission(self) -> Iterator[Problem]:
-        """Lists of classes that could not be taken apart again."""
+    def _submission_problems(self) -> Iterator[Problem]:
+        """Yield a problem if a list of classes in the submission could not be split again."""
         submission = self.submission
         if self.task != "multilabel" or submission.values not in ("class", "index"):
             return
@@ -154,58 +179,64 @@ class Competition:
             if submission.values == "index"
             else self.classes
         )
-        joined = [name for name in names if submission.separator in name]
-        if joined:
+        ambiguous = [name for name in names if submission.separator in name]
+        if ambiguous:
             yield Problem(
                 "submission.separator",
-                f"= {submission.separator!r}: stands in {joined[0]!r}, so that a list of classes"
-                " cannot be taken apart again",
+                f"= {submission.separator!r}: occurs in {ambiguous[0]!r}, so lists of classes"
+                " could not be split again: choose another separator",
             )
 
-    def _problems_of_blend(self, members: int) -> Iterator[Problem]:
-        """Where the blend does not fit the rest of the file."""
+    def _blend_problems(self, members: int) -> Iterator[Problem]:
+        """Yield the problems of the blend with the rest of the file.
+
+        Args:
+            members: number of members, external ones included.
+        """
         blend = self.blend
         if any(member.validation == "none" for member in self.members):
             if blend.method != "mean":
                 yield Problem(
                     "blend.method",
                     f"= {blend.method!r}: a member with validation = 'none' has no out-of-fold"
-                    " rows; use method = 'mean'",
+                    " predictions; use method = 'mean'",
                 )
             for key in ("calibration", "thresholds"):
                 if getattr(blend, key) != "none":
                     yield Problem(
                         f"blend.{key}",
-                        "goes without validation = 'none': nothing scores all members together",
+                        "cannot be combined with validation = 'none': no out-of-fold rows cover"
+                        " all members",
                     )
         if blend.method == "best_alpha" and members != 2:
             yield Problem(
-                "blend.method", f"= 'best_alpha': is of two members, and there are {members}"
+                "blend.method", f"= 'best_alpha': requires two members, but there are {members}"
             )
         if blend.thresholds != "none":
-            if found := metric_problem(blend.thresholds, self.task):
-                yield Problem("blend.thresholds", found)
+            if error := metric_problem(blend.thresholds, self.task):
+                yield Problem("blend.thresholds", error)
             if self.task == "multiclass" and not blend.per_class:
                 yield Problem(
                     "blend.per_class",
-                    "= false: one threshold for all of more than two classes changes no decision",
+                    "= false: one threshold for all classes changes no decision if there are more"
+                    " than two",
                 )
 
-    def _problems_of(self, member: Member) -> Iterator[Problem]:
-        """Where a member does not fit the rest of the file."""
+    def _member_problems(self, member: Member) -> Iterator[Problem]:
+        """Yield the problems of a member with the rest of the file."""
         size = member.size or (self.records.sizes or [0])[0]
         if member.size and member.size not in self.records.sizes:
             yield Problem(
                 "size", f"= {member.size}: must be one of records.sizes = {self.records.sizes}"
             )
         if not member.size and (
-            found := known_backbones.problem(member.backbone, member.augment.crop or size)
+            error := known_backbones.problem(member.backbone, member.augment.crop or size)
         ):
-            yield Problem("backbone", f"= {member.backbone!r}: {found}")
+            yield Problem("backbone", f"= {member.backbone!r}: {error}")
         if member.loss.alpha and self.task == "multiclass":
             yield Problem(
                 "loss.alpha",
-                f"= {member.loss.alpha:g}: goes with task = 'binary' or 'multilabel'; use"
+                f"= {member.loss.alpha:g}: only applies to task = 'binary' or 'multilabel'; use"
                 " loss.weights",
             )
         if member.augment.crop > size:
@@ -216,11 +247,11 @@ class Competition:
             if name not in (*self.data.numeric, *self.data.categorical):
                 yield Problem(
                     "tabular.columns",
-                    f"names {name!r}, which data.numeric and data.categorical do not",
+                    f"names {name!r}, which is in neither data.numeric nor data.categorical",
                 )
-        weighing = member.loss.sample_weight
-        if weighing and weighing not in self.data.numeric:
-            yield Problem("loss.sample_weight", f"= {weighing!r}: is not in data.numeric")
+        column = member.loss.sample_weight
+        if column and column not in self.data.numeric:
+            yield Problem("loss.sample_weight", f"= {column!r}: is not in data.numeric")
         if member.loss.weights and len(member.loss.weights) != len(self.classes):
             yield Problem(
                 "loss.weights",
@@ -228,8 +259,11 @@ class Competition:
             )
 
     def pipeline_arguments(self) -> dict[str, Any]:
-        """What the pipeline takes, as plain JSON values: all but the answers, which it must not
-        see, and the machines, which are chosen when it is compiled."""
+        """Return the arguments of the pipeline as plain JSON values.
+
+        Left out are the leaderboard, because the pipeline must not see the answers, and the
+        machine, because it is chosen when the pipeline is compiled.
+        """
         values = dataclasses.asdict(self)
         del values["leaderboard"], values["machine"]
         return values

@@ -1,5 +1,4 @@
-"""The sections of the competition file that say what the data is: `[data]`, `[records]`,
-`[folds]`."""
+"""The sections of the competition file that describe the data: `[data]`, `[records]`, `[folds]`."""
 
 import dataclasses
 import re
@@ -10,12 +9,12 @@ from typing import Literal
 from trainer.config.schema import Problem, number, optional_text, short
 
 BUCKET = r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"
-# In place of a fold's number. In the folds table: left out altogether; trains always and never
-# validates. Of a model: trained on all images, none is held out.
+# Values in place of a fold number. In the folds table: an image that is left out, or that always
+# trains and never validates. For a model: trained on all images, with none held out.
 LEFT_OUT, ALWAYS_TRAINS, NO_FOLD = -1, -2, -3
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-# What each kind of source must have, and may have besides: any other key of these goes with another
-# kind.
+# The keys that each source requires, and those that it also allows. Any other of these keys only
+# applies to other sources.
 _NEEDS: dict[str, tuple[set[str], set[str]]] = {
     "pixels": ({"train", "target"}, {"test", "group", "numeric", "categorical"}),
     "files": (
@@ -42,14 +41,15 @@ _NEEDS: dict[str, tuple[set[str], set[str]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class TargetPart:
-    """`[[data.target_parts]]`: one of the things that a label is made of, as in masks: the mask,
-    the gender, the age.
+    """`[[data.target_parts]]`: one of the parts that a label is made of, such as the mask, the
+    gender and the age of a person.
 
-    column: of the table; or "{file}", the image file's name without its ending.
-    values: what it may be, in order; `*` stands for anything. bins: the lower bounds of the second,
-        third … range of a numeric column, in order. One of the two.
+    The class index counts the parts as digits, the last one fastest. Each part has either values or
+    bins.
 
-    A label's index counts the parts as digits, the last one fastest.
+    column: column of the CSV train; or "{file}", the name of the image file without its extension.
+    values: the values of the part in order; `*` in a value matches any text.
+    bins: for a numeric column, the lower bounds of the second, third … range, in increasing order.
     """
 
     column: str
@@ -57,28 +57,34 @@ class TargetPart:
     bins: list[float] = field(default_factory=list)
 
     def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
+        """Yield the problems that involve several keys, or the form of a value."""
         if bool(self.values) == bool(self.bins):
             yield Problem("values", "or bins must be given, and not both")
         if sorted(set(self.bins)) != self.bins:
-            yield Problem("bins", f"= {short(self.bins)}: must rise")
+            yield Problem("bins", f"= {short(self.bins)}: must be in increasing order")
 
     def count(self) -> int:
-        """How many values it takes."""
+        """Return the number of values of this part."""
         return len(self.values) or len(self.bins) + 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class External:
-    """`[[data.external]]`: labelled images from elsewhere, as from earlier years; of the same kind
-    as the competition's.
+    """`[[data.external]]`: labelled images from elsewhere, such as earlier years, in the same kind
+    of source as the competition's own.
 
-    use: `train`, they train always and never validate; `folds`, they are dealt into folds like the
-    others.
-    name: stands before their ids, as in "2019/ISIC_0000001".
-    train, images: as in `[data]`. id, target, group: where they have other names than there.
-    groups: `own`, the same name of a group there and here is chance; `shared`, it is the same
-    patient."""
+    name: name of the set, at most 63 letters, digits, _ and -; it is put before the ids of the set,
+        as in "2019/ISIC_0000001".
+    use: `train`, the images are in every training set and never validate; `folds`, they are split
+        into folds like the competition's own.
+    groups: `own`, a group of this set is unrelated to a group of the same name elsewhere; `shared`,
+        it is the same group, for example the same patient.
+    train: labels of the set, as in `[data]`.
+    images: images of the set, as in `[data]`.
+    id: column of the ids; "" if it has the same name as in `[data]`.
+    target: column of the labels; "" if it has the same name as in `[data]`.
+    group: column of the groups; "" if it has the same name as in `[data]`.
+    """
 
     name: str
     use: Literal["train", "folds"] = "train"
@@ -90,36 +96,54 @@ class External:
     group: str = optional_text()
 
     def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
+        """Yield the problems that involve several keys, or the form of a value."""
         if not re.fullmatch("[A-Za-z0-9_-]{1,63}", self.name):
-            yield Problem("name", f"= {self.name!r}: use letters, digits, _ and -, at most 63")
+            yield Problem(
+                "name", f"= {self.name!r}: use letters, digits, _ and -, at most 63 characters"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """`[data]`: where the labelled and the unlabelled images are.
 
-    Paths are relative to `root`, a folder (relative to the competition file) or
-    `gs://bucket/prefix`. `source` says what they are:
+    All paths are relative to `root`. A competition requires images without a label, in `test` or
+    `test_images`; a GAN does not. What the other keys mean depends on `source`:
 
-    pixels: `train` and `test` are CSVs of pixel values, a row an image.
-    files: image files. `images` and `test_images` are patterns: `{id}` stands for the id that a row
-        of the CSVs `train` and `test` has in the column `id`, `*` for anything in a name, `**/` for
-        any folders: "train/**/{id}.*". A pattern with `{id}/{file}` takes every file of the folder
-        that a row names. Without `train` the pattern says the label, "train/{class}/{id}.jpg", and
-        the group where it has `{group}`. Without `test`, every file that fits is a test image.
-    A competition needs images without a label, in `test` or `test_images`; a GAN does without.
+    - pixels: `train` and `test` are CSVs of pixel values, one image per row.
+    - files: `images` and `test_images` are patterns for image files. `{id}` stands for the id that
+      a row of the CSV `train` or `test` has in the column `id`, `*` for any part of a name, and
+      `**/` for any folders: "train/**/{id}.*". A pattern with `{id}/{file}` matches every file in
+      the folder that a row names. Without `train` the label is part of the path,
+      "train/{class}/{id}.jpg", and so is the group if the pattern has `{group}`. Without `test`,
+      every file that matches `test_images` is a test image.
+    - tfrecords: finished TFRecords, which are read where they are. `images`, `validation_images`
+      and `test_images` are patterns in which `{size}` matches 192x192 and the like. `id`, `target`,
+      `group`, `image`, `numeric` and `categorical` are names of features.
+    - cifar10: `train` (a pattern) and `test` are the batches of CIFAR-10, in the Python or the
+      binary version.
 
-    tfrecords: ready TFRecords, left where they are; `images`, `validation_images` (they join the
-        training images) and `test_images` are patterns in which `{size}` is 192x192 and the like.
-        `id`, `target`, `group`, `image`, `numeric` and `categorical` are names of features.
-    cifar10: `train` (a pattern) and `test` are CIFAR-10's batches, python or binary.
-
-    Of a multilabel competition a label names several classes, with `separator` between them.
-
-    Images with the same text in the column `group` (a patient, a person) never stand in two folds;
-    an empty cell is a group of its own, and so is one that says NA, nan or null. Columns named in
-    `numeric` and `categorical` go with the images into the tables and records."""
+    source: kind of source, see above.
+    root: folder that all other paths are relative to: relative to the competition file, absolute,
+        or `gs://bucket/prefix`.
+    train: file with the labelled images, see source.
+    test: file with the unlabelled images, see source.
+    id: column or feature with the ids, which must be unique.
+    target: column or feature with the labels.
+    separator: text between the classes of one label in a multilabel competition.
+    target_parts: parts that make up the label, instead of `target`; for source = "files".
+    group: column or feature with the group, such as a patient or a person: images of one group are
+        never split over two folds. An empty cell is a group of its own, and so is a cell with NA,
+        nan or null.
+    image: feature with the JPEG; for source = "tfrecords".
+    images: pattern of the labelled images, see source.
+    validation_images: pattern of further labelled images, which join the training images; for
+        source = "tfrecords".
+    test_images: pattern of the unlabelled images, see source.
+    numeric: numeric columns or features to store in the tables and records.
+    categorical: categorical columns or features to store in the tables and records.
+    external: `[[data.external]]`, labelled images from elsewhere.
+    """
 
     source: Literal["pixels", "files", "tfrecords", "cifar10"]
     root: str = "."
@@ -139,17 +163,17 @@ class Data:
     external: list[External] = field(default_factory=list)
 
     def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
+        """Yield the problems that involve several keys, or the form of a value."""
         needs, allows = _NEEDS[self.source]
         for key in {name: None for keys in _NEEDS.values() for name in sorted(keys[0] | keys[1])}:
             value = getattr(self, key)
             if key in needs and not value:
-                yield Problem(key, f"is missing: source = {self.source!r} needs it")
+                yield Problem(key, f"is missing: source = {self.source!r} requires it")
             elif value and key not in needs | allows:
                 kinds = " or ".join(
                     repr(kind) for kind, keys in _NEEDS.items() if key in keys[0] | keys[1]
                 )
-                yield Problem(key, f"= {short(value)}: goes with source = {kinds} only")
+                yield Problem(key, f"= {short(value)}: only applies to source = {kinds}")
         if self.root.startswith("gs:") and not re.fullmatch(BUCKET + r"(/[^/]+)*/?", self.root):
             yield Problem("root", f"= {self.root!r}: must be gs://bucket or gs://bucket/prefix")
         if self.source == "cifar10":
@@ -158,12 +182,12 @@ class Data:
         for key in ("images", "validation_images", "test_images"):
             value = getattr(self, key)
             if value and (value.startswith("/") or ".." in value.split("/")):
-                yield Problem(key, f"= {value!r}: must be a path below root, and no ..")
+                yield Problem(key, f"= {value!r}: must be a path below root, without ..")
         names = [*self.numeric, *self.categorical]
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield Problem("numeric", f"and categorical name {name!r} more than once")
         if self.source == "files":
-            yield from self._problems_of_files()
+            yield from self._files_problems()
         if self.source == "tfrecords":
             for key in ("images", "validation_images", "test_images"):
                 yield from _unknown_placeholders(key, getattr(self, key), {"size"}, needed=set())
@@ -173,55 +197,49 @@ class Data:
         for index, external in enumerate(self.external):
             for key, message in self.of(external).problems():
                 yield Problem(f"external[{index}].{key}", message)
-        for name in sorted(
-            {*self.numeric, *self.categorical} & {"image", "image_name", "target", self.target}
-        ):
+        features = {"image", "image_name", "target", self.target}
+        for name in sorted(set(names) & features):
             yield Problem(
                 "numeric", f"or categorical names {name!r}, which is a feature of every record"
             )
 
-    def _problems_of_files(self) -> Iterator[Problem]:
+    def _files_problems(self) -> Iterator[Problem]:
         if self.train:
             if not self.id:
-                yield Problem("id", "is missing: the table needs it")
+                yield Problem("id", "is missing: train requires it")
             if bool(self.target) == bool(self.target_parts):
                 yield Problem("target", "or target_parts must be given, and not both")
             yield from _unknown_placeholders("images", self.images, {"id", "file"}, needed={"id"})
-            if (
-                any(part.column == "{file}" for part in self.target_parts)
-                and "{file}" not in self.images
-            ):
-                yield Problem("target_parts", "name {file}, which images lacks")
+            uses_file = any(part.column == "{file}" for part in self.target_parts)
+            if uses_file and "{file}" not in self.images:
+                yield Problem("target_parts", "use {file}, but images does not contain it")
         else:
             for key in ("target", "target_parts", "numeric", "categorical", "group"):
-                if getattr(self, key):
-                    yield Problem(
-                        key,
-                        f"= {short(getattr(self, key))}: goes with a table only, and data.train"
-                        " names none",
-                    )
+                if value := getattr(self, key):
+                    text = "requires a CSV of labels, but train is not set"
+                    yield Problem(key, f"= {short(value)}: {text}")
             yield from _unknown_placeholders(
                 "images", self.images, {"class", "group", "id"}, needed={"class", "id"}
             )
         if self.test and not self.id:
-            yield Problem("id", "is missing: the table needs it")
+            yield Problem("id", "is missing: test requires it")
         if self.test and not self.test_images:
-            yield Problem("test_images", "is missing: data.test names images")
+            yield Problem("test_images", "is missing: test requires it")
         yield from _unknown_placeholders("test_images", self.test_images, {"id"}, needed={"id"})
 
     def tests(self) -> tuple[str, str]:
-        """The key that says where the images without a label are, and its value: "" where there are
-        none."""
+        """Return the key that locates the images without a label, and its value ("" if it is not
+        set)."""
         key = "test_images" if self.source in ("files", "tfrecords") else "test"
         return key, getattr(self, key)
 
     def columns(self) -> dict[str, str]:
-        """The columns of the labelled file, by what they are for."""
+        """Return the columns of the labelled images, by purpose: id, target, group."""
         single = {"id": self.id, "target": self.target, "group": self.group}
         return {purpose: name for purpose, name in single.items() if name}
 
     def of(self, external: External) -> "Data":
-        """What an external set is made of, as data of its own with no test images."""
+        """Return an external set as data of its own, without test images."""
         return dataclasses.replace(
             self,
             train=external.train,
@@ -243,15 +261,16 @@ def _unknown_placeholders(
     if pattern and (
         set(found) - allowed or needed - set(found) or (needed and len(found) != len(set(found)))
     ):
-        wanted = ", ".join(f"{{{name}}}" for name in sorted(needed))
-        may = ", ".join(f"{{{name}}}" for name in sorted(allowed - needed))
-        say = (
-            f"must have {wanted} in it, each once"
+        required = ", ".join(f"{{{name}}}" for name in sorted(needed))
+        optional = ", ".join(f"{{{name}}}" for name in sorted(allowed - needed))
+        rule = (
+            f"must contain {required}, each exactly once"
             if needed
-            else f"may have {may or 'nothing'} of this kind in it"
+            else f"must not contain a placeholder{' other than ' + optional if optional else ''}"
         )
         yield Problem(
-            key, f"= {pattern!r}: {say}" + (f"; {may} may be there too" if needed and may else "")
+            key,
+            f"= {pattern!r}: {rule}" + (f"; {optional} is optional" if needed and optional else ""),
         )
 
 
@@ -259,13 +278,18 @@ def _unknown_placeholders(
 class Records:
     """`[records]`: how images are stored.
 
-    sizes: the sides in pixels; every image is stored in each. quality: of the JPEG. fit: how an
-    image that is not square becomes so (`stretch`, `crop`, `pad`). max_pixels: a source image with
-    more is refused, and no more than these are decoded at once. on_bad_image: what a labelled file
-    that is missing or no usable image does to the run; one that is skipped stands in rejects.csv,
-    and more than max_bad_fraction of them fail the run all the same. parts: tasks that share the
-    work.
-    publish: `gs://bucket/prefix` that the finished records are copied to.
+    sizes: sides in pixels, each 8 to 1024 and listed once; every image is stored in each of them.
+    quality: JPEG quality, 1 to 100.
+    shard_images: images per shard (TFRecord file), 1 to 1,000,000.
+    fit: how an image that is not square becomes square: `stretch`, `crop` or `pad`.
+    max_pixels: most pixels that a source image may have; a larger one is refused. It is also the
+        most pixels that are decoded at the same time.
+    on_bad_image: what happens if a labelled file is missing or is not a usable image: `fail` stops
+        the run, `skip` leaves the file out and lists it in rejects.csv.
+    max_bad_fraction: with `skip`, the largest fraction of the labelled images that may be left out,
+        0 to 1; the run fails if there are more.
+    parts: number of pipeline steps that share the work, 1 to 100.
+    publish: `gs://bucket/prefix` to copy the finished records to; "" for no copy.
     """
 
     sizes: list[int] = field(metadata={"low": 8, "high": 1024})
@@ -279,26 +303,29 @@ class Records:
     publish: str = optional_text()
 
     def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
+        """Yield the problems that involve several keys, or the form of a value."""
         if not self.sizes or len(set(self.sizes)) != len(self.sizes):
-            yield Problem("sizes", f"= {short(self.sizes)}: name at least one, each once")
+            yield Problem("sizes", f"= {short(self.sizes)}: list at least one, each once")
         if self.publish and not re.fullmatch(BUCKET + r"(/[^/]+)+", self.publish):
             yield Problem("publish", f"= {self.publish!r}: must be gs://bucket/prefix")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Folds:
-    """`[folds]`: how many folds the labelled images are dealt into.
+    """`[folds]`: how the labelled images are split into folds.
 
-    exclude: ids that are left out altogether. exclude_file: a file that names more of them, a line
-        each, or the first column of a CSV whose header is `id`.
-    duplicates: `group`, byte-identical and near-duplicate images get one fold; `drop`, all but the
-        first of them are left out; `identical`, near-duplicates are not looked for.
-    strata: tabular columns to spread evenly besides the class; bins: how many ranges of equal size
-    a numeric one is cut into.
-    file: a CSV of the user's own, with the columns id and fold, that is taken as it is, after the
-        same audit: folds from 0 to count - 1, -1 for left out, -2 for trains always and never
-        validates.
+    count: number of folds, 2 to 50.
+    exclude: ids of images to leave out.
+    exclude_file: file with more ids to leave out: one per line, or the first column of a CSV with
+        the header `id`.
+    duplicates: `group` puts byte-identical and near-duplicate images into the same fold; `drop`
+        leaves out all but the first of them; `identical` groups byte-identical images and does not
+        search for near-duplicates.
+    strata: tabular columns to spread evenly over the folds, in addition to the class.
+    bins: number of ranges with equally many images that a numeric column of strata is cut into, 2
+        to 100.
+    file: your own CSV with the columns id and fold, used as it is after the same audit: folds 0 to
+        count - 1, -1 to leave an image out, -2 to train on it in every fold and never validate.
     """
 
     count: int = number(5, low=2, high=50)
@@ -310,18 +337,19 @@ class Folds:
     file: str = optional_text()
 
     def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
+        """Yield the problems that involve several keys, or the form of a value."""
         for key in ("exclude", "exclude_file"):
             value = getattr(self, key)
             if self.file and value:
                 yield Problem(
                     key,
-                    f"= {short(value)}: goes without file; give these ids the fold -1 in"
+                    f"= {short(value)}: cannot be combined with file; give these ids the fold -1 in"
                     f" {self.file}",
                 )
         if self.file and self.duplicates == "drop":
             yield Problem(
-                "duplicates", "= 'drop': goes without file; give the copies the fold -1 in it"
+                "duplicates",
+                "= 'drop': cannot be combined with file; give the copies the fold -1 in it",
             )
         if self.file and self.strata:
-            yield Problem("strata", f"= {short(self.strata)}: goes without file")
+            yield Problem("strata", f"= {short(self.strata)}: cannot be combined with file")

@@ -1,6 +1,7 @@
-"""The file of a GAN: which images it is to imitate, how it is trained, and by what it is judged.
+"""The GAN file: the images that the GAN imitates, how it is trained, and how its samples are
+judged.
 
-It shares its sections with a competition file; what makes it a GAN's is `[gan]`.
+It shares its sections with a competition file; `[gan]` is its own.
 """
 
 import dataclasses
@@ -18,20 +19,21 @@ from trainer.config.schema import NAME, Problem, number, optional_text, short
 SIDES = (32, 64)
 # The fold whose images neither the GAN nor the judge is trained on.
 HELD_OUT_FOLD = 0
-# Images of a class, of samples as of real ones, whose diversity is told: with two, it would be that
-# of a single pair.
+# Diversity is only computed for a class with at least this many samples and real images: with two,
+# it would be the distance of a single pair.
 MIN_CLASS_SAMPLES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """`[gan.features]`: the network in whose features samples are compared with real images;
-    without any, the judge.
+    """`[gan.features]`: the network whose features are used to compare samples with real images;
+    without weights, the judge.
 
-    weights: a model (.keras) that takes pixels of 0 to 255, of which the input of the last dense
-        layer is taken; or the weights of a backbone: `imagenet`, or a file. backbone: one of
-        keras.applications or of efficientnet, as a member's. size: the side in pixels that images
-        are enlarged to for a backbone, 0 for as they are.
+    backbone: a network of keras.applications or of the package efficientnet, by the same name as a
+        member's backbone; "" for a complete model in weights.
+    weights: a complete model (.keras) that takes pixels of 0 to 255, whose features are the input
+        of its last dense layer; or the weights of backbone: `imagenet`, `noisy-student` or a file.
+    size: side in pixels, 1 to 1024, that images are resized to for a backbone; 0 for no resizing.
     """
 
     backbone: str = optional_text()
@@ -39,41 +41,42 @@ class Features:
     size: int = number(0, low=0, high=1024)
 
     def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
+        """Yield the problems that involve several keys, or the form of a value."""
         if self.backbone and not self.weights:
             yield Problem(
-                "weights", f"is missing: backbone = {self.backbone!r} has learnt nothing without"
+                "weights", f"is missing: backbone = {self.backbone!r} is untrained without weights"
             )
         if self.weights and not self.backbone and not self.weights.endswith(".keras"):
             yield Problem(
-                "backbone", f"is missing: weights = {self.weights!r} is no whole model (.keras)"
+                "backbone",
+                f"is missing: weights = {self.weights!r} is not a complete model (.keras)",
             )
-        if self.weights == "noisy-student" and "EfficientNetB" not in self.backbone:
-            yield Problem(
-                "weights",
-                "= 'noisy-student': there are such weights for EfficientNetB0 to B7, not"
-                f" {self.backbone!r}",
-            )
-        if self.backbone == "cnn" or ":" in self.backbone:
+        if error := known_backbones.weights_problem(self.weights, self.backbone):
+            yield Problem("weights", error)
+        if self.backbone in ("cnn", "linear") or ":" in self.backbone:
             yield Problem(
                 "backbone",
-                f"= {self.backbone!r}: must be one with published weights, or a whole model as"
+                f"= {self.backbone!r}: must have published weights; or name a complete model in"
                 " weights",
             )
-        elif self.backbone and (found := known_backbones.problem(self.backbone, self.size)):
-            yield Problem("backbone", f"= {self.backbone!r}: {found}")
+        elif self.backbone and (error := known_backbones.problem(self.backbone, self.size)):
+            yield Problem("backbone", f"= {self.backbone!r}: {error}")
         if self.size and not self.backbone:
-            yield Problem("size", f"= {self.size}: goes with backbone; a whole model knows its own")
+            yield Problem(
+                "size", f"= {self.size}: requires backbone; a complete model has its own size"
+            )
 
     def measure(self) -> str:
-        """What the Fréchet distance in these features is called: FID is that of Inception's alone
-        (Heusel et al., arXiv:1706.08500, section 2), and these are not the weights that published
-        figures were made with."""
+        """Return the name of the Fréchet distance in these features.
+
+        FID is its name for Inception's features alone (Heusel et al., arXiv:1706.08500, section 2),
+        and Keras's weights are not those that published figures were computed with.
+        """
         inception = self.backbone == "InceptionV3" and self.weights == "imagenet"
         return "FID (Keras's InceptionV3)" if inception else "Fréchet distance"
 
     def name(self) -> str:
-        """The network, for people."""
+        """Return the name of the network, for reports."""
         if self.backbone:
             return f"{self.backbone} ({self.weights.rpartition('/')[2]})"
         return self.weights.rpartition("/")[2] or "the judge"
@@ -83,26 +86,37 @@ class Features:
 class GanRecipe:
     """`[gan]`: a DCGAN, and how it is trained.
 
-    steps: of both networks in turn, the discriminator first; another number is another training,
-        from the beginning. batch_size: images a step, on all devices together. latent: numbers that
-        an image is made of. width: channels of the feature maps next to the image; each halving of
-        the side doubles them.
-    conditional: both networks are told the class. loss: `non_saturating` (Goodfellow et al.,
-        arXiv:1406.2661, section 3) or `hinge` (Lim and Ye, arXiv:1705.02894). spectral_norm: of the
-        discriminator's weights, in place of its batch normalisation (Miyato et al.,
-        arXiv:1802.05957).
-    generator_rate, discriminator_rate: Adam's learning rates, two time scales where they differ
-        (Heusel et al., arXiv:1706.08500); momentum: its first; decay: both rates fall in a line to
-        this share of themselves.
-    average: of the exponential average of the generator's weights, which makes all samples; 0 for
-        none. It is shorter in the first steps.
-    diffaugment: what is done to real and generated images alike before the discriminator sees them,
-        for small data (Zhao et al., arXiv:2006.10738). flip: real images are mirrored half the
-        time.
-    steps_per_execution: steps that the device does at one call, for devices that are faster than
-    their host.
-    evaluate_every: steps. samples: images that are judged each time, and that are left as records
-        at the end. neighbours: of precision and recall.
+    steps: number of training steps, 1 to 10,000,000, each of both networks, the discriminator
+        first; after a change of steps the training starts from scratch.
+    batch_size: images per step, 2 to 65,536, on all devices together.
+    latent: length of the latent vector that an image is generated from, 1 to 4096.
+    width: channels of the feature maps next to the image, 4 to 1024; each halving of the side
+        doubles them.
+    conditional: whether both networks are given the class.
+    loss: `non_saturating` (Goodfellow et al., arXiv:1406.2661, section 3) or `hinge` (Lim and Ye,
+        arXiv:1705.02894).
+    spectral_norm: whether the discriminator uses spectral normalisation of its weights instead of
+        batch normalisation (Miyato et al., arXiv:1802.05957).
+    generator_rate: learning rate of the generator's Adam, 1e-8 to 1; different rates give two time
+        scales (Heusel et al., arXiv:1706.08500).
+    discriminator_rate: learning rate of the discriminator's Adam, 1e-8 to 1.
+    momentum: first momentum (beta 1) of both Adams, 0 to 0.999.
+    decay: both learning rates fall linearly to this fraction of themselves, 0 to 1; 1 keeps them
+        constant.
+    average: decay of the exponential moving average of the generator's weights, 0 to 0.99999; the
+        averaged generator makes all samples, and the average is shorter in the first steps. 0 for
+        no averaging.
+    diffaugment: augmentation of real and generated images before the discriminator, for small data
+        sets (Zhao et al., arXiv:2006.10738): any of `color`, `translation` and `cutout`.
+    flip: whether real images are mirrored horizontally with a probability of one half.
+    precision: `float32` or `mixed_bfloat16`.
+    steps_per_execution: steps that the device runs per call, 1 to 10,000, for devices that are
+        faster than their host; steps and evaluate_every must be multiples of it.
+    evaluate_every: steps between two evaluations, 1 to 10,000,000.
+    samples: images that each evaluation judges, and that are stored as records at the end; 20 to
+        20,000 and at least four per class.
+    neighbours: k of the k-th neighbour in precision and recall, 1 to 100.
+    features: `[gan.features]`, the network for the comparison with real images.
     """
 
     steps: int = number(low=1, high=10_000_000)
@@ -127,8 +141,16 @@ class GanRecipe:
     features: Features = field(default_factory=Features)
 
     def multiply_adds(self, side: int, channels: int) -> tuple[float, float]:
-        """Of one image by the generator and by the discriminator, forward: each of their
-        convolutions has kernels of 4 × 4, and a map that is half as wide has twice the channels."""
+        """Return the multiply-adds of one image in a forward pass of the generator and of the
+        discriminator.
+
+        Each convolution has 4 × 4 kernels, and a feature map of half the side has twice the
+        channels.
+
+        Args:
+            side: side of the images in pixels.
+            channels: channels of the images.
+        """
         sides = [side >> number for number in range(1, (side // 4).bit_length())]
         widths = [self.width << number for number in range(len(sides))]
         maps = sum(
@@ -139,16 +161,23 @@ class GanRecipe:
         return float(maps + self.latent * flat), float(maps + flat)
 
     def operations(self, side: int, channels: int) -> float:
-        """Of a step, two for a multiply-add: the generator runs forward twice and back once, the
-        discriminator forward three times and back three times, the last time for its inputs alone.
-        Going back costs as much as two times forward."""
-        of_generator, of_discriminator = self.multiply_adds(side, channels)
-        return 2.0 * self.batch_size * (4 * of_generator + 8 * of_discriminator)
+        """Return the floating-point operations of a training step, two per multiply-add.
+
+        The generator runs forward twice and backward once; the discriminator runs forward three
+        times and backward three times, the last time for the gradient of its inputs alone. A
+        backward pass costs as much as two forward passes.
+
+        Args:
+            side: side of the images in pixels.
+            channels: channels of the images.
+        """
+        generator, discriminator = self.multiply_adds(side, channels)
+        return 2.0 * self.batch_size * (4 * generator + 8 * discriminator)
 
     def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
+        """Yield the problems that involve several keys, or the form of a value."""
         if len(set(self.diffaugment)) < len(self.diffaugment):
-            yield Problem("diffaugment", f"= {short(self.diffaugment)}: names one more than once")
+            yield Problem("diffaugment", f"= {short(self.diffaugment)}: each may be listed once")
         for key in ("steps", "evaluate_every"):
             if getattr(self, key) % self.steps_per_execution:
                 yield Problem(
@@ -160,11 +189,23 @@ class GanRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Gan:
-    """A whole file of a GAN; paths as in a competition file.
+    """A complete GAN file.
 
-    judge: a member's recipe: the network that says of which class a sample is, and in whose
-    features samples are compared with real images. It is trained by the same pipeline on the same
-    images as the GAN; the first fold is kept from both."""
+    `trainer.config.load.load` returns it with absolute paths.
+
+    name: name of the GAN, for file names and titles; lower-case letters, digits, _ and -.
+    classes: class names in the order of the class indices; at least two.
+    data: `[data]`, where the images are.
+    records: `[records]`, how the images are stored; sizes must be [32] or [64].
+    judge: `[judge]`, a member that is trained by the same pipeline on the same images as the GAN.
+        It classifies the samples, and its features compare them with real images unless
+        `[gan.features]` names another network. The first fold is held out from both.
+    gan: `[gan]`, the GAN and how it is trained.
+    seed: seed of folds, initial weights, latent vectors and augmentation, 0 to 2**31 - 1.
+    folds: `[folds]`, how the labelled images are split.
+    train: `[train]`, checkpoints and backend.
+    machine: `[machine]`, what a training job runs on if it does not run on this machine.
+    """
 
     name: str
     classes: list[str]
@@ -178,68 +219,73 @@ class Gan:
     machine: Machine = field(default_factory=Machine)
 
     def problems(self) -> Iterator[Problem]:
-        """What no single section shows."""
+        """Yield the problems that involve several sections."""
         if not NAME.fullmatch(self.name):
             yield Problem(
                 "name",
-                f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at"
-                " most 63",
+                f"= {self.name!r}: use lower-case letters, digits, _ and -; the first must be a"
+                " letter; at most 63 characters",
             )
         if len(self.classes) < 2:
             yield Problem(
-                "classes", f"= {self.classes!r}: name at least two: the judge tells them apart"
+                "classes", f"= {self.classes!r}: name at least two, for the judge to tell apart"
             )
         for name in sorted({c for c in self.classes if self.classes.count(c) > 1}):
             yield Problem("classes", f"names {name!r} more than once")
         if self.records.sizes not in [[side] for side in SIDES]:
             yield Problem(
-                "records.sizes", f"= {self.records.sizes}: must be [32] or [64], a DCGAN's side"
+                "records.sizes", f"= {self.records.sizes}: must be [32] or [64], the DCGAN's sides"
             )
         if self.data.target_parts:
-            yield Problem("data.target_parts", "goes with a competition only")
+            yield Problem("data.target_parts", "only applies to a competition")
         side = (self.records.sizes or [0])[0]
         if self.judge.size not in (0, side):
-            yield Problem("judge.size", f"= {self.judge.size}: must be that of the records, {side}")
-        if found := known_backbones.problem(self.judge.backbone, self.judge.augment.crop or side):
-            yield Problem("judge.backbone", f"= {self.judge.backbone!r}: {found}")
+            yield Problem("judge.size", f"= {self.judge.size}: must be the stored size, {side}")
+        if error := known_backbones.problem(self.judge.backbone, self.judge.augment.crop or side):
+            yield Problem("judge.backbone", f"= {self.judge.backbone!r}: {error}")
         if self.judge.augment.crop:
             yield Problem(
                 "judge.augment.crop",
-                f"= {self.judge.augment.crop}: the judge must see whole images",
+                f"= {self.judge.augment.crop}: must be 0: the judge must see complete images",
             )
         if self.judge.validation != "last":
             yield Problem(
                 "judge.validation",
-                f"= {self.judge.validation!r}: must be 'last': what a judge knows is told by images"
-                " that decided nothing",
+                f"= {self.judge.validation!r}: must be 'last': the images that measure the judge"
+                " must not have selected it",
             )
+        if self.judge.backbone == known_backbones.LINEAR:
+            yield Problem("judge.backbone", "= 'linear': must be a network, whose features judge")
         if known_backbones.is_function(self.judge.backbone):
             yield Problem(
                 "judge.backbone",
-                f"= {self.judge.backbone!r}: must go by a name: samples are judged where it is not"
-                " known",
+                f"= {self.judge.backbone!r}: must be a named backbone: the function is unknown"
+                " where samples are judged",
             )
         features = self.gan.features
         if (
             features.backbone
             and not features.size
-            and (found := known_backbones.problem(features.backbone, side))
+            and (error := known_backbones.problem(features.backbone, side))
         ):
             yield Problem(
-                "gan.features.backbone", f"= {features.backbone!r}: {found}, or gan.features.size"
+                "gan.features.backbone",
+                f"= {features.backbone!r}: {error}, or set gan.features.size",
             )
         if self.judge.tabular.columns:
-            yield Problem("judge.tabular", "goes without a GAN: a sample has no columns")
+            yield Problem("judge.tabular", "cannot be used with a GAN: samples have no columns")
         least = MIN_CLASS_SAMPLES * len(self.classes)
         if self.gan.samples < least:
             yield Problem(
                 "gan.samples",
-                f"= {self.gan.samples}: must be at least {MIN_CLASS_SAMPLES} a class, {least}",
+                f"= {self.gan.samples}: must be at least {least}, {MIN_CLASS_SAMPLES} per class",
             )
 
     def pipeline_arguments(self) -> dict[str, Any]:
-        """What the pipeline takes, as plain JSON values: all but the machines, which are chosen
-        when it is compiled."""
+        """Return the arguments of the pipeline as plain JSON values.
+
+        Left out is the machine, because it is chosen when the pipeline is compiled.
+        """
         values = dataclasses.asdict(self)
         del values["machine"]
         return values

@@ -2,17 +2,104 @@
 
 import dataclasses
 import os
+import re
 import tomllib
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from trainer.config.competition import Competition
+from trainer.config.data import BUCKET, Data, Folds
 from trainer.config.gan import Gan
-from trainer.config.paths import PathResolver
+from trainer.config.known_backbones import is_published
+from trainer.config.member import Member
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError
 
 File = TypeVar("File", bound=Competition | Gan)
+
+
+class PathResolver:
+    """Makes paths absolute; at the end of the `with` block all wrong paths are reported together.
+
+    Raises:
+        CompetitionError: a path in Cloud Storage is invalid or contains `..`. An object may be
+            named `..`, and its local copy would then be outside its folder.
+    """
+
+    def __init__(self, data: Data, folder: str) -> None:
+        """
+        Args:
+            data: the section [data].
+            folder: the folder of the file: absolute, or `gs://bucket/prefix`.
+        """
+        self._data, self._folder = data, folder
+        self._problems: list[str] = []
+        self._root = self._join(folder, data.root)
+
+    def __enter__(self) -> "PathResolver":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._problems and error is None:
+            raise CompetitionError("\n".join(self._problems))
+
+    def below(self, path: str) -> str:
+        """Return a path relative to data.root as an absolute one; "" stays ""."""
+        return self._join(self._root, path) if path else path
+
+    def beside(self, path: str) -> str:
+        """Return a path relative to the folder of the file, such as results of another run, as an
+        absolute one."""
+        return self._join(self._folder, path)
+
+    def data(self) -> Data:
+        """Return the section [data] with absolute paths."""
+        data = self._data
+        return dataclasses.replace(
+            data,
+            root=self._root,
+            train=self.below(data.train),
+            test=self.below(data.test),
+            external=[
+                dataclasses.replace(external, train=self.below(external.train))
+                for external in data.external
+            ],
+        )
+
+    def folds(self, folds: Folds) -> Folds:
+        """Return the section [folds] with absolute paths."""
+        return dataclasses.replace(
+            folds, file=self.below(folds.file), exclude_file=self.below(folds.exclude_file)
+        )
+
+    def member(self, member: Member) -> Member:
+        """Return a member with an absolute path of weights.
+
+        The models of another run are, for example, "../../runs/digits/models/cnn/fold{fold}.keras".
+        """
+        return dataclasses.replace(member, weights=self.weights(member.weights))
+
+    def weights(self, weights: str) -> str:
+        """Return an absolute path of weights; the names of published weights stay as they are."""
+        return weights if is_published(weights) else self.beside(weights)
+
+    def _join(self, parent: str, path: str) -> str:
+        if path.startswith("/") or not (path.startswith("gs://") or parent.startswith("gs://")):
+            return os.path.abspath(Path(parent) / path)
+        # os.path.join does not know that a gs:// path is absolute.
+        uri = (path if path.startswith("gs://") else f"{parent}/{path}").rstrip("/")
+        if not re.fullmatch(BUCKET + r"(/[^/]+)*", uri) or {".", ".."} & set(uri.split("/")):
+            self._problems.append(
+                f"{path!r}: must be gs://bucket/path without . and .., or relative to"
+                f" {self._folder}"
+            )
+        return uri
 
 
 def load(path: str | Path) -> Competition | Gan:
@@ -28,10 +115,13 @@ def load(path: str | Path) -> Competition | Gan:
 
 
 def load_competition(path: str | Path) -> Competition:
-    """As `load`, for a file that must be a competition's.
+    """Read and check a file as `load` does; it must be a competition file.
+
+    Args:
+        path: the TOML file. Relative paths in it are relative to its folder.
 
     Raises:
-        CompetitionError: as `load`, or it is a GAN's.
+        CompetitionError: as for `load`; or it is a GAN file.
     """
     table = read_toml(path)
     if "gan" in table:
@@ -44,7 +134,7 @@ def load_competition(path: str | Path) -> Competition:
 
 
 def read(path: str | Path) -> Competition | Gan:
-    """As `load`, but with the paths as they are in the file."""
+    """Read and check a file as `load` does, but leave its paths as they are."""
     table = read_toml(path)
     if "gan" in table:
         return parse(Gan, table, str(path))
@@ -63,8 +153,8 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise CompetitionError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except (ValueError, RecursionError) as error:
-        # Besides invalid TOML: a number with thousands of digits, brackets nested thousands deep,
-        # an impossible path.
+        # Not only invalid TOML: also a number with thousands of digits, brackets nested thousands
+        # deep, or an impossible path.
         raise CompetitionError(f"{path}: not valid TOML: {error}") from None
     except FileNotFoundError:
         raise CompetitionError(f"{path}: no such competition file") from None
@@ -73,7 +163,9 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 def resolve_paths(file: File, folder: str) -> File:
-    """The file with absolute paths: below its `data.root`, which is relative to `folder`.
+    """Return the file with absolute paths.
+
+    Data paths are relative to `data.root`, which is relative to `folder`.
 
     Args:
         file: as `read` returns it.

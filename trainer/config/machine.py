@@ -1,4 +1,4 @@
-"""`[machine]`: what a training task runs on, where it does not run here."""
+"""`[machine]`: what a training job runs on if it does not run on this machine."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,16 +8,25 @@ from trainer.config.schema import Problem, number, optional_text
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """`[machine]`: read when the pipeline is compiled for Vertex AI or a cluster; a run on this
-    machine takes what is here.
+    """`[machine]`: the machine of a training job when the pipeline is compiled for Vertex AI or a
+    cluster; a run on this machine ignores it.
 
-    tpu: a slice, as "v5e-8"; or gpu: a kind, as "L4", and gpus: how many; neither is a CPU.
-    pipelines/targets/machines.py has them all. cpus, memory_gib: of a CPU task, or of a pod with
-    GPUs on a cluster; 0 is what the same table says.
-    disk_gb: of a machine's boot disk. spot: cheaper machines that may be taken away at any time; a
-    task then goes on from its last checkpoint. hours: after so many a training task is ended; a
-    plain CPU task on Vertex AI has no such limit.
-    retries: how often a task that failed is tried again.
+    pipelines/targets/machines.py lists the TPU slices and GPUs. With neither tpu nor gpu, a job
+    runs on a CPU.
+
+    tpu: TPU slice, such as "v5e-8"; cannot be combined with gpu.
+    gpu: kind of GPU, such as "L4"; cannot be combined with tpu.
+    gpus: number of GPUs, 1 to 16; requires gpu.
+    cpus: vCPUs of a job on a CPU, or of a pod with GPUs on a cluster, 0 to 208; 0 for the default
+        in that file.
+    memory_gib: memory in GiB of a job on a CPU, or of a pod with GPUs on a cluster, 0 to 3000; 0
+        for the default in that file.
+    disk_gb: size of the machine's boot disk in GB, 100 to 64,000.
+    spot: whether to use cheaper machines that may be taken away at any time; the job then resumes
+        from its last checkpoint.
+    hours: hours after which a training job is stopped, 0.1 to 168; a job on a plain CPU on Vertex
+        AI has no such limit.
+    retries: number of times that a failed training job is started again, 0 to 10.
     """
 
     tpu: str = optional_text()
@@ -31,10 +40,10 @@ class Machine:
     retries: int = number(1, low=0, high=10)
 
     def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
+        """Yield the problems that involve several keys, or the form of a value."""
         if self.tpu and self.gpu:
-            yield Problem("gpu", f"= {self.gpu!r}: goes without tpu")
+            yield Problem("gpu", f"= {self.gpu!r}: cannot be combined with tpu")
         if self.gpus > 1 and not self.gpu:
-            yield Problem("gpus", f"= {self.gpus}: goes with gpu")
+            yield Problem("gpus", f"= {self.gpus}: requires gpu")
         if self.tpu and (self.cpus or self.memory_gib):
-            yield Problem("cpus", "and memory_gib go without tpu: a slice has its own")
+            yield Problem("cpus", "and memory_gib cannot be combined with tpu: a slice has its own")

@@ -1,5 +1,5 @@
-"""The sections of the competition file that say how a model is made and trained: `[[members]]` and
-what is in it."""
+"""The sections of the competition file that describe a model and its training: `[[members]]` and
+its subsections."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -7,149 +7,46 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trainer.config import known_backbones
+from trainer.config.augment import Augment
+from trainer.config.known_backbones import LINEAR
+from trainer.config.network import Cnn, Head, Linear, Tabular
 from trainer.config.schema import NAME, Problem, number, optional_text, short
 from trainer.metrics import HIGHER_IS_BETTER, METRICS
 
-
-@dataclass(frozen=True, kw_only=True)
-class Strength:
-    """How much an image is changed. Each value is drawn anew for each image and epoch, from ± the
-    bound about no change.
-
-    distribution: `uniform` between the bounds, or `normal` with the bound as standard deviation, as
-    in the notebooks.
-    probability: that an image is moved at all (rotation, shear, zoom, shift).
-    rotation, shear: degrees. zoom: 0.1 is a factor of 0.9 to 1.1, each axis its own. shift: as a
-    fraction of the side.
-    flip_horizontal, flip_vertical: probabilities. quarter_turns: turned by 0, 90, 180 or 270
-    degrees.
-    hue: as a fraction of the circle. saturation, contrast: 0.3 is a factor of 0.7 to 1.3.
-    brightness: as a fraction of 255.
-    erase: the probability that a rectangle is painted over with the image's mean colour;
-    erase_area: its largest share."""
-
-    distribution: Literal["uniform", "normal"] = "uniform"
-    probability: float = number(1.0, low=0, high=1)
-    rotation: float = number(0.0, low=0, high=180)
-    shear: float = number(0.0, low=0, high=60)
-    zoom: float = number(0.0, low=0, high=0.9)
-    shift: float = number(0.0, low=0, high=1)
-    flip_horizontal: float = number(0.0, low=0, high=1)
-    flip_vertical: float = number(0.0, low=0, high=1)
-    quarter_turns: bool = False
-    hue: float = number(0.0, low=0, high=0.5)
-    saturation: float = number(0.0, low=0, high=1)
-    contrast: float = number(0.0, low=0, high=1)
-    brightness: float = number(0.0, low=0, high=1)
-    erase: float = number(0.0, low=0, high=1)
-    erase_area: float = number(0.33, low=0.02, high=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentChoice(Strength):
-    """`[[members.augment.one_of]]`: what is done, on top of the rest, to the images that draw this
-    one; `weight`: how often."""
-
-    weight: float = number(1.0, low=0, high=1e6)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augment(Strength):
-    """`[members.augment]`: what is done to training images; never to those that validate.
-
-    interpolation: between pixels. fill: what comes in from outside, black or the nearest pixel of
-    the edge.
-    crop: the side of the square that is cut from the stored image, 0 for all of it: anywhere in
-        training, from the middle otherwise. crop_at: `middle` for the middle in training too.
-    cutmix, mixup: the probability that an image is joined with another of its batch; *_alpha: of
-        the Beta distribution that the share is drawn from. An image that is cut is not mixed.
-    one_of: each image draws one of these.
-    """
-
-    interpolation: Literal["bilinear", "nearest"] = "bilinear"
-    fill: Literal["black", "edge"] = "black"
-    crop: int = number(0, low=0, high=1024)
-    crop_at: Literal["random", "middle"] = "random"
-    cutmix: float = number(0.0, low=0, high=1)
-    cutmix_alpha: float = number(1.0, low=0.01, high=100)
-    mixup: float = number(0.0, low=0, high=1)
-    mixup_alpha: float = number(0.2, low=0.01, high=100)
-    one_of: list[AugmentChoice] = field(default_factory=list)
-
-    def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
-        if self.one_of and not sum(choice.weight for choice in self.one_of):
-            yield Problem("one_of", "has no choice with a weight above 0")
-        if self.crop and self.crop < 8:
-            yield Problem("crop", f"= {self.crop}: must be at least 8, or 0 for no crop")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cnn:
-    """`[members.cnn]`, for backbone = "cnn": a convolution for each entry of `filters` and
-    `strides`, the first of side `first_kernel`."""
-
-    filters: list[int] = field(
-        default_factory=lambda: [24, 32, 64, 64], metadata={"low": 1, "high": 4096}
-    )
-    strides: list[int] = field(default_factory=lambda: [2, 1, 2, 1], metadata={"low": 1, "high": 4})
-    first_kernel: int = number(5, low=1, high=15)
-
-    def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
-        if not self.filters or len(self.filters) != len(self.strides):
-            yield Problem(
-                "strides",
-                f"has {len(self.strides)} values and filters has {len(self.filters)}: "
-                "a convolution takes one of each, and there must be at least one",
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Head:
-    """`[members.head]`: from the backbone's feature map to the logits.
-
-    pooling: the mean, the largest, the generalised mean with a learnt exponent (gem), or all of it
-    (flatten).
-    hidden: sizes of dense layers with ReLU before the last. dropout: before each dense layer.
-    samples: multi-sample dropout: so many masks before the last layer, whose logits are averaged.
-    """
-
-    pooling: Literal["average", "max", "gem", "flatten"] = "average"
-    hidden: list[int] = field(default_factory=list, metadata={"low": 1, "high": 65_536})
-    dropout: float = number(0.2, low=0, high=0.95)
-    samples: int = number(1, low=1, high=32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tabular:
-    """`[members.tabular]`: columns that the network sees besides the image, of data.numeric and
-    data.categorical.
-
-    layers: sizes of the dense layers that they pass before they join the pooled features.
-    batch_norm: after each of them.
-    dropout: between them. preset: `melanoma`: the published tower for that data, in place of all of
-    these."""
-
-    columns: list[str] = field(default_factory=list)
-    layers: list[int] = field(default_factory=lambda: [32], metadata={"low": 1, "high": 65_536})
-    batch_norm: bool = False
-    activation: Literal["relu", "swish"] = "relu"
-    dropout: float = number(0.0, low=0, high=0.95)
-    preset: Literal["", "melanoma"] = ""
+# Keys of a member that a linear member does not have.
+_FOR_NETWORKS = (
+    "weights",
+    "normalise",
+    "precision",
+    "epochs",
+    "head_epochs",
+    "head_learning_rate",
+    "batch_size",
+    "per_device",
+    "monitor",
+    "patience",
+    "tta",
+    "head",
+    "optimizer",
+    "schedule",
+    "augment",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """`[members.loss]`.
+    """`[members.loss]`: the loss, and how much each image counts in it.
 
-    kind: cross_entropy or focal, softmax for multiclass and sigmoid for binary and multilabel.
-    label_smoothing: the share of each label that is spread over all classes. gamma, alpha: of the
-        focal loss; alpha, the weight of the positive class against 1 - alpha of the negative one, 0
-        for none.
-    class_weights: `balanced`, in inverse proportion to the fold's training images of each class; or
-        `given`, those of `weights`, one a class. sample_weight: a column of data.numeric that
-        weighs each training image.
+    kind: `cross_entropy` or `focal`, with softmax for multiclass, and with sigmoid for binary and
+        multilabel.
+    label_smoothing: fraction of each label that is spread evenly over all classes, 0 to 0.9.
+    gamma: exponent of the focal loss, 0 to 20.
+    alpha: weight of the positive class in the focal loss, 0 to 1; the weight of the negative class
+        is one minus alpha. 0 for no weighting.
+    class_weights: `balanced`, in inverse proportion to the training images of each class in the
+        fold; `given`, those of weights; or `none`.
+    weights: one weight per class, 0 to 1,000,000, for class_weights = "given".
+    sample_weight: column of data.numeric with the weight of each training image; "" for none.
     """
 
     kind: Literal["cross_entropy", "focal"] = "cross_entropy"
@@ -161,24 +58,30 @@ class Loss:
     sample_weight: str = optional_text()
 
     def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
+        """Yield the problems that involve several keys, or the form of a value."""
         if (self.class_weights == "given") != bool(self.weights):
             yield Problem(
                 "weights",
-                f"= {short(self.weights)}: goes with class_weights = 'given', and only with it",
+                f"= {short(self.weights)}: requires class_weights = 'given', and vice versa",
             )
         if self.alpha and self.kind != "focal":
-            yield Problem("alpha", f"= {self.alpha:g}: goes with kind = 'focal' only")
+            yield Problem("alpha", f"= {self.alpha:g}: only applies to kind = 'focal'")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """`[members.optimizer]`.
+    """`[members.optimizer]`: the optimizer and its updates.
 
-    weight_decay: of adamw and sgd, decoupled, not on biases and normalisation. momentum: of sgd
-    (Nesterov's). clip_norm: the largest norm of all gradients together, 0 for any. accumulate:
-    batches whose gradients are averaged for one update. average: the momentum of an exponential
-    average of the weights, which then predicts; 0 for none."""
+    kind: `adam`, `adamw` or `sgd`.
+    learning_rate: highest learning rate of the schedule, 1e-8 to 10.
+    weight_decay: decoupled weight decay of adamw and sgd, 0 to 1; not applied to biases and
+        normalisation.
+    momentum: Nesterov momentum of sgd, 0 to 0.9999.
+    clip_norm: largest norm of all gradients together, up to 1,000,000; 0 for no clipping.
+    accumulate: batches whose gradients are averaged for one update, 1 to 1024.
+    average: momentum of an exponential moving average of the weights, which is used for
+        predictions, 0 to 0.99999; 0 for none.
+    """
 
     kind: Literal["adam", "adamw", "sgd"] = "adamw"
     learning_rate: float = number(3e-3, low=1e-8, high=10)
@@ -192,16 +95,27 @@ class Optimizer:
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """`[members.schedule]`: the learning rate over the epochs; `optimizer.learning_rate` is its
-    highest value.
+    highest value. The four kinds are:
 
-    cosine: `warmup_epochs` in a line from a twentieth, then half a cosine to `final` of it;
-        `restarts` more such cycles, each starting at `restart_decay` of the one before.
-    ramp: as in the notebooks, a step an epoch: `ramp_epochs` in a line from `start` (a fraction of
-        the highest), `sustain_epochs` at the highest, then closer to `final` by the factor `decay`
-        in each epoch.
-    plateau: warm-up, then times `factor` when the monitored score has not improved for `patience`
-    epochs.
-    constant: warm-up, then the highest.
+    - cosine: a linear rise from a twentieth of the highest rate over warmup_epochs, then half a
+      cosine down to final, followed by restarts more such half cosines.
+    - ramp: constant within an epoch, as in published notebooks: a linear rise from start over
+      ramp_epochs, the highest rate for sustain_epochs, then a fall towards final.
+    - plateau: warm-up, then the highest rate, multiplied by factor whenever the monitored score has
+      not improved for patience epochs.
+    - constant: warm-up, then the highest rate.
+
+    kind: `cosine`, `ramp`, `plateau` or `constant`, see above.
+    warmup_epochs: epochs of warm-up, 0 to 1000, for all kinds but ramp; must be below epochs.
+    final: last rate as a fraction of the highest, 0 to 1, for cosine and ramp.
+    restarts: number of further cosine cycles, 0 to 100.
+    restart_decay: highest rate of a cycle as a fraction of that of the cycle before, 0.001 to 1.
+    start: first rate of ramp as a fraction of the highest, 0 to 1.
+    ramp_epochs: epochs of the rise of ramp, 0 to 1000.
+    sustain_epochs: epochs of ramp at the highest rate, 0 to 1000.
+    decay: factor by which ramp shrinks the distance to `final` in each epoch, 0 to 1.
+    factor: factor of plateau, 0.001 to 0.999.
+    patience: epochs without improvement before plateau applies its factor, 1 to 1000.
     """
 
     kind: Literal["cosine", "ramp", "plateau", "constant"] = "cosine"
@@ -221,23 +135,41 @@ class Schedule:
 class Member:
     """`[[members]]`: one model of the ensemble and how it is trained.
 
-    backbone: `cnn`; a classifier of keras.applications by its name, `EfficientNetB3`; one of the
-        package efficientnet, `efficientnet/EfficientNetB3`; or `package.module:function`, called
-        with the standardised pixels, that gives a feature map.
-    weights: "" for none, `imagenet`, `noisy-student` (EfficientNets), or a file (.keras,
-        .weights.h5, .h5; a path or gs://...), in which {fold} stands for the fold.
-    size: one of records.sizes; 0 for the first of them.
-    normalise: pixels as the backbone's own weights want them (`backbone`), by ImageNet's
-        statistics, by those of the fold's training images (`data`), or only divided by 255
-        (`none`).
-    head_epochs: epochs at the start in which the backbone is frozen, at `head_learning_rate`.
-    batch_size: images an update, on all devices together; of each device where per_device is true,
-        and then the learning rate grows with their number.
-    validation: `last`, the model is that of the last epoch; `best`, that of the epoch with the best
-        `monitor` on the held-out fold, and training ends after `patience` epochs without a better
-        one (0: never); `none`, one model on all images.
-    monitor: a metric, or `loss`; "" for that of the competition.
-    tta: views a prediction is averaged over: the image as it is, and tta - 1 augmented ones.
+    name: name of the member, unique; lower-case letters, digits, _ and -.
+    backbone: `linear`, a logistic regression on pixels; `cnn`, a small network; a classifier of
+        keras.applications by its name, `EfficientNetB3`; one of the
+        package efficientnet, `efficientnet/EfficientNetB3`; or `package.module:function`, a
+        function that is called with the standardised pixels and returns a feature map.
+    weights: initial weights: "" for none, `imagenet`, `noisy-student` (EfficientNets only), or a
+        file (.keras, .weights.h5 or .h5; a path or gs://...), in which {fold} stands for the number
+        of the fold.
+    size: stored image size to train on, one of records.sizes; 0 for the first of them.
+    normalise: how pixels are standardised: `backbone`, as the backbone's published weights expect
+        them; `imagenet`, by the statistics of ImageNet; `data`, by those of the fold's training
+        images; `none`, only divided by 255.
+    precision: `float32`, `mixed_bfloat16` or `mixed_float16`.
+    epochs: number of epochs, 1 to 10,000, after head_epochs; not for backbone = "linear".
+    head_epochs: epochs at the start in which the backbone is frozen, 0 to 10,000; requires weights.
+    head_learning_rate: learning rate in head_epochs, 1e-8 to 10.
+    batch_size: images per batch, 1 to 65,536, on all devices together.
+    per_device: whether batch_size counts the images of each device; the learning rate is then
+        multiplied by the number of devices.
+    validation: `last` uses the model of the last epoch; `best` uses that of the epoch with the best
+        `monitor` on the held-out fold; `none` trains one model on all images.
+    monitor: metric, or `loss`, that validation = "best" compares; "" for the metric of the
+        competition.
+    patience: epochs without a better score after which training with validation = "best" stops, 1
+        to 10,000; 0 for never.
+    tta: number of views that each prediction is averaged over, 1 to 100: the image as it is and tta
+        - 1 augmented ones.
+    cnn: `[members.cnn]`, the network for backbone = "cnn".
+    linear: `[members.linear]`, the regression for backbone = "linear".
+    head: `[members.head]`, the layers after the backbone.
+    tabular: `[members.tabular]`, tabular columns as inputs.
+    loss: `[members.loss]`, the loss.
+    optimizer: `[members.optimizer]`, the optimizer.
+    schedule: `[members.schedule]`, the learning rate over the epochs.
+    augment: `[members.augment]`, the augmentation.
     """
 
     name: str
@@ -246,7 +178,7 @@ class Member:
     size: int = number(0, low=0, high=1024)
     normalise: Literal["backbone", "imagenet", "data", "none"] = "data"
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    epochs: int = number(low=1, high=10_000)
+    epochs: int = number(0, low=1, high=10_000)
     head_epochs: int = number(0, low=0, high=10_000)
     head_learning_rate: float = number(1e-3, low=1e-8, high=10)
     batch_size: int = number(64, low=1, high=65_536)
@@ -256,6 +188,7 @@ class Member:
     patience: int = number(0, low=0, high=10_000)
     tta: int = number(1, low=1, high=100)
     cnn: Cnn = field(default_factory=Cnn)
+    linear: Linear = field(default_factory=Linear)
     head: Head = field(default_factory=Head)
     tabular: Tabular = field(default_factory=Tabular)
     loss: Loss = field(default_factory=Loss)
@@ -264,86 +197,99 @@ class Member:
     augment: Augment = field(default_factory=Augment)
 
     def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
+        """Yield the problems that involve several keys, or the form of a value."""
         if not NAME.fullmatch(self.name):
             yield Problem(
                 "name",
-                f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at"
-                " most 63",
+                f"= {self.name!r}: use lower-case letters, digits, _ and -; the first must be a"
+                " letter; at most 63 characters",
             )
-        found = known_backbones.problem(self.backbone, self.side())
-        if found:
-            yield Problem("backbone", f"= {self.backbone!r}: {found}")
-        if self.cnn != Cnn() and self.backbone != "cnn":
-            yield Problem("cnn", f"goes with backbone = 'cnn' only, and it is {self.backbone!r}")
-        if self.weights == "noisy-student" and "EfficientNetB" not in self.backbone:
-            yield Problem(
-                "weights",
-                "= 'noisy-student': there are such weights for EfficientNetB0 to B7, not"
-                f" {self.backbone!r}",
-            )
-        if self.weights in ("imagenet", "noisy-student") and (
-            self.backbone == "cnn" or ":" in self.backbone
-        ):
-            yield Problem(
-                "weights",
-                f"= {self.weights!r}: there are no such weights for backbone = {self.backbone!r}",
-            )
-        if self.schedule.warmup_epochs >= self.epochs:
-            yield Problem(
-                "schedule.warmup_epochs",
-                f"= {self.schedule.warmup_epochs:g}: must be below epochs = {self.epochs}",
-            )
-        if self.schedule.restarts >= self.epochs:
-            yield Problem(
-                "schedule.restarts",
-                f"= {self.schedule.restarts}: must be below epochs = {self.epochs}",
-            )
+        if error := known_backbones.problem(self.backbone, self.side()):
+            yield Problem("backbone", f"= {self.backbone!r}: {error}")
+        for key, default in (("cnn", Cnn()), ("linear", Linear())):
+            if getattr(self, key) != default and self.backbone != key:
+                yield Problem(key, f"only applies to backbone = {key!r}, not to {self.backbone!r}")
+        if self.backbone == LINEAR:
+            yield from self._problems_of_linear()
+            return
+        if not self.epochs:
+            yield Problem("epochs", "is missing: it must be a whole number from 1 to 10000")
+            return
+        yield from self._problems_of_weights()
+        yield from self._problems_of_schedule()
         if self.monitor and self.monitor not in (*HIGHER_IS_BETTER, "loss"):
             yield Problem(
                 "monitor", f"= {self.monitor!r}: must be loss or one of {', '.join(METRICS)}"
             )
         if self.patience and self.validation != "best":
-            yield Problem("patience", f"= {self.patience}: goes with validation = 'best' only")
-        if self.validation != "best" and self.schedule.kind == "plateau":
-            yield Problem(
-                "schedule.kind",
-                "= 'plateau': looks at the held-out fold, which only validation = 'best' allows",
-            )
-        if self.schedule.kind == "ramp" and self.schedule.warmup_epochs:
-            yield Problem(
-                "schedule.warmup_epochs", "goes without kind = 'ramp', which has ramp_epochs"
-            )
-        if self.validation == "none" and "{fold}" in self.weights:
-            yield Problem(
-                "weights", f"= {self.weights!r}: there is no fold where validation = 'none'"
-            )
-        if self.head_epochs and not self.weights:
-            yield Problem(
-                "head_epochs",
-                f"= {self.head_epochs}: freezes a backbone that has learnt nothing; name its"
-                " weights",
-            )
+            yield Problem("patience", f"= {self.patience}: only applies to validation = 'best'")
         if self.tta > 1 and self.without_changes():
             yield Problem(
-                "tta", f"= {self.tta}: the views would be all alike, for augment changes nothing"
+                "tta", f"= {self.tta}: all views would be identical: augment changes nothing"
             )
         if self.size and self.augment.crop > self.size:
             yield Problem(
                 "augment.crop", f"= {self.augment.crop}: is larger than size = {self.size}"
             )
 
+    def _problems_of_linear(self) -> Iterator[Problem]:
+        """Yield the keys that only networks have."""
+        default = Member(name=self.name, backbone=LINEAR)
+        for key in _FOR_NETWORKS:
+            if getattr(self, key) != getattr(default, key):
+                yield Problem(key, "cannot be combined with backbone = 'linear'")
+        if self.validation == "best":
+            yield Problem(
+                "validation", "= 'best': cannot be combined with backbone = 'linear', use 'last'"
+            )
+        if self.loss.kind != "cross_entropy" or self.loss.label_smoothing:
+            yield Problem(
+                "loss", "cannot be combined with backbone = 'linear', except for its weights"
+            )
+
+    def _problems_of_weights(self) -> Iterator[Problem]:
+        if error := known_backbones.weights_problem(self.weights, self.backbone):
+            yield Problem("weights", error)
+        if self.validation == "none" and "{fold}" in self.weights:
+            yield Problem(
+                "weights", f"= {self.weights!r}: there is no fold with validation = 'none'"
+            )
+        if self.head_epochs and not self.weights:
+            yield Problem(
+                "head_epochs",
+                f"= {self.head_epochs}: would freeze an untrained backbone; set weights",
+            )
+
+    def _problems_of_schedule(self) -> Iterator[Problem]:
+        schedule = self.schedule
+        for key in ("warmup_epochs", "restarts"):
+            value = getattr(schedule, key)
+            if value >= self.epochs:
+                yield Problem(
+                    f"schedule.{key}", f"= {value:g}: must be below epochs = {self.epochs}"
+                )
+        if self.validation != "best" and schedule.kind == "plateau":
+            yield Problem(
+                "schedule.kind",
+                "= 'plateau': requires validation = 'best', because it uses the held-out fold",
+            )
+        if schedule.kind == "ramp" and schedule.warmup_epochs:
+            yield Problem(
+                "schedule.warmup_epochs", "cannot be combined with kind = 'ramp': use ramp_epochs"
+            )
+
     def without_changes(self) -> bool:
-        """Whether no image is ever changed but by mixing it with another."""
-        still = dataclasses.replace(self.augment, cutmix=0.0, mixup=0.0)
-        return still == Augment(
+        """Return whether augmentation leaves every image as it is, except for mixing it with
+        another."""
+        augment = dataclasses.replace(self.augment, cutmix=0.0, mixup=0.0)
+        return augment == Augment(
             **{
-                name: getattr(still, name)
+                name: getattr(augment, name)
                 for name in (
                     "interpolation",
                     "fill",
                     "crop_at",
-                    *(["crop"] if still.crop_at == "middle" else []),
+                    *(["crop"] if augment.crop_at == "middle" else []),
                     "cutmix_alpha",
                     "mixup_alpha",
                     "distribution",
@@ -353,5 +299,6 @@ class Member:
         )
 
     def side(self) -> int:
-        """The side in pixels of what the network sees; the stored size must be known by then."""
+        """Return the image side in pixels that the network receives; `size` must be resolved
+        before."""
         return self.augment.crop or self.size

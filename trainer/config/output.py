@@ -1,5 +1,5 @@
-"""Sections of the competition file about what is made of the models' predictions: blend,
-submission, leaderboard."""
+"""The sections of the competition file that describe what happens to the models' predictions:
+`[blend]`, `[submission]`, `[leaderboard]`."""
 
 import re
 from collections.abc import Iterator
@@ -15,11 +15,19 @@ Method: TypeAlias = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """`[[blend.external]]`: a member whose predictions were made elsewhere, as two tables (CSV,
-    also gzip, or parquet).
+    """`[[blend.external]]`: a member whose predictions come from another tool or run, as two tables
+    (CSV, also gzip, or parquet).
 
-    Both have a column of ids and one a class, by its name; of two classes a single one, the
-    second's probability, is enough. Columns `target` and `fold` may stand there."""
+    Both tables have a column of ids and one probability column per class, named like the class; for
+    two classes a single column, the probability of the second, is enough. They may also have the
+    columns `target` and `fold`.
+
+    name: name of the member, unique; lower-case letters, digits, _ and -.
+    oof: path of the out-of-fold predictions of the labelled images, relative to the competition
+        file.
+    test: path of the predictions of the test images, relative to the competition file.
+    id: name of the id column in both tables.
+    """
 
     name: str
     oof: str
@@ -27,29 +35,35 @@ class Predictions:
     id: str = "id"
 
     def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
+        """Yield the problems that involve several keys, or the form of a value."""
         if not NAME.fullmatch(self.name):
             yield Problem(
                 "name",
-                f"= {self.name!r}: use lower-case letters, digits, _ and -, a letter first, at"
-                " most 63",
+                f"= {self.name!r}: use lower-case letters, digits, _ and -; the first must be a"
+                " letter; at most 63 characters",
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Blend:
-    """`[blend]`: how the members' predictions become one, fitted on out-of-fold rows and scored on
-    folds it has not seen.
+    """`[blend]`: how the members' predictions are combined; fitted on out-of-fold rows and scored
+    on folds that the fit did not use.
 
-    method: `mean`; `rank_mean`; `greedy` selection with replacement, by the competition's metric;
-        `weights` of least log loss; `logistic` regression on log probabilities; `best_alpha`, of
-        two members; `auto` chooses among these.
-    rounds: of `greedy`. penalty: of `logistic`.
-    on_missing: where a member lacks rows: stop, leave these rows out for all members, or fill them
-        with the value that has the rank which the other members give the row.
-    calibration: of the blend's probabilities. thresholds: of its decisions, the metric they are to
-        be best in; per_class: one for each class.
-    resamples: of the bootstrap that gives every score its interval.
+    method: `mean`; `rank_mean`, the mean of ranks; `greedy`, forward selection with replacement by
+        the competition's metric; `weights`, those with the least log loss; `logistic`, regression
+        on log probabilities; `best_alpha`, the best weighted mean of two members; `auto` chooses
+        among these.
+    rounds: selection rounds of `greedy`, 1 to 1000.
+    penalty: strength of the ridge penalty of `logistic`, 1e-6 to 1,000,000.
+    on_missing: what happens if a member lacks rows: `error` stops; `drop_rows` leaves these rows
+        out for all members; `impute_rank_mean` fills them with the member's own value at the mean
+        rank that the other members give the row.
+    calibration: calibration of the blend's probabilities: `none`, `temperature`, `platt` or
+        `isotonic`.
+    thresholds: metric that the decision thresholds maximise; `none` for no thresholds.
+    per_class: whether each class has a threshold of its own; requires thresholds.
+    resamples: bootstrap resamples for the interval of each score, 100 to 100,000.
+    external: `[[blend.external]]`, predictions of other tools or runs.
     """
 
     method: Method = "auto"
@@ -65,22 +79,24 @@ class Blend:
     external: list[Predictions] = field(default_factory=list)
 
     def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
+        """Yield the problems that involve several keys, or the form of a value."""
         if self.per_class and self.thresholds == "none":
-            yield Problem("per_class", "= true: goes with thresholds")
+            yield Problem("per_class", "= true: requires thresholds")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """`[submission]`: `sample` decides header, ids and their order.
+    """`[submission]`: how the submission file is written.
 
-    values: what is written for each id: the name of the decided class (`class`), or its number from
-        0 (`index`); the `probability` of the second of two; or `columns`, the probability of each
-        class in the column that bears its name. Of a multilabel competition `class` and `index` are
-        all decided ones, with `separator` between them, and the most probable one where there are
-        none.
-    digits: significant digits of a probability; nine carry single precision exactly. gzip: write
-    submission.csv.gz."""
+    sample: path of the sample submission, which determines the header, the ids and their order.
+    values: what is written for each id: `class`, the name of the predicted class; `index`, its
+        number from 0; `probability`, that of the second of two classes; `columns`, the probability
+        of each class in the column named like it. In a multilabel competition `class` and `index`
+        write all predicted classes, or the most probable one if there are none.
+    separator: text between the classes of one row in a multilabel competition.
+    digits: significant digits of a probability, 1 to 17; nine represent single precision exactly.
+    gzip: whether to write submission.csv.gz instead of submission.csv.
+    """
 
     sample: str
     values: Literal["class", "index", "probability", "columns"] = "class"
@@ -91,12 +107,14 @@ class Submission:
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard:
-    """`[leaderboard]`: `answers` is a file like the submission with the truth in it; the pipeline
-    never sees it.
+    """`[leaderboard]`: where the submission is scored.
 
-    competition: its name on kaggle.com, the last part of its address. submit: whether `foldline
-        run` uploads the submission at its end; without it only `foldline leaderboard submit` does.
-        timeout_seconds: how long to wait for the service to answer, and for the score.
+    answers: path of a file like the submission that contains the true answers; the pipeline never
+        reads it. "" for none.
+    competition: name of the competition on kaggle.com, the last part of its address; "" for none.
+    submit: whether `foldline run` uploads the submission at its end; otherwise only `foldline
+        leaderboard submit` does. Requires competition.
+    timeout_seconds: seconds to wait for an answer of the service, and for the score, 1 to 86,400.
     """
 
     answers: str = optional_text()
@@ -105,12 +123,12 @@ class Leaderboard:
     timeout_seconds: float = number(600.0, low=1, high=86_400)
 
     def problems(self) -> Iterator[Problem]:
-        """What no single key shows."""
+        """Yield the problems that involve several keys, or the form of a value."""
         if self.competition and not re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.competition):
             yield Problem(
                 "competition",
-                f"= {self.competition!r}: is the last part of its address: small letters,"
+                f"= {self.competition!r}: must be the last part of its address: lower-case letters,"
                 " digits, -",
             )
         if self.submit and not self.competition:
-            yield Problem("submit", "= true: goes with competition, which says where to")
+            yield Problem("submit", "= true: requires competition, the name to submit to")

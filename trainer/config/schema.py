@@ -1,7 +1,9 @@
-"""Typed sections: a frozen dataclass read from a table of keys, with every problem named.
+"""Typed sections: reads a table of keys into a frozen dataclass and reports every problem.
 
-A section's fields are the keys it may hold; their types, bounds and defaults are all there is to
-say. A section with a method `problems` is asked what no single key shows."""
+The fields of a section are the keys that it may have; their types, bounds and defaults are its
+complete definition. A method `problems` of a section, if there is one, yields the problems that
+involve several keys.
+"""
 
 import dataclasses
 import difflib
@@ -16,40 +18,45 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from trainer.errors import CompetitionError
 
 Section = TypeVar("Section")
-# Of competitions, members and the like: they become file names and columns.
+# Names of competitions, members and the like: they become file names and columns.
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: the key with its section, as in `members[0].epochs`, and a sentence
-    about it."""
+    """One problem of a file.
+
+    Attributes:
+        key: the key with its section, such as `members[0].epochs`.
+        message: the rest of a sentence that starts with the key.
+    """
 
     key: str
     message: str
 
 
 def number(default: Any = dataclasses.MISSING, *, low: float, high: float) -> Any:
-    """A numeric field with inclusive bounds."""
+    """Return a numeric field with inclusive bounds."""
     return field(default=default, metadata={"low": low, "high": high})
 
 
 def optional_text() -> Any:
-    """A text that may be left out, or empty, which is the same."""
+    """Return a text field whose default is "", which means that it is not set."""
     return field(default="", metadata={"may_be_empty": True})
 
 
 def parse(section: type[Section], table: Mapping[str, Any], origin: str) -> Section:
-    """A section as its dataclass, from TOML or from a pipeline parameter.
+    """Return a section as its dataclass, from TOML or from a pipeline parameter.
 
-    Integers may arrive as floats: kfp carries numbers inside dictionaries and lists as doubles.
+    Integers may arrive as floats, because kfp passes numbers inside dictionaries and lists as
+    doubles.
 
     Args:
-        section: a frozen dataclass of keys, as those of trainer/config/competition.py.
-        table: key to value.
-        origin: the file or parameter that `table` came from, for the error.
+        section: a frozen dataclass of keys, such as those in trainer/config/competition.py.
+        table: the keys and their values.
+        origin: the file or parameter that `table` is from, for the error.
 
     Raises:
-        CompetitionError: every problem found, a line each.
+        CompetitionError: the table has problems: all of them, one per line.
     """
     problems: list[Problem] = []
     value = _section(section, table, "", problems)
@@ -68,9 +75,11 @@ def _section(section: type, table: object, where: str, problems: list[Problem]) 
     for key in table:
         if key not in fields:
             close = difflib.get_close_matches(key, fields, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
+            hint = f"; did you mean {close[0]!r}?" if close else "."
             problems.append(
-                Problem(where + key, f"is no known key: {hint}Allowed: {', '.join(sorted(fields))}")
+                Problem(
+                    where + key, f"is an unknown key{hint} Allowed: {', '.join(sorted(fields))}"
+                )
             )
     values = {}
     for name, spec in fields.items():
@@ -79,15 +88,15 @@ def _section(section: type, table: object, where: str, problems: list[Problem]) 
         elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
             problems.append(
                 Problem(
-                    where + name, f"is missing: it must be {_wanted(hints[name], spec.metadata)}"
+                    where + name, f"is missing: it must be {_expected(hints[name], spec.metadata)}"
                 )
             )
     if len(problems) > before:
         return None
-    made = section(**values)
-    if hasattr(made, "problems"):
-        problems.extend(Problem(where + key, message) for key, message in made.problems())
-    return made
+    parsed = section(**values)
+    if hasattr(parsed, "problems"):
+        problems.extend(Problem(where + key, message) for key, message in parsed.problems())
+    return parsed
 
 
 def _value(
@@ -98,7 +107,7 @@ def _value(
     if typing.get_origin(kind) is list:
         (item,) = typing.get_args(kind)
         if not isinstance(value, Sequence) or isinstance(value, str):
-            problems.append(Problem(key, f"= {short(value)}: must be {_wanted(kind, bounds)}"))
+            problems.append(Problem(key, f"= {short(value)}: must be {_expected(kind, bounds)}"))
             return None
         return [
             _value(item, entry, f"{key}[{index}]", bounds, problems)
@@ -122,37 +131,36 @@ def _value(
     if fits and "low" in bounds and not bounds["low"] <= value <= bounds["high"]:
         fits = False
     if not fits:
-        problems.append(Problem(key, f"= {short(value)}: must be {_wanted(kind, bounds)}"))
+        problems.append(Problem(key, f"= {short(value)}: must be {_expected(kind, bounds)}"))
     return value
 
 
 def short(value: object) -> str:
+    """Return the text of a value for a message, at most 200 characters of it."""
     try:
         text = repr(value)
-    except (
-        ValueError,
-        RecursionError,
-    ):  # an integer of thousands of digits has no text in Python, nor has a deep nest
+    except (ValueError, RecursionError):
+        # Python refuses to print an integer with thousands of digits, and very deep nesting.
         return "a value too long to show"
     return text if len(text) <= 200 else text[:200] + "…"
 
 
-def _wanted(kind: Any, bounds: Mapping[str, Any]) -> str:
-    """What a key may hold, in words."""
+def _expected(kind: Any, bounds: Mapping[str, Any]) -> str:
+    """Describe the values that a key may have."""
     if dataclasses.is_dataclass(kind):
         return "a table of keys"
     if typing.get_origin(kind) is list:
         (item,) = typing.get_args(kind)
         if dataclasses.is_dataclass(item):
             return "a list of tables"
-        return f"a list, each entry {_wanted(item, bounds)}"
+        return f"a list, each entry {_expected(item, bounds)}"
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(repr(choice) for choice in typing.get_args(kind))
     words: Mapping[Any, str] = types.MappingProxyType(
         {
             int: "a whole number",
             float: "a number",
-            str: "a text of printable characters",
+            str: "a string of printable characters",
             bool: "true or false",
         }
     )

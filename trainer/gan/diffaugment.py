@@ -1,9 +1,9 @@
-"""Differentiable augmentation, which both real and generated images pass before the discriminator
-sees them.
+"""Differentiable augmentation of real and generated images before the discriminator.
 
 After Zhao et al., arXiv:2006.10738, section 3 and appendix: colour (brightness, saturation,
-contrast), translation by up to an eighth of the side, and a square of half the side cut out. What
-is drawn is drawn on the host, from the seed and the step."""
+contrast), translation by up to an eighth of the side, and a square cutout of half the side. The
+random values are drawn on the host, from the seed and the step.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,35 +11,52 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-# The three times that a step shows images: real ones, and generated ones to each network.
+# The three image batches of a step: real images, and generated ones for each network.
 PARTS = ("real", "first", "second")
 
 
 def draw(
     kinds: Sequence[str], random: np.random.Generator, *, images: int, side: int
 ) -> dict[str, np.ndarray]:
-    """What `apply` needs for all parts of a step: (images, …) float32 or int32 arrays, by
-    "kind_part"."""
+    """Draw what `apply` needs for all parts of a step.
+
+    Args:
+        kinds: any of "color", "translation" and "cutout".
+        random: the generator of random numbers.
+        images: number of images per part.
+        side: side of the images in pixels.
+
+    Returns:
+        float32 or int32 arrays by "kind_part", each with one row per image.
+    """
     drawn: dict[str, Any] = {}
     for part in PARTS:
         if "color" in kinds:
-            # Brightness, added; factors of saturation and of contrast.
+            # Brightness is added; saturation and contrast are factors.
             low, high = (-0.5, 0.0, 0.5), (0.5, 2.0, 1.5)
             drawn[f"color_{part}"] = random.uniform(low, high, (images, 3)).astype(np.float32)
         if "translation" in kinds:
-            most = round(side / 8)
+            largest = round(side / 8)
             drawn[f"translation_{part}"] = random.integers(
-                -most, most + 1, (images, 2), dtype=np.int32
+                -largest, largest + 1, (images, 2), dtype=np.int32
             )
         if "cutout" in kinds:
-            # Its middle; near the edge a part of the square lies outside.
+            # The centre of the square; near the edge a part of the square is outside the image.
             drawn[f"cutout_{part}"] = random.integers(0, side + 1, (images, 2), dtype=np.int32)
     return drawn
 
 
 def apply(images: Any, arrays: Mapping[str, Any], part: str) -> Any:
-    """(n, side, side, channels) float32 in -1 to 1, changed as drawn; what comes in from outside,
-    or is cut out, is 0."""
+    """Augment images with drawn values; pixels from outside the image and in the cutout are 0.
+
+    Args:
+        images: (n, side, side, channels) float32 in -1 to 1.
+        arrays: as `draw` returns them.
+        part: one of PARTS.
+
+    Returns:
+        (n, side, side, channels) float32; colours may leave -1 to 1.
+    """
     side = images.shape[1]
     if f"color_{part}" in arrays:
         drawn = ops.reshape(arrays[f"color_{part}"], (-1, 3, 1, 1, 1))
@@ -50,9 +67,9 @@ def apply(images: Any, arrays: Mapping[str, Any], part: str) -> Any:
         images = (images - middle) * drawn[:, 2] + middle
     if f"translation_{part}" in arrays:
         shifts = arrays[f"translation_{part}"]
-        # A row of each matrix has a one where the pixel comes from: products suit a TPU, a gather
-        # does not.
-        down, across = (_moved(shifts[:, axis], side) for axis in (0, 1))
+        # Each row of a matrix has a one at the source pixel: a TPU is fast at products, not at
+        # gathers.
+        down, across = (_shift_matrices(shifts[:, axis], side) for axis in (0, 1))
         images = ops.einsum("nij,njwc->niwc", down, images)
         images = ops.einsum("nij,nhjc->nhic", across, images)
     if f"cutout_{part}" in arrays:
@@ -63,14 +80,15 @@ def apply(images: Any, arrays: Mapping[str, Any], part: str) -> Any:
     return images
 
 
-def _moved(shift: Any, side: int) -> Any:
-    places = ops.arange(side, dtype="int32")
-    wanted = places[None, :, None] - ops.reshape(shift, (-1, 1, 1))
-    return ops.cast(ops.equal(wanted, places[None, None, :]), "float32")
+def _shift_matrices(shift: Any, side: int) -> Any:
+    """Return (n, side, side) float32 matrices that move rows or columns by (n,) pixels."""
+    positions = ops.arange(side, dtype="int32")
+    sources = positions[None, :, None] - ops.reshape(shift, (-1, 1, 1))
+    return ops.cast(ops.equal(sources, positions[None, None, :]), "float32")
 
 
 def _inside(middle: Any, side: int) -> Any:
-    """(n, side) ones where a square of half the side about `middle` lies."""
+    """Return (n, side) float32: 1 within a quarter of the side of `middle`, 0 elsewhere."""
     away = ops.arange(side, dtype="int32")[None, :] - ops.reshape(middle, (-1, 1))
     inside = ops.logical_and(ops.greater_equal(away, -(side // 4)), ops.less(away, side // 4))
     return ops.cast(inside, "float32")

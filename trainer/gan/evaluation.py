@@ -1,4 +1,4 @@
-"""A GAN's samples beside real images: what is compared with what, and the figures of it."""
+"""Compares a GAN's samples with real images, and computes the figures of an evaluation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from trainer.gan.feature_extractor import Judge
 from trainer.input.shards import Images
 from trainer.input.workers import Workers
 
-# Samples that are shown beside their nearest real images.
+# Number of samples that are shown next to their nearest real images.
 _SHOWN = 16
-# Images that trained and are looked for at once.
+# Training images that are compared with the samples at the same time.
 _BLOCK = 1000
 # (latent, labels) -> (n, side, side, channels) uint8.
 Generate = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -23,11 +23,16 @@ Generate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Real:
-    """Real images by which samples are judged: n that the GAN is trained on, and as many of each
-    class that it is not.
+    """Real images that samples are compared with: n training images of the GAN, and as many
+    held-out images of each class.
 
-    trained, held: (n, d) features. labels: (n,) class indices. right: the share of the held-out
-    ones that the judge knows the class of."""
+    Attributes:
+        trained: (n, d) features of the training images.
+        trained_labels: (n,) class indices.
+        held: (n, d) features of the held-out images.
+        held_labels: (n,) class indices.
+        right: the share of the held-out images that the judge classifies correctly.
+    """
 
     trained: np.ndarray
     trained_labels: np.ndarray
@@ -38,11 +43,15 @@ class Real:
 
 @dataclass(frozen=True)
 class Judged:
-    """What was found of some samples.
+    """The result of judging samples.
 
-    images, labels: `gan.samples` of all classes alike. features: (m, d) of the first ones. figures:
-    a row of a history.
-    of_classes: how diverse each class is. there: how much of each class there is.
+    Attributes:
+        images: (`gan.samples`, side, side, channels) uint8, equally many of each class.
+        labels: (`gan.samples`,) class indices.
+        features: (m, d) features of the first m samples.
+        figures: a row of a history.
+        of_classes: (classes,) the diversity of each class.
+        there: for each class, how much of it the samples contain, 0 to 1.
     """
 
     images: np.ndarray
@@ -76,45 +85,47 @@ class Evaluation:
         held: np.ndarray,
         workers: Workers,
     ) -> None:
-        """Take the real images that samples will be compared with.
+        """Select the real images that samples are compared with, and compute their features.
 
         Args:
-            targets: (all,) class indices. rows: that the GAN is trained on. held: that it is not.
+            images: all labelled images.
+            targets: (all,) class indices.
+            rows: rows of the images that the GAN is trained on.
+            held: rows of the held-out images.
+            workers: threads that decode.
 
         Raises:
-            TrainingError: there are too few.
+            TrainingError: there are too few images.
         """
-        chosen = np.random.default_rng([self.seed, 1])
-        judging = chosen.permutation(held)[: self.gan.samples]
-        # As many of each class on both sides: one that is rare on one of them would count as a
-        # difference.
+        random = np.random.default_rng([self.seed, 1])
+        judging = random.permutation(held)[: self.gan.samples]
+        # Equally many images of each class on both sides: a class that is rare on one side alone
+        # would count as a difference.
         sides = [
-            [some[targets[some] == index] for index in range(len(self.classes))]
-            for some in (judging, chosen.permutation(rows))
+            [side[targets[side] == index] for index in range(len(self.classes))]
+            for side in (judging, random.permutation(rows))
         ]
         counts = [min(map(len, of_class)) for of_class in zip(*sides, strict=True)]
         if sum(counts) < MIN_CLASS_SAMPLES * len(self.classes):
             raise TrainingError(
                 f"{len(held)} images are held out and {len(rows)} train: too few to judge"
-                f" {len(self.classes)} classes by; lower folds.count, or bring more images"
+                f" {len(self.classes)} classes; lower folds.count, or add images"
             )
         judging, trained = (
-            np.sort(
-                np.concatenate([some[:count] for some, count in zip(side, counts, strict=True)])
-            )
+            np.sort(np.concatenate([ids[:count] for ids, count in zip(side, counts, strict=True)]))
             for side in sides
         )
-        features, taken = self._look(workers.decoded(images, judging))
+        features, predicted = self._look(workers.decoded(images, judging))
         self.real = Real(
             trained=self._look(workers.decoded(images, trained))[0],
             trained_labels=targets[trained],
             held=features,
             held_labels=targets[judging],
-            right=float((taken == targets[judging]).mean()),
+            right=float((predicted == targets[judging]).mean()),
         )
 
     def _look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(n, d) features, and (n,) the classes that the judge takes images for."""
+        """Return (n, d) features, and (n,) the judge's class of each image."""
         features, logits = self.judge.look(images)
         assert logits is not None
         if self.features is not self.judge:
@@ -122,8 +133,8 @@ class Evaluation:
         return features, logits.argmax(axis=1)
 
     def baseline(self) -> dict[str, float]:
-        """Real images that trained beside real ones that did not: the best that a GAN can hope
-        for."""
+        """Return the figures of real training images against real held-out images: the best that a
+        GAN can reach."""
         return fidelity.as_row(self._compare(self.real.trained, self.real.trained_labels))
 
     def _compare(self, features: np.ndarray, labels: np.ndarray) -> fidelity.Fidelity:
@@ -137,30 +148,35 @@ class Evaluation:
         )
 
     def judged(self, generate: Generate, *, stream: int) -> Judged:
-        """New samples; of the same latent vectors for the same stream."""
+        """Generate samples and judge them.
+
+        Args:
+            generate: from latent vectors and class indices to images.
+            stream: the same stream gives the same latent vectors.
+        """
         random = np.random.default_rng([self.seed, 2, stream])
         labels = np.arange(self.gan.samples, dtype=np.int32) % len(self.classes)
-        # Beside the held-out images stand as many of the same classes: a class that is rare there
-        # would count as a difference.
+        # Compare the held-out images with as many samples of the same classes: a class that is rare
+        # there would otherwise count as a difference.
         same = self.real.held_labels.astype(np.int32)
-        images, alike = (
-            generate(random.standard_normal((len(asked), self.gan.latent), np.float32), asked)
-            for asked in (labels, same)
+        images, matching = (
+            generate(random.standard_normal((len(classes), self.gan.latent), np.float32), classes)
+            for classes in (labels, same)
         )
-        features, taken = self._look(alike)
-        # What an unconditional sample is of, only the judge can say.
-        of = same if self.gan.conditional else taken
-        figures: dict[str, Any] = fidelity.as_row(self._compare(features, of))
-        shown, taken = self._look(images)
+        features, predicted = self._look(matching)
+        # Only the judge knows the class of an unconditional sample.
+        sample_labels = same if self.gan.conditional else predicted
+        figures: dict[str, Any] = fidelity.as_row(self._compare(features, sample_labels))
+        sample_features, predicted = self._look(images)
         if self.gan.conditional:
-            there = fidelity.right_of_class(taken, labels, len(self.classes))
-            figures["class_accuracy"] = float((taken == labels).mean())
+            presence = fidelity.right_of_class(predicted, labels, len(self.classes))
+            figures["class_accuracy"] = float((predicted == labels).mean())
         else:
-            there = fidelity.shares(taken, same, len(self.classes))
-        of_classes = fidelity.diversities(
-            self.real.held, same, features, of, classes=len(self.classes)
+            presence = fidelity.shares(predicted, same, len(self.classes))
+        diversity = fidelity.diversities(
+            self.real.held, same, features, sample_labels, classes=len(self.classes)
         )
-        return Judged(images, labels, shown[:_SHOWN], figures, of_classes, there)
+        return Judged(images, labels, sample_features[:_SHOWN], figures, diversity, presence)
 
     def nearest(
         self,
@@ -171,24 +187,28 @@ class Evaluation:
         *,
         waiting: Callable[[], None],
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Some samples, and for each the image that is closest in the features, of all that the GAN
-        is trained on.
+        """Return the first samples, and for each of them the training image that is closest in the
+        features.
 
         Args:
-            rows: those images. waiting: called again and again, as it may take long.
+            judged: the samples.
+            images: all labelled images.
+            rows: rows of the images that the GAN is trained on.
+            workers: threads that decode.
+            waiting: called repeatedly, because the search may take long.
         """
         count = len(judged.features)
-        places, distances = np.zeros(count, int), np.full(count, np.inf)
+        nearest_rows, distances = np.zeros(count, int), np.full(count, np.inf)
         for block in np.array_split(rows, -(-len(rows) // _BLOCK)):
             waiting()
             features, _ = self.features.look(workers.decoded(images, block))
-            found, far = fidelity.nearest(features, judged.features)
-            closer = far < distances
-            places[closer], distances[closer] = block[found[closer]], far[closer]
-        return judged.images[:count], workers.decoded(images, places)
+            index, squared = fidelity.nearest(features, judged.features)
+            closer = squared < distances
+            nearest_rows[closer], distances[closer] = block[index[closer]], squared[closer]
+        return judged.images[:count], workers.decoded(images, nearest_rows)
 
     def told(self, figures: dict[str, float]) -> str:
-        """Figures as a line."""
+        """Return figures as a line of text."""
         accuracy = (
             f", {figures['class_accuracy']:.1%} of their class"
             if "class_accuracy" in figures

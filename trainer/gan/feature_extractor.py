@@ -1,4 +1,4 @@
-"""The networks that judge samples: their features, and the classes they take images for."""
+"""The networks that judge samples: their features, and the classes that they assign to images."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,70 +16,80 @@ _BATCH = 250
 
 
 class Judge:
-    """A network that gives features of images, and logits where it is a classifier."""
+    """A network that returns features of images, and logits if it is a classifier."""
 
     def __init__(self, inner: keras.Model, *, logits: bool) -> None:
         """
         Args:
             inner: from (n, side, side, channels) float32 pixels of 0 to 255 to features, or to
                 [features, logits].
+            logits: whether `inner` also returns logits.
         """
         self.inner, self.logits = inner, logits
         _, self.side, _, self.channels = inner.inputs[0].shape
 
     def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """(n, d) float32 features of (n, side, side, channels) uint8 images, and (n, classes)
-        logits or None.
+        """Return (n, d) float32 features of images, and (n, classes) logits or None.
 
-        Grey images are repeated for a network of colours; images of another side are enlarged or
-        made smaller."""
+        Grey images are repeated for a network of three channels; images of another side are
+        resized.
+
+        Args:
+            images: (n, side, side, channels) uint8.
+        """
         features, logits = [], []
         for first in range(0, len(images), _BATCH):
-            some = images[np.minimum(np.arange(first, first + _BATCH), len(images) - 1)]
-            given = self.inner.predict_on_batch(self._fitted(some))
+            batch = images[np.minimum(np.arange(first, first + _BATCH), len(images) - 1)]
+            outputs = self.inner.predict_on_batch(self._fitted(batch))
             count = min(_BATCH, len(images) - first)
-            found = given if self.logits else [given]
-            features.append(np.asarray(found[0], dtype=np.float32)[:count].reshape(count, -1))
+            tensors = outputs if self.logits else [outputs]
+            features.append(np.asarray(tensors[0], dtype=np.float32)[:count].reshape(count, -1))
             if self.logits:
-                logits.append(np.asarray(found[1], dtype=np.float32)[:count])
+                logits.append(np.asarray(tensors[1], dtype=np.float32)[:count])
         return np.concatenate(features), np.concatenate(logits) if self.logits else None
 
     def _fitted(self, images: np.ndarray) -> np.ndarray:
         if self.channels == 3 and images.shape[3] == 1:
             images = np.repeat(images, 3, axis=3)
-        shown = images.astype(np.float32)
+        pixels = images.astype(np.float32)
         if self.side is not None and images.shape[1] != self.side:
-            shown = np.asarray(
-                keras.ops.image.resize(shown, (self.side, self.side), interpolation="bilinear")
+            pixels = np.asarray(
+                keras.ops.image.resize(pixels, (self.side, self.side), interpolation="bilinear")
             )
-        return shown
+        return pixels
 
 
 def of_model(path: str | Path, *, classes: int = 0) -> Judge:
-    """A saved classifier: the input of its last dense layer, and that layer's outputs where they
-    are `classes`.
+    """Load a saved classifier; its features are the input of its last dense layer.
+
+    Args:
+        path: the model (.keras).
+        classes: if its outputs have this number of classes, they are the judge's logits; 0 for no
+            logits.
 
     Raises:
-        TrainingError: it cannot be read, or has no dense layer.
+        TrainingError: the file cannot be read, does not take images alone, or has no dense layer.
     """
     try:
-        whole = keras.models.load_model(path, compile=False, safe_mode=True)
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError) as error:
-        raise TrainingError(f"{path}: is no model that can be read: {error}") from None
-    shapes = [tuple(one.shape) for one in whole.inputs]
+        raise TrainingError(f"{path}: is not a readable model: {error}") from None
+    shapes = [tuple(one.shape) for one in model.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4:
-        raise TrainingError(f"{path}: takes {shapes}, not images alone: (n, side, side, channels)")
-    dense = [layer for layer in whole.layers if isinstance(layer, keras.layers.Dense)]
+        raise TrainingError(
+            f"{path}: has inputs {shapes}; expected images alone, (n, side, side, channels)"
+        )
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     if not dense:
         raise TrainingError(
-            f"{path}: has no dense layer, so nothing says which of its layers are features"
+            f"{path}: has no dense layer, so it is unknown which of its layers returns features"
         )
     # A layer that is called several times, as for several dropout masks, gets the same features
     # each time: those of the first call count.
     features = dense[-1].input
-    if classes and whole.output_shape[-1] == classes:
-        return Judge(keras.Model(whole.inputs, [features, whole.outputs[0]]), logits=True)
-    return Judge(keras.Model(whole.inputs, features), logits=False)
+    if classes and model.output_shape[-1] == classes:
+        return Judge(keras.Model(model.inputs, [features, model.outputs[0]]), logits=True)
+    return Judge(keras.Model(model.inputs, features), logits=False)
 
 
 def named(
@@ -90,17 +100,17 @@ def named(
     judge: Judge,
     local_path: Callable[[str], str],
 ) -> Judge:
-    """The network in whose features samples are compared with real images.
+    """Return the network whose features are compared.
 
     Args:
         features: the section `[gan.features]`.
-        side: of the images in pixels.
-        channels: of the images, 1 or 3.
+        side: side of the images in pixels.
+        channels: channels of the images, 1 or 3.
         judge: the classifier that the pipeline trained; used if the file names no other network.
         local_path: returns a local path for a path or `gs://` URI.
 
     Raises:
-        TrainingError: there is no such file, or it does not fit the images.
+        TrainingError: the file does not exist, or does not fit the images.
     """
     if not features.weights:
         return judge
@@ -125,5 +135,5 @@ def named(
         epochs=1,
     )
     inputs = classifier.Inputs(side, channels, mean=np.zeros(channels), std=np.ones(channels))
-    whole = classifier.build(recipe, inputs, outputs=2, seed=0, weights=path)
-    return Judge(keras.Model(whole.inputs, whole.get_layer("pool").output), logits=False)
+    model = classifier.build(recipe, inputs, outputs=2, seed=0, weights=path)
+    return Judge(keras.Model(model.inputs, model.get_layer("pool").output), logits=False)

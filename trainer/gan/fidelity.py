@@ -1,8 +1,9 @@
-"""How close samples are to real images, in the features of a network: numbers, and what they say is
-wrong.
+"""Measures how close samples are to real images in the features of a network, and what is wrong
+with them.
 
-All of them depend on how many images they are of, so they stand beside the same numbers of real
-images against other real images. Features are (n, d) arrays, a row an image."""
+All measures depend on the number of images, so compare them with the same measures of real images
+against other real images. Features are (n, d) arrays with one row per image.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,26 +14,31 @@ import numpy as np
 
 from trainer.config.gan import MIN_CLASS_SAMPLES
 
-# A class's samples are of one kind when they differ by less than this share of what its real images
-# do.
+# A class has collapsed if the mean distance between its samples is less than this fraction of that
+# between its real images.
 COLLAPSED = 0.35
-# A class is missing when fewer of its samples are taken for it; where no class was asked for, when
-# samples are taken for it less than this share as often as real images are of it.
+# A class is missing if the judge assigns less than this fraction of its samples to it; for an
+# unconditional GAN, if samples belong to it less than this fraction as often as real images do.
 MISSING = 0.1
-# The training has gone astray when the distance is so many times the best it had.
+# The training has diverged if the Fréchet distance is this many times its best.
 DIVERGED = 3.0
-# The discriminator has won when it is right about so many images: the generator learns nothing more
-# from it.
+# The discriminator has won if it is right about this fraction of the images: the generator then
+# learns nothing from it.
 WON = 0.99
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Some images beside real ones.
+    """Images compared with real ones.
 
-    frechet: see `frechet`. precision, recall: see `precision_recall`. diversity: the mean over the
-    classes of `diversities`, and lowest the least of them; NaN where no class has any. images: how
-    many of each kind were compared."""
+    Attributes:
+        frechet: see `frechet`.
+        precision: see `precision_recall`.
+        recall: see `precision_recall`.
+        diversity: mean over the classes of `diversities`; NaN if no class has a value.
+        lowest: lowest of these values; NaN if no class has a value.
+        images: number of images compared.
+    """
 
     frechet: float
     precision: float
@@ -51,33 +57,42 @@ def compare(
     classes: int,
     neighbours: int,
 ) -> Fidelity:
-    """Images beside as many real ones.
+    """Compare images with as many real ones.
 
     Args:
-        real, others: (n, d) features. real_labels, labels: (n,) class indices.
-        neighbours: of `precision_recall`.
+        real: (n, d) features of the real images.
+        real_labels: (n,) class indices of the real images.
+        others: (n, d) features of the images.
+        labels: (n,) class indices of the images.
+        classes: number of classes.
+        neighbours: as for `precision_recall`.
     """
     precision, recall = precision_recall(real, others, neighbours=neighbours)
-    of_classes = diversities(real, real_labels, others, labels, classes=classes)
-    known = of_classes[~np.isnan(of_classes)]
+    by_class = diversities(real, real_labels, others, labels, classes=classes)
+    values = by_class[~np.isnan(by_class)]
     return Fidelity(
         frechet=frechet(real, others),
         precision=precision,
         recall=recall,
-        diversity=float(known.mean()) if len(known) else math.nan,
-        lowest=float(known.min()) if len(known) else math.nan,
+        diversity=float(values.mean()) if len(values) else math.nan,
+        lowest=float(values.min()) if len(values) else math.nan,
         images=len(others),
     )
 
 
 def frechet(real: np.ndarray, others: np.ndarray) -> float:
-    """The squared Fréchet distance between normal distributions fitted to two sets of features
-    (Heusel et al., arXiv:1706.08500, equation 6; Dowson and Landau, J. Multivariate Anal. 12, 1982,
-    equation 4): 0 for equal ones.
+    """Return the squared Fréchet distance between normal distributions fitted to two sets of
+    features; 0 for equal ones.
 
-    The trace of the root of the product of both covariances is the sum of the singular values of
-    the product of both centred sets, which needs no root of a matrix, and as many images as one
-    likes."""
+    After Heusel et al., arXiv:1706.08500, equation 6, and Dowson and Landau, J. Multivariate Anal.
+    12, 1982, equation 4. The trace of the square root of the product of both covariances is the sum
+    of the singular values of the product of both centred sets. That needs no matrix square root and
+    allows any number of images.
+
+    Args:
+        real: (n, d) features.
+        others: (m, d) features.
+    """
     means = [features.mean(axis=0, dtype=np.float64) for features in (real, others)]
     roots: list[Any] = [
         np.linalg.qr((features - mean) / np.sqrt(len(features) - 1), mode="r")
@@ -91,9 +106,17 @@ def frechet(real: np.ndarray, others: np.ndarray) -> float:
 def precision_recall(
     real: np.ndarray, others: np.ndarray, *, neighbours: int
 ) -> tuple[float, float]:
-    """The share of images that lie among the real ones, and of real ones that lie among the images
-    (Kynkäänniemi et al., arXiv:1904.06991, equations 1 and 2): within the distance of a real image,
-    or an image, to its k-th neighbour of its kind."""
+    """Return precision and recall (Kynkäänniemi et al., arXiv:1904.06991, equations 1 and 2).
+
+    Precision is the share of images within the radius of a real image, recall the share of real
+    images within the radius of an image. The radius of an image is its distance to its k-th
+    neighbour in its own set.
+
+    Args:
+        real: (n, d) features.
+        others: (m, d) features.
+        neighbours: k.
+    """
     across = _distances(real, others)
     reach_real, reach_others = (_reach(features, neighbours) for features in (real, others))
     precision = (across <= reach_real[:, None]).any(axis=0).mean()
@@ -109,41 +132,55 @@ def diversities(
     *,
     classes: int,
 ) -> np.ndarray:
-    """(classes,) the mean distance between two images of a class, over that between two real ones;
-    NaN where either are fewer than FEWEST, or all real ones are the same."""
-    found = np.full(classes, np.nan)
+    """Return the mean distance between two images of a class, divided by that between two real
+    ones.
+
+    Args:
+        real: (n, d) features.
+        real_labels: (n,) class indices.
+        others: (m, d) features.
+        labels: (m,) class indices.
+        classes: number of classes.
+
+    Returns:
+        (classes,) values; NaN if a class has fewer than MIN_CLASS_SAMPLES images on either side, or
+        if all its real images are the same.
+    """
+    ratios = np.full(classes, np.nan)
     for index in range(classes):
-        both = [features[of == index] for features, of in ((real, real_labels), (others, labels))]
-        within = [_mean_distance(features) for features in both]
-        if min(map(len, both)) >= MIN_CLASS_SAMPLES and within[0] > 0:
-            found[index] = within[1] / within[0]
-    return found
+        sides = [features[of == index] for features, of in ((real, real_labels), (others, labels))]
+        within = [_mean_distance(features) for features in sides]
+        if min(map(len, sides)) >= MIN_CLASS_SAMPLES and within[0] > 0:
+            ratios[index] = within[1] / within[0]
+    return ratios
 
 
 def nearest(real: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) the row of the real image that is closest to each image, and (n,) float32 its squared
-    distance."""
+    """Return the row of the real image that is closest to each image, (n,) int64, and its squared
+    distance, (n,) float32."""
     distances = _distances(real, others)
     return distances.argmin(axis=0), distances.min(axis=0)
 
 
 def right_of_class(taken: np.ndarray, labels: np.ndarray, classes: int) -> list[float]:
-    """For each class the share of its images that a classifier takes for it.
+    """Return for each class the share of its samples that the classifier assigns to it.
 
     Args:
-        taken: (n,) what they are taken for. labels: (n,) what was asked for; at least one of each
-            class.
+        taken: (n,) the classifier's class of each sample.
+        labels: (n,) the class that each sample was generated for; each class occurs.
+        classes: number of classes.
     """
     return [float((taken[labels == index] == index).mean()) for index in range(classes)]
 
 
 def shares(taken: np.ndarray, real_labels: np.ndarray, classes: int) -> list[float]:
-    """For each class how many samples are taken for it, as a share of what real images have of it,
-    1 at most.
+    """Return for each class the share of samples that belong to it, divided by the share of real
+    images that do; at most 1.
 
     Args:
-        taken: (n,) the classes that a classifier takes samples for. real_labels: (m,) those of real
-            images.
+        taken: (n,) the classifier's class of each sample.
+        real_labels: (m,) class indices of real images.
+        classes: number of classes.
     """
     counts = [
         np.bincount(labels, minlength=classes) / len(labels) for labels in (taken, real_labels)
@@ -157,78 +194,78 @@ def verdicts(
     of_classes: np.ndarray,
     there: Sequence[float],
 ) -> list[str]:
-    """What is wrong with a training by its evaluations so far, each in a sentence that begins with
-    its name.
+    """Return what is wrong with a training according to its evaluations so far, one sentence each,
+    which starts with the name of the problem.
 
     Args:
         history: the evaluations, the latest last, with `step`, `frechet`, `real_right` and
             `generated_right`.
-        of_classes: `diversities` of the latest. there: its `right_of_class`, or its `shares` where
-            no class was asked for.
+        classes: the class names in order.
+        of_classes: `diversities` of the latest evaluation.
+        there: its `right_of_class`; for an unconditional GAN its `shares`.
     """
     latest = history[-1]
-    found = []
-    gone = [
+    problems = []
+    missing = [
         f"{name!r} ({value:.0%})"
         for name, value in zip(classes, there, strict=True)
         if value < MISSING
     ]
-    flat = [
+    collapsed = [
         f"{name!r} ({value:.2f})"
         for name, value in zip(classes, of_classes, strict=True)
         if value < COLLAPSED
     ]
-    if flat:
-        found.append(
-            f"mode collapse: samples of {_listed(flat, classes)} differ from each other by less"
-            f" than {COLLAPSED} of what real ones do"
+    if collapsed:
+        problems.append(
+            f"mode collapse: samples of {_listed(collapsed, classes)} differ from each other by"
+            f" less than {COLLAPSED} of the difference between real images"
         )
-    if gone:
-        found.append(f"classes missing: so few samples are of the class: {_listed(gone, classes)}")
+    if missing:
+        problems.append(f"classes missing: too few samples belong to {_listed(missing, classes)}")
     best = min(row["frechet"] for row in history)
     if latest["frechet"] > DIVERGED * best:
         step = next(row["step"] for row in history if row["frechet"] == best)
-        found.append(
-            f"divergence: the distance is {latest['frechet']:.3g}, and was {best:.3g} at step"
-            f" {step}"
+        problems.append(
+            f"divergence: the distance is {latest['frechet']:.3g}; it was {best:.3g} at step {step}"
         )
     if min(latest["real_right"], latest["generated_right"]) > WON:
-        found.append(
-            f"the discriminator has won: it is right about more than {WON:.0%} of all images, from"
-            " which the generator learns nothing; lower gan.discriminator_rate, or name"
+        problems.append(
+            f"the discriminator has won: it is right about more than {WON:.0%} of all images, so"
+            " the generator learns nothing from it; lower gan.discriminator_rate, or set"
             " gan.diffaugment"
         )
-    return found
+    return problems
 
 
-def _listed(named: Sequence[str], classes: Sequence[str]) -> str:
-    return ", ".join(named) if len(named) < len(classes) else "every class"
+def _listed(items: Sequence[str], classes: Sequence[str]) -> str:
+    return ", ".join(items) if len(items) < len(classes) else "every class"
 
 
 def as_row(fidelity: Fidelity) -> dict[str, float]:
-    """For a history."""
+    """Return the measures as a row of a history."""
     return asdict(fidelity)
 
 
 def _distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(n, m) float32 squared distances."""
-    # About a common middle: squares of numbers far from nought would cancel each other.
-    middle = first.mean(axis=0)
+    """Return the squared distances between two sets of features: (n, m) float32."""
+    # Relative to a common centre, because squares of large numbers would cancel each other.
+    centre = first.mean(axis=0)
     first, second = (
-        np.asarray(features - middle, dtype=np.float32) for features in (first, second)
+        np.asarray(features - centre, dtype=np.float32) for features in (first, second)
     )
     squares = np.square(first).sum(axis=1)[:, None] + np.square(second).sum(axis=1)[None, :]
-    found: np.ndarray = np.maximum(squares - 2.0 * first @ second.T, 0.0)
-    return found
+    distances: np.ndarray = np.maximum(squares - 2.0 * first @ second.T, 0.0)
+    return distances
 
 
 def _reach(features: np.ndarray, neighbours: int) -> np.ndarray:
-    """(n,) the squared distance of each to its k-th neighbour."""
+    """Return the squared distance of each row to its k-th neighbour: (n,)."""
     distances = _distances(features, features)
     np.fill_diagonal(distances, np.inf)
-    place = min(neighbours, len(features) - 1) - 1
-    found: np.ndarray = np.partition(distances, place, axis=1)[:, place]
-    return found
+    index = min(neighbours, len(features) - 1) - 1
+    radii: np.ndarray = np.partition(distances, index, axis=1)[:, index]
+    return radii
 
 
 def _mean_distance(features: np.ndarray) -> float:

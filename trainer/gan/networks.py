@@ -1,12 +1,12 @@
 """A DCGAN: its generator and its discriminator.
 
-After Radford, Metz and Chintala, arXiv:1511.06434, section 3: strided convolutions in place of
-pooling, batch normalisation but at the image and the logit, ReLU in the generator and leaky ReLU in
-the discriminator, tanh at the image, weights drawn with a deviation of 0.02. The class joins the
-latent vector of the generator, and the discriminator's logit by a projection (Miyato and Koyama,
-arXiv:1802.05637, equation 3).
+After Radford, Metz and Chintala, arXiv:1511.06434, section 3: strided convolutions instead of
+pooling, batch normalisation except at the image and the logit, ReLU in the generator and leaky ReLU
+in the discriminator, tanh at the image, initial weights with a standard deviation of 0.02. The
+class is concatenated with the latent vector of the generator, and enters the discriminator's logit
+by a projection (Miyato and Koyama, arXiv:1802.05637, equation 3).
 
-Images are in -1 to 1 here, as tanh gives them.
+Images are in -1 to 1 here, the range of tanh.
 """
 
 import math
@@ -17,28 +17,37 @@ from keras import layers, ops
 from trainer.config.gan import GanRecipe
 from trainer.gan.spectral_norm import Bounded
 
-# The side of the first feature map of the generator, and the last of the discriminator.
+# Side in pixels of the generator's first feature map, and of the discriminator's last.
 _FIRST = 4
 _SLOPE = 0.2
-# Of batch normalisation's moving statistics. Keras's 0.99 would still hold the first steps' after
-# hundreds.
+# Momentum of batch normalisation's moving statistics. With Keras's 0.99, those of the first steps
+# would still count after hundreds of steps.
 _MOMENTUM = 0.9
 
 
 def generator(gan: GanRecipe, *, side: int, channels: int, classes: int, seed: int) -> keras.Model:
-    """From (batch, latent) float32 and (batch,) int32 class indices to (batch, side, side,
-    channels) float32 in -1 to 1.
+    """Build the generator.
 
-    Without `gan.conditional` the classes are taken and not used.
+    Args:
+        gan: the section `[gan]`. Without `gan.conditional` the network accepts classes and ignores
+            them.
+        side: side of the images in pixels.
+        channels: channels of the images.
+        classes: number of classes.
+        seed: determines the initial weights.
+
+    Returns:
+        a model from (batch, latent) float32 and (batch,) int32 class indices to (batch, side, side,
+        channels) float32 in -1 to 1.
     """
     keras.config.set_dtype_policy(gan.precision)
-    draw = _Draws(seed)
+    draw = _Initializers(seed)
     latent = keras.Input((gan.latent,), dtype="float32", name="latent")
     labels = keras.Input((), dtype="int32", name="labels")
-    # Of what the first layer gives the class then makes a fifth, and the latent vector the rest:
-    # with more of it samples of a class came out alike, with a single one in a vector of a hundred
-    # they were of any class for long.
-    shown = (
+    # With this factor the class contributes a fifth of the first layer's output, the latent vector
+    # the rest. With a larger share, the samples of a class became alike; with an unscaled one-hot
+    # vector next to a hundred latent values, samples ignored their class for a long time.
+    inputs = (
         layers.Concatenate(name="told")(
             [latent, ops.one_hot(labels, classes) * (math.sqrt(gan.latent) / 2)]
         )
@@ -49,7 +58,7 @@ def generator(gan: GanRecipe, *, side: int, channels: int, classes: int, seed: i
     channels_first = gan.width * 2 ** (doublings - 1)
     x = layers.Dense(
         _FIRST * _FIRST * channels_first, use_bias=False, kernel_initializer=draw(), name="project"
-    )(shown)
+    )(inputs)
     x = layers.Reshape((_FIRST, _FIRST, channels_first), name="map")(x)
     x = layers.ReLU(name="relu0")(layers.BatchNormalization(momentum=_MOMENTUM, name="norm0")(x))
     for index in range(1, doublings):
@@ -69,16 +78,27 @@ def generator(gan: GanRecipe, *, side: int, channels: int, classes: int, seed: i
         channels, 4, strides=2, padding="same", kernel_initializer=draw(), name="image"
     )(x)
     image = layers.Activation("tanh", dtype="float32", name="tanh")(image)
-    return _done(keras.Model([latent, labels], image, name="generator"))
+    return _with_default_policy(keras.Model([latent, labels], image, name="generator"))
 
 
 def discriminator(
     gan: GanRecipe, *, side: int, channels: int, classes: int, seed: int
 ) -> keras.Model:
-    """From (batch, side, side, channels) float32 in -1 to 1 and (batch,) int32 class indices to
-    (batch,) float32 logits, above 0 for real."""
+    """Build the discriminator.
+
+    Args:
+        gan: the section `[gan]`.
+        side: side of the images in pixels.
+        channels: channels of the images.
+        classes: number of classes.
+        seed: determines the initial weights.
+
+    Returns:
+        a model from (batch, side, side, channels) float32 in -1 to 1 and (batch,) int32 class
+        indices to (batch,) float32 logits, above 0 for real.
+    """
     keras.config.set_dtype_policy(gan.precision)
-    draw = _Draws(seed + 1)
+    draw = _Initializers(seed + 1)
 
     def bounded(layer: keras.layers.Layer) -> keras.layers.Layer:
         return Bounded(layer, name=f"{layer.name}_bounded") if gan.spectral_norm else layer
@@ -102,12 +122,12 @@ def discriminator(
             x = layers.BatchNormalization(momentum=_MOMENTUM, name=f"norm{index}")(x)
         x = layers.LeakyReLU(_SLOPE, name=f"leaky{index}")(x)
     flat = layers.Flatten(name="flat")(x)
-    # In single precision: a sum over all features decides about one number.
+    # In single precision, because one number is a sum over all features.
     logit = bounded(layers.Dense(1, dtype="float32", kernel_initializer=draw(), name="logit"))(flat)
     if gan.conditional:
         pooled = ops.sum(ops.cast(x, "float32"), axis=(1, 2))
-        # The rows of this matrix are the classes' embeddings; as a dense layer it can be bounded,
-        # too.
+        # The rows of this matrix are the embeddings of the classes; as a dense layer it can be
+        # bounded, too.
         embed = layers.Dense(
             pooled.shape[-1],
             use_bias=False,
@@ -115,11 +135,11 @@ def discriminator(
             kernel_initializer=draw(),
             name="embed",
         )
-        told = bounded(embed)(ops.one_hot(labels, classes))
+        embedding = bounded(embed)(ops.one_hot(labels, classes))
         logit = layers.Add(dtype="float32", name="projected")(
-            [logit, layers.Dot(1, dtype="float32", name="dot")([pooled, told])]
+            [logit, layers.Dot(1, dtype="float32", name="dot")([pooled, embedding])]
         )
-    return _done(
+    return _with_default_policy(
         keras.Model(
             [image, labels],
             layers.Reshape((), dtype="float32", name="scalar")(logit),
@@ -128,8 +148,8 @@ def discriminator(
     )
 
 
-class _Draws:
-    """Initial weights of a network's layers, each drawn by itself from the seed."""
+class _Initializers:
+    """Random initialisers of a network's layers, each with its own seed."""
 
     def __init__(self, seed: int) -> None:
         self.seed, self.number = seed, 0
@@ -140,9 +160,11 @@ class _Draws:
 
 
 def _doublings(side: int) -> int:
+    """Return how many times the side of the first feature map is doubled to reach `side`."""
     return (side // _FIRST).bit_length() - 1
 
 
-def _done(model: keras.Model) -> keras.Model:
+def _with_default_policy(model: keras.Model) -> keras.Model:
+    """Return the model after resetting the dtype policy to float32."""
     keras.config.set_dtype_policy("float32")
     return model

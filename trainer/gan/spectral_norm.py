@@ -1,5 +1,7 @@
-"""Spectral normalisation as a layer. Keras's own writes over the weights on one backend, and not on
-the other."""
+"""Spectral normalisation as a layer.
+
+Keras's own layer overwrites the weights on one backend and not on the other.
+"""
 
 from typing import Any
 
@@ -9,10 +11,12 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("foldline")
 class Bounded(keras.layers.Wrapper):
-    """A convolution or a dense layer whose kernel is divided by its largest singular value (Miyato
-    et al., arXiv:1802.05957, equations 7 and 8), which one step of power iteration at each call in
-    training follows. The gradient passes through the division, with both singular vectors held
-    fixed (equation 10)."""
+    """A convolution or dense layer whose kernel is divided by its largest singular value.
+
+    After Miyato et al., arXiv:1802.05957, equations 7 and 8. Each training call improves the
+    estimate by one step of power iteration. The gradient passes through the division, with both
+    singular vectors held constant (equation 10).
+    """
 
     def build(self, input_shape: Any = None) -> None:
         super().build(input_shape)
@@ -25,7 +29,11 @@ class Bounded(keras.layers.Wrapper):
         )
 
     def kernel(self, *, training: bool) -> Any:
-        """The kernel that inputs are multiplied by, float32."""
+        """Return the normalised kernel, float32.
+
+        Args:
+            training: whether to update the estimate of the singular vector.
+        """
         kernel = ops.cast(self.layer.kernel, "float32")
         flat = ops.reshape(kernel, (-1, kernel.shape[-1]))
         left = _unit(ops.matmul(self.right, ops.transpose(flat)))

@@ -1,13 +1,14 @@
-"""Augmentation, painted by the processor: uint8 in, uint8 out, one image at a time while it is in
-the cache.
+"""Applies augmentation on the CPU: uint8 in, uint8 out, one image at a time while it is in the
+cache.
 
-OpenCV 5 takes coordinates as they are, so that the device paints the same image to the rounding of
-uint8 (older versions cut them to 1/32 of a pixel)."""
+OpenCV 5 uses exact coordinates, so the device computes the same image up to the rounding to uint8.
+Older versions round coordinates to 1/32 of a pixel.
+"""
 
 import cv2
 import numpy as np
 
-from trainer.config.member import Augment
+from trainer.config.augment import Augment
 from trainer.input.augment import AugmentParams
 
 _INTERPOLATION = {"bilinear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST}
@@ -17,13 +18,14 @@ _BORDER = {"black": cv2.BORDER_CONSTANT, "edge": cv2.BORDER_REPLICATE}
 def apply(
     image: np.ndarray, drawn: AugmentParams, place: int, augment: Augment, out: np.ndarray
 ) -> None:
-    """One image by itself: moved, coloured, erased; not yet mixed.
+    """Augment one image: geometry, colour, erasing; `mix` is separate.
 
     Args:
-        image: (size, size, channels) uint8 as stored.
-        drawn: of its batch; `place`: where it stands in that.
-        augment: says how pixels are interpolated and what comes in from outside.
-        out: (side, side, channels) uint8, to write.
+        image: (size, size, channels) uint8, as stored.
+        drawn: the augmentation of the batch.
+        place: position of the image in the batch.
+        augment: determines the interpolation, and the fill of areas from outside.
+        out: (side, side, channels) uint8, written by this function.
     """
     side = out.shape[0]
     affine = drawn.affine[place].astype(np.float64).reshape(2, 3)
@@ -33,7 +35,7 @@ def apply(
         and (corner == np.floor(corner)).all()
         and (corner >= 0).all()
     ):
-        # A crop, or nothing at all.
+        # A crop, or no change.
         x, y = corner.astype(int)
         out[:] = image[y : y + side, x : x + side]
     else:
@@ -55,20 +57,20 @@ def apply(
 
 
 def mix(batch: np.ndarray, drawn: AugmentParams) -> np.ndarray:
-    """The batch with every image that takes something of its partner mixed with it, or given a part
-    of it.
+    """Return the batch after CutMix and MixUp.
 
     Args:
-        batch: (n, side, side, channels) uint8, all of them painted.
+        batch: (n, side, side, channels) uint8, all images augmented.
+        drawn: the augmentation of the batch.
     """
     if not drawn.mixes:
         return batch
-    joined = batch.copy()
+    mixed = batch.copy()
     for place in np.flatnonzero(drawn.share < 1):
         partner = batch[drawn.partner[place]]
         x0, y0, x1, y1 = drawn.box[place]
-        joined[place, y0:y1, x0:x1] = partner[y0:y1, x0:x1]
+        mixed[place, y0:y1, x0:x1] = partner[y0:y1, x0:x1]
         own = float(drawn.mix[place])
         if own < 1:
-            cv2.addWeighted(batch[place], own, partner, 1 - own, 0, dst=joined[place])
-    return joined
+            cv2.addWeighted(batch[place], own, partner, 1 - own, 0, dst=mixed[place])
+    return mixed

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.config.member import Augment
+from trainer.config.augment import Augment
 from trainer.errors import TrainingError
 from trainer.input.augment import AugmentParams, draw, epoch_draws, epoch_generator, untouched
 from trainer.input.labels import Labels

@@ -1,4 +1,5 @@
-"""Tabular columns as numbers: scaled, imputed and encoded by a fold's training rows alone."""
+"""Converts tabular columns to numbers: scaled, imputed and encoded with a fold's training rows
+alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ from trainer.artifacts.tables import tabular
 
 @dataclass(frozen=True)
 class Encoder:
-    """What the training rows of a fold say about columns.
+    """The encoding of columns, learnt from the training rows of a fold.
 
-    scales: a numeric column to its mean and standard deviation over the rows that have a value.
-    categories: a categorical column to every category in the order of its inputs; known: those that
-    the training rows have."""
+    Attributes:
+        scales: for each numeric column, its mean and standard deviation over the rows that have a
+            value.
+        categories: for each categorical column, all categories in the order of their inputs.
+        known: for each categorical column, the categories that occur in the training rows.
+    """
 
     scales: Mapping[str, tuple[float, float]]
     categories: Mapping[str, Sequence[str]]
@@ -23,21 +27,23 @@ class Encoder:
 
     @property
     def width(self) -> int:
-        """How many inputs there are: two a numeric column, one a category and one for those
-        unknown."""
+        """The number of inputs: two per numeric column; for a categorical column one per category,
+        and one for unknown categories."""
         return 2 * len(self.scales) + sum(len(names) + 1 for names in self.categories.values())
 
 
 def fit(
     examples: pd.DataFrame, rows: np.ndarray, columns: Sequence[str], numeric: Sequence[str]
 ) -> Encoder:
-    """Learn the scales and categories of `columns`.
+    """Learn the scales and categories of columns.
 
     Args:
-        examples: labelled rows of the examples table. Their categories decide how many inputs there
-            are, the same in each fold; one that no training row of this fold has counts as unknown.
-        rows: (n,) the positions of the fold's training rows.
-        columns: in the order of the inputs. numeric: which of them, and maybe others, are numbers.
+        examples: labelled rows of the examples table. Their categories determine the number of
+            inputs, which is the same in each fold; a category without a training row in this fold
+            counts as unknown.
+        rows: (n,) positions of the fold's training rows.
+        columns: names of the columns, in the order of the inputs.
+        numeric: names of the numeric columns; it may contain others, too.
     """
     scales, categories, known = {}, {}, {}
     train = examples.iloc[rows]
@@ -45,7 +51,7 @@ def fit(
         values = train[tabular(name)]
         if name in numeric:
             mean, std = float(values.mean()), float(values.std(ddof=0))
-            # A column that is empty or never varies says nothing: it is 0 everywhere.
+            # An empty or constant column carries no information: its input is 0 everywhere.
             scales[name] = (
                 mean if np.isfinite(mean) else 0.0,
                 std if np.isfinite(std) and std > 0 else 1.0,
@@ -57,25 +63,32 @@ def fit(
 
 
 def encode(encoder: Encoder, examples: pd.DataFrame) -> np.ndarray:
-    """(n, width) float32: each numeric column in standard deviations from its mean, 0 where it is
-    missing, and 1 in a second input where it is; each category as one-hot, a missing value ("")
-    being one like any other, and the last input for those that the training rows lack."""
+    """Return the inputs of the network: (n, width) float32.
+
+    A numeric column gives its value in standard deviations from the mean (0 if it is missing), and
+    a second input that is 1 if it is missing. A categorical column is one-hot; a missing value ("")
+    is a category like any other, and the last input is for categories that the training rows lack.
+
+    Args:
+        encoder: as `fit` returns it.
+        examples: n rows of the examples table.
+    """
     parts = []
     for name, (mean, std) in encoder.scales.items():
         values = examples[tabular(name)].to_numpy(dtype=np.float64)
         missing = np.isnan(values)
         parts.append(np.stack([np.where(missing, 0.0, (values - mean) / std), missing], axis=1))
     for name, names in encoder.categories.items():
-        place = {
+        input_of = {
             category: index
             for index, category in enumerate(names)
             if category in encoder.known[name]
         }
-        found = np.array(
-            [place.get(category, len(names)) for category in examples[tabular(name)]],
+        indices = np.array(
+            [input_of.get(category, len(names)) for category in examples[tabular(name)]],
             dtype=np.int64,
         )
-        parts.append(np.eye(len(names) + 1)[found])
+        parts.append(np.eye(len(names) + 1)[indices])
     if not parts:
         return np.zeros((len(examples), 0), np.float32)
     return np.concatenate(parts, axis=1).astype(np.float32)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from trainer.config.member import Augment
+from trainer.config.augment import Augment
 from trainer.input import augment_cpu
 from trainer.input.augment import AugmentParams
 from trainer.input.shards import Images

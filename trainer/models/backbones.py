@@ -6,25 +6,30 @@ from typing import Any
 import keras
 
 from trainer.config import known_backbones
-from trainer.config.known_backbones import PUBLISHED_WEIGHTS
+from trainer.config.known_backbones import IMAGENET_WEIGHTS, PUBLISHED_WEIGHTS
 from trainer.config.member import Member
 from trainer.errors import TrainingError
 from trainer.models import efficientnet_package
 
-# What a backbone is called inside a member's network, so that its weights are found again.
+# Name of the backbone inside a member's network, by which its weights are found again.
 NAME = "backbone"
 
 
 def build(member: Member, *, side: int, channels: int) -> keras.Model:
-    """The backbone of a recipe, from (side, side, channels) standardised pixels to a feature map,
-    with the weights that come with its name where the recipe asks for those (`imagenet`,
-    `noisy-student`).
+    """Build the backbone of a recipe, from (side, side, channels) standardised pixels to a feature
+    map.
 
-    Channels that weights want in another order are turned round inside.
+    It has published weights if the recipe names them (`imagenet`, `noisy-student`). If these expect
+    blue first, the network itself reverses the channels.
+
+    Args:
+        member: the recipe.
+        side: side of the images in pixels.
+        channels: channels of the images.
 
     Raises:
-        TrainingError: a named function is not there or gives no feature map; weights cannot be
-            fetched.
+        TrainingError: a function does not exist or returns no feature map, or weights cannot be
+            downloaded.
     """
     pixels = keras.Input((side, side, channels), name="standardised")
     if member.backbone == "cnn":
@@ -33,7 +38,7 @@ def build(member: Member, *, side: int, channels: int) -> keras.Model:
         features = _function(member.backbone)(pixels)
         if len(getattr(features, "shape", ())) != 4:
             raise TrainingError(
-                f"member {member.name!r}: {member.backbone} gave {features!r}: it must give a"
+                f"member {member.name!r}: {member.backbone} returned {features!r}: it must return a"
                 " feature map of (batch, height, width, channels)"
             )
     elif known_backbones.of_package(member.backbone):
@@ -44,16 +49,16 @@ def build(member: Member, *, side: int, channels: int) -> keras.Model:
 
 
 def _cnn(pixels: Any, member: Member) -> Any:
-    """A plain convolutional net: one 3 x 3 convolution an entry of `filters` and `strides`, the
-    first of `first_kernel`.
+    """Build a plain convolutional network: one 3 x 3 convolution per entry of `filters` and
+    `strides`, the first with `first_kernel`.
 
-    Striding first keeps the large feature maps cheap, and without batch normalisation a step on a
-    CPU takes about half the time; at this depth He's initialisation (He et al., arXiv:1502.01852,
-    section 2.2) is enough to train it.
+    A stride at the start keeps the large feature maps cheap, and without batch normalisation a step
+    on a CPU takes about half the time. At this depth He's initialisation (He et al.,
+    arXiv:1502.01852, section 2.2) is sufficient for training.
 
     Returns:
-        (batch, height', width', filters[-1]), both sides divided by the product of the strides,
-        rounded up.
+        (batch, height', width', filters[-1]); both sides are divided by the product of the strides
+        and rounded up.
     """
     for index, (filters, stride) in enumerate(
         zip(member.cnn.filters, member.cnn.strides, strict=True)
@@ -81,47 +86,49 @@ def _function(name: str) -> Any:
 
 
 def _of_keras(member: Member, pixels: Any) -> keras.Model:
-    """One of keras.applications, without its own preprocessing."""
+    """Build a network of keras.applications, without its own preprocessing."""
     family = known_backbones.family(member.backbone)
     assert family is not None, member.backbone  # the recipe was checked
     options: dict[str, Any] = (
         {"include_preprocessing": False} if family.optional_preprocessing else {}
     )
-    weights = "imagenet" if member.weights == "imagenet" else None
+    weights = IMAGENET_WEIGHTS if member.weights == IMAGENET_WEIGHTS else None
     make = getattr(keras.applications, member.backbone)
     shape = tuple(pixels.shape[1:])
-    made = _fetching(
+    network = _downloading(
         member, lambda: make(include_top=False, weights=weights, input_shape=shape, **options)
     )
-    shown = (
-        _before_efficientnet(made)(pixels)
+    inputs = (
+        _before_efficientnet(network)(pixels)
         if member.backbone.startswith("EfficientNetB")
         else pixels
     )
     if family.pixels.bgr:
-        shown = keras.ops.flip(shown, axis=-1)
-    return keras.Model(pixels, made(shown), name=NAME)
+        inputs = keras.ops.flip(inputs, axis=-1)
+    return keras.Model(pixels, network(inputs), name=NAME)
 
 
-def _before_efficientnet(made: keras.Model) -> keras.layers.Layer:
-    """What undoes the preprocessing that EfficientNet B0 to B7 of keras.applications cannot be
-    built without.
+def _before_efficientnet(network: keras.Model) -> keras.layers.Layer:
+    """Return a layer that undoes the preprocessing of EfficientNet B0 to B7 of keras.applications,
+    which cannot be switched off.
 
-    It divides by 255, normalises by two weights, and with ImageNet's weights divides again by the
-    roots of ImageNet's deviations. The weights are made neutral here, and the two factors are
-    multiplied away, so that the first convolution sees what it is given."""
+    The preprocessing divides by 255, normalises with two weights, and with ImageNet's weights
+    divides again by the roots of ImageNet's deviations. The two weights are made neutral here, and
+    the layer multiplies by the inverse of both factors, so that the first convolution receives the
+    input of this layer.
+    """
     factor: Any = 255.0
-    neutralise(made)
-    for layer in made.layers[1:5]:
+    neutralise(network)
+    for layer in network.layers[1:5]:
         if isinstance(layer, keras.layers.Rescaling) and isinstance(layer.scale, list | tuple):
             factor = [255.0 / scale for scale in layer.scale]
     return keras.layers.Rescaling(factor, name="as_given")
 
 
-def neutralise(made: keras.Model) -> None:
-    """Make the normalisation at the start of a network change nothing, also where a file of weights
+def neutralise(network: keras.Model) -> None:
+    """Make the normalisation at the start of a network the identity, even if a file of weights
     brought its own."""
-    for layer in made.layers[1:5]:
+    for layer in network.layers[1:5]:
         if isinstance(layer, keras.layers.Normalization):
             layer.adapt_mean.assign(keras.ops.zeros_like(layer.adapt_mean))
             layer.adapt_variance.assign(keras.ops.ones_like(layer.adapt_variance))
@@ -129,9 +136,9 @@ def neutralise(made: keras.Model) -> None:
 
 
 def _of_package(member: Member, side: int, channels: int) -> keras.Model:
-    """One of the package efficientnet."""
+    """Build a network of the package efficientnet."""
     weights = member.weights if member.weights in PUBLISHED_WEIGHTS else None
-    network = _fetching(
+    network = _downloading(
         member,
         lambda: efficientnet_package.build(
             member.backbone, weights=weights, shape=(side, side, channels)
@@ -140,7 +147,7 @@ def _of_package(member: Member, side: int, channels: int) -> keras.Model:
     return keras.Model(network.inputs[0], network.outputs[0], name=NAME)
 
 
-def _fetching(member: Member, build: Any) -> Any:
+def _downloading(member: Member, build: Any) -> Any:
     """Call `build`; a failure to download weights becomes an error that says what to do."""
     try:
         return build()
@@ -150,12 +157,12 @@ def _fetching(member: Member, build: Any) -> Any:
         # Keras wraps a failed download, and a file with another digest, in plain exceptions.
         raise TrainingError(
             f"member {member.name!r}: backbone {member.backbone!r} with weights {member.weights!r}"
-            f" could not be made: {error}"
+            f" could not be built: {error}"
         ) from None
     except Exception as error:
         if "URL fetch failure" not in str(error):
             raise
         raise TrainingError(
-            f"member {member.name!r}: weights = {member.weights!r} could not be fetched: {error}."
-            " Where there is no network, name a file of them: weights = 'path/to/file.h5'"
+            f"member {member.name!r}: weights = {member.weights!r} could not be downloaded:"
+            f" {error}. Without a network connection, name a file: weights = 'path/to/file.h5'"
         ) from None

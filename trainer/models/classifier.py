@@ -9,11 +9,11 @@ import numpy as np
 from keras import ops
 
 from trainer.config import known_backbones
-from trainer.config.member import Head, Member, Tabular
+from trainer.config.member import Member
+from trainer.config.network import Head, Tabular
 from trainer.models import backbones, pretrained
 
-# Towers for metadata that others have published: that of Ha, Liu and Liu, arXiv:2010.05351, section
-# 3.
+# Published layers for metadata: those of Ha, Liu and Liu, arXiv:2010.05351, section 3.
 _PRESETS: dict[str, dict[str, Any]] = {
     "melanoma": {"layers": [512, 128], "batch_norm": True, "dropout": 0.3, "activation": "swish"}
 }
@@ -21,8 +21,10 @@ _PRESETS: dict[str, dict[str, Any]] = {
 
 @keras.saving.register_keras_serializable("foldline")
 class Standardize(keras.layers.Layer):
-    """(pixels - mean) / std, a channel. Both are weights: a fold brings its own without the graph
-    being built again."""
+    """Computes (pixels - mean) / std for each channel.
+
+    Both are weights, so that a fold sets its own without rebuilding the graph.
+    """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         channels = (input_shape[-1],)
@@ -37,8 +39,8 @@ class Standardize(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("foldline")
 class GeneralisedMean(keras.layers.Layer):
-    """Pooling by the mean of the p-th powers, p learnt from 3 (Radenović et al., arXiv:1711.02512,
-    equation 3)."""
+    """Pooling by the mean of the p-th powers; p is learnt, starting at 3 (Radenović et al.,
+    arXiv:1711.02512, equation 3)."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.power = self.add_weight(
@@ -54,11 +56,11 @@ class GeneralisedMean(keras.layers.Layer):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a network sees.
+    """The inputs of a network.
 
     Attributes:
-        side: of the images in pixels.
-        channels: of the images, 1 or 3.
+        side: side of the images in pixels.
+        channels: channels of the images, 1 or 3.
         mean: (channels,) mean of the fold's training pixels, 0 to 255.
         std: (channels,) standard deviation of the fold's training pixels.
         tabular: number of tabular inputs.
@@ -74,13 +76,13 @@ class Inputs:
 def build(
     member: Member, inputs: Inputs, *, outputs: int, seed: int, weights: str = ""
 ) -> keras.Model:
-    """A freshly initialised network from pixels to logits.
+    """Build a freshly initialised network from pixels to logits.
 
     Args:
         member: the recipe.
         inputs: the images and their statistics.
         outputs: number of logits.
-        seed: decides every initial weight and every dropout mask.
+        seed: determines every initial weight and every dropout mask.
         weights: a local file of initial weights; "" for those that the recipe names, if any.
 
     Returns:
@@ -94,12 +96,12 @@ def build(
     pixels = keras.Input((side, side, channels), dtype="float32", name="pixels")
     # Published weights are for three channels.
     colours = 3 if channels == 1 and member.backbone != "cnn" else channels
-    shown = pixels
+    images = pixels
     if colours > channels:
-        shown = keras.layers.Concatenate(name="three_channels")([pixels] * 3)
+        images = keras.layers.Concatenate(name="three_channels")([pixels] * 3)
     standardize = Standardize(dtype="float32", name="standardize")
     backbone = backbones.build(member, side=side, channels=colours)
-    features = _pooled(backbone(standardize(shown)), member.head)
+    features = _pooled(backbone(standardize(images)), member.head)
     tensors = [pixels]
     if inputs.tabular:
         columns = keras.Input((inputs.tabular,), dtype="float32", name="tabular")
@@ -112,7 +114,9 @@ def build(
     standardize.set_weights(_statistics(member, inputs, colours))
     if weights:
         pretrained.load(model, member, weights)
-    elif member.weights == "noisy-student" and not known_backbones.of_package(member.backbone):
+    elif member.weights == known_backbones.NOISY_STUDENT and not known_backbones.of_package(
+        member.backbone
+    ):
         pretrained.load(model, member, pretrained.noisy_student(member))
     return model
 
@@ -147,8 +151,8 @@ def _pooled(features: Any, head: Head) -> Any:
 
 
 def _tower(columns: Any, tabular: Tabular, seed: int) -> Any:
-    """The tabular inputs through dense layers, each with batch normalisation where asked for, its
-    activation, and dropout between them."""
+    """Apply dense layers to the tabular inputs: each with optional batch normalisation and its
+    activation, and with dropout between them."""
     recipe = {**dataclasses.asdict(tabular), **_PRESETS.get(tabular.preset, {})}
     for index, size in enumerate(recipe["layers"]):
         columns = keras.layers.Dense(size, name=f"tabular{index}")(columns)
@@ -171,7 +175,7 @@ def _logits(features: Any, head: Head, outputs: int, seed: int) -> Any:
             size, activation="relu", kernel_initializer="he_normal", name=f"hidden{index}"
         )(features)
     last = keras.layers.Dense(outputs, dtype="float32", name="logits")
-    # Several masks at once, the same weights (Inoue, arXiv:1905.09788, section 3).
+    # Several masks with the same weights (Inoue, arXiv:1905.09788, section 3).
     masked = [
         keras.layers.Dropout(head.dropout, seed=seed + n, name=f"dropout_last{n}")(features)
         for n in range(head.samples)

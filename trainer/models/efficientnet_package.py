@@ -1,7 +1,8 @@
-"""All that knows the package `efficientnet`, an optional extra: its networks and its weights.
+"""The only module that uses the package `efficientnet`, an optional extra: its networks and its
+weights.
 
-The package was written for an older Keras. Its builders still work if they are given what they then
-found there, and if two of their functions are replaced (`tests/test_private_apis.py`).
+The package was written for an older Keras. Its builders still work if they are passed the modules
+that they used then, and if two of their functions are replaced (`tests/test_private_apis.py`).
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from trainer.errors import TrainingError
 
 
 def build(backbone: str, *, weights: str | None, shape: tuple[int, int, int]) -> keras.Model:
-    """One of the package's networks, from pixels to a feature map.
+    """Build one of the package's networks, from pixels to a feature map.
 
     Args:
         backbone: `efficientnet/EfficientNetB3` and the like.
@@ -47,7 +48,7 @@ def build(backbone: str, *, weights: str | None, shape: tuple[int, int, int]) ->
 
 
 def noisy_student(backbone: str) -> tuple[str, str, str]:
-    """File name, URL and MD5 digest of the noisy-student weights without a head.
+    """Return file name, URL and MD5 digest of the noisy-student weights without a head.
 
     Args:
         backbone: `EfficientNetB3` and the like.
@@ -72,7 +73,7 @@ def _package(module: str, wanted: str) -> Any:
 
 @contextlib.contextmanager
 def _for_keras_3(package: Any) -> Iterator[None]:
-    """Replace what the package makes on the spot, which a saved model could not find again."""
+    """Replace two functions of the package whose results a saved model could not find again."""
     before = package.get_swish, package.get_dropout
     package.get_swish = lambda **_: "swish"
     package.get_dropout = lambda **_: keras.layers.Dropout

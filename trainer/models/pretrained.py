@@ -1,5 +1,5 @@
-"""Weights to begin with, from files: another run's member, Keras's own formats, and those of the
-package efficientnet."""
+"""Initial weights from files: another run's member, Keras's own formats, and those of the package
+efficientnet."""
 
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,18 @@ from trainer.models.backbones import NAME, neutralise
 
 
 def load(model: keras.Model, member: Member, path: str) -> None:
-    """Give a network the weights of a file, as far as they fit: heads may differ, the backbone may
-    not.
+    """Load the weights of a file into a network, as far as they fit: the heads may differ, the
+    backbones may not.
 
     Args:
         model: the network, built.
         member: its recipe, for the error.
-        path: a model (.keras: layers are matched by their names), the weights of a backbone
-            (.weights.h5), or those of an older Keras (.h5: layers are matched by their names).
+        path: a model (.keras, layers are matched by name), the weights of a backbone (.weights.h5),
+            or weights of an older Keras (.h5, layers are matched by name).
 
     Raises:
-        TrainingError: no such file, it cannot be read, or nothing in it fits the backbone.
+        TrainingError: the file does not exist or cannot be read, or nothing in it fits the
+            backbone.
     """
     backbone = model.get_layer(NAME)
     before = [np.array(variable) for variable in backbone.variables]
@@ -45,15 +46,15 @@ def load(model: keras.Model, member: Member, path: str) -> None:
     for part in backbone.layers:
         if isinstance(part, keras.Model):
             neutralise(part)
-    # Seeds of dropout are variables, too, and come from nowhere.
+    # Backbone variables that no file sets, such as the seeds of dropout, stay the same.
     same = [
         np.array_equal(old, np.array(new))
         for old, new in zip(before, backbone.variables, strict=True)
     ]
     if all(same):
         raise TrainingError(
-            f"member {member.name!r}: weights = {path!r}: nothing in it fits backbone ="
-            f" {member.backbone!r}: is it of the same network?"
+            f"member {member.name!r}: weights = {path!r}: no weights in it fit backbone ="
+            f" {member.backbone!r}: is it from the same network?"
         )
     emit(
         "note",
@@ -64,33 +65,36 @@ def load(model: keras.Model, member: Member, path: str) -> None:
 
 
 def _by_layer(source: keras.Model, target: keras.Model) -> None:
-    """Copy the weights of layers that have the same name and shapes in both; pixels are
-    standardised as the recipe says."""
-    given = dict(_leaves(source))
+    """Copy the weights of layers that have the same name and shapes in both models.
+
+    The standardisation of pixels is not copied, because the recipe determines it.
+    """
+    sources = dict(_leaves(source))
     for name, layer in _leaves(target):
-        weights = given[name].get_weights() if name in given and name != "standardize" else []
+        weights = sources[name].get_weights() if name in sources and name != "standardize" else []
         if weights and [w.shape for w in weights] == [w.shape for w in layer.get_weights()]:
             layer.set_weights(weights)
 
 
 def _leaves(model: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """The layers that hold weights, with the names of the models around them, but for the
+    """Return the layers that have weights, named with the models that contain them, except for the
     outermost."""
-    found: list[tuple[str, Any]] = []
+    leaves: list[tuple[str, Any]] = []
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            found += _leaves(layer, f"{prefix}{layer.name}/")
+            leaves += _leaves(layer, f"{prefix}{layer.name}/")
         else:
-            found.append((prefix + layer.name, layer))
-    return found
+            leaves.append((prefix + layer.name, layer))
+    return leaves
 
 
 def noisy_student(member: Member) -> str:
-    """The package efficientnet's noisy-student weights for EfficientNet of keras.applications,
-    fetched if need be.
+    """Return the path of the noisy-student weights of an EfficientNet, downloaded if necessary.
+
+    The package efficientnet publishes them; they also fit the EfficientNets of keras.applications.
 
     Raises:
-        TrainingError: they cannot be fetched.
+        TrainingError: they cannot be downloaded, or the package is not installed.
     """
     file, url, digest = efficientnet_package.noisy_student(member.backbone)
     try:
@@ -98,7 +102,7 @@ def noisy_student(member: Member) -> str:
     except Exception as error:  # noqa: BLE001
         # Keras raises a bare Exception for a failed download.
         raise TrainingError(
-            f"member {member.name!r}: weights = 'noisy-student' could not be fetched: {error}."
-            f" Where there is no network, name a file of them: weights = 'path/to/{file}'"
+            f"member {member.name!r}: weights = 'noisy-student' could not be downloaded: {error}."
+            f" Without a network connection, name a file: weights = 'path/to/{file}'"
         ) from None
     return path

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from trainer.config.known_backbones import LINEAR
 from trainer.config.member import Member
 from trainer.config.objective import Artifacts, Objective
 from trainer.training.context import RunContext, started
+from trainer.training.linear import train_linear
 
 
 def train_folds(
@@ -37,6 +39,9 @@ def train_folds(
         TrainingError: a fold is smaller than a batch, the loss is not finite, or weights do not
             fit.
     """
+    if member.backbone == LINEAR:
+        train_linear(member, folds, artifacts, objective, run.out)
+        return
     with started(run) as active:
         # After `started`: this imports Keras.
         from trainer.training.job import TrainingJob

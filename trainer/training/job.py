@@ -29,7 +29,7 @@ from trainer.training.memory import explain_out_of_memory
 from trainer.training.model_pool import ModelPool
 from trainer.training.predict import Predictor
 from trainer.training.progress_log import ProgressLog
-from trainer.training.results import FoldResult, write_results
+from trainer.training.results import FoldResult, write_results, write_seen
 
 
 class TrainingJob:
@@ -97,6 +97,7 @@ class TrainingJob:
                 "parameters": self.pool.model.count_params(),
                 "device": str(device),
                 "libraries": device.libraries(),
+                "models": [tables.model_file(fold) for fold in self.folds],
             }
             out = self.active.context.out
             write_results(out, self.member, self.objective, self.data, results, about)
@@ -109,8 +110,7 @@ class TrainingJob:
             self.pool.model.save(partial)
         seen = tables.seen_images(self.data.train.iloc[self.data.training_rows[fold]])
         before = self.pool.seen_images(fold)
-        with atomic_write(path.with_suffix(tables.SEEN)) as partial, open(partial, "wb") as stream:
-            np.save(stream, seen if before is None else np.union1d(seen, before))
+        write_seen(path, seen if before is None else np.union1d(seen, before))
 
     def _finished(self, fold: int) -> tuple[np.ndarray, dict[str, Any]]:
         """A fold's out-of-fold probabilities, and its `history` and `epochs`.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from trainer.artifacts import tables
-from trainer.artifacts.manifest import write_manifest
+from trainer.artifacts.manifest import atomic_write, write_manifest
 from trainer.config.member import Member
 from trainer.config.objective import Objective
 from trainer.training.data import JobData
@@ -30,6 +30,17 @@ class FoldResult(NamedTuple):
     state: Mapping[str, Any]
 
 
+def write_seen(path: Path, images: np.ndarray) -> None:
+    """Write which images a model was trained on, next to its file.
+
+    Args:
+        path: of the model.
+        images: (n,) uint64, as `tables.seen_images` returns them.
+    """
+    with atomic_write(path.with_suffix(tables.SEEN)) as partial, open(partial, "wb") as stream:
+        np.save(stream, images)
+
+
 def write_results(
     out: Path,
     member: Member,
@@ -46,7 +57,8 @@ def write_results(
         objective: the ML task and the classes.
         data: the examples.
         results: one for each fold.
-        about: what the manifest says in addition: parameters, device, libraries.
+        about: what the manifest says in addition: parameters, device, libraries, and `models`, the
+            file names of the models.
     """
     classes = objective.classes
     oof = [

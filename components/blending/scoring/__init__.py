@@ -1,1 +1,1 @@
-"""Scores of rows that count any number of times, and their intervals."""
+"""Scores of rows with repeat counts, and their bootstrap intervals."""

@@ -1,4 +1,5 @@
-"""The bootstrap: how much a score, or the difference of two, would vary with other images."""
+"""The bootstrap: how much a score, or the difference of two scores, would vary with other
+images."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,9 +9,9 @@ import numpy as np
 from components.blending.scoring.weighted_metrics import Counted, CountedAll
 from components.parallel import in_order, one_thread
 
-# Resamples that are drawn and scored at once, by a thread: their counts are to stay in its cache.
+# Resamples that a thread draws and scores at once; few enough that their counts stay in its cache.
 _TOGETHER = 8
-# Of scores that at least so many resamples have, as one that lacks a class has none.
+# Smallest share of resamples with a score for an interval; one that lacks a class may have none.
 _LEAST_SHARE = 0.5
 
 
@@ -18,38 +19,37 @@ _LEAST_SHARE = 0.5
 def resampled(
     scorers: Mapping[str, Counted | CountedAll], clusters: np.ndarray, *, resamples: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """The scores of bootstrap resamples, drawn once for all scorers, so that their differences are
-    paired.
+    """Score bootstrap resamples, drawn once for all scorers, so that their differences are paired.
 
-    Whole clusters are drawn with replacement, as images of one patient say less than as many of
-    different ones (Field and Welsh, Bootstrapping Clustered Data, 2007, J. R. Stat. Soc. B 69,
-    section 2.2).
+    Draws complete clusters with replacement, because images of one patient carry less information
+    than as many images of different patients (Field and Welsh, Bootstrapping Clustered Data, 2007,
+    J. R. Stat. Soc. B 69, section 2.2).
 
     Args:
-        scorers: by name; all of the same n rows. Those of several metrics give names as
-            `name/metric`.
+        scorers: by name, all for the same n rows. A scorer of several metrics yields one entry per
+            metric, `name/metric`.
         clusters: (n,) the number of each row's cluster, from 0.
-        resamples: how many.
-        seed: decides the draws, whatever the number of cores.
+        resamples: number of resamples.
+        seed: determines the draws, regardless of the number of cores.
 
     Returns:
-        (resamples,) float64 of each scorer; NaN where a resample lacks a class that the metric
+        (resamples,) float64 scores by scorer; NaN if a resample lacks a class that the metric
         needs.
     """
     size = int(clusters.max()) + 1
-    each = np.bincount(clusters).max() == 1
+    single_rows = np.bincount(clusters).max() == 1
 
     def chunk(first: int) -> dict[str, np.ndarray]:
-        together = range(first, min(first + _TOGETHER, resamples))
-        drawn = np.stack([_draw(size, seed, number) for number in together]).astype(np.float64)
-        counts = drawn if each else drawn[:, clusters]
+        numbers = range(first, min(first + _TOGETHER, resamples))
+        drawn = np.stack([_draw(size, seed, number) for number in numbers]).astype(np.float64)
+        counts = drawn if single_rows else drawn[:, clusters]
         scores: dict[str, np.ndarray] = {}
         for name, scorer in scorers.items():
-            found = scorer(counts)
+            result = scorer(counts)
             scores |= (
-                {f"{name}/{metric}": one for metric, one in found.items()}
-                if isinstance(found, dict)
-                else {name: found}
+                {f"{name}/{metric}": values for metric, values in result.items()}
+                if isinstance(result, dict)
+                else {name: result}
             )
         return scores
 
@@ -58,32 +58,33 @@ def resampled(
 
 
 def _draw(size: int, seed: int, number: int) -> np.ndarray:
+    """Return how often each of `size` clusters is in resample `number`: (size,) int64."""
     return np.bincount(
         np.random.default_rng([seed, number]).integers(0, size, size), minlength=size
     )
 
 
 def interval(values: np.ndarray, score: float) -> dict[str, Any]:
-    """`low` and `high`: where 95 % of the resamples lie, moved by what they are off on average;
-    None where few have a score.
+    """Return `low` and `high`, which contain 95 % of the resamples after their mean bias is
+    subtracted; None if too few resamples have a score.
 
-    A resample has fewer different images than the data, which makes some scores worse in themselves
-    (a mean over rare classes, a calibration error): their mean less the score estimates that bias
-    (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 10.2).
+    A resample has fewer distinct images than the data, which makes some scores systematically worse
+    (a mean over rare classes, a calibration error). The resamples' mean minus the score estimates
+    that bias (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 10.2).
 
     Args:
-        values: (resamples,) scores, or differences of scores. score: the same of the rows
-            themselves.
+        values: (resamples,) scores, or differences of scores; NaN if a resample has none.
+        score: the score, or difference, of the rows themselves.
     """
-    known = values[np.isfinite(values)]
-    if len(known) < max(2, _LEAST_SHARE * len(values)):
+    finite = values[np.isfinite(values)]
+    if len(finite) < max(2, _LEAST_SHARE * len(values)):
         return {"low": None, "high": None}
-    low, high = np.percentile(known, [2.5, 97.5]) - (known.mean() - score)
+    low, high = np.percentile(finite, [2.5, 97.5]) - (finite.mean() - score)
     return {"low": float(low), "high": float(high)}
 
 
 def standard_error(values: np.ndarray) -> float:
-    """The standard deviation of the resamples that have a score; 0 where fewer than two have:
-    nothing is within it then."""
-    known = values[np.isfinite(values)]
-    return float(known.std(ddof=1)) if len(known) > 1 else 0.0
+    """Return the standard deviation of the resamples' scores without NaN; 0 if fewer than two are
+    left, so that no difference is within it."""
+    finite = values[np.isfinite(values)]
+    return float(finite.std(ddof=1)) if len(finite) > 1 else 0.0

@@ -1,9 +1,8 @@
-"""Scores of rows that count any number of times each: what resampling and selection ask for,
-thousands of times.
+"""Scores of rows with repeat counts, for resampling and selection, which need thousands of them.
 
-`trainer/metrics.py` is what a score is; here the same numbers are computed from sums over rows, a
-table of decisions, or the running counts along the sorted rows, many resamples at a time. Tests
-hold that both agree."""
+`trainer/metrics.py` defines the scores. Here the same numbers are computed from sums over rows, a
+table of decisions, or running counts along the sorted rows, for many resamples at a time. Tests
+check that both agree."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -13,14 +12,14 @@ import numpy as np
 from trainer.errors import TrainingError
 from trainer.metrics import BINS, OF_CLASSES, bins, confidence, decided, rate
 
-# (resamples, n) how often each row counts -> (resamples,) scores. A mean over classes is one over
-# those that a resample has; NaN where it has none.
+# (resamples, n) counts of each row -> (resamples,) scores. A mean over classes covers the classes
+# that a resample contains; it is NaN if there are none.
 Counted = Callable[[np.ndarray], np.ndarray]
-# The same of several metrics, by name.
+# The same for several metrics, by name.
 CountedAll = Callable[[np.ndarray], dict[str, np.ndarray]]
-# Means over rows, or over bins of them.
+# Metrics that are means over rows, or over bins of rows.
 _OF_ROWS = ("log_loss", "brier", "calibration_error")
-# No probability counts for less: the scorer's clipping.
+# The log loss clips probabilities to _LEAST and 1 - _LEAST, as scikit-learn does.
 _LEAST = np.finfo(np.float64).eps
 
 
@@ -30,20 +29,23 @@ def counted(
     probabilities: np.ndarray,
     thresholds: np.ndarray | None = None,
 ) -> Counted:
-    """A scorer of these rows, prepared once.
+    """Return a scorer of these rows, with everything precomputed that does not depend on counts.
 
     Args:
-        metric, targets, probabilities, thresholds: as `trainer.metrics.score` takes them.
+        metric: as for `trainer.metrics.score`.
+        targets: as for `trainer.metrics.score`.
+        probabilities: as for `trainer.metrics.score`.
+        thresholds: as for `trainer.metrics.score`.
     """
     if metric == "calibration_error":
         return _calibration_error(targets, probabilities)
     if (values := row_values(metric, targets, probabilities, thresholds)) is not None:
         return lambda counts: counts @ values / counts.sum(axis=1)
     if metric in OF_CLASSES:
-        return _of_classes(
+        return _class_scores(
             metric, targets, decided(targets, probabilities, thresholds), probabilities.shape[1]
         )
-    ranks = _of_ranks([metric], targets, probabilities)
+    ranks = _rank_scores([metric], targets, probabilities)
     return lambda counts: ranks(counts)[metric]
 
 
@@ -53,9 +55,9 @@ def counted_all(
     probabilities: np.ndarray,
     thresholds: np.ndarray | None = None,
 ) -> CountedAll:
-    """A scorer of many metrics, by their names; as `counted`."""
+    """Return a scorer of several metrics by name; arguments as for `counted`."""
     ranked = [metric for metric in metrics if metric not in OF_CLASSES and metric not in _OF_ROWS]
-    ranks = _of_ranks(ranked, targets, probabilities)
+    ranks = _rank_scores(ranked, targets, probabilities)
     others = {
         metric: counted(metric, targets, probabilities, thresholds)
         for metric in metrics
@@ -73,59 +75,68 @@ def row_values(
     probabilities: np.ndarray,
     thresholds: np.ndarray | None = None,
 ) -> np.ndarray | None:
-    """(n,) what each row adds to a metric that is a mean over rows; None of one that is not."""
+    """Return each row's contribution to a metric that is a mean over rows: (n,) float64; None for
+    any other metric."""
     if metric == "accuracy":
-        right = decided(targets, probabilities, thresholds) == targets
-        return (right.all(axis=1) if targets.ndim == 2 else right).astype(np.float64)
+        correct = decided(targets, probabilities, thresholds) == targets
+        return (correct.all(axis=1) if targets.ndim == 2 else correct).astype(np.float64)
     if metric not in ("log_loss", "brier"):
         return None
     exact = probabilities.astype(np.float64)
     if targets.ndim == 2:
-        of_truth = np.where(targets, exact, 1 - exact)
+        true_probability = np.where(targets, exact, 1 - exact)
         return (
-            _loss(of_truth).mean(axis=1)
+            _loss(true_probability).mean(axis=1)
             if metric == "log_loss"
-            else ((1 - of_truth) ** 2).mean(axis=1)
+            else ((1 - true_probability) ** 2).mean(axis=1)
         )
     exact = exact / exact.sum(axis=1, keepdims=True)
-    of_truth = exact[np.arange(len(targets)), targets]
+    true_probability = exact[np.arange(len(targets)), targets]
     if metric == "log_loss":
-        return _loss(of_truth)
+        return _loss(true_probability)
     if exact.shape[1] == 2:
-        return (1 - of_truth) ** 2
-    return (exact**2).sum(axis=1) - 2 * of_truth + 1
+        return (1 - true_probability) ** 2
+    return (exact**2).sum(axis=1) - 2 * true_probability + 1
 
 
-def _loss(of_truth: np.ndarray) -> np.ndarray:
-    return -np.log(np.clip(of_truth, _LEAST, 1 - _LEAST))
+def _loss(true_probability: np.ndarray) -> np.ndarray:
+    return -np.log(np.clip(true_probability, _LEAST, 1 - _LEAST))
 
 
 def _calibration_error(targets: np.ndarray, probabilities: np.ndarray) -> Counted:
-    told, right = confidence(targets, probabilities.astype(np.float64))
-    rows, columns = told.shape
+    confidences, correct = confidence(targets, probabilities.astype(np.float64))
+    rows, columns = confidences.shape
     gaps = np.zeros((rows, columns * BINS))
     for column in range(columns):
-        gaps[np.arange(rows), column * BINS + bins(told[:, column])] = (
-            told[:, column] - right[:, column]
+        gaps[np.arange(rows), column * BINS + bins(confidences[:, column])] = (
+            confidences[:, column] - correct[:, column]
         )
     return lambda counts: np.abs(counts @ gaps).sum(axis=1) / (counts.sum(axis=1) * columns)
 
 
 def of_decisions(metric: str, targets: np.ndarray, predicted: np.ndarray, classes: int) -> float:
-    """A metric of decided classes, each row counting once; (n,) class indices."""
+    """Return a metric of decided classes, each row counting once.
+
+    Args:
+        metric: a metric of decided classes.
+        targets: (n,) class indices.
+        predicted: (n,) class indices.
+        classes: number of classes.
+    """
     if metric == "accuracy":
         return float((targets == predicted).mean())
-    return float(_of_classes(metric, targets, predicted, classes)(np.ones((1, len(targets))))[0])
+    return float(_class_scores(metric, targets, predicted, classes)(np.ones((1, len(targets))))[0])
 
 
-def _of_classes(metric: str, targets: np.ndarray, predicted: np.ndarray, classes: int) -> Counted:
-    """Of the counts of each class: right, decided for it, of it."""
+def _class_scores(metric: str, targets: np.ndarray, predicted: np.ndarray, classes: int) -> Counted:
+    """Return a scorer from three counts per class: rows decided correctly, rows decided for the
+    class, and rows of the class."""
     if metric == "quadratic_kappa":
-        place = targets * classes + predicted
+        cell = targets * classes + predicted
         return lambda counts: _kappa(
-            _tables(place, counts, classes * classes).reshape(-1, classes, classes)
+            _binned_counts(cell, counts, classes * classes).reshape(-1, classes, classes)
         )
-    of_one = metric in ("f1", "precision", "recall") and targets.ndim == 1 and classes == 2
+    only_second = metric in ("f1", "precision", "recall") and targets.ndim == 1 and classes == 2
     if targets.ndim == 1:
         sums = _decisions(targets, predicted, classes)
     else:
@@ -138,19 +149,23 @@ def _of_classes(metric: str, targets: np.ndarray, predicted: np.ndarray, classes
             )
 
     def scores(counts: np.ndarray) -> np.ndarray:
-        right, taken, there = sums(counts)
-        whole = {"precision": taken, "recall": there}.get(metric)
-        each = _share(right, whole) if whole is not None else _share(2 * right, taken + there)
-        if of_one:
-            return each[:, 1]
+        correct, decided_count, class_count = sums(counts)
+        denominator = {"precision": decided_count, "recall": class_count}.get(metric)
+        per_class = (
+            _share(correct, denominator)
+            if denominator is not None
+            else _share(2 * correct, decided_count + class_count)
+        )
+        if only_second:
+            return per_class[:, 1]
         if metric == "weighted_f1":
-            return _share((each * there).sum(axis=1), there.sum(axis=1))
-        # A class that a resample lacks has no score there; one that all rows lack counts as it does
-        # in the score of all rows.
-        here = (there > 0) | never
-        return _share((each * here).sum(axis=1), here.sum(axis=1))
+            return _share((per_class * class_count).sum(axis=1), class_count.sum(axis=1))
+        # Exclude a class that a resample lacks. One that no row has counts as in the score of all
+        # rows.
+        included = (class_count > 0) | absent
+        return _share((per_class * included).sum(axis=1), included.sum(axis=1))
 
-    never = sums(np.ones((1, len(targets))))[2][0] == 0
+    absent = sums(np.ones((1, len(targets))))[2][0] == 0
     return scores
 
 
@@ -162,27 +177,33 @@ def _decisions(
 
     def sums(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return (
-            _tables(hits, counts[:, hit], classes),
-            _tables(predicted, counts, classes),
-            _tables(targets, counts, classes),
+            _binned_counts(hits, counts[:, hit], classes),
+            _binned_counts(predicted, counts, classes),
+            _binned_counts(targets, counts, classes),
         )
 
     return sums
 
 
-def _tables(place: np.ndarray, counts: np.ndarray, size: int) -> np.ndarray:
-    """(resamples, size) the summed counts of the rows at each place."""
-    return np.stack([np.bincount(place, weights=row, minlength=size) for row in counts])
+def _binned_counts(cell: np.ndarray, counts: np.ndarray, size: int) -> np.ndarray:
+    """Return the sums of the rows' counts in each cell: (resamples, size).
+
+    Args:
+        cell: (n,) the cell of each row, in 0 to size - 1.
+        counts: (resamples, n).
+        size: number of cells.
+    """
+    return np.stack([np.bincount(cell, weights=row, minlength=size) for row in counts])
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, 0 where there is nothing."""
+    """Return part / whole, 0 where whole is 0."""
     return np.divide(part, whole, out=np.zeros_like(part, dtype=np.float64), where=whole > 0)
 
 
 def _kappa(table: np.ndarray) -> np.ndarray:
-    """Of (resamples, truth, decided) counts: Cohen, Weighted Kappa, 1968, with squared
-    distances."""
+    """Return the kappa of (resamples, truth, decided) counts with squared distances (Cohen,
+    Weighted Kappa, 1968)."""
     size = table.shape[-1]
     distance = (np.arange(size)[:, None] - np.arange(size)) ** 2
     total = table.sum(axis=(1, 2))
@@ -191,32 +212,34 @@ def _kappa(table: np.ndarray) -> np.ndarray:
     return np.where(chance > 0, 1 - _share(observed, chance), 0.0)
 
 
-def _of_ranks(metrics: Sequence[str], targets: np.ndarray, probabilities: np.ndarray) -> CountedAll:
-    """Several metrics of ranks at once: what they need of each class is counted once."""
+def _rank_scores(
+    metrics: Sequence[str], targets: np.ndarray, probabilities: np.ndarray
+) -> CountedAll:
+    """Return a scorer of several rank metrics that makes the counts of each class only once."""
     prepared = [_points(is_one, values) for is_one, values in of_each(targets, probabilities)]
 
     def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
-        found = {metric: np.zeros(len(counts)) for metric in metrics}
-        known = {metric: np.zeros(len(counts)) for metric in metrics}
-        for one in prepared:
-            running = _running(one, counts)
+        totals = {metric: np.zeros(len(counts)) for metric in metrics}
+        terms = {metric: np.zeros(len(counts)) for metric in metrics}
+        for points in prepared:
+            running = _running(points, counts)
             for metric in metrics:
                 area = _area(metric, *running)
-                here = np.isfinite(area)
-                found[metric][here] += area[here]
-                known[metric] += here
+                finite = np.isfinite(area)
+                totals[metric][finite] += area[finite]
+                terms[metric] += finite
         with np.errstate(invalid="ignore"):
             return {
-                metric: total / np.where(known[metric] > 0, known[metric], np.nan)
-                for metric, total in found.items()
+                metric: total / np.where(terms[metric] > 0, terms[metric], np.nan)
+                for metric, total in totals.items()
             }
 
     return scores
 
 
 def of_each(targets: np.ndarray, probabilities: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(is of the class, its probability) of the second of two classes, or of each of more; (n,)
-    bool and (n,) floats."""
+    """Return pairs (row is of the class, its probability), each (n,) bool and (n,) float, for the
+    second of two exclusive classes or for every class."""
     classes = (
         range(1, 2)
         if targets.ndim == 1 and probabilities.shape[1] == 2
@@ -228,11 +251,15 @@ def of_each(targets: np.ndarray, probabilities: np.ndarray) -> list[tuple[np.nda
 
 
 class _Points(NamedTuple):
-    """Where along the rows, highest value first, a curve bends: at the ends of runs of equal values
-    that hold a row of the class, right before them, and at the end.
+    """Where a curve bends along the rows, highest value first: at the end of each run of equal
+    values that contains a row of the class, right before that run, and at the last row.
 
-    order: (n,) the rows. ones: those of them that are of the class, in order. ends: (k,) places of
-    the bends. upto: (k,) how many of `ones` are at or before each."""
+    Attributes:
+        order: (n,) row indices, highest value first.
+        ones: (ones,) the row indices of the class, in the same order.
+        ends: (k,) positions of the bends in `order`.
+        upto: (k,) how many of `ones` are at or before each bend.
+    """
 
     order: np.ndarray
     ones: np.ndarray
@@ -242,25 +269,35 @@ class _Points(NamedTuple):
 
 def _points(is_one: np.ndarray, values: np.ndarray) -> _Points:
     order = np.argsort(-values, kind="stable")
-    along = values[order]
-    last = np.flatnonzero(np.append(along[1:] != along[:-1], True))
-    upto = np.cumsum(is_one[order])[last]
+    descending = values[order]
+    run_ends = np.flatnonzero(np.append(descending[1:] != descending[:-1], True))
+    upto = np.cumsum(is_one[order])[run_ends]
     rises = np.diff(upto, prepend=0) > 0
     bends = np.flatnonzero(rises | np.append(rises[1:], True))
-    return _Points(order, order[is_one[order]], last[bends], upto[bends])
+    return _Points(order, order[is_one[order]], run_ends[bends], upto[bends])
 
 
 def _running(points: _Points, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(resamples, k) rows of the class and not of it, counted down to each bend."""
-    whole = np.cumsum(counts[:, points.order], axis=1)[:, points.ends]
+    """Return the counts of the class's rows and of all other rows up to each bend, each
+    (resamples, k)."""
+    all_rows = np.cumsum(counts[:, points.order], axis=1)[:, points.ends]
     ones = np.cumsum(counts[:, points.ones], axis=1)
-    there = np.concatenate([np.zeros((len(counts), 1)), ones], axis=1)[:, points.upto]
-    return there, whole - there
+    of_class = np.concatenate([np.zeros((len(counts), 1)), ones], axis=1)[:, points.upto]
+    return of_class, all_rows - of_class
 
 
 def _area(metric: str, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The score of running counts: trapezia of the ROC curve, steps of the precision-recall
-    curve."""
+    """Return a rank metric of one class: trapezia under the ROC curve, or steps under the
+    precision-recall curve.
+
+    Args:
+        metric: the rank metric.
+        ones: (resamples, k) counts of the class's rows up to each bend.
+        others: (resamples, k) counts of all other rows up to each bend.
+
+    Returns:
+        (resamples,) scores; not finite if a resample lacks rows of either kind.
+    """
     positives, negatives = ones[:, -1], others[:, -1]
     with np.errstate(invalid="ignore", divide="ignore"):
         if metric == "average_precision":
@@ -271,16 +308,18 @@ def _area(metric: str, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
         if metric == "roc_auc":
             doubled = (_steps(others) * (2 * ones - _steps(ones))).sum(axis=1)
             return np.asarray(doubled / (2 * positives * negatives))
-        least = rate(metric)
+        lowest = rate(metric)
         true, false = ones / positives[:, None], others / negatives[:, None]
-        risen, run = _steps(true), _steps(false)
-        low = np.maximum(true - risen, least)
+        rise, run = _steps(true), _steps(false)
+        low = np.maximum(true - rise, lowest)
         width = np.maximum(true - low, 0)
         middle = low + width / 2
-        # The curve is straight between two values: its false-positive rate in the middle of what
-        # lies above `least`.
-        there = false - run * _share(true - middle, risen)
-        return np.asarray((width * (1 - there)).sum(axis=1)) + np.where(negatives > 0, 0, np.nan)
+        # The curve is straight between two bends: take its false-positive rate midway along the
+        # part above `lowest`.
+        false_at_middle = false - run * _share(true - middle, rise)
+        return np.asarray((width * (1 - false_at_middle)).sum(axis=1)) + np.where(
+            negatives > 0, 0, np.nan
+        )
 
 
 def _steps(running: np.ndarray) -> np.ndarray:
@@ -288,11 +327,11 @@ def _steps(running: np.ndarray) -> np.ndarray:
 
 
 def evaluator(metric: str, targets: np.ndarray) -> Callable[[np.ndarray], float]:
-    """A scorer of one prediction after another on the same rows, each counting once: what a
-    selection asks for.
+    """Return a scorer of successive predictions for the same rows, each row counting once, as
+    selection needs it.
 
-    The predictions may be any multiple of probabilities for a metric of ranks; (n, classes) floats,
-    none negative."""
+    Predictions are non-negative (n, classes) floats; for a rank metric they may be any multiple of
+    probabilities."""
     if metric == "roc_auc":
         return lambda probabilities: float(
             np.mean([area(is_one, values) for is_one, values in of_each(targets, probabilities)])
@@ -302,16 +341,16 @@ def evaluator(metric: str, targets: np.ndarray) -> Callable[[np.ndarray], float]
 
 
 def area(is_one: np.ndarray, values: np.ndarray) -> float:
-    """The area under the ROC curve, exact for values in single precision; by one sort without an
-    index, ten times as fast.
+    """Return the area under the ROC curve, exact for float32 values, by one sort without an index,
+    which is ten times as fast.
 
-    A non-negative float32 is in order as the integer of its bits, which leaves the sign's bit free:
-    for whether the row is of the class. The Mann-Whitney statistic is then a sum of places, with
-    half of each tie taken back.
+    Non-negative float32 values sort like the integers of their bits. That leaves the sign bit free
+    to mark rows of the class. The Mann-Whitney statistic is then a sum of positions, minus half of
+    each tie.
 
     Args:
-        is_one: (n,) bool, some of either kind.
-        values: (n,) none negative; rounded to float32.
+        is_one: (n,) bool, with both values present.
+        values: (n,) non-negative; rounded to float32.
 
     Raises:
         TrainingError: all rows are of one kind.
@@ -319,23 +358,23 @@ def area(is_one: np.ndarray, values: np.ndarray) -> float:
     keys = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32) << 1
     keys |= is_one
     keys.sort()
-    places = np.flatnonzero(keys & 1)
-    ones, others = len(places), len(keys) - len(places)
-    below = int(places.sum()) - ones * (ones - 1) // 2
-    # A tie of both kinds: the others come first, and the first of the class right behind the last
-    # of them.
-    meeting = places[keys[np.maximum(places - 1, 0)] + 1 == keys[places]]
+    positions = np.flatnonzero(keys & 1)
+    ones, others = len(positions), len(keys) - len(positions)
+    below = int(positions.sum()) - ones * (ones - 1) // 2
+    # In a tie of both kinds, the other rows come first, directly followed by the first row of the
+    # class.
+    tie_positions = positions[keys[np.maximum(positions - 1, 0)] + 1 == keys[positions]]
     if not ones or not others:
         raise TrainingError(
-            f"roc_auc: none, or all, of these {len(keys)} rows are of a class: take fewer folds"
+            f"roc_auc: none or all of these {len(keys)} rows belong to one class: use fewer folds"
         )
     tied = 0
-    if len(meeting):
-        value = keys[meeting]
+    if len(tie_positions):
+        value = keys[tie_positions]
         tied = int(
             (
-                (np.searchsorted(keys, value, "right") - meeting)
-                * (meeting - np.searchsorted(keys, value - 1, "left"))
+                (np.searchsorted(keys, value, "right") - tie_positions)
+                * (tie_positions - np.searchsorted(keys, value - 1, "left"))
             ).sum()
         )
     return (below - tied / 2) / (ones * others)

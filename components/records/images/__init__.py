@@ -1,1 +1,1 @@
-"""One image: decoded, resized, stored, described."""
+"""Decode, resize, encode and describe one image."""

@@ -1,4 +1,4 @@
-"""What the examples table says of an image's pixels: exact sums, and a perceptual hash."""
+"""Describe the pixels of an image for the examples table: exact sums and a perceptual hash."""
 
 import hashlib
 import threading
@@ -10,14 +10,22 @@ import numpy as np
 
 _SIDE = 32
 _KEPT = 8
-# Rows of a large image that the hash is made from: more of them cost time and change a bit in a
+# Rows of a large image that the hash is computed from: more rows cost time and change one bit in a
 # hundred.
 _ROWS = 64
 _scratch = threading.local()
 
 
 class Described(NamedTuple):
-    """bytes and sha256 of what was read; phash, 64 bits; sum_c and sumsq_c, a value a channel."""
+    """What the examples table stores about an image.
+
+    Attributes:
+        bytes: the length of the data that was read.
+        sha256: the hexadecimal digest of that data.
+        phash: the perceptual hash, 64 bits.
+        sum_c: the sum of the pixel values, one per channel.
+        sumsq_c: the sum of the squares of the pixel values, one per channel.
+    """
 
     bytes: int
     sha256: str
@@ -30,8 +38,8 @@ def described(pixels: np.ndarray, data: bytes) -> Described:
     """Describe an image.
 
     Args:
-        pixels: (h, w, 1 or 3) uint8, as they are stored.
-        data: the bytes they were read from.
+        pixels: (height, width, 1 or 3) uint8 in 0 to 255, as stored.
+        data: the bytes that the pixels were decoded from.
     """
     return Described(
         len(data), hashlib.sha256(data).hexdigest(), perceptual_hash(pixels), *sums(pixels)
@@ -39,38 +47,47 @@ def described(pixels: np.ndarray, data: bytes) -> Described:
 
 
 def sums(pixels: np.ndarray) -> tuple[list[int], list[int]]:
-    """The sum of the values of each channel, and of their squares, exactly.
+    """Return the exact sum of the values in each channel, and of their squares.
 
-    OpenCV adds whole numbers; the norm it makes of the squares is off by less than a millionth,
-    which rounding takes back."""
+    OpenCV adds integers exactly; the norm from which it derives the squares is off by less than a
+    millionth, which rounding corrects.
+
+    Args:
+        pixels: (height, width, 1 or 3) uint8 in 0 to 255.
+    """
     planes = [pixels] if pixels.shape[2] == 1 else cv2.split(pixels, _planes(pixels.shape))
     totals = [int(value) for value in cv2.sumElems(pixels)[: pixels.shape[2]]]
     return totals, [round(cv2.norm(plane, cv2.NORM_L2SQR)) for plane in planes]
 
 
 def _planes(shape: tuple[int, ...]) -> list[np.ndarray]:
-    """Planes to split into, a set a thread: fresh memory would cost three times the work itself."""
+    """Return buffers to split the channels into, one set per thread.
+
+    Allocating fresh memory would cost three times as much as the split itself.
+    """
     if getattr(_scratch, "shape", None) != shape:
         _scratch.shape = shape
-        # A little apart, or their addresses would fight for the same lines of the cache.
+        # Space them a little apart, or their addresses would compete for the same cache lines.
         _scratch.planes = [
-            np.empty(shape[0] * shape[1] + 64 * place, np.uint8) for place in range(shape[2])
+            np.empty(shape[0] * shape[1] + 64 * channel, np.uint8) for channel in range(shape[2])
         ]
     return [plane[: shape[0] * shape[1]].reshape(shape[:2]) for plane in _scratch.planes]
 
 
 def perceptual_hash(pixels: np.ndarray) -> int:
-    """64 bits that mostly stay when an image is saved again, resized, or made a little brighter:
-    pHash.
+    """Return the pHash: 64 bits that mostly survive saving again, resizing or slight brightening.
 
-    The signs of the 8 × 8 lowest frequencies of a 32 × 32 grey thumbnail (after Zauner,
-    Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, section 3.2.1, who
-    compares with the median: that makes the distance of two hashes always even, and a weak
-    coefficient flips two bits). The mean, whose sign says nothing, gives its place to the next
-    vertical frequency.
+    The bits are the signs of the 8 × 8 lowest frequencies of a 32 × 32 grey thumbnail, after
+    Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, section 3.2.1.
+    Zauner compares with the median, which makes the distance between two hashes always even, and
+    lets a weak coefficient flip two bits. The sign of the mean carries no information, so the next
+    vertical frequency takes its place.
 
     Args:
-        pixels: (h, w, 1 or 3) uint8.
+        pixels: (height, width, 1 or 3) uint8 in 0 to 255.
+
+    Returns:
+        an int in 0 to 2**64 - 1.
     """
     step = max(1, pixels.shape[0] // _ROWS)
     rows = pixels[step // 2 :: step]
@@ -83,10 +100,12 @@ def perceptual_hash(pixels: np.ndarray) -> int:
 
 @lru_cache(maxsize=64)
 def _frequencies(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """(9, height) and (width, 8) float32: shrinking to 32 by areas, and the first rows of the
-    orthonormal DCT-II, as one matrix a side."""
-    place = np.arange(_SIDE)
-    cosines = np.cos(np.pi * (2 * place + 1) * place[:, None] / (2 * _SIDE)) * np.sqrt(2 / _SIDE)
+    """Return (9, height) and (width, 8) float32 matrices, one per side of the image.
+
+    Each combines shrinking to 32 by area with the first rows of the orthonormal DCT-II.
+    """
+    index = np.arange(_SIDE)
+    cosines = np.cos(np.pi * (2 * index + 1) * index[:, None] / (2 * _SIDE)) * np.sqrt(2 / _SIDE)
     cosines[0] /= np.sqrt(2)
     down = cosines[: _KEPT + 1] @ _areas(height)
     across = (cosines[:_KEPT] @ _areas(width)).T
@@ -94,7 +113,7 @@ def _frequencies(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _areas(side: int) -> np.ndarray:
-    """(32, side): how much each pixel counts in each of 32 equal stretches."""
+    """Return (32, side) float64 weights: how much a pixel counts in each of 32 equal intervals."""
     edges, pixel = np.arange(_SIDE + 1) * side / _SIDE, np.arange(side)
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
     return np.clip(overlap, 0, 1) * (_SIDE / side)

@@ -1,11 +1,19 @@
-"""An image as it is stored: its JPEG, and what the examples table says of its pixels."""
+"""Encode and decode stored JPEGs, and recognise JPEGs that can be stored unchanged."""
 
 import numpy as np
 import simplejpeg
 
 
 def encoded(pixels: np.ndarray, quality: int) -> bytes:
-    """(h, w, 1) grey or (h, w, 3) RGB uint8 -> JPEG, colours at half the resolution."""
+    """Encode pixels as a JPEG, with colour at half the resolution.
+
+    Args:
+        pixels: (height, width, 1) grey or (height, width, 3) RGB, uint8 in 0 to 255.
+        quality: the JPEG quality, 1 to 100.
+
+    Returns:
+        the bytes of the JPEG.
+    """
     if pixels.shape[2] == 1:
         return bytes(
             simplejpeg.encode_jpeg(
@@ -20,37 +28,44 @@ def encoded(pixels: np.ndarray, quality: int) -> bytes:
 
 
 def decoded(jpeg: bytes, channels: int) -> np.ndarray:
-    """A stored JPEG -> (h, w, channels) uint8, by the accurate transforms, as the trainer decodes
-    it.
+    """Decode a stored JPEG by the accurate transforms, as the trainer does.
+
+    Args:
+        jpeg: the bytes of the JPEG.
+        channels: 1 for grey, 3 for RGB.
+
+    Returns:
+        (height, width, channels) uint8 in 0 to 255.
 
     Raises:
-        ValueError: it is no JPEG, or damaged.
+        ValueError: the bytes are not a JPEG, or are damaged.
     """
     colorspace = "GRAY" if channels == 1 else "RGB"
     return simplejpeg.decode_jpeg(jpeg, colorspace=colorspace, fastdct=False, fastupsample=False)
 
 
 def is_plain_jpeg(data: bytes) -> bool:
-    """Whether these bytes are a baseline JPEG of three components in YCbCr, with no word on how to
-    turn it: one that every decoder shows alike, and that can be stored as it is.
+    """Return whether these bytes are a JPEG that every decoder shows alike.
 
-    Markers are those of ITU-T T.81, table B.1; Adobe's segment and JFIF say what the components
-    are."""
+    It can then be stored unchanged: a baseline JPEG with three components in YCbCr and without
+    EXIF, which could rotate it. Markers follow ITU-T T.81, table B.1; the Adobe and JFIF segments
+    declare what the components are.
+    """
     if data[:2] != b"\xff\xd8" or data[-2:] != b"\xff\xd9":
         return False
-    place = 2
-    while place + 4 <= len(data):
-        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
-        segment = data[place + 4 : place + 2 + length]
-        if data[place] != 0xFF:
+    offset = 2
+    while offset + 4 <= len(data):
+        marker, length = data[offset + 1], int.from_bytes(data[offset + 2 : offset + 4], "big")
+        segment = data[offset + 4 : offset + 2 + length]
+        if data[offset] != 0xFF:
             return False
         if marker == 0xE1 and segment[:4] == b"Exif":
             return False
         if marker == 0xEE and segment[:5] == b"Adobe" and segment[11:12] != b"\x01":
             return False
         if marker == 0xC0:
-            # Precision 8, three components numbered 1, 2, 3; numbered "R", "G", "B" they would be
-            # just these.
+            # 8-bit precision, and three components numbered 1, 2, 3; components numbered "R", "G",
+            # "B" would be just these colours.
             return (
                 len(segment) == 15
                 and segment[0] == 8
@@ -61,5 +76,5 @@ def is_plain_jpeg(data: bytes) -> bool:
             0xC5 <= marker <= 0xCF and marker not in (0xC8, 0xCC)
         ):
             return False
-        place += 2 + length
+        offset += 2 + length
     return False

@@ -1,1 +1,1 @@
-"""The kinds of source."""
+"""Read each kind of source."""

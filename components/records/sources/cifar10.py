@@ -1,9 +1,10 @@
-"""CIFAR-10's batches, python or binary: 32 × 32 colour images, their labels as indices.
+"""Read CIFAR-10 batches, python or binary: 32 × 32 colour images with class indices as labels.
 
-The layouts are those of https://www.cs.toronto.edu/~kriz/cifar.html. A binary batch is records of
-3,073 bytes: the label, then 1,024 red, green and blue values. A python batch is a pickled
-dictionary with `data`, (n, 3072) uint8 of the same order, and `labels`. An image's id is its
-number, from 1, over the batches of its split in the order of their names."""
+The layouts are documented at https://www.cs.toronto.edu/~kriz/cifar.html. A binary batch is a
+sequence of 3,073-byte records: the label, then 1,024 red, 1,024 green and 1,024 blue values. A
+python batch is a pickled dictionary with `data`, (n, 3072) uint8 in the same order, and `labels`.
+The id of an image is its number, from 1, over the batches of its split sorted by name.
+"""
 
 import pickle
 from collections.abc import Iterator
@@ -23,13 +24,13 @@ _PIXELS = 3 * SIDE * SIDE
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes in the old protocol."""
+    """Stand in for `_codecs.encode`, with which Python 3 pickles bytes in old protocols."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes as {encoding!r}, where latin1 is meant")
+        raise pickle.UnpicklingError(f"bytes encoded as {encoding!r}, expected latin1")
     return text.encode("latin1")
 
 
-# All that a batch needs; anything else in a pickle could run code.
+# The only globals that a batch needs; any other in a pickle could run code.
 _HARMLESS = {
     ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
     ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
@@ -39,8 +40,8 @@ _HARMLESS = {
 }
 
 
-# What a file that is no batch makes the unpickler raise; the last, if it asks for more memory than
-# there is.
+# Exceptions that the unpickler raises on a file that is not a batch; the last, if the file requests
+# more memory than there is.
 _DAMAGE = (
     pickle.UnpicklingError,
     EOFError,
@@ -59,15 +60,15 @@ class _Unpickler(pickle.Unpickler):
             return _HARMLESS[module, name]
         except KeyError:
             raise pickle.UnpicklingError(
-                f"it would use {module}.{name}, which no batch needs"
+                f"it would load {module}.{name}, which no batch needs"
             ) from None
 
 
 def reader(subset: Subset) -> Reader:
-    """The images of a subset's batches.
+    """Open the batches of a subset.
 
     Raises:
-        DataError: there is none, or one is damaged, or no batch.
+        DataError: there is no batch, or a file is damaged or not a batch.
     """
     paths = [entry.path for entry in batches(subset)]
     counts = [len(_batch(path)[1]) for path in paths]
@@ -75,31 +76,35 @@ def reader(subset: Subset) -> Reader:
 
 
 def batches(subset: Subset) -> list[MatchedFile]:
-    """A subset's batches, in the order of their names."""
+    """Return the batches of a subset, sorted by name.
+
+    Raises:
+        DataError: no file matches the pattern.
+    """
     data = subset.data
     pattern = (data.train if subset.split == "train" else data.test).removeprefix(data.root + "/")
-    found = located(data.root, pattern)
-    if not found:
-        raise DataError(f"{data.root}: no file fits {pattern!r}")
-    return found
+    matches = located(data.root, pattern)
+    if not matches:
+        raise DataError(f"{data.root}: no file matches {pattern!r}")
+    return matches
 
 
 def _items(
     subset: Subset, paths: list[str], counts: list[int], first: int, count: int
 ) -> Iterator[Item]:
-    before = 0
-    for path, held in zip(paths, counts, strict=True):
-        if before + held > first and before < first + count:
+    offset = 0
+    for path, length in zip(paths, counts, strict=True):
+        if offset + length > first and offset < first + count:
             pixels, labels = _batch(path)
-            for place in range(max(0, first - before), min(held, first + count - before)):
-                label = int(labels[place]) if subset.split == "train" else ""
+            for index in range(max(0, first - offset), min(length, first + count - offset)):
+                label = int(labels[index]) if subset.split == "train" else ""
                 row = Row(
-                    f"{subset.prefix}{before + place + 1}",
+                    f"{subset.prefix}{offset + index + 1}",
                     label,
-                    where=f"{path}: image {place + 1}",
+                    where=f"{path}: image {index + 1}",
                 )
-                yield Item(row, path, partial(_image, pixels[place]))
-        before += held
+                yield Item(row, path, partial(_image, pixels[index]))
+        offset += length
 
 
 def _image(planes: np.ndarray) -> np.ndarray:
@@ -107,22 +112,22 @@ def _image(planes: np.ndarray) -> np.ndarray:
 
 
 def _batch(path: str) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 3072) uint8 and (n,) labels."""
-    near = Path(objects.local_path(path))
-    if near.suffix == ".bin":
-        values = np.fromfile(near, dtype=np.uint8)
+    """Return the pixels, (n, 3072) uint8, and the labels, (n,) int, of a batch."""
+    local = Path(objects.local_path(path))
+    if local.suffix == ".bin":
+        values = np.fromfile(local, dtype=np.uint8)
         if len(values) == 0 or len(values) % (1 + _PIXELS):
             raise DataError(
-                f"{path}: {len(values)} bytes are no whole number of records of {1 + _PIXELS}"
+                f"{path}: {len(values)} bytes are not a whole number of {1 + _PIXELS}-byte records"
             )
         rows = values.reshape(-1, 1 + _PIXELS)
         return rows[:, 1:], rows[:, 0].astype(np.int64)
     try:
-        with open(near, "rb") as stream:
+        with open(local, "rb") as stream:
             batch = _Unpickler(stream, encoding="bytes").load()
         pixels, labels = np.asarray(batch[b"data"]), np.asarray(batch[b"labels"])
     except _DAMAGE as error:
-        raise DataError(f"{path}: no python batch of CIFAR-10: {error!r}") from None
+        raise DataError(f"{path}: not a python batch of CIFAR-10: {error!r}") from None
     if (
         pixels.dtype != np.uint8
         or pixels.shape != (len(labels), _PIXELS)
@@ -130,7 +135,7 @@ def _batch(path: str) -> tuple[np.ndarray, np.ndarray]:
         or len(labels) == 0
     ):
         raise DataError(
-            f"{path}: `data` is {pixels.dtype} {pixels.shape} and `labels` {labels.shape}: no batch"
-            " of CIFAR-10"
+            f"{path}: `data` is {pixels.dtype} {pixels.shape} and `labels` {labels.shape}: not a"
+            " batch of CIFAR-10"
         )
     return pixels, labels

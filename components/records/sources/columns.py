@@ -1,4 +1,4 @@
-"""Cells of a table -> labels, numbers and categories."""
+"""Convert the cells of a table to labels, numbers and categories."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,57 +8,58 @@ from components.records.types import Row
 from trainer.config.data import Data, TargetPart
 from trainer.errors import DataError
 
-# As pandas and R write a missing value, in any case of letters.
+# How pandas and R write a missing value; case does not matter.
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "<na>"}
 
 
 class Columns:
-    """Turns the cells of a table's rows into `Row` tuples.
+    """Converts the cells of a table to `Row` tuples.
 
     Args:
         data: names the columns.
-        header: of the table, its names once each.
-        path: of the table, for errors.
-        split: in `test` only the id and the tabular columns are looked for.
+        header: the column names of the table.
+        path: the path of the table, for error messages.
+        split: `train` or `test`; `test` requires only the id and the tabular columns.
 
     Raises:
-        DataError: a column is missing, or stands in the header more than once.
+        DataError: a column is missing, or occurs more than once in the header.
     """
 
     def __init__(self, data: Data, header: Sequence[str], path: str, split: str) -> None:
         self.data, self.path = data, path
         labelled = split == "train"
-        wanted = dict(data.columns() if labelled else {"id": data.id} if data.id else {})
-        wanted |= {f"numeric {name}": name for name in data.numeric} | {
+        name_of = dict(data.columns() if labelled else {"id": data.id} if data.id else {})
+        name_of |= {f"numeric {name}": name for name in data.numeric} | {
             f"categorical {name}": name for name in data.categorical
         }
         self.parts = data.target_parts if labelled else []
-        wanted |= {
+        name_of |= {
             f"target_parts {part.column}": part.column
             for part in self.parts
             if part.column != "{file}"
         }
-        for purpose, name in wanted.items():
+        for purpose, name in name_of.items():
             if header.count(name) != 1:
-                found = "more than one" if name in header else "no"
+                how_many = "more than one" if name in header else "no"
                 raise DataError(
-                    f"{path}: {found} column {name!r} (data.{purpose.split()[0]}); it has"
+                    f"{path}: {how_many} column {name!r} (data.{purpose.split()[0]}); it has"
                     f" {some(header)}"
                 )
-        self.names = list(wanted.values())
-        self.place = {purpose: header.index(name) for purpose, name in wanted.items()}
+        self.names = list(name_of.values())
+        self.place = {purpose: header.index(name) for purpose, name in name_of.items()}
 
     def row(self, number: int, cells: Sequence[str], *, id_: str = "", file: str = "") -> Row:
-        """The row of these cells.
+        """Convert the cells of one row.
 
         Args:
-            number: of the row, from 1.
-            id_: where the table has no column of ids.
-            file: what "{file}" stands for in a part of the label.
+            number: the number of the row, from 1.
+            cells: the cells in the order of the header.
+            id_: the id, if the table has no column of ids.
+            file: the text that "{file}" stands for in a part of the label.
 
         Raises:
-            DataError: an id or a label is empty, an id has a character that cannot be printed, a
-                number is none; the text has the row and the column.
+            DataError: an id or a label is empty, an id has a character that cannot be printed, or a
+                cell that should be a number is not; the message names the row and the column.
         """
         where = f"{self.path}: row {number}"
         cell = {purpose: cells[place] for purpose, place in self.place.items()}
@@ -88,10 +89,15 @@ class Columns:
 
 
 def composed(parts: Sequence[TargetPart], texts: Sequence[str], where: str) -> int:
-    """The index of a class that is made of parts, the last one counting fastest.
+    """Return the index of a class that is composed of parts, the last part counting fastest.
+
+    Args:
+        parts: the parts of the label.
+        texts: the text of each part.
+        where: the file and row, for error messages.
 
     Raises:
-        DataError: a text is none of the part's values, or no number where it has bins.
+        DataError: a text is not one of the part's values, or not a number if the part has bins.
     """
     index = 0
     for part, text in zip(parts, texts, strict=True):
@@ -101,23 +107,24 @@ def composed(parts: Sequence[TargetPart], texts: Sequence[str], where: str) -> i
                 raise DataError(f"{where}, column {part.column!r}: an empty cell")
             digit = sum(value >= bound for bound in part.bins)
         else:
-            fitting = [
-                place for place, pattern in enumerate(part.values) if fnmatchcase(text, pattern)
+            matches = [
+                choice for choice, pattern in enumerate(part.values) if fnmatchcase(text, pattern)
             ]
-            if not fitting:
+            if not matches:
                 raise DataError(
-                    f"{where}, column {part.column!r}: {text!r} is none of {', '.join(part.values)}"
+                    f"{where}, column {part.column!r}: {text!r} is not one of"
+                    f" {', '.join(part.values)}"
                 )
-            digit = fitting[0]
+            digit = matches[0]
         index = index * part.count() + digit
     return index
 
 
 def number_of(text: str, where: str, column: str) -> float:
-    """A number, or NaN for a missing one.
+    """Return the number in a cell, NaN if it is missing.
 
     Raises:
-        DataError: it is something else, or infinite.
+        DataError: the text is not a number, or is infinite.
     """
     if text.strip().lower() in _MISSING:
         return math.nan
@@ -128,26 +135,30 @@ def number_of(text: str, where: str, column: str) -> float:
         value = math.inf
     if math.isinf(value):
         raise DataError(
-            f"{where}, column {column!r}: {text!r} is no number (an empty cell or NA would be a"
-            " missing one)"
+            f"{where}, column {column!r}: {text!r} is not a number (use an empty cell or NA for a"
+            " missing value)"
         )
     return value
 
 
 def category_of(text: str) -> str:
-    """A category, or "" for a missing one."""
+    """Return the category in a cell, "" if it is missing."""
     return "" if text.strip().lower() in _MISSING else text
 
 
 def target_of(row: Row, index_of: Mapping[str, int], column: str, separator: str = "") -> int:
-    """The class index of a label, -1 where there is none; where a label names several classes, a
-    number with a bit for each.
+    """Return the class index of a label, -1 if there is none.
+
+    If a label names several classes, return a number with one bit set per class.
 
     Args:
-        separator: what is between these; "" where a label is one class.
+        row: the row with the label.
+        index_of: the index of each class name.
+        column: the name of the label column, for error messages.
+        separator: the text between several classes; "" if a label is one class.
 
     Raises:
-        DataError: it is no class.
+        DataError: the label is not a class.
     """
     if row.label == "":
         return -1
@@ -160,18 +171,19 @@ def target_of(row: Row, index_of: Mapping[str, int], column: str, separator: str
         return row.label
     if isinstance(row.label, int):
         raise DataError(
-            f"{row.where}, {column!r}: {row.label} is no class; there are {len(index_of)}, from 0"
+            f"{row.where}, {column!r}: {row.label} is not a class index; there are {len(index_of)}"
+            " classes, numbered from 0"
         )
     if row.label not in index_of:
         names = list(index_of)
         raise DataError(
-            f"{row.where}, column {column!r}: {row.label!r} is no class; classes are"
+            f"{row.where}, column {column!r}: {row.label!r} is not a class; classes are"
             f" {', '.join(names[:20])}"
         )
     return index_of[row.label]
 
 
 def some(header: Sequence[str]) -> str:
-    """The first names of a header, for an error."""
-    shown = ", ".join(repr(name) for name in header[:10])
-    return shown + (f" and {len(header) - 10} more" if len(header) > 10 else "")
+    """Return the first names of a header as text, for an error message."""
+    names = ", ".join(repr(name) for name in header[:10])
+    return names + (f" and {len(header) - 10} more" if len(header) > 10 else "")

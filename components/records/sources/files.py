@@ -1,4 +1,4 @@
-"""Image files: named by a table with an id a row, or by the folders they lie in."""
+"""Read image files: named in a table with one id per row, or found in folders."""
 
 import unicodedata
 from collections import defaultdict
@@ -17,24 +17,24 @@ from trainer.errors import DataError
 
 
 def reader(subset: Subset, records: Records) -> Reader:
-    """The images of a subset in the order of its table, or of their paths where there is no table.
+    """Open the images of a subset, in the order of its table, or of their paths if it has no table.
 
     Raises:
         DataError: as `table` and `located`; two files have one id; an id has no file, unless it may
-            be skipped; no file fits.
+            be skipped; or no file matches the pattern.
     """
     data, labelled = subset.data, subset.split == "train"
     path, pattern = (data.train, data.images) if labelled else (data.test, data.test_images)
-    found = located(data.root, pattern)
+    matches = located(data.root, pattern)
     if not path:
-        items = list(_by_folder(found, subset))
+        items = list(_by_folder(matches, subset))
         if not items:
-            raise DataError(f"{data.root}: no file fits {pattern!r}")
-        _twice(items)
+            raise DataError(f"{data.root}: no file matches {pattern!r}")
+        _check_unique(items)
     else:
         items = list(
             _by_table(
-                found,
+                matches,
                 subset,
                 path,
                 pattern,
@@ -45,43 +45,46 @@ def reader(subset: Subset, records: Records) -> Reader:
 
 
 def unused(data: Data, records: Records) -> list[str]:
-    """The files that fit a pattern and that no row of any table names."""
-    fitting: set[str] = set()
+    """Return the files that match a pattern but that no row of any table names, sorted."""
+    matching: set[str] = set()
     used: set[str] = set()
     for subset in subsets(data):
         opened = reader(subset, records)
         used.update(item.file for item in opened.items(0, opened.rows))
         pattern = subset.data.images if subset.split == "train" else subset.data.test_images
-        fitting.update(entry.path for entry in located(data.root, pattern))
-    return sorted(fitting - used)
+        matching.update(entry.path for entry in located(data.root, pattern))
+    return sorted(matching - used)
 
 
 def table(path: str, subset: Subset) -> Iterator[tuple[int, list[str], Columns]]:
-    """The rows of a table: number, from 1, and cells, and what reads them.
+    """Read the rows of a table.
+
+    Yields:
+        the number of the row, from 1; its cells; and the `Columns` that convert them.
 
     Raises:
-        DataError: the file or a column is missing, it has no rows, or a row has more or fewer cells
-            than the header.
+        DataError: the file or a column is missing, there are no rows, or a row has more or fewer
+            cells than the header.
     """
     lines = read_rows(objects.local_path(path))
     header = next(lines, None)
     if header is None:
-        raise DataError(f"{path}: empty, where a header is meant")
+        raise DataError(f"{path}: empty; expected a header")
     columns = Columns(subset.data, header, path, subset.split)
     number = 0
     for number, cells in enumerate(lines, start=1):
         if len(cells) != len(header):
             raise DataError(
-                f"{path}: row {number} has {len(cells)} cells, the header {len(header)}"
+                f"{path}: row {number} has {len(cells)} cells, but the header has {len(header)}"
             )
         yield number, cells, columns
     if number == 0:
         raise DataError(f"{path}: a header and no rows")
 
 
-def _by_folder(found: Sequence[MatchedFile], subset: Subset) -> Iterator[Item]:
-    """Items in the order of their paths: the id is what the placeholders stand for."""
-    for entry in found:
+def _by_folder(matches: Sequence[MatchedFile], subset: Subset) -> Iterator[Item]:
+    """Yield items in the order of their paths; the placeholders' texts make up the id."""
+    for entry in matches:
         group, label = entry.texts.get("group", ""), entry.texts.get("class", "")
         if not entry.path.isprintable():
             raise DataError(f"{entry.path!r}: a name with a character that cannot be printed")
@@ -92,33 +95,33 @@ def _by_folder(found: Sequence[MatchedFile], subset: Subset) -> Iterator[Item]:
 
 
 def _by_table(
-    found: Sequence[MatchedFile], subset: Subset, path: str, pattern: str, *, may_be_missing: bool
+    matches: Sequence[MatchedFile], subset: Subset, path: str, pattern: str, *, may_be_missing: bool
 ) -> Iterator[Item]:
     files_of: dict[str, list[MatchedFile]] = defaultdict(list)
-    for entry in found:
+    for entry in matches:
         files_of[entry.texts["id"]].append(entry)
-    # A system may write ä as one character or as two; where only that differs, the file is meant.
-    alike = {unicodedata.normalize("NFC", id_): id_ for id_ in files_of}
-    several = "{file}" in pattern
-    seen: dict[str, int] = {}
+    # A system may write ä as one or two characters; names that differ only in that are the same.
+    id_of_normal_form = {unicodedata.normalize("NFC", id_): id_ for id_ in files_of}
+    several_files = "{file}" in pattern
+    row_of_id: dict[str, int] = {}
     missing: list[tuple[int, str]] = []
     items: list[Item] = []
     for number, cells, columns in table(path, subset):
         id_ = cells[columns.place["id"]]
-        if id_ in seen:
+        if id_ in row_of_id:
             raise DataError(
                 f"{path}: row {number}, column {subset.data.id!r}: id {id_!r} is already in row"
-                f" {seen[id_]}"
+                f" {row_of_id[id_]}"
             )
-        seen[id_] = number
+        row_of_id[id_] = number
         files = files_of.get(id_) or files_of.get(
-            alike.get(unicodedata.normalize("NFC", id_), ""), []
+            id_of_normal_form.get(unicodedata.normalize("NFC", id_), ""), []
         )
-        if not several and len(files) > 1:
+        if not several_files and len(files) > 1:
             raise DataError(f"{files[1].path}: a second file for id {id_!r}, after {files[0].path}")
         for entry in files:
             row = columns.row(number, cells, file=entry.texts.get("file", ""))
-            name = f"{row.id}/{entry.texts['file']}" if several else row.id
+            name = f"{row.id}/{entry.texts['file']}" if several_files else row.id
             items.append(_item(entry, row._replace(id=subset.prefix + name)))
         if not files:
             missing.append((number, id_))
@@ -132,20 +135,22 @@ def _by_table(
     if missing and not may_be_missing:
         number, id_ = missing[0]
         raise DataError(
-            f"{path}: row {number}: no file for id {id_!r} by {pattern} ({len(missing)} such ids)"
+            f"{path}: row {number}: no file for id {id_!r} matches {pattern}"
+            f" ({len(missing)} such ids)"
         )
-    _twice(items)
+    _check_unique(items)
     return iter(items)
 
 
-def _twice(items: Sequence[Item]) -> None:
-    seen: dict[str, str] = {}
+def _check_unique(items: Sequence[Item]) -> None:
+    """Check that every item has an id of its own."""
+    file_of: dict[str, str] = {}
     for item in items:
-        if item.row.id in seen:
+        if item.row.id in file_of:
             raise DataError(
-                f"{item.file}: a second file for id {item.row.id!r}, after {seen[item.row.id]}"
+                f"{item.file}: a second file for id {item.row.id!r}, after {file_of[item.row.id]}"
             )
-        seen[item.row.id] = item.file
+        file_of[item.row.id] = item.file
 
 
 def _item(entry: MatchedFile, row: Row) -> Item:
@@ -158,4 +163,4 @@ def _item(entry: MatchedFile, row: Row) -> Item:
 
 
 def _missing(pattern: str) -> bytes:
-    raise BadImage(f"no file for it by {pattern}")
+    raise BadImage(f"no file matches {pattern}")

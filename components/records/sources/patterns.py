@@ -1,9 +1,10 @@
-"""Patterns that say which files are images, and what a file's path says of its image.
+"""Find the files that match a pattern, and extract what their paths say about the images.
 
-A pattern is a path below the data root. `{id}`, `{file}`, `{class}` and `{group}` stand for a text
-within the path, each once; `{size}` for 192 or 192x192, as often as it stands there; `*` for
-anything within a name, `**/` for any folders: `train/{id}.jpg`, `train/**/{id}.*`,
-`train/{class}/{id}.png`. The tree is walked once, whatever the number of ids."""
+A pattern is a path below the data root. `{id}`, `{file}`, `{class}` and `{group}` each match a text
+within the path, and occur at most once; `{size}` matches 192 or 192x192, and may occur repeatedly;
+`*` matches anything within a name, `**/` any folders: `train/{id}.jpg`, `train/**/{id}.*`,
+`train/{class}/{id}.png`. The tree is walked once, whatever the number of ids.
+"""
 
 import os
 import re
@@ -17,8 +18,15 @@ from trainer.errors import DataError
 
 
 class MatchedFile(NamedTuple):
-    """A file that fits a pattern: its path or URI, its size in bytes, a mark that changes with its
-    contents, what the placeholders stand for."""
+    """A file that matches a pattern.
+
+    Attributes:
+        path: its path or URI.
+        bytes: its size in bytes.
+        mark: a text that changes with its contents: the modification time in ns, or the crc32c of
+            an object in a bucket.
+        texts: the text that each placeholder matches.
+    """
 
     path: str
     bytes: int
@@ -27,35 +35,35 @@ class MatchedFile(NamedTuple):
 
 
 def located(root: str, pattern: str) -> list[MatchedFile]:
-    """Every file below `root` that fits `pattern`, sorted by path.
+    """Return every file below `root` that matches `pattern`, sorted by path.
 
     Raises:
-        DataError: the folder is missing or cannot be read, a link leads out of it, or what fits is
-            no file.
+        DataError: the folder is missing or cannot be read, a folder in it is a symbolic link, a
+            link leads out of it, or a match is not a regular file.
     """
-    form = expression(pattern)
-    # What stands before the first wildcard is one folder; only that is walked.
+    regex = expression(pattern)
+    # Walk only the folder in front of the first wildcard.
     fixed = re.split(r"[*{]", pattern)[0].rpartition("/")[0]
     files = (
         _remote(root, fixed, pattern)
         if storage.is_remote(root)
-        else _local(root, fixed, pattern, form)
+        else _local(root, fixed, pattern, regex)
     )
-    found = [
+    matched = [
         MatchedFile(f"{root}/{path}", size, mark, match.groupdict())
         for path, size, mark in files
-        if (match := form.fullmatch(path)) is not None
+        if (match := regex.fullmatch(path)) is not None
     ]
-    return sorted(found)
+    return sorted(matched)
 
 
 def _local(
-    root: str, fixed: str, pattern: str, form: re.Pattern[str]
+    root: str, fixed: str, pattern: str, regex: re.Pattern[str]
 ) -> Iterator[tuple[str, int, str]]:
     top = Path(root, fixed)
     if not top.is_dir():
         raise DataError(f"{top}: no such folder (from the pattern {pattern!r})")
-    inside = os.path.realpath(top) + os.sep
+    prefix = os.path.realpath(top) + os.sep
 
     def stop(error: OSError) -> None:
         raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from None
@@ -64,24 +72,24 @@ def _local(
         for name in folders:
             if Path(folder, name).is_symlink():
                 raise DataError(
-                    f"{folder}/{name}: a linked folder, which is not followed: put the files there,"
-                    " or move data.root"
+                    f"{folder}/{name}: a symbolic link to a folder, which is not followed: put"
+                    " the files there, or change data.root"
                 )
-        below = os.path.relpath(folder, root)
+        relative = os.path.relpath(folder, root)
         for name in names:
-            path = name if below == "." else f"{below}/{name}"
-            if form.fullmatch(path) is None:
+            path = name if relative == "." else f"{relative}/{name}"
+            if regex.fullmatch(path) is None:
                 continue
-            whole = Path(folder, name)
-            # The folder itself may be a link, as to a larger disk.
-            if whole.is_symlink() and not os.path.realpath(whole).startswith(inside):
-                raise DataError(f"{whole}: a link that leads out of {top}")
+            full_path = Path(folder, name)
+            # The top folder itself may be a link, for example to a larger disk.
+            if full_path.is_symlink() and not os.path.realpath(full_path).startswith(prefix):
+                raise DataError(f"{full_path}: a symbolic link that leads out of {top}")
             try:
-                status = whole.stat()
+                status = full_path.stat()
             except OSError as error:
-                raise DataError(f"{whole}: cannot be read: {error.strerror}") from None
+                raise DataError(f"{full_path}: cannot be read: {error.strerror}") from None
             if not stat.S_ISREG(status.st_mode):
-                raise DataError(f"{whole}: no regular file")
+                raise DataError(f"{full_path}: not a regular file")
             yield path, status.st_size, str(status.st_mtime_ns)
 
 
@@ -94,8 +102,8 @@ def _remote(root: str, fixed: str, pattern: str) -> Iterator[tuple[str, int, str
 
 
 def expression(pattern: str) -> re.Pattern[str]:
-    """The pattern as a regular expression, its placeholders as named groups."""
-    # An id alone may be a path; beside wildcards that would say nothing.
+    """Return the pattern as a regular expression, with its placeholders as named groups."""
+    # An id that is the only wildcard may span folders; next to others, that would be ambiguous.
     single = "*" not in pattern and len(re.findall(r"\{\w+\}", pattern)) == 1
     parts = {"**/": "(?:.*/)?", "*": "[^/]*"}
     pieces = []

@@ -1,8 +1,9 @@
-"""Ready TFRecords: scanned where they lie, never rewritten.
+"""Scan ready TFRecords in place, without rewriting them.
 
-Every record is read once a size: its crc, its features, and its image, decoded for the sums and
-hashes of the examples table. Features that the competition file names and a record lacks are
-missing values."""
+Every record is read once per size: its crc, its features, and its image, which is decoded for the
+sums and hashes of the examples table. A feature that the competition file names and a record lacks
+is a missing value.
+"""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -23,13 +24,20 @@ from trainer.artifacts.records import decode_example, named_count, read_shard
 from trainer.config.data import Data, Records
 from trainer.errors import DataError, IntegrityError
 
-# Records that a thread takes at once.
+# Records per batch that a thread processes.
 _AT_ONCE = 16
 _Features = dict[str, bytes | int | float]
 
 
 class Shard(NamedTuple):
-    """A file of records of one size, of one subset; `path` is below the data's root."""
+    """A file with the records of one subset in one size.
+
+    Attributes:
+        subset: the subset that the records belong to.
+        size: the side of the images in pixels.
+        path: the path below the root of the data.
+        records: the number of records according to the file name, None if the name has none.
+    """
 
     subset: Subset
     size: int
@@ -38,8 +46,15 @@ class Shard(NamedTuple):
 
 
 class Scanned(NamedTuple):
-    """A record: its row, its place in the shard, and what was found out about its image, or why it
-    cannot be used."""
+    """One scanned record.
+
+    Attributes:
+        row: its row.
+        place: its index in the shard, from 0.
+        width: the width of the original image in pixels.
+        height: the height of the original image in pixels.
+        image: the description of its image, or why the image cannot be used.
+    """
 
     row: Row
     place: int
@@ -49,72 +64,75 @@ class Scanned(NamedTuple):
 
 
 def shards(subset: Subset) -> dict[int, list[MatchedFile]]:
-    """The files of a subset by the size that their paths name, 0 where the pattern has no {size};
-    validation after training.
+    """Return the files of a subset by the size in their paths, 0 if the pattern has no {size}.
+
+    Validation files come after training files.
 
     Raises:
-        DataError: no file fits a pattern.
+        DataError: no file matches a pattern.
     """
     data = subset.data
     patterns = (
         [data.test_images] if subset.split == "test" else [data.images, data.validation_images]
     )
-    found: dict[int, list[MatchedFile]] = {}
+    files_by_size: dict[int, list[MatchedFile]] = {}
     for pattern in filter(None, patterns):
-        fitting = located(data.root, pattern)
-        if not fitting:
-            raise DataError(f"{data.root}: no file fits {pattern!r}")
-        for entry in fitting:
-            found.setdefault(int(entry.texts.get("size", 0)), []).append(entry)
-    return found
+        matches = located(data.root, pattern)
+        if not matches:
+            raise DataError(f"{data.root}: no file matches {pattern!r}")
+        for entry in matches:
+            files_by_size.setdefault(int(entry.texts.get("size", 0)), []).append(entry)
+    return files_by_size
 
 
 def units(data: Data, records: Records) -> list[Shard]:
-    """Every shard to scan: of each size, of each subset, in order.
+    """Return every shard to scan: by size, then by subset, in order.
 
     Raises:
-        DataError: there are no shards of a size that the competition file names.
+        DataError: there are no shards in a size that the competition file names.
     """
     listed = []
-    located_of = [(subset, shards(subset)) for subset in subsets(data)]
+    subset_files = [(subset, shards(subset)) for subset in subsets(data)]
     for size in records.sizes:
-        for subset, found in located_of:
-            if len(records.sizes) == 1 and set(found) == {0}:
-                found = {size: found[0]}
-            if size not in found:
-                there = ", ".join(map(str, sorted(found)))
+        for subset, files_by_size in subset_files:
+            if len(records.sizes) == 1 and set(files_by_size) == {0}:
+                files_by_size = {size: files_by_size[0]}
+            if size not in files_by_size:
+                sizes = ", ".join(map(str, sorted(files_by_size)))
                 raise DataError(
-                    f"{data.root}: no {subset.split} shards of size {size}, though of {there}"
-                    " (records.sizes)"
+                    f"{data.root}: no {subset.split} shards of size {size} (records.sizes), only of"
+                    f" size {sizes}"
                 )
-            for entry in found[size]:
+            for entry in files_by_size[size]:
                 path = entry.path.removeprefix(data.root + "/")
                 listed.append(Shard(subset, size, path, named_count(path)))
     return listed
 
 
 def look(data: Data, records: Records) -> tuple[int | None, list[str] | None]:
-    """How many labelled images there are, and the ids of the test images, from the shards of the
-    smallest size; None where only a download would tell.
+    """Return the number of labelled images and the ids of the test images.
+
+    Both come from the shards of the smallest size; either is None if it would take a download.
 
     Raises:
-        DataError: as `units`. IntegrityError: a shard is damaged.
+        DataError: as `units`.
+        IntegrityError: a shard is damaged.
     """
     size = min(records.sizes)
-    mine = [shard for shard in units(data, records) if shard.size == size]
-    labelled = [shard for shard in mine if shard.subset.split == "train"]
+    smallest = [shard for shard in units(data, records) if shard.size == size]
+    labelled = [shard for shard in smallest if shard.subset.split == "train"]
     if objects.is_remote(data.root):
-        named = [shard.records for shard in labelled]
-        return (None if None in named else sum(filter(None, named))), None
+        named_counts = [shard.records for shard in labelled]
+        return (None if None in named_counts else sum(filter(None, named_counts))), None
     counts = [
         shard.records if shard.records is not None else _count(Path(data.root, shard.path))
         for shard in labelled
     ]
     ids = [
-        _text(decode_example(payload), data.id, f"{shard.path}: record {place}")
-        for shard in mine
+        _text(decode_example(payload), data.id, f"{shard.path}: record {index}")
+        for shard in smallest
         if shard.subset.split == "test"
-        for place, payload in enumerate(read_shard(Path(data.root, shard.path)))
+        for index, payload in enumerate(read_shard(Path(data.root, shard.path)))
     ]
     return sum(counts), ids
 
@@ -124,46 +142,51 @@ def _count(path: Path) -> int:
 
 
 def scan(shard: Shard, root: Path, workers: int = WORKERS) -> Iterator[Scanned]:
-    """The records of a shard that lies below the local folder `root`, in order.
+    """Yield the records of a shard, in order.
+
+    Args:
+        shard: the shard to scan.
+        root: the local folder that `shard.path` is below.
+        workers: the number of threads.
 
     Raises:
-        DataError: a record has no id, image or target, or one of another kind; the text has shard
-            and record.
+        DataError: a record lacks an id, image or target, or has one of the wrong kind; the message
+            names the shard and the record.
         IntegrityError: the shard is damaged.
     """
     name = shard.subset.data.image or "image"
 
-    def one(place: int, payload: bytes) -> Scanned:
-        where = f"{shard.path}: record {place}"
+    def scan_record(index: int, payload: bytes) -> Scanned:
+        where = f"{shard.path}: record {index}"
         try:
             features = decode_example(payload)
         except google.protobuf.message.DecodeError:
-            raise IntegrityError(f"{where}: no tf.train.Example") from None
+            raise IntegrityError(f"{where}: not a tf.train.Example") from None
         row = _row(shard.subset, features, where)
         jpeg = features.get(name)
         if not isinstance(jpeg, bytes):
-            raise DataError(f"{where}: no feature {name!r} of bytes")
+            raise DataError(f"{where}: no bytes feature {name!r}")
         return Scanned(
-            row, place, *_size(features, shard.size), _image(jpeg, shard.size, row, shard.path)
+            row, index, *_size(features, shard.size), _image(jpeg, shard.size, row, shard.path)
         )
 
-    # Handed over one by one, records would cost a fifth more.
+    # Passing records to the threads one by one would cost a fifth more.
     numbered = enumerate(read_shard(root / shard.path))
     batches = iter(lambda: list(islice(numbered, _AT_ONCE)), [])
-    for batch in in_order(lambda batch: [one(*each) for each in batch], batches, workers):
+    for batch in in_order(lambda batch: [scan_record(*each) for each in batch], batches, workers):
         yield from batch
 
 
 def _size(features: _Features, size: int) -> tuple[int, int]:
-    """Width and height of the original, where the record says so."""
+    """Return (width, height) of the original image, or of the stored one if not recorded."""
     width, height = features.get("width"), features.get("height")
-    known = isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0
-    return (width, height) if known else (size, size)  # type: ignore[return-value]  # whole numbers then
+    valid = isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0
+    return (width, height) if valid else (size, size)  # type: ignore[return-value]  # whole numbers then
 
 
 def _image(jpeg: bytes, size: int, row: Row, path: str) -> Described | Rejected:
     try:
-        # By the header, before the pixels take memory.
+        # Check the header before the pixels take memory.
         height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
         if (width, height) != (size, size):
             return Rejected(
@@ -171,7 +194,7 @@ def _image(jpeg: bytes, size: int, row: Row, path: str) -> Described | Rejected:
             )
         return described(decoded(jpeg, 3), jpeg)
     except ValueError as error:
-        return Rejected(row.id, path, f"a damaged JPEG: {error}", len(jpeg))
+        return Rejected(row.id, path, f"damaged JPEG: {error}", len(jpeg))
 
 
 def _row(subset: Subset, features: _Features, where: str) -> Row:
@@ -187,7 +210,7 @@ def _row(subset: Subset, features: _Features, where: str) -> Row:
         label = target.decode(errors="replace") if isinstance(target, bytes) else target
     group = ""
     if subset.split == "train" and data.group in features:
-        # Numbered patients are numbered from 0; less is how some say that they do not know.
+        # Numbered patients count from 0; some data sets mark an unknown one with a negative number.
         value = features[data.group]
         group = (
             ""

@@ -57,7 +57,7 @@ def test_tables_made_elsewhere_join_by_id(tmp_path: Path, task: Path) -> None:
 def test_missing_rows_stop_the_blend_and_are_named(tmp_path: Path, task: Path) -> None:
     with pytest.raises(
         DataError,
-        match=r"'other': no out-of-fold row for id 'i28' \(2 ids .*'drop_rows' leaves them out",
+        match=r"'other': no out-of-fold row for id 'i28' \(2 ids .*'drop_rows' to leave them out",
     ):
         gather([task], FOLDS, Blend(external=[external(tmp_path, lacking=2)]), CLASSES)
 
@@ -75,7 +75,7 @@ def test_missing_rows_are_dropped_for_all(tmp_path: Path, task: Path) -> None:
     given = external(tmp_path)
     pd.read_csv(given.test).iloc[1:].to_csv(given.test, index=False)
     with pytest.raises(
-        DataError, match="'other': no test row for id 't0' .*'impute_rank_mean' fills them$"
+        DataError, match="'other': no test row for id 't0' .*'impute_rank_mean' to fill them$"
     ):
         gather([task], FOLDS, Blend(on_missing="drop_rows", external=[given]), CLASSES)
     with pytest.raises(DataError, match="no row of fold 0 is in every member"):
@@ -107,7 +107,9 @@ def test_missing_rows_are_filled_by_rank(tmp_path: Path, task: Path) -> None:
 
 def test_a_row_that_no_member_has_cannot_be_filled(tmp_path: Path) -> None:
     two = [write_task(tmp_path / f"b{fold}", "b", [fold], seed=1) for fold in (0, 1)]
-    with pytest.raises(DataError, match="'b': 10 rows that it lacks are in no other member either"):
+    with pytest.raises(
+        DataError, match="'b': 10 of its missing rows are missing from every other member"
+    ):
         gather(two, FOLDS, Blend(on_missing="impute_rank_mean"), CLASSES)
     task = write_task(tmp_path / "c", "c", [0, 1, 2], seed=1)
     tables.write_parquet(task / tables.OOF, pd.read_parquet(task / tables.OOF).iloc[6:])
@@ -136,7 +138,7 @@ def test_a_member_that_diverged_is_named(task: Path) -> None:
     tables.write_parquet(task / tables.OOF, table)
     write_manifest(task, about("a", [0, 1, 2]))
     with pytest.raises(
-        IntegrityError, match="member 'a': the predictions of id 'i\\d\\d' are no numbers"
+        IntegrityError, match="member 'a': the predictions for id 'i\\d\\d' are not finite"
     ):
         gather([task], FOLDS, Blend(on_missing="impute_rank_mean"), CLASSES)
 
@@ -153,7 +155,7 @@ def test_targets_of_a_table_must_be_the_images_own(tmp_path: Path, task: Path) -
     )
     assert named.scored == numbered.scored == ["a", "other"]
     with pytest.raises(
-        DataError, match="id 'i\\d\\d' has target '\\d', the records say '(cat|dog|owl)'"
+        DataError, match="id 'i\\d\\d' has target '\\d', but the records have '(cat|dog|owl)'"
     ):
         gather(
             [task], FOLDS, Blend(external=[external(tmp_path, target=(TARGETS + 1) % 3)]), CLASSES
@@ -201,16 +203,19 @@ def test_of_two_classes_one_column_is_enough(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table.drop(columns="image"), "no column 'image'; it has cat, dog, owl"),
+        (
+            lambda table: table.drop(columns="image"),
+            "no column 'image'; the columns are cat, dog, owl",
+        ),
         (lambda table: table.drop(columns="dog"), "no column 'dog' \\(1 of 3 classes lack one"),
-        (lambda table: pd.concat([table, table[:1]]), "id 'i\\d\\d' is there more than once"),
+        (lambda table: pd.concat([table, table[:1]]), "id 'i\\d\\d' occurs more than once"),
         (
             lambda table: table.assign(dog=[1.5, *table["dog"][1:]]),
-            "row 1, .* 'dog': .*1.5.* is no probability",
+            "row 1, .* 'dog': .*1.5.* is not a probability",
         ),
         (
             lambda table: table.assign(owl=["", *table["owl"][1:]]),
-            "row 1, .* 'owl': .*nan.* is no probability",
+            "row 1, .* 'owl': .*nan.* is not a probability",
         ),
         (
             lambda table: table.assign(owl=table["owl"] * 0.5),
@@ -218,7 +223,7 @@ def test_of_two_classes_one_column_is_enough(tmp_path: Path) -> None:
         ),
         (
             lambda table: table.assign(owl="x"),
-            "row 1, id 'i\\d\\d', column 'owl': 'x' is no probability",
+            "row 1, id 'i\\d\\d', column 'owl': 'x' is not a probability",
         ),
     ],
 )

@@ -131,7 +131,7 @@ def test_rows_that_are_missing_twice_or_foreign_are_named(
     two = [write_task(tmp_path / f"a{fold}", "a", [fold], seed=1) for fold in (0, 1)]
     with pytest.raises(
         DataError,
-        match=r"'a': no out-of-fold row for id 'i02' \(10 ids lack one\): blend.on_missing",
+        match=r"'a': no out-of-fold row for id 'i02' \(10 ids lack one\): set blend.on_missing",
     ):
         blended(two, folds_table, tmp_path / "out")
     again = write_task(tmp_path / "again", "a", [1, 2], seed=1)
@@ -142,7 +142,7 @@ def test_rows_that_are_missing_twice_or_foreign_are_named(
     tables.write_csv(folds_table, pd.DataFrame({"id": IDS, "fold": (FOLD + 1) % 3}))
     whole = write_task(tmp_path / "whole", "b", [0, 1, 2], seed=1)
     with pytest.raises(
-        IntegrityError, match=r"member 'b': id 'i\d\d' was predicted for another fold"
+        IntegrityError, match=r"member 'b': id 'i\d\d' was predicted for a fold other"
     ):
         blended([whole], folds_table, tmp_path / "out")
     tables.write_csv(folds_table, pd.DataFrame({"id": [*IDS, "stranger"], "fold": [*FOLD, 0]}))

@@ -49,7 +49,7 @@ def test_an_id_twice_in_the_sample(tiny: Tiny) -> None:
         (
             "Label\n1,",
             "Label\n1,x",
-            "answers.csv: row 1, column 'Label': 'x.' .id '1'. is no class",
+            "answers.csv: row 1, column 'Label': 'x.' .id '1'. is not a class",
         ),
     ],
 )
@@ -70,7 +70,7 @@ def test_answers_are_looked_at_before_the_hours_of_training(
             r"members\[0\].batch_size = 81: only 80 images are left",
         ),
         ("train.csv", "few.csv", "folds.count = 3: there are only 2 labelled images"),
-        ("train.csv", ".", "data.train = .*: a folder, not a file"),
+        ("train.csv", ".", "data.train = .*: is a directory; expected a file"),
         ("train.csv", "x" * 300, "data.train = .*: no such file"),
     ],
 )
@@ -89,15 +89,15 @@ def test_what_cannot_train_is_not_good(tiny: Tiny, old: str, new: str, words: st
         (
             "image,split\n1,0\n",
             'file = "own.csv"',
-            "own.csv: its columns are 'image', 'split', where 'id' and",
+            "own.csv: its columns are 'image', 'split'; expected 'id' and",
         ),
         (
             "id,fold\n999,0\n",
             'file = "own.csv"',
-            "own.csv: row 1, column 'id': '999' is no labelled image",
+            "own.csv: row 1, column 'id': '999' is not a labelled image",
         ),
-        ("5\n999\n", 'exclude_file = "own.csv"', "own.csv: '999' is no labelled image"),
-        ("", 'exclude = ["0"]', "folds.exclude: '0' is no labelled image"),
+        ("5\n999\n", 'exclude_file = "own.csv"', "own.csv: '999' is not a labelled image"),
+        ("", 'exclude = ["0"]', "folds.exclude: '0' is not a labelled image"),
     ],
 )
 def test_folds_and_images_to_leave_out_are_looked_at(
@@ -137,6 +137,6 @@ def test_a_sample_of_another_form(tiny: Tiny) -> None:
     )
     tiny.toml.write_text(tiny.toml.read_text().replace('answers = "answers.csv"\n', ""))
     with pytest.raises(
-        DataError, match="is a column a class, and the sample's header lacks class '0'"
+        DataError, match="writes one column per class, but the sample's header lacks class '0'"
     ):
         check_files(load_competition(tiny.toml), tiny.toml)

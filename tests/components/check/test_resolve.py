@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from components.check.resolve import digests, settle
+from components.check.resolve import resolve_competition
 from tests.support.tiny import Tiny, in_bucket
-from trainer.config.load import load_competition, read
+from trainer.config.load import read
 from trainer.errors import CompetitionError, DataError
 
 
@@ -16,40 +16,34 @@ def table(tiny: Tiny) -> dict[str, Any]:
 
 def test_sections_come_whole_and_with_digests(tiny: Tiny) -> None:
     values = table(tiny)
-    data, records, folds, train, members, blend, submission, *found = settle(
-        values, str(tiny.folder)
-    )
-    assert data["train"] == str(tiny.train)
-    assert submission["sample"] == str(tiny.sample)
-    assert (records["shard_images"], folds["count"], train["folds_per_task"]) == (50, 3, 3)
-    assert [member["name"] for member in members] == ["m0", "m1"]
-    assert blend["method"] == "weights"
-    assert [bool(digest) for digest in found] == [True, True, False, False, False]
+    resolved = resolve_competition(values, str(tiny.folder))
+    assert resolved.data["train"] == str(tiny.train)
+    assert resolved.submission["sample"] == str(tiny.sample)
+    assert resolved.records["shard_images"] == 50
+    assert (resolved.folds["count"], resolved.train["folds_per_task"]) == (3, 3)
+    assert [member["name"] for member in resolved.members] == ["m0", "m1"]
+    assert resolved.blend["method"] == "weights"
+    assert [bool(digest) for digest in resolved[-5:]] == [True, True, False, False, False]
     # kfp carries numbers as floats.
-    assert (
-        settle(json.loads(json.dumps(values).replace("50", "50.0")), str(tiny.folder))[1][
-            "shard_images"
-        ]
-        == 50
-    )
+    floats = json.loads(json.dumps(values).replace("50", "50.0"))
+    assert resolve_competition(floats, str(tiny.folder)).records["shard_images"] == 50
 
 
 def test_the_same_in_a_bucket(tiny: Tiny, bucket: str) -> None:
     values = table(tiny)
     in_bucket(tiny, bucket)
-    data, *_, submission, _source, sample, _folds, _weights, _blend = settle(
-        values, f"{bucket}/data/"
-    )
-    assert data["root"] == f"{bucket}/data"
-    assert data["train"] == f"{bucket}/data/train.csv"
-    assert submission["sample"] == f"{bucket}/data/sample.csv"
-    assert sample == digests(load_competition(tiny.toml))[1]
+    local = resolve_competition(values, str(tiny.folder))
+    resolved = resolve_competition(values, f"{bucket}/data/")
+    assert resolved.data["root"] == f"{bucket}/data"
+    assert resolved.data["train"] == f"{bucket}/data/train.csv"
+    assert resolved.submission["sample"] == f"{bucket}/data/sample.csv"
+    assert resolved.sample_digest == local.sample_digest
 
 
 def test_a_change_of_a_file_changes_its_digest(tiny: Tiny) -> None:
-    before = digests(load_competition(tiny.toml))
+    before = resolve_competition(table(tiny), str(tiny.folder))[-5:]
     tiny.sample.write_text(tiny.sample.read_text() + "\n")
-    after = digests(load_competition(tiny.toml))
+    after = resolve_competition(table(tiny), str(tiny.folder))[-5:]
     assert [old == new for old, new in zip(before, after, strict=True)] == [
         True,
         False,
@@ -62,8 +56,8 @@ def test_a_change_of_a_file_changes_its_digest(tiny: Tiny) -> None:
 @pytest.mark.parametrize("root", ["", "data", "../data"])
 def test_without_a_place(tiny: Tiny, root: str) -> None:
     values = table(tiny)
-    with pytest.raises(CompetitionError, match="must say where the data is, as gs://bucket/prefix"):
-        settle(values, root)
+    with pytest.raises(CompetitionError, match="must be the data's location, such as gs://"):
+        resolve_competition(values, root)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +77,7 @@ def test_paths_that_leave_their_root_or_are_no_uri(tiny: Tiny, key: str, path: s
         CompetitionError,
         match="must be gs://bucket/path without . and .., or relative to gs://b-1/data",
     ):
-        settle(values, "gs://b-1/data")
+        resolve_competition(values, "gs://b-1/data")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +88,7 @@ def test_roots_that_are_none(tiny: Tiny, root: str) -> None:
     with pytest.raises(
         CompetitionError, match=r"root|'gs://bucket/../data': must be gs://bucket/path"
     ):
-        settle(table(tiny), root)
+        resolve_competition(table(tiny), root)
 
 
 def test_what_a_console_s_user_mistyped_is_named(tiny: Tiny) -> None:
@@ -102,20 +96,20 @@ def test_what_a_console_s_user_mistyped_is_named(tiny: Tiny) -> None:
     values["folds"]["cuont"] = 3
     values["metric"] = "acuracy"
     with pytest.raises(CompetitionError) as caught:
-        settle(values, str(tiny.folder))
-    assert "parameters: folds.cuont is no known key: did you mean 'count'?" in str(caught.value)
+        resolve_competition(values, str(tiny.folder))
+    assert "parameters: folds.cuont is an unknown key; did you mean 'count'?" in str(caught.value)
     for value in (None, [], "x"):
         with pytest.raises(
             CompetitionError, match="parameters: data = .*: must be a table of keys"
         ):
-            settle({**table(tiny), "data": value}, str(tiny.folder))
+            resolve_competition({**table(tiny), "data": value}, str(tiny.folder))
     values = table(tiny)
     values["submission"]["sample"] = "none.csv"
     with pytest.raises(
         CompetitionError, match="parameters: submission.sample = .*none.csv': no such file"
     ):
-        settle(values, str(tiny.folder))
+        resolve_competition(values, str(tiny.folder))
     values = table(tiny)
     values["data"]["target"] = "digit"
     with pytest.raises(DataError, match="train.csv: no column 'digit'"):
-        settle(values, str(tiny.folder))
+        resolve_competition(values, str(tiny.folder))

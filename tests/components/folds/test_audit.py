@@ -17,7 +17,7 @@ def train(hashes: str, targets: list[int]) -> pd.DataFrame:
 
 
 def test_identical_images_in_two_folds_are_an_error() -> None:
-    with pytest.raises(DataError, match="identical images stand in different folds: ids id0, id2"):
+    with pytest.raises(DataError, match="identical images are in different folds: ids id0, id2"):
         audit(
             train("abac", [0, 0, 0, 1]),
             np.array([0, 0, 1, 1]),
@@ -31,9 +31,7 @@ def test_identical_images_in_two_folds_are_an_error() -> None:
 
 def test_a_group_in_two_folds_is_an_error() -> None:
     table = train("abcd", [0, 0, 0, 1]).assign(group=["p", "", "", "p"])
-    with pytest.raises(
-        DataError, match="images of one group stand in different folds: ids id0, id3"
-    ):
+    with pytest.raises(DataError, match="images of one group are in different folds: ids id0, id3"):
         audit(
             table,
             np.array([0, 0, 1, 1]),
@@ -93,7 +91,7 @@ def test_what_it_counts() -> None:
 def test_near_duplicates_in_two_folds_are_an_error() -> None:
     table = train("abcd", [0, 0, 0, 1]).assign(near=["n", "", "", "n"])
     with pytest.raises(
-        DataError, match="near-duplicate images stand .* ids id0, id3; duplicates = 'identical'"
+        DataError, match="near-duplicate images are .* ids id0, id3; folds.duplicates = 'identical'"
     ):
         audit(
             table,
@@ -134,7 +132,7 @@ def test_duplicates_with_different_labels_are_told() -> None:
     )
     assert found["label_conflicts"] == [["id0", "id1"]]
     assert (
-        "1 sets of duplicates bear different labels, the first of them id0, id1"
+        "1 sets of duplicates have different labels, the first of them id0, id1"
         in found["warnings"]
     )
 

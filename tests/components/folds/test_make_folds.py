@@ -88,7 +88,7 @@ def test_excluded_images_have_no_fold(records_folder: Path, tmp_path: Path) -> N
     fold_of, audit = dealt(records_folder, tmp_path, Folds(count=3, exclude=["5", "77"]))
     assert [id_ for id_, fold in fold_of.items() if fold == LEFT_OUT] == ["5", "77"]
     assert (audit["left_out"], sum(audit["images_a_fold"])) == (2, 118)
-    with pytest.raises(DataError, match="folds.exclude: '999' is no labelled image"):
+    with pytest.raises(DataError, match="folds.exclude: '999' is not a labelled image"):
         dealt(records_folder, tmp_path, Folds(count=3, exclude=["999"]))
 
 
@@ -108,9 +108,9 @@ def test_the_user_s_own_folds_are_taken_as_they_are(records_folder: Path, tmp_pa
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"7": 3}, "own.csv: row 7, column 'fold': '3' is no whole number from -2 to 2"),
+        ({"7": 3}, "own.csv: row 7, column 'fold': '3' is not a whole number from -2 to 2"),
         ({"7": "x"}, "own.csv: row 7, column 'fold': 'x' is no"),
-        ({"200": 1}, "own.csv: row 121, column 'id': '200' is no labelled image"),
+        ({"200": 1}, "own.csv: row 121, column 'id': '200' is not a labelled image"),
         ({"7": None}, "own.csv: no fold for id '7' .1 labelled images"),
         ({str(number): 0 for number in range(1, 121)}, "fold 1 would have no image"),
     ],
@@ -141,7 +141,7 @@ def test_folds_of_the_user_that_leak_are_an_error(tiny: Tiny, tmp_path: Path) ->
         )
     # Another fold, or one that always trains and so trains the model that is scored on its copy.
     for fold_of_copy in (0, -2):
-        with pytest.raises(DataError, match="identical images stand in different folds: ids 1, 61"):
+        with pytest.raises(DataError, match="identical images are in different folds: ids 1, 61"):
             dealt(
                 tmp_path / "records",
                 tmp_path,
@@ -152,7 +152,7 @@ def test_folds_of_the_user_that_leak_are_an_error(tiny: Tiny, tmp_path: Path) ->
 def test_a_file_of_other_columns(records_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("image,part\n1,0\n")
     with pytest.raises(
-        DataError, match="its columns are 'image', 'part', where 'id' and 'fold' are meant"
+        DataError, match="its columns are 'image', 'part'; expected 'id' and 'fold'"
     ):
         dealt(records_folder, tmp_path, Folds(count=3, file=str(tmp_path / "own.csv")))
 
@@ -167,7 +167,7 @@ def test_ids_to_exclude_from_a_file(records_folder: Path, tmp_path: Path) -> Non
         )
         assert [id_ for id_, fold in fold_of.items() if fold == LEFT_OUT] == ["5", "9", "77"]
     (tmp_path / "out.csv").write_text("5\n999\n")
-    with pytest.raises(DataError, match=r"out.csv: '999' is no labelled image"):
+    with pytest.raises(DataError, match=r"out.csv: '999' is not a labelled image"):
         dealt(records_folder, tmp_path, Folds(count=3, exclude_file=str(tmp_path / "out.csv")))
 
 
@@ -253,7 +253,7 @@ def test_external_images_that_always_train_never_validate(
     assert fold_of == own
     with pytest.raises(
         DataError,
-        match="row 115, column 'fold': 1, though '115' is of an external set that never validates",
+        match="row 115, column 'fold': 1, but '115' belongs to an external set that never",
     ):
         dealt(folder, tmp_path, write_own(tmp_path / "own.csv", {**own, "115": 1}))
 
@@ -269,7 +269,7 @@ def test_ids_that_were_rejected_may_be_excluded_and_none_left_is_named(
     write_manifest(folder, read_manifest(records_folder))
     _, audit = dealt(folder, tmp_path, Folds(count=3, exclude=["bad", "7"]))
     assert audit["left_out"] == 1
-    with pytest.raises(DataError, match="no image is left to deal into folds: all are excluded"):
+    with pytest.raises(DataError, match="no image is left to assign to a fold: all are excluded"):
         dealt(folder, tmp_path, Folds(count=3, exclude=[str(number) for number in range(1, 121)]))
 
 

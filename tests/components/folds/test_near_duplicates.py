@@ -213,7 +213,8 @@ def test_where_all_images_look_alike_it_says_so(monkeypatch: pytest.MonkeyPatch)
     # 10 and 5 images of similar hashes: 50 pairs between them, 45 and 10 within.
     code = np.repeat([0, 1], [10, 5])
     with pytest.raises(
-        DataError, match="105 pairs of images have like perceptual hashes.*duplicates = 'identical'"
+        DataError,
+        match="105 pairs of images have similar perceptual hashes.*duplicates = 'identical'",
     ):
         _candidates(hashes, code)
     monkeypatch.setattr("components.folds.near_duplicates._MOST", 105)

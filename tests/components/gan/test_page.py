@@ -51,7 +51,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_users_name(
     assert "<h1>a&lt;b</h1>" in text
     assert text.count("data:image/png;base64,") == 3
     assert text.count("data:image/gif;base64,") == 1
-    assert "40 samples beside 40 real images" in text
+    assert "40 samples compared with 40 real images" in text
     assert "compiled once" in text
     assert "differentiable augmentation: cutout" in text
 

@@ -193,7 +193,8 @@ def change(path: Path, line: int, old: str, new: str) -> None:
 def test_a_label_that_is_no_class(tiny: Tiny, tmp_path: Path) -> None:
     change(tiny.train, 17, tiny.train.read_text().splitlines()[17].split(",")[0], "ten")
     with pytest.raises(
-        DataError, match=r"train.csv: row 17, column 'label': 'ten' is no class; classes are 0, 1"
+        DataError,
+        match=r"train.csv: row 17, column 'label': 'ten' is not a class; classes are 0, 1",
     ):
         records(tiny, tmp_path / "out")
 
@@ -229,7 +230,7 @@ def test_bad_images_fail_or_are_left_out_as_the_file_says(tiny: Tiny, tmp_path: 
     (tiny.folder / "train" / "img-007.png").unlink()
     with pytest.raises(
         DataError,
-        match=r"train.csv: row 7: no file for id 'img-007' by train/\{id\}.png \(1 such ids\)",
+        match=r"train.csv: row 7: no file for id 'img-007' matches train/\{id\}.png \(1 such ids\)",
     ):
         records(tiny, out)
     skip = 'sizes = [8]\non_bad_image = "skip"\nmax_bad_fraction = 0.01'
@@ -244,7 +245,7 @@ def test_bad_images_fail_or_are_left_out_as_the_file_says(tiny: Tiny, tmp_path: 
     assert not {"img-003", "img-007"} & set(examples["id"])
     rejects = tables.read_rejects(folder / "rejects.csv")
     assert rejects["id"].tolist() == ["img-003", "img-007"]
-    assert rejects["reason"].tolist() == ["an empty file", "no file for it by train/{id}.png"]
+    assert rejects["reason"].tolist() == ["an empty file", "no file matches train/{id}.png"]
     assert rejects["bytes"].tolist() == [0, 0]
     assert verify(str(folder)).records == 148
 
@@ -296,9 +297,9 @@ def test_work_that_was_stopped_is_gone_on_with(
         "train00000.rejects.csv",
     ]
     read = []
-    real = convert_module._made
+    real = convert_module._process
     monkeypatch.setattr(
-        convert_module, "_made", lambda *given: read.append(given[2].row.id) or real(*given)
+        convert_module, "_process", lambda *given: read.append(given[2].row.id) or real(*given)
     )
     assert contents(converted(competition, tmp_path / "out")) == whole
     assert len(read) == 100

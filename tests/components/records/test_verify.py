@@ -46,7 +46,7 @@ def test_a_cut_or_missing_or_foreign_shard(folder: Path) -> None:
     path.write_bytes(whole)
     with open_shard(folder / "8x8", "train", 3) as add:
         add({"image_name": b"1"})
-    with pytest.raises(IntegrityError, match="train03-1.tfrec: manifest.json does not name it"):
+    with pytest.raises(IntegrityError, match="train03-1.tfrec: not listed in manifest.json"):
         verify(str(folder))
 
 
@@ -58,12 +58,13 @@ def test_a_table_that_disagrees_with_the_shards(folder: Path) -> None:
     tables.write_parquet(folder / tables.EXAMPLES, swapped)
     write_manifest(folder, about, counts(folder))
     with pytest.raises(
-        IntegrityError, match="id '4' should be record 4 of 8x8/train00-50.tfrec, which is '5'"
+        IntegrityError,
+        match="id '4' should be record 4 of 8x8/train00-50.tfrec, but that is '5'",
     ):
         verify(str(folder))
     tables.write_parquet(folder / tables.EXAMPLES, examples[:-1])
     write_manifest(folder, about, counts(folder))
-    with pytest.raises(IntegrityError, match="has 149 rows, the shards hold 150 records"):
+    with pytest.raises(IntegrityError, match="has 149 rows, but the shards hold 150 records"):
         verify(str(folder))
 
 
@@ -78,5 +79,5 @@ def test_no_manifest_and_no_folder(folder: Path) -> None:
 def test_a_whole_folder_of_another_step(tmp_path: Path) -> None:
     (tmp_path / "oof.csv").write_text("x")
     write_manifest(tmp_path, {})
-    with pytest.raises(IntegrityError, match="a whole folder, but not one of records"):
+    with pytest.raises(IntegrityError, match="a complete folder, but not a records folder"):
         verify(str(tmp_path))

@@ -18,7 +18,8 @@ from components.report.page import ReportInputs, out_of_fold, write_report
 from tests.support.tiny import Links, dealt
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest, write_json, write_manifest
-from trainer.config.member import Augment, Member
+from trainer.config.augment import Augment
+from trainer.config.member import Member
 from trainer.config.output import Blend
 
 CLASSES = ["<i>0</i>", *"123456789"]
@@ -128,19 +129,19 @@ def test_it_says_what_the_run_found(run: ReportInputs, page: str) -> None:
 HEADINGS = [
     "Scores",
     "The blend",
-    "How the members&#39; errors go together",
-    "Other measures of the blend",
+    "Correlation of the members&#39; errors",
+    "Other metrics of the blend",
     "Learning curves",
     "Confusion matrix",
-    "Each class",
+    "Scores by class",
     "ROC and precision-recall",
-    "Do the probabilities hold what they say?",
+    "Calibration of the probabilities",
     "The most confident errors",
     "Images drawn at random",
     "Augmentation: m",
     "Data",
-    "Folds, and the leak audit",
-    "What training took",
+    "Folds and leak audit",
+    "Training time",
     "Versions and digests",
 ]
 

@@ -141,7 +141,7 @@ def test_a_stop_in_the_middle_leaves_nothing_that_is_taken_for_whole(
     assert len(there) == 4
     assert MANIFEST not in there
     with pytest.raises(
-        IntegrityError, match=f"{bucket}/p: no manifest.json, so what wrote here did not finish"
+        IntegrityError, match=f"{bucket}/p: no manifest.json, so publishing did not finish"
     ):
         fetch_folder(f"{bucket}/p", tmp_path / "back")
     # The rest, the manifest after all others.
@@ -155,7 +155,7 @@ def test_a_stop_in_the_middle_leaves_nothing_that_is_taken_for_whole(
 def test_other_records_are_not_overwritten(bucket: str, folder: Path) -> None:
     publish(folder, f"{bucket}/p")
     write_json(folder / MANIFEST, {"about": {}, "files": {}})
-    with pytest.raises(StorageError, match=f"{bucket}/p: other finished records are there"):
+    with pytest.raises(StorageError, match=f"{bucket}/p: already has other complete records"):
         publish(folder, f"{bucket}/p")
 
 
@@ -175,7 +175,7 @@ def test_of_two_writers_of_one_object_one_wins(bucket: str, tmp_path: Path) -> N
     with ThreadPoolExecutor(8) as pool:
         said = list(pool.map(write, paths))
     assert said.count("won") == 1
-    assert set(said) == {"won", f"{bucket}/one: another writer put something else there meanwhile"}
+    assert set(said) == {"won", f"{bucket}/one: another writer has changed this object meanwhile"}
     assert objects.read(f"{bucket}/one") == paths[said.index("won")].read_bytes()
     # An upload whose answer was lost, and which is tried again, finds its own bytes there.
     assert send(paths[said.index("won")], f"{bucket}/one", None) == 1
@@ -184,9 +184,9 @@ def test_of_two_writers_of_one_object_one_wins(bucket: str, tmp_path: Path) -> N
 def test_bytes_that_changed_on_the_way_are_seen(bucket: str, tmp_path: Path) -> None:
     put(f"{bucket}/x/a", b"hello")
     (entry,) = objects.listing(f"{bucket}/x/")
-    with pytest.raises(IntegrityError, match=f"{bucket}/x/a: came with another crc32c"):
+    with pytest.raises(IntegrityError, match=f"{bucket}/x/a: the download does not match"):
         fetch([entry._replace(crc32c="AAAAAA==")], f"{bucket}/x", tmp_path)
-    with pytest.raises(IntegrityError, match="came with another crc32c"):
+    with pytest.raises(IntegrityError, match="the download does not match the stored crc32c"):
         fetch([entry._replace(bytes=4)], f"{bucket}/x", tmp_path)
 
 
@@ -194,7 +194,7 @@ def test_a_name_that_leads_out_of_the_folder(bucket: str, tmp_path: Path) -> Non
     from trainer.errors import DataError
 
     evil = objects.Object(f"{bucket}/x/../../../evil", 1, "", 1)
-    with pytest.raises(DataError, match="its name leads out of the folder"):
+    with pytest.raises(DataError, match="its name points outside of the download folder"):
         fetch([evil], f"{bucket}/x", tmp_path / "in")
 
 
@@ -237,7 +237,7 @@ def test_shards_that_are_gone_are_named(bucket: str, folder: Path) -> None:
     assert not root.exists()
     with (
         pytest.raises(
-            IntegrityError, match=f"{bucket}/r/8x8/none.tfrec: no such object .1 are missing"
+            IntegrityError, match=f"{bucket}/r/8x8/none.tfrec: no such object .1 missing in all"
         ),
         local_root(f"{bucket}/r", ["8x8/none.tfrec", "8x8/test00-30.tfrec"]),
     ):
@@ -248,7 +248,7 @@ def test_left_overs_of_other_records_are_not_published_over(bucket: str, folder:
     put(f"{bucket}/p/8x8/train07-3.tfrec", b"of a publishing that was stopped")
     with pytest.raises(
         StorageError,
-        match=f"{bucket}/p/8x8/train07-3.tfrec: is there, and no part of these records",
+        match=f"{bucket}/p/8x8/train07-3.tfrec: exists, but is not part of these records",
     ):
         publish(folder, f"{bucket}/p")
     assert names(f"{bucket}/p") == ["8x8/train07-3.tfrec"]
@@ -258,7 +258,7 @@ def test_a_table_whose_name_leads_out_is_not_copied(bucket: str) -> None:
     from trainer.errors import DataError
 
     put(f"{bucket}/a/../../../../evil.csv", b"x")
-    with pytest.raises(DataError, match="its name leads out of the folder"):
+    with pytest.raises(DataError, match="its name points outside of the download folder"):
         objects.local_path(f"{bucket}/a/../../../../evil.csv")
 
 
@@ -273,7 +273,7 @@ def test_what_the_client_finds_corrupt_is_told(
 
     monkeypatch.setattr(client, "blob", lambda uri: Corrupt())
     with pytest.raises(
-        IntegrityError, match=f"{bucket}/x: came with another checksum .*Checksum mismatch"
+        IntegrityError, match=f"{bucket}/x: the download does not match .*Checksum mismatch"
     ):
         objects.read(f"{bucket}/x")
 

@@ -20,7 +20,7 @@ def test_header_ids_and_order(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "empty, where a header of two columns is meant"),
+        ("", "empty; expected a header of two columns"),
         ("Id,L\n", "a header and no rows"),
         ("Id\n1\n", "the header has 1 columns"),
         ("Id,L\n1,0\n2\n", "row 2 has 1 columns"),
@@ -61,11 +61,15 @@ FORMS = [
     ("class", ["0", "1"], None),
     ("class", ["rose", "lily"], None),
     ("class", ["placeholder"], None),
-    ("class", ["0", "2"], "writes names as 'rose', and the sample has '0': use values = 'index'"),
+    (
+        "class",
+        ["0", "2"],
+        "writes names such as 'rose', but the sample has '0': use values = 'index'",
+    ),
     ("index", ["0"], None),
-    ("index", ["rose"], "writes numbers, and the sample has 'rose': use values = 'class'"),
+    ("index", ["rose"], "writes numbers, but the sample has 'rose': use values = 'class'"),
     ("probability", ["0.5", "0"], None),
-    ("probability", ["rose"], "writes numbers, and the sample has 'rose': use values = 'class'"),
+    ("probability", ["rose"], "writes numbers, but the sample has 'rose': use values = 'class'"),
 ]
 
 
@@ -93,9 +97,13 @@ def test_a_wide_sample_has_a_column_a_class() -> None:
             ["rose", "lily", "oak"],
             "multiclass",
         )
-    with pytest.raises(DataError, match="the sample's header has column 'lily', which is no class"):
+    with pytest.raises(
+        DataError, match="the sample's header has column 'lily', which is not a class"
+    ):
         check_form(wide, Submission(sample="s.csv", values="columns"), ["rose"], "multiclass")
-    with pytest.raises(DataError, match="the sample has 2 besides the ids: use values = 'columns'"):
+    with pytest.raises(
+        DataError, match="the sample has 2 in addition to the ids: use values = 'columns'"
+    ):
         check_form(wide, Submission(sample="s.csv"), ["rose", "lily"], "multiclass")
 
 
@@ -112,5 +120,5 @@ def test_answers_of_several_classes_and_of_numbers(tmp_path: Path) -> None:
         str(tmp_path / "a.csv"), numbers, ["a", "b"], ["1", "2"], "s", several=False
     ) == {"1": {1}, "2": {0}}
     (tmp_path / "a.csv").write_text("id,l\n1,2\n2,0\n")
-    with pytest.raises(DataError, match="a.csv: row 1, column 'l': '2' .id '1'. is no class"):
+    with pytest.raises(DataError, match="a.csv: row 1, column 'l': '2' .id '1'. is not a class"):
         read_answers(str(tmp_path / "a.csv"), numbers, ["a", "b"], ["1", "2"], "s", several=False)

@@ -37,10 +37,10 @@ BAD = [
         "class",
         "id,label\n1,a",
         "ID,Label\n1,a",
-        ["the header is ID,Label, where the sample has id,label"],
+        ["the header is ID,Label, but the sample has id,label"],
     ),
-    ("class", "1,a\n", "1,c\n", ["row 1, id '1', column 'label': 'c' is no class"]),
-    ("class", "1,a\n", "1,\n", ["row 1, id '1', column 'label': '' is no class"]),
+    ("class", "1,a\n", "1,c\n", ["row 1, id '1', column 'label': 'c' is not a class"]),
+    ("class", "1,a\n", "1,\n", ["row 1, id '1', column 'label': '' is not a class"]),
     (
         "class",
         "2,b\n",
@@ -72,26 +72,26 @@ BAD = [
         "class",
         "2,b\n",
         "2,b,b\n",
-        ["row 2, id '2', column 'number 3': the row has 3 columns, where the sample has 2"],
+        ["row 2, id '2', column 'number 3': the row has 3 columns, but the sample has 2"],
     ),
-    ("index", "2,1\n", "2,2\n", ["row 2, id '2', column 'label': '2' is no number from 0 to 1"]),
+    ("index", "2,1\n", "2,2\n", ["row 2, id '2', column 'label': '2' is not a number from 0 to 1"]),
     (
         "index",
         "2,1\n",
         "2,1.0\n",
-        ["row 2, id '2', column 'label': '1.0' is no number from 0 to 1"],
+        ["row 2, id '2', column 'label': '1.0' is not a number from 0 to 1"],
     ),
-    ("probability", "0.5", "nan", ["row 1, id '1', column 'label': 'nan' is no finite number"]),
-    ("probability", "0.5", "inf", ["row 1, id '1', column 'label': 'inf' is no finite number"]),
+    ("probability", "0.5", "nan", ["row 1, id '1', column 'label': 'nan' is not a finite number"]),
+    ("probability", "0.5", "inf", ["row 1, id '1', column 'label': 'inf' is not a finite number"]),
     ("probability", "0.5", "-0.1", ["row 1, id '1', column 'label': '-0.1' is not in 0 to 1"]),
     ("probability", "0.5", "1.01", ["row 1, id '1', column 'label': '1.01' is not in 0 to 1"]),
-    ("columns", "id,b,a", "id,a,b", ["the header is id,a,b, where the sample has id,b,a"]),
-    ("columns", "1,0.5,0.5", "1,0.5,", ["row 1, id '1', column 'a': '' is no finite number"]),
+    ("columns", "id,b,a", "id,a,b", ["the header is id,a,b, but the sample has id,b,a"]),
+    ("columns", "1,0.5,0.5", "1,0.5,", ["row 1, id '1', column 'a': '' is not a finite number"]),
     (
         "columns",
         "1,0.5,0.5",
         "1,0.5,0.4",
-        ["row 1, id '1', columns 'b' to 'a': the probabilities sum to 0.9, where 1 is meant"],
+        ["row 1, id '1', columns 'b' to 'a': the probabilities sum to 0.9 instead of 1"],
     ),
 ]
 
@@ -108,9 +108,9 @@ def test_lists_of_classes(tmp_path: Path) -> None:
     assert found(tmp_path, "class", 'id,label\n1,a b\n2,b\n"x,y",a\n', "multilabel") == []
     lines = found(tmp_path, "class", 'id,label\n1,a c\n2,b b\n"x,y",\n', "multilabel")
     assert lines == [
-        "row 1, id '1', column 'label': 'a c' has 'c', which is no class",
+        "row 1, id '1', column 'label': 'a c' has 'c', which is not a class",
         "row 2, id '2', column 'label': 'b b' names a class twice",
-        "row 3, id 'x,y', column 'label': '' has '', which is no class",
+        "row 3, id 'x,y', column 'label': '' has '', which is not a class",
     ]
 
 

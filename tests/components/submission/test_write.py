@@ -79,7 +79,7 @@ def test_answers_are_joined_by_id(tmp_path: Path) -> None:
         == 0.75
     )
     (tmp_path / "a.csv").write_text("Id,A\n1,cat\n2,owl\n")
-    with pytest.raises(DataError, match="a.csv: row 2, column 'A': 'owl' .id '2'. is no class"):
+    with pytest.raises(DataError, match="a.csv: row 2, column 'A': 'owl' .id '2'. is not a class"):
         score_answers(
             tmp_path / "s.csv",
             str(tmp_path / "a.csv"),

@@ -64,7 +64,8 @@ def test_weights_of_a_bucket_are_brought_near(
     from dataclasses import asdict
 
     from trainer.config.competition import Train
-    from trainer.config.member import Cnn, Member
+    from trainer.config.member import Member
+    from trainer.config.network import Cnn
     from trainer.config.objective import Objective
 
     monkeypatch.setenv(runtime.WORK, str(tmp_path / "work"))

@@ -11,7 +11,7 @@ from tests.support.tiny import Tiny, write_gan
 def test_a_good_file(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(tiny.toml)]) == 0
     assert (
-        "good. 120 labelled and 30 test images, 10 classes, 3 folds, members m0, m1"
+        "valid: 120 labelled and 30 test images, 10 classes, 3 folds, members m0, m1"
         in capsys.readouterr().out
     )
 
@@ -59,16 +59,16 @@ def test_a_place_where_no_folder_can_be(
     tiny: Tiny, capsys: pytest.CaptureFixture[str], out: str
 ) -> None:
     assert main(["run", str(tiny.toml), "--out", str(tiny.folder / out)]) == 2
-    assert "cannot be made or written to" in capsys.readouterr().err
+    assert "cannot be created or written to" in capsys.readouterr().err
     assert main(["compile", "--out", str(tiny.folder / out)]) == 2
-    assert "cannot be made or written to" in capsys.readouterr().err
+    assert "cannot be created or written to" in capsys.readouterr().err
 
 
 def test_an_empty_place(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["run", str(tiny.toml), "--out", ""])
     assert caught.value.code == 2
-    assert "write . for the folder you are in" in capsys.readouterr().err
+    assert "write . for the current folder" in capsys.readouterr().err
 
 
 def test_a_thread_count_that_is_none(
@@ -94,7 +94,7 @@ def test_a_command_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_verify(records_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(records_folder)]) == 0
-    assert "whole. 6 files, 150 records" in capsys.readouterr().out
+    assert "complete: 6 files, 150 records" in capsys.readouterr().out
     assert main(["verify", str(tmp_path)]) == 1
     assert "no manifest.json" in capsys.readouterr().err
 
@@ -128,7 +128,7 @@ def test_compile(tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["compile", "--out", out, "--tpu", "v9"]) == 2
     assert "machine.tpu = 'v9'" in capsys.readouterr().err
     assert main(["compile", "--out", out, "--gpus", "2"]) == 2
-    assert "machine.gpus = 2: goes with gpu" in capsys.readouterr().err
+    assert "machine.gpus = 2: requires gpu" in capsys.readouterr().err
 
 
 def test_compile_without_a_file_writes_both_pipelines(
@@ -145,16 +145,17 @@ def test_check_a_gan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     path = write_gan(tmp_path)
     assert main(["check", str(path)]) == 0
     assert (
-        "good. 200 labelled and 0 test images, 10 classes, 3 folds, judge judge"
+        "valid: 200 labelled and 0 test images, 10 classes, 3 folds, judge judge"
         in capsys.readouterr().out
     )
     for before, after, said in (
         (
             "count = 3",
             "count = 20",
-            "folds.count = 20: of 200 images it keeps 10 to judge 10 classes by: lower it",
+            "folds.count = 20: holds out only 10 of 200 images, too few to judge 10 classes: lower"
+            " it",
         ),
-        ("latent = 8", "latent = 8\nbatch = 3", "gan.batch is no known key"),
+        ("latent = 8", "latent = 8\nbatch = 3", "gan.batch is an unknown key"),
         (
             "steps = 48\nbatch_size = 16",
             "steps = 48\nbatch_size = 160",
@@ -205,13 +206,13 @@ def test_a_gan_s_batch_is_shared_by_all_devices(
 
 def test_a_gan_has_no_leaderboard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["leaderboard", "list", str(write_gan(tmp_path))]) == 2
-    assert "is the file of a GAN" in capsys.readouterr().err
+    assert "is a GAN file" in capsys.readouterr().err
 
 
 def test_check_knows_machines(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     tiny.toml.write_text(tiny.toml.read_text() + '\n[machine]\ntpu = "v5e-7"\n')
     assert main(["check", str(tiny.toml)]) == 2
-    assert "machine.tpu = 'v5e-7': did you mean" in capsys.readouterr().err
+    assert "machine.tpu = 'v5e-7': unknown accelerator; did you mean" in capsys.readouterr().err
 
 
 def test_checking_loads_no_heavy_library(tiny: Tiny) -> None:

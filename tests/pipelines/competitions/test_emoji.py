@@ -52,12 +52,12 @@ def test_the_folders_are_the_competition_s_classes() -> None:
 
 
 def test_what_is_no_such_package_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no unpacked emoji-datasource-google .*emoji.json"):
+    with pytest.raises(DataError, match="not an unpacked emoji-datasource-google .*emoji.json"):
         emoji.main(tmp_path, tmp_path / "out")
     other = package(tmp_path / "other", {"image": "a.png"})
-    with pytest.raises(DataError, match="no unpacked emoji-datasource-google .*category"):
+    with pytest.raises(DataError, match="not an unpacked emoji-datasource-google .*category"):
         emoji.main(other, tmp_path / "out")
     without = package(tmp_path / "without", entry("dog", "Animals & Nature"))
     (without / "img" / "google" / "64" / "dog.png").unlink()
-    with pytest.raises(DataError, match=r"no unpacked emoji-datasource-google .*dog\.png"):
+    with pytest.raises(DataError, match=r"not an unpacked emoji-datasource-google .*dog\.png"):
         emoji.main(without, tmp_path / "out")

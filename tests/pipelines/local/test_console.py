@@ -73,7 +73,8 @@ def test_a_failure_says_what_it_waits_for() -> None:
     console.event(event("epoch", "train", "a epoch", pid=2))
     console.event(event("error", "train", pid=3))
     assert (
-        stream.getvalue().splitlines()[-1] == "train       failed; waiting for the task beside it"
+        stream.getvalue().splitlines()[-1]
+        == "train       failed; waiting for the other training job"
     )
 
 

@@ -99,13 +99,13 @@ def test_the_table_adds_up() -> None:
         "train cnn",
         "train cnn-deep",
         "other steps",
-        "together",
+        "total",
     ]
     assert rows[1][1:3] == ["1", "ct5lp-hightpu-4t 2x2"]
     assert float(rows[-1][-1]) == pytest.approx(
         sum(float(row[-1]) for row in rows[1:-1]) + 0.03, abs=0.02
     )
-    assert "At the very most USD 110 of training" in text
+    assert "Training costs at most USD 110" in text
     assert "prices of 2026-" in text
 
 
@@ -113,12 +113,12 @@ def test_what_is_not_known_is_said() -> None:
     made = competition(Machine())
     text = estimate.table(made, SourceSummary(None, None, None), "kfp", estimate.prices(None))
     assert "?" in text.splitlines()[1]
-    assert text.splitlines()[4].startswith("together")
+    assert text.splitlines()[4].startswith("total")
     assert text.splitlines()[4].endswith("?")
     other = dataclasses.replace(
         made, members=[dataclasses.replace(made.members[0], backbone="my.code:network")]
     )
-    assert "my.code:network are not known" in estimate.table(
+    assert "my.code:network: unknown network" in estimate.table(
         other, FOUND, "kfp", estimate.prices(None)
     )
 
@@ -133,27 +133,27 @@ def test_the_user_s_own_prices(tmp_path: Path) -> None:
     )
     costs = estimate.prices(own)
     assert costs.training(Machine(gpu="L4"), "kfp") == 2.0
-    assert "EUR an hour" in estimate.table(competition(Machine(gpu="L4")), FOUND, "kfp", costs)
+    assert "EUR per hour" in estimate.table(competition(Machine(gpu="L4")), FOUND, "kfp", costs)
     for old, new, words in (
         ("surcharge = 0.15", "", "surcharge"),
         ("light = 0.154", 'light = "much"', "much"),
         ("[cpu]", "[cpu", "prices.toml"),
-        ("light = 0.154", "light = -1", "-1 is no amount"),
-        ("light = 0.154", "light = nan", "nan is no amount"),
-        ("spot = 0.341", "spot = inf", "inf is no amount"),
+        ("light = 0.154", "light = -1", "-1 is not a price"),
+        ("light = 0.154", "light = nan", "nan is not a price"),
+        ("spot = 0.341", "spot = inf", "inf is not a price"),
     ):
         own.write_text(text.replace(old, new))
         with pytest.raises(CompetitionError, match=words):
             estimate.prices(own)
     own.write_text(text.replace('"L4" = { on_demand = 0.854, spot = 0.341 }', ""))
-    with pytest.raises(CompetitionError, match=r"\[gpu\] L4: needs on_demand and spot"):
+    with pytest.raises(CompetitionError, match=r"\[gpu\] L4: requires on_demand and spot"):
         estimate.prices(own).training(Machine(gpu="L4"), "kfp")
 
 
 def test_every_competition_of_the_project_has_an_estimate() -> None:
     for path in sorted((ROOT / "pipelines" / "competitions").glob("*.toml")):
         made = dataclasses.replace(read_any(path), machine=Machine(tpu="v5e-8"))
-        assert "are not known" not in estimate.table(made, FOUND, "vertex", estimate.prices(None))
+        assert "unknown network" not in estimate.table(made, FOUND, "vertex", estimate.prices(None))
 
 
 def test_a_gan_and_its_judge_are_a_task_each() -> None:

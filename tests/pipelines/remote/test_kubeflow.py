@@ -137,12 +137,12 @@ def test_the_token_goes_into_a_header_and_nowhere_else(
             "not allowed .PermissionDenied.: ask for the role kubeflow-edit",
         ),
         (404, {"error": "no experiment"}, "not found on http.* .no experiment"),
-        (409, {"message": "exists"}, "is there already .exists"),
+        (409, {"message": "exists"}, "already exists .exists"),
         (400, {"message": "Invalid input error"}, "Invalid input error"),
-        (429, {"message": "slow down"}, "fails, also when asked again .429: slow down"),
-        (503, "<html>down</html>", "fails, also when asked again .503"),
-        (200, SIGN_IN, "answers, and not as Kubeflow Pipelines: is it a sign-in page"),
-        (302, SIGN_IN, "sends to a sign-in page"),
+        (429, {"message": "slow down"}, "keeps failing .429: slow down"),
+        (503, "<html>down</html>", "keeps failing .503"),
+        (200, SIGN_IN, "answers, but not as Kubeflow Pipelines: is it a sign-in page"),
+        (302, SIGN_IN, "redirected to a sign-in page"),
     ],
 )
 def test_a_refusal_is_explained(
@@ -233,7 +233,7 @@ def test_a_run_that_fails_in_one_task(
     )
     assert submit(remote, bucket, "--wait") == 1
     said = capsys.readouterr()
-    assert "task train failed" in said.err
+    assert "step train failed" in said.err
     assert [line.strip() for line in said.err.splitlines() if line.startswith("    ")] == [
         f"line {n}" for n in range(25, 40)
     ]
@@ -318,7 +318,7 @@ def test_a_schedule(
     assert made["max_concurrency"] == 1
     assert f"to pause or delete it: {server.url}/#/recurringruns" in capsys.readouterr().out
     assert main([*command[:-1], "--cron=TZ=Europe/Rome 0 5 * * 1", "--dry-run"]) == 2
-    assert "leave TZ=… away" in capsys.readouterr().err
+    assert "leave out TZ=…" in capsys.readouterr().err
     assert len(server.recurring) == 1
     assert made["runtime_config"]["parameters"]["root"] == f"{bucket}/data"
 
@@ -335,7 +335,7 @@ def test_fetch_leaves_what_a_local_run_leaves(
     assert submit(remote, bucket) == 0
     run = only(server)
     assert main(["fetch", run["display_name"]]) == 1
-    assert "is waiting: its results are there when it has succeeded" in capsys.readouterr().err
+    assert "is waiting; only a succeeded run has results" in capsys.readouterr().err
     run["state"] = "SUCCEEDED"
     salt = "00000000-0000-0000-0000-00000000000"
     upload_artifacts(
@@ -414,10 +414,10 @@ def test_pods_of_tasks_that_may_be_tried_again() -> None:
     [
         (
             "--service-account=run@p.iam.gserviceaccount.com",
-            "must be the name of a Kubernetes account",
+            "must be the name of a Kubernetes service account",
         ),
-        ("--host=ftp://x", "--host ftp://x: must begin with http"),
-        ("--host=127.0.0.1:1", "must begin with http"),
+        ("--host=ftp://x", "--host ftp://x: must start with http"),
+        ("--host=127.0.0.1:1", "must start with http"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_sent(

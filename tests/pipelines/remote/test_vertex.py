@@ -175,7 +175,7 @@ def test_what_is_sent(
     run = name_of(job)
     assert f"runs/{run}?project=my-project" in said.out
     assert "train m0" in said.out
-    assert "together" in said.out
+    assert "total" in said.out
     assert json.loads(Path(f"runs/tiny/remote/{run}.json").read_text())["root"] == f"{bucket}/runs"
     token = (
         server.called("POST", "pipelineJobs")[0].headers["authorization"].removeprefix("Bearer ")
@@ -265,11 +265,14 @@ def test_all_that_is_missing_is_named_at_once(
         ("--bucket=gs://b/../other", "must be a bucket, or gs://bucket/prefix"),
         ("--bucket=gs://UPPER", "must be a bucket, or gs://bucket/prefix"),
         ("--service-account=me", "--service-account me: must be"),
-        ("--label=goog-x=1", "--label goog-x=1: this key is not yours"),
-        ("--label=foldline=x", "--label foldline=x: this key is not yours"),
+        ("--label=goog-x=1", "--label goog-x=1: this key is reserved"),
+        ("--label=foldline=x", "--label foldline=x: this key is reserved"),
         ("--experiment=My Exp_1", "--experiment My Exp_1: use lower-case letters"),
-        ("--tpu=v5e-9", "machine.tpu = 'v5e-9': did you mean 'v5e-8'. There are v2-8"),
-        ("--gpu=L5", "machine.gpu = 'L5': There are T4, V100, L4"),
+        (
+            "--tpu=v5e-9",
+            "machine.tpu = 'v5e-9': unknown accelerator; did you mean 'v5e-8'. Supported: v2-8",
+        ),
+        ("--gpu=L5", "machine.gpu = 'L5': unknown accelerator. Supported: T4, V100, L4"),
         ("--prices=none.toml", "--prices none.toml: cannot be read"),
     ],
 )
@@ -332,7 +335,7 @@ def test_a_bucket_that_is_not_there(
             google_error(404, "The bucket is gone"),
             "not found in my-project, us-central1: The bucket is gone",
         ),
-        (409, google_error(409, "exists"), "is there already: exists"),
+        (409, google_error(409, "exists"), "already exists: exists"),
         (400, google_error(400, "Invalid spec"), "Invalid spec"),
         (
             429,
@@ -429,7 +432,7 @@ def test_a_run_that_fails_in_one_task(
     ] + [{"resource": {"labels": {"job_id": "78"}}, "textPayload": "another's"}]
     assert submit(remote, bucket, "--wait") == 1
     err = capsys.readouterr().err
-    assert "task train failed: The replica workerpool0-0 exited with status 1." in err
+    assert "step train failed: The replica workerpool0-0 exited with status 1." in err
     assert "for-loop" not in err
     assert [line.strip() for line in err.splitlines() if line.startswith("    ")] == [
         f"line {n}" for n in range(25, 40)
@@ -457,15 +460,15 @@ def test_logs_of_a_job_that_a_launcher_started(
         for number in ("77", "900", "901", "5")
     ]
     capsys.readouterr()
-    assert main(["logs", name_of(job), "--task=train"]) == 0
+    assert main(["logs", name_of(job), "--step=train"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "train (running)",
         "    of 77",
         "    of 900",
         "    of 901",
     ]
-    assert main(["logs", name_of(job), "--task=nothing"]) == 2
-    assert "no such task" in capsys.readouterr().err
+    assert main(["logs", name_of(job), "--step=nothing"]) == 2
+    assert "no such step" in capsys.readouterr().err
 
 
 def test_a_log_that_may_not_be_read(
@@ -527,7 +530,7 @@ def test_a_schedule(
     err = capsys.readouterr().err
     assert "lacks aiplatform.schedules.create" in err
     assert (
-        "whether it is there is shown by"
+        "see whether it was created:"
         " https://console.cloud.google.com/vertex-ai/pipelines/schedules" in err
     )
 
@@ -595,7 +598,7 @@ def test_fetch_leaves_what_a_local_run_leaves(
     assert "oof.csv" in capsys.readouterr().err
     del job["jobDetail"]["taskDetails"]
     assert main(["fetch", name_of(job)]) == 1
-    assert "its task folds left no table" in capsys.readouterr().err
+    assert "step folds has no output table" in capsys.readouterr().err
 
 
 def test_a_gan_is_sent_and_fetched(
@@ -634,7 +637,7 @@ def test_a_gan_is_sent_and_fetched(
         for number, ((task, output), (uri,)) in enumerate(uris.items(), start=2)
     ]
     assert main(["fetch", name_of(job)]) == 0
-    assert "of their class" in capsys.readouterr().out
+    assert "class accuracy" in capsys.readouterr().out
     for name in (
         "gan.html",
         "grid.png",
@@ -668,7 +671,7 @@ def test_a_run_that_gets_into_no_experiment_is_told_of_all_the_same(
     assert submit(remote, bucket, "--experiment=first") == 0
     said = capsys.readouterr()
     assert name_of(only(server)) in said.out
-    assert "warning: the run goes on, and is in no experiment" in said.err
+    assert "warning: the run continues, but could not be added to the experiment" in said.err
 
 
 @pytest.mark.usefixtures("impatient")
@@ -678,7 +681,7 @@ def test_a_service_that_fails_while_a_run_is_waited_for(
     server.fail("GET", "/pipelineJobs/", 500, google_error(500, "broken"))
     assert submit(remote, bucket, "--wait") == 1
     err = capsys.readouterr().err
-    assert f"the run goes on: `foldline status {name_of(only(server))}`" in err
+    assert f"the run continues: `foldline status {name_of(only(server))}`" in err
     assert "Vertex AI failed for" in err
 
 
@@ -728,7 +731,8 @@ def test_ctrl_c_while_it_is_sent_names_the_run(
     monkeypatch.setattr(vertex.VertexLauncher, "_join_experiment", interrupted)
     assert submit(remote, bucket, "--experiment=first") == 130
     assert (
-        f"it may run already: `foldline status {name_of(only(server))}`" in capsys.readouterr().err
+        f"the run may have started: `foldline status {name_of(only(server))}`"
+        in capsys.readouterr().err
     )
 
 
@@ -757,7 +761,7 @@ def test_code_of_the_user_s_own_is_warned_of(
     )
     assert submit(remote, bucket, "--dry-run") == 0
     assert (
-        "warning: m0: backbone = 'mine:net': is code that the training image must hold"
+        "warning: m0: backbone = 'mine:net': is not part of this project: the training image must"
         in capsys.readouterr().err
     )
 
@@ -772,7 +776,7 @@ def test_a_remembered_place_that_is_none(
     path.parent.mkdir(parents=True)
     path.write_text(content)
     assert main(["status", "tiny-1"]) == 2
-    assert "tiny-1.json: does not say where a run is" in capsys.readouterr().err
+    assert "tiny-1.json: does not hold the destination of a run" in capsys.readouterr().err
 
 
 def test_results_of_another_competition_are_not_mixed(
@@ -783,5 +787,5 @@ def test_results_of_another_competition_are_not_mixed(
     other = remote.folder / "other.toml"
     other.write_text(remote.toml.read_text().replace('name = "tiny"', 'name = "other"'))
     assert main(["fetch", name_of(only(server)), f"--file={other}"]) == 2
-    assert "is of the competition 'other', and run tiny-" in capsys.readouterr().err
+    assert "is the file of 'other', but run tiny-" in capsys.readouterr().err
     assert not Path("runs/other").exists()

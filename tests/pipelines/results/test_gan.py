@@ -33,15 +33,16 @@ def test_the_table_has_samples_beside_real_images() -> None:
     lines = gan.score_table(FOUND).splitlines()
     assert lines[0].split() == ["samples", "real", "images"]
     assert lines[1].split() == ["Fréchet", "distance", "12.35", "1"]
-    assert lines[5].split() == ["of", "their", "class", "95.0%", "98.5%"]
+    assert lines[5].split() == ["class", "accuracy", "95.0%", "98.5%"]
     assert lines[-2:] == [
-        "40 of each kind compared in features of the judge; 60 samples asked for by their class",
+        "40 images of each kind, compared in the features of the judge; class accuracy over 60"
+        " samples",
         "warning: mode collapse: now",
     ]
 
 
 def test_what_an_earlier_version_left_can_be_shown() -> None:
-    assert "asked for by" not in gan.score_table(
+    assert "class accuracy over" not in gan.score_table(
         {key: value for key, value in FOUND.items() if key != "judged"}
     )
 
@@ -52,7 +53,7 @@ def test_what_cannot_be_told_of_so_few_images_is_a_dash() -> None:
 
 
 def test_without_classes_there_is_no_share_of_them() -> None:
-    assert "of their class" not in gan.score_table({**FOUND, "class_accuracy": None})
+    assert "class accuracy" not in gan.score_table({**FOUND, "class_accuracy": None})
 
 
 def outputs(finished: Path) -> dict[str, Path]:

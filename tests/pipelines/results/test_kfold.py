@@ -44,7 +44,7 @@ def test_how_models_were_chosen_is_said_of_their_scores() -> None:
     assert lines[1].startswith("chosen *")
     assert lines[2].split() == ["final", "-", "-", "-"]
     assert lines[4:] == [
-        "*: epochs chosen by the very images that are scored: a little too good",
+        "*: best epoch chosen on the scored images: the score is slightly too good",
         "-: trained on all images: no score",
     ]
     alone = {

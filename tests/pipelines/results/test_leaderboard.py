@@ -122,7 +122,7 @@ def test_a_file_that_would_be_refused_is_not_sent(
     assert "row 3, id '3', column 'Label': " in capsys.readouterr().err
     path.unlink()
     assert ask("submit", tiny, run) == 2
-    assert "no submission there: run the competition first" in capsys.readouterr().err
+    assert "no such submission: run the competition first" in capsys.readouterr().err
     assert kaggle.requests == []
 
 
@@ -139,7 +139,7 @@ RULES = "You must accept this competition's rules before you'll be able to downl
 REFUSALS = [
     (
         Fault(400, {"code": 400, "message": "Submission file is empty"}),
-        ["refused it (status 400)", "Submission file is empty"],
+        ["refused the request (status 400)", "Submission file is empty"],
     ),
     (
         Fault(400, {"code": 400, "message": "Your team has used its daily Submission allowance"}),
@@ -147,7 +147,7 @@ REFUSALS = [
     ),
     (
         Fault(400, {"code": 400, "message": "The file exceeds the size limit"}),
-        ["refused it (status 400)", "size limit"],
+        ["refused the request (status 400)", "size limit"],
     ),
     (Fault(400, b"<html>Bad Request</html>", "text/html"), ["status 400", "gave no reason"]),
     (
@@ -160,16 +160,16 @@ REFUSALS = [
     ),
     (
         Fault(403, {"code": 403, "message": "Permission denied"}),
-        ["no submission to 'tiny-digits'", "is that its name"],
+        ["not allow a submission to 'tiny-digits'", "check that this is its name"],
     ),
-    (Fault(404, {"code": 404, "message": "Not found"}), ["knows no competition 'tiny-digits'"]),
+    (Fault(404, {"code": 404, "message": "Not found"}), ["has no competition 'tiny-digits'"]),
     (
         Fault(429, {"code": 429, "message": "Too many requests"}),
-        ["takes no more for now", "Too many requests"],
+        ["accepts no more for now", "Too many requests"],
     ),
-    (Fault(503, b"<html>", "text/html"), ["trouble of its own (status 503)", "try again later"]),
-    (Fault(200, b"<html>", "text/html"), ["an answer that is not understood"]),
-    (Fault(200, b"{", "application/json"), ["an answer that is not understood"]),
+    (Fault(503, b"<html>", "text/html"), ["a server error (status 503)", "try again later"]),
+    (Fault(200, b"<html>", "text/html"), ["an unexpected answer"]),
+    (Fault(200, b"{", "application/json"), ["an unexpected answer"]),
     (Fault(drop=True), ["cannot be reached"]),
 ]
 
@@ -200,7 +200,7 @@ def test_refusals_come_back_in_words(
     for word in words:
         assert word in said
     assert (
-        "may have been entered" if step == "CreateSubmission" else "nothing was entered"
+        "may have been submitted" if step == "CreateSubmission" else "nothing was submitted"
     ) in said
     assert not (run / "leaderboard.csv").exists()
     assert TOKEN not in said
@@ -241,7 +241,7 @@ def test_a_score_that_does_not_come_is_asked_for_later(
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("Evaluation failed: missing ids", "missing ids"), ("", "it gives no reason")],
+    [("Evaluation failed: missing ids", "missing ids"), ("", "no reason given")],
 )
 def test_a_submission_that_cannot_be_scored(
     kaggle: Kaggle, tiny: Tiny, run: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
@@ -262,13 +262,13 @@ def test_what_is_asked_for_while_it_is_scored_fails(
 ) -> None:
     kaggle.faults["GetSubmission"] = Fault(429, {"code": 429, "message": "Too many requests"})
     assert ask("submit", tiny, run) == 1
-    assert "submission 5001 is entered" in capsys.readouterr().err
+    assert "submission 5001 was submitted" in capsys.readouterr().err
     assert history(run)[0]["status"] == "pending"
     # The table is shown all the same.
     assert ask("list", tiny, run) == 1
     shown = capsys.readouterr()
     assert "pending" in shown.out
-    assert "takes no more for now" in shown.err
+    assert "accepts no more for now" in shown.err
 
 
 def test_cross_validation_beside_the_leaderboard(
@@ -303,11 +303,11 @@ def test_nothing_was_submitted(tiny: Tiny, run: Path, capsys: pytest.CaptureFixt
     assert "no submission to tiny-digits yet" in capsys.readouterr().out
     (run / "leaderboard.csv").write_text("a,b\n1,2\n")
     assert ask("list", tiny, run) == 2
-    assert "the columns are not time, competition" in capsys.readouterr().err
+    assert "the columns must be time, competition" in capsys.readouterr().err
 
 
 def test_who_asks(tmp_path: Path) -> None:
-    with pytest.raises(LeaderboardError, match="no credentials for kaggle.com: make a token"):
+    with pytest.raises(LeaderboardError, match="no credentials for kaggle.com: create a token"):
         credentials({}, tmp_path)
     (tmp_path / ".config" / "kaggle").mkdir(parents=True)
     key = tmp_path / ".config" / "kaggle" / "kaggle.json"
@@ -336,7 +336,7 @@ def test_who_asks(tmp_path: Path) -> None:
     with pytest.raises(LeaderboardError, match="token: cannot be read as a credential"):
         credentials({"KAGGLE_API_TOKEN": str(tmp_path / "token")}, tmp_path)
     key.write_text("[]")
-    with pytest.raises(LeaderboardError, match="kaggle.json: holds no username and key"):
+    with pytest.raises(LeaderboardError, match="kaggle.json: no username and key"):
         credentials({"KAGGLE_CONFIG_DIR": str(key.parent)}, tmp_path)
 
 
@@ -357,11 +357,11 @@ def test_a_submission_that_was_changed_has_no_cross_validation(
     path = run / "submission.csv"
     path.write_text(path.read_text().replace("\n3,", "\n3,").rstrip("\n"))
     assert ask("submit", tiny, run) == 0
-    assert "the submission is not the one that the run wrote" in capsys.readouterr().out
+    assert "the submission was changed after the run" in capsys.readouterr().out
     assert history(run)[0]["cv"] == ""
     (run / "metrics.json").unlink()
     assert ask("submit", tiny, run, "--again") == 2
-    assert "metrics.json: holds no scores of a run (FileNotFoundError)" in capsys.readouterr().err
+    assert "metrics.json: has no scores of a run (FileNotFoundError)" in capsys.readouterr().err
 
 
 def test_competitions_are_kept_apart(
@@ -377,4 +377,4 @@ def test_competitions_are_kept_apart(
     text = (run / "leaderboard.csv").read_text()
     (run / "leaderboard.csv").write_text(text.replace(",0.875,", ",high,"))
     assert ask("list", tiny, run) == 2
-    assert "row 1, column 'cv': 'high' is no number" in capsys.readouterr().err
+    assert "row 1, column 'cv': 'high' is not a number" in capsys.readouterr().err

@@ -53,9 +53,9 @@ def test_what_is_wrong_is_named(tmp_path: Path, content: bytes, words: str) -> N
 def test_a_missing_file_a_folder_and_half_a_gzip_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none.csv: no such file"):
         next(read_rows(tmp_path / "none.csv"))
-    with pytest.raises(DataError, match="a folder, where a CSV file is meant"):
+    with pytest.raises(DataError, match="is a directory; expected a CSV file"):
         next(read_rows(tmp_path))
     whole = gzip.compress(b"a,b\n" * 1000)
     (tmp_path / "x.gz").write_bytes(whole[:-10])
-    with pytest.raises(DataError, match="x.gz: not a whole gzip file"):
+    with pytest.raises(DataError, match="x.gz: not a complete gzip file"):
         list(read_rows(tmp_path / "x.gz"))

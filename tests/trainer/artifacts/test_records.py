@@ -96,7 +96,7 @@ def test_we_read_what_tensorflow_writes(tmp_path: Path) -> None:
 
 def test_a_missing_record_is_seen(tmp_path: Path) -> None:
     path = write(tmp_path, [{"target": 1}, {"target": 2}]).rename(tmp_path / "train00-3.tfrec")
-    with pytest.raises(IntegrityError, match="holds 2 records, its name says 3"):
+    with pytest.raises(IntegrityError, match="holds 2 records, but its name says 3"):
         list(read_shard(path))
 
 
@@ -182,7 +182,7 @@ def test_a_record_is_held_against_its_id(root: str, id_: str, good: bool) -> Non
         check_id({"image_name": b"a"}, about, id_, "x: record 1")
     else:
         with pytest.raises(
-            IntegrityError, match=f"x: record 1 is 'a', the examples table says '{id_}'"
+            IntegrityError, match=f"x: record 1 is 'a', but the examples table has '{id_}'"
         ):
             check_id({"image_name": b"a"}, about, id_, "x: record 1")
 

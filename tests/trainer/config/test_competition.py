@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import typing
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,9 @@ from hypothesis import strategies as st
 
 from tests.support.paths import ROOT
 from tests.support.tiny import Tiny
-from trainer.config import competition, data, output
-from trainer.config import member as recipe
 from trainer.config.competition import Competition, Member
 from trainer.config.data import Folds
+from trainer.config.gan import Gan
 from trainer.config.load import load_competition
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError
@@ -52,14 +52,14 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("seed = 7", "sede = 7", ["tiny.toml: sede is no known key", "did you mean 'seed'"]),
+        ("seed = 7", "sede = 7", ["tiny.toml: sede is an unknown key", "did you mean 'seed'"]),
         ("count = 3", "count = 1", ["folds.count = 1", "a whole number from 2 to 50"]),
         ("count = 3", 'count = "3"', ["folds.count = '3'", "a whole number"]),
         ("count = 3", "count = true", ["folds.count = True"]),
         (
             "count = 3",
             'count = 3\nfile = "f.csv"\nexclude = ["1"]',
-            ["folds.exclude = ['1']", "goes without file"],
+            ["folds.exclude = ['1']", "cannot be combined with file"],
         ),
         ("epochs = 12", "epochs = 2.5", ["members[0].epochs = 2.5", "from 1 to 10000"]),
         ("\nepochs = 12", "", ["members[0].epochs is missing"]),
@@ -81,7 +81,7 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         (
             'source = "pixels"',
             'source = "pixels"\nid = "x"',
-            ["data.id = 'x': goes with source = 'files' or 'tfrecords' only"],
+            ["data.id = 'x': only applies to source = 'files' or 'tfrecords'"],
         ),
         (
             'source = "pixels"',
@@ -112,13 +112,17 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
             ["train.folds_per_task = 4", "at most folds.count = 3"],
         ),
         ("rotation = 0", "rotation = nan", ["members[0].augment.rotation = nan"]),
-        ("rotation = 0", "rotate = 0", ["members[0].augment.rotate is no known key", "'rotation'"]),
+        (
+            "rotation = 0",
+            "rotate = 0",
+            ["members[0].augment.rotate is an unknown key", "'rotation'"],
+        ),
         ("classes = ['0',", "classes = ['1',", ["classes names '1' more than once"]),
         ("classes = ['0',", "classes = ['fold',", ["classes has 'fold'", "rename the class"]),
         (
             "count = 3",
             'count = 3\nstrata = ["age"]',
-            ["folds.strata names 'age', which data.numeric and data.categorical do not"],
+            ["folds.strata names 'age', which is in neither data.numeric nor data.categorical"],
         ),
         (
             "epochs = 12",
@@ -138,12 +142,16 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         (
             'train = "train.csv"',
             'train = ""',
-            ["data.train is missing: source = 'pixels' needs it"],
+            ["data.train is missing: source = 'pixels' requires it"],
         ),
-        ('test = "test.csv"', 'test = ""', ["data.test is missing: source = 'pixels' needs it"]),
+        (
+            'test = "test.csv"',
+            'test = ""',
+            ["data.test is missing: source = 'pixels' requires it"],
+        ),
         ('train = "train.csv"', 'train = "\\u0000"', ["data.train = '\\x00'"]),
         ("classes = ['0',", 'classes = ["\\u0007",', ["classes[0] = '\\x07'"]),
-        ('name = "m1"', 'name = "07"', ["members[1].name = '07'", "a letter first"]),
+        ('name = "m1"', 'name = "07"', ["members[1].name = '07'", "the first must be a letter"]),
         (
             "epochs = 12",
             'epochs = 12\nvalidation = "none"',
@@ -167,14 +175,18 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         (
             "epochs = 12",
             "epochs = 12\ntabular = { columns = ['age'] }",
-            ["members[0].tabular.columns names 'age'", "data.numeric and data.categorical"],
+            ["members[0].tabular.columns names 'age'", "data.numeric nor data.categorical"],
         ),
         (
             "rotation = 0",
             "crop = 16",
             ["members[0].augment.crop = 16: is larger than the stored size, 8"],
         ),
-        ('task = "multiclass"', 'task = "binary"', ["classes = ['0'", "task = 'binary' takes two"]),
+        (
+            'task = "multiclass"',
+            'task = "binary"',
+            ["classes = ['0'", "task = 'binary' requires two"],
+        ),
         (
             'metric = "accuracy"',
             'metric = "roc_auc"',
@@ -183,7 +195,7 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         (
             'sample = "sample.csv"',
             'sample = "sample.csv"\nvalues = "probability"',
-            ["task = 'binary' only"],
+            ["only applies to task = 'binary'"],
         ),
         (
             'metric = "accuracy"',
@@ -203,7 +215,7 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         (
             'method = "weights"',
             "per_class = true",
-            ["blend.per_class = true: goes with thresholds"],
+            ["blend.per_class = true: requires thresholds"],
         ),
         (
             "[submission]",
@@ -223,7 +235,7 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         (
             "[leaderboard]",
             "[leaderboard]\nsubmit = true",
-            ["leaderboard.submit = true: goes with competition"],
+            ["leaderboard.submit = true: requires competition"],
         ),
         (
             "[leaderboard]",
@@ -300,24 +312,26 @@ def test_nonsense_is_an_error_and_never_a_crash(table: dict[str, object]) -> Non
         parse(Competition, table, "file")
 
 
-def test_every_section_of_the_file_has_a_docstring() -> None:
-    assert competition.Train.__doc__.startswith("`[")  # type: ignore[union-attr]
-    for name in ("Predictions", "Blend", "Submission", "Leaderboard"):
-        assert getattr(output, name).__doc__.startswith("`[")
-    for name in (
-        "Member",
-        "Cnn",
-        "Head",
-        "Tabular",
-        "Loss",
-        "Optimizer",
-        "Schedule",
-        "Augment",
-        "Choice",
-    ):
-        assert getattr(recipe, name).__doc__.startswith("`[")
-    for name in ("Data", "TargetPart", "External", "Records", "Folds"):
-        assert getattr(data, name).__doc__.startswith("`[")
+def sections(kind: type) -> set[type]:
+    """All sections below a file, those of lists included."""
+    found: set[type] = set()
+    for hint in typing.get_type_hints(kind).values():
+        for part in (hint, *typing.get_args(hint)):
+            if dataclasses.is_dataclass(part) and isinstance(part, type):
+                found |= {part} | sections(part)
+    return found
+
+
+@pytest.mark.parametrize(
+    "section", sections(Competition) | sections(Gan), ids=lambda section: section.__name__
+)
+def test_every_section_says_where_it_is_and_what_each_key_means(section: type) -> None:
+    text = section.__doc__ or ""
+    assert text.startswith("`[")
+    known = {name for base in section.__mro__[1:] for name in vars(base).get("__annotations__", {})}
+    for key in dataclasses.fields(section):
+        if key.name not in known:
+            assert f"\n    {key.name}: " in text, key.name
 
 
 def test_parts_make_as_many_classes_as_there_are(tiny: Tiny) -> None:
@@ -331,7 +345,7 @@ def test_parts_make_as_many_classes_as_there_are(tiny: Tiny) -> None:
     )
     tiny.toml.write_text(text)
     with pytest.raises(
-        CompetitionError, match="data.target_parts make 2 × 3 = 6 classes, and classes has 10"
+        CompetitionError, match="data.target_parts make 2 × 3 = 6 classes, but classes has 10"
     ):
         load_competition(tiny.toml)
 
@@ -356,7 +370,7 @@ def test_best_alpha_is_of_two_members(tiny: Tiny) -> None:
     assert load_competition(tiny.toml).blend.method == "best_alpha"
     tiny.toml.write_text(text + text[text.rindex("\n[[members]]") :].replace('"m1"', '"m2"'))
     with pytest.raises(
-        CompetitionError, match="blend.method = 'best_alpha': is of two members, and there are 3"
+        CompetitionError, match="blend.method = 'best_alpha': requires two members, but there are 3"
     ):
         load_competition(tiny.toml)
 
@@ -379,7 +393,7 @@ def test_a_list_of_classes_can_be_taken_apart(tiny: Tiny) -> None:
         .replace("'9'", "'sea lion'")
     )
     tiny.toml.write_text(text)
-    with pytest.raises(CompetitionError, match="submission.separator = ' ': stands in 'sea lion'"):
+    with pytest.raises(CompetitionError, match="submission.separator = ' ': occurs in 'sea lion'"):
         load_competition(tiny.toml)
     tiny.toml.write_text(
         text.replace('sample = "sample.csv"', 'sample = "sample.csv"\nseparator = ";"')
@@ -391,9 +405,17 @@ def test_a_list_of_classes_can_be_taken_apart(tiny: Tiny) -> None:
     ("section", "key", "words"),
     [
         ("machine", 'spot = "yes"', "machine.spot = 'yes': must be true or false"),
-        ("machine", 'tpu = "v5e-8"\ngpu = "L4"', "machine.gpu = 'L4': goes without tpu"),
-        ("machine", "gpus = 2", "machine.gpus = 2: goes with gpu"),
-        ("machine", 'tpu = "v5e-8"\ncpus = 4', "machine.cpus and memory_gib go without tpu"),
+        (
+            "machine",
+            'tpu = "v5e-8"\ngpu = "L4"',
+            "machine.gpu = 'L4': cannot be combined with tpu",
+        ),
+        ("machine", "gpus = 2", "machine.gpus = 2: requires gpu"),
+        (
+            "machine",
+            'tpu = "v5e-8"\ncpus = 4',
+            "machine.cpus and memory_gib cannot be combined with tpu",
+        ),
         ("machine", "hours = 0", "machine.hours = 0.0: must be a number from 0.1 to 168"),
     ],
 )

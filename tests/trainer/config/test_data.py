@@ -57,52 +57,52 @@ def test_what_fits_together(table: dict[str, Any]) -> None:
     [
         (
             {**PIXELS, "images": "x/{id}"},
-            r"data: images = 'x/\{id\}': goes with source = 'files' or 'tfrecords' only",
+            r"data: images = 'x/\{id\}': only applies to source = 'files' or 'tfrecords'",
         ),
         (
             {"source": "pixels", "test": "a.csv", "target": "y"},
-            "train is missing: source = 'pixels' needs it",
+            "train is missing: source = 'pixels' requires it",
         ),
-        ({**TABLE, "id": ""}, "id is missing: the table needs it"),
+        ({**TABLE, "id": ""}, "id is missing: train requires it"),
         (
             {**FILES, "images": "i/{class}/{id}", "test": "t.csv"},
-            "id is missing: the table needs it",
+            "id is missing: test requires it",
         ),
         ({**TABLE, "target": ""}, "target or target_parts must be given, and not both"),
         ({**TABLE, "target_parts": [PART]}, "target or target_parts must be given, and not both"),
         (
             {**TABLE, "images": "i/x.jpg"},
-            r"images = 'i/x.jpg': must have \{id\} in it, each once; \{file\} may be there too",
+            r"images = 'i/x.jpg': must contain \{id\}, each exactly once; \{file\} is optional",
         ),
-        ({**TABLE, "images": "i/{id}/{id}.jpg"}, r"must have \{id\} in it, each once"),
-        ({**TABLE, "images": "i/{name}.jpg"}, r"must have \{id\} in it"),
-        ({**TABLE, "images": "i/{class}/{id}.jpg"}, r"must have \{id\} in it"),
+        ({**TABLE, "images": "i/{id}/{id}.jpg"}, r"must contain \{id\}, each exactly once"),
+        ({**TABLE, "images": "i/{name}.jpg"}, r"must contain \{id\}"),
+        ({**TABLE, "images": "i/{class}/{id}.jpg"}, r"must contain \{id\}"),
         (
             {**FILES, "images": "i/{id}.jpg"},
-            r"must have \{class\}, \{id\} in it, each once; \{group\} may be there too",
+            r"must contain \{class\}, \{id\}, each exactly once; \{group\} is optional",
         ),
         (
             {**FILES, "images": "i/{class}/{id}", "numeric": ["age"]},
-            "numeric = .*goes with a table only",
+            "numeric = .*requires a CSV of labels",
         ),
         (
             {**FILES, "images": "i/{class}/{id}", "target": "y"},
-            "target = 'y': goes with a table only",
+            "target = 'y': requires a CSV of labels",
         ),
-        ({**TABLE, "test_images": "t/{file}.jpg"}, r"test_images = .*must have \{id\} in it"),
+        ({**TABLE, "test_images": "t/{file}.jpg"}, r"test_images = .*must contain \{id\}"),
         (
             {**READY, "images": "a/{id}.tfrec"},
-            r"images = 'a/\{id\}.tfrec': may have \{size\} of this kind in it",
+            r"images = 'a/\{id\}.tfrec': must not contain a placeholder other than \{size\}",
         ),
         (
             {**READY, "train": "t.csv"},
-            "train = 't.csv': goes with source = 'pixels' or 'files' or 'cifar10' only",
+            "train = 't.csv': only applies to source = 'pixels' or 'files' or 'cifar10'",
         ),
         (
             {**READY, "images": "/abs/*.tfrec"},
-            "images = '/abs/.*': must be a path below root, and no ..",
+            "images = '/abs/.*': must be a path below root, without ..",
         ),
-        ({**READY, "images": "a/../*.tfrec"}, "must be a path below root, and no .."),
+        ({**READY, "images": "a/../*.tfrec"}, "must be a path below root, without .."),
         (
             {**TABLE, "numeric": ["age"], "categorical": ["age"]},
             "numeric and categorical name 'age' more than once",
@@ -114,7 +114,7 @@ def test_what_fits_together(table: dict[str, Any]) -> None:
         ({**TABLE, "categorical": ["image_name"]}, "numeric or categorical names 'image_name'"),
         (
             {**TABLE, "target": "", "target_parts": [{"column": "{file}", "values": ["a*", "b"]}]},
-            r"target_parts name \{file\}, which images lacks",
+            r"target_parts use \{file\}, but images does not contain it",
         ),
         (
             {**TABLE, "external": [{"name": "a/b", "train": "x"}]},
@@ -122,7 +122,7 @@ def test_what_fits_together(table: dict[str, Any]) -> None:
         ),
         (
             {**TABLE, "external": [{"name": "a", "train": "x", "images": "x"}]},
-            r"external\[0\].images = 'x': must have \{id\}",
+            r"external\[0\].images = 'x': must contain \{id\}",
         ),
         (
             {**PIXELS, "root": "gs://Bad Bucket!/x"},
@@ -132,7 +132,7 @@ def test_what_fits_together(table: dict[str, Any]) -> None:
         ({**PIXELS, "root": "gs://b//x"}, "must be gs://bucket"),
         (
             {"source": "cifar10", "train": "data_{1}_*", "test": "t"},
-            r"train = 'data_\{1\}_\*': may have nothing of this kind",
+            r"train = 'data_\{1\}_\*': must not contain a placeholder",
         ),
         ({**PIXELS, "external": [{"name": "a"}]}, r"external\[0\].train is missing"),
         (
@@ -171,8 +171,8 @@ def test_an_external_set_has_its_own_names_where_it_says_so() -> None:
             {"column": "a", "values": ["x"], "bins": [1]},
             "values or bins must be given, and not both",
         ),
-        ({"column": "a", "bins": [2, 1]}, r"bins = \[2.0, 1.0\]: must rise"),
-        ({"column": "a", "bins": [1, 1]}, "must rise"),
+        ({"column": "a", "bins": [2, 1]}, r"bins = \[2.0, 1.0\]: must be in increasing order"),
+        ({"column": "a", "bins": [1, 1]}, "must be in increasing order"),
     ],
 )
 def test_parts_of_a_label(part: dict[str, Any], words: str) -> None:
@@ -186,8 +186,8 @@ def test_parts_of_a_label(part: dict[str, Any], words: str) -> None:
     ("table", "words"),
     [
         ({}, "sizes is missing"),
-        ({"sizes": []}, r"sizes = \[\]: name at least one, each once"),
-        ({"sizes": [8, 8]}, "name at least one, each once"),
+        ({"sizes": []}, r"sizes = \[\]: list at least one, each once"),
+        ({"sizes": [8, 8]}, "list at least one, each once"),
         ({"sizes": [4]}, r"sizes\[0\] = 4: must be a whole number from 8 to 1024"),
         ({"sizes": 8}, "sizes = 8: must be a list"),
         ({"sizes": [8], "parts": 0}, "parts = 0"),
@@ -208,9 +208,15 @@ def test_records_that_cannot_be(table: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"file": "f.csv", "exclude_file": "x.txt"}, "exclude_file = 'x.txt': goes without file"),
-        ({"file": "f.csv", "duplicates": "drop"}, "duplicates = 'drop': goes without file"),
-        ({"file": "f.csv", "strata": ["age"]}, "strata = .*: goes without file"),
+        (
+            {"file": "f.csv", "exclude_file": "x.txt"},
+            "exclude_file = 'x.txt': cannot be combined with file",
+        ),
+        (
+            {"file": "f.csv", "duplicates": "drop"},
+            "duplicates = 'drop': cannot be combined with file",
+        ),
+        ({"file": "f.csv", "strata": ["age"]}, "strata = .*: cannot be combined with file"),
         (
             {"duplicates": "merge"},
             "duplicates = 'merge': must be one of 'group', 'drop', 'identical'",

@@ -52,7 +52,7 @@ def test_a_file_is_read_with_its_paths_made_whole(tmp_path: Path) -> None:
 
 def test_a_command_of_competitions_says_that_this_is_none(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TOML)
-    with pytest.raises(CompetitionError, match=r"tiny\.toml: is the file of a GAN"):
+    with pytest.raises(CompetitionError, match=r"tiny\.toml: is a GAN file"):
         load_competition(tmp_path / "tiny.toml")
 
 
@@ -66,11 +66,11 @@ def test_a_command_of_competitions_says_that_this_is_none(tmp_path: Path) -> Non
         ({"records": {"sizes": [32, 64]}}, "records.sizes = [32, 64]: must be [32] or [64]"),
         (
             {"judge": {"name": "j", "epochs": 2, "size": 64}},
-            "judge.size = 64: must be that of the records, 32",
+            "judge.size = 64: must be the stored size, 32",
         ),
         (
             {"judge": {"name": "j", "epochs": 2, "backbone": "InceptionV3"}},
-            "'InceptionV3': takes images of 75",
+            "'InceptionV3': requires images of at least 75",
         ),
         (
             {"judge": {"name": "j", "epochs": 2, "validation": "none"}},
@@ -82,11 +82,11 @@ def test_a_command_of_competitions_says_that_this_is_none(tmp_path: Path) -> Non
         ),
         (
             {"judge": {"name": "j", "epochs": 2, "backbone": "mine:net"}},
-            "judge.backbone = 'mine:net': must go by a name",
+            "judge.backbone = 'mine:net': must be a named backbone",
         ),
         (
             {"gan": {"steps": 10, "features": {"weights": "imagenet", "backbone": "InceptionV3"}}},
-            "or gan.features.size",
+            "or set gan.features.size",
         ),
         (
             {
@@ -102,7 +102,7 @@ def test_a_command_of_competitions_says_that_this_is_none(tmp_path: Path) -> Non
             "judge.augment.crop = 16",
         ),
         ({"gan": {"steps": 0}}, "gan.steps = 0: must be a whole number from 1"),
-        ({"gan": {"steps": 10, "stepz": 1}}, "gan.stepz is no known key: did you mean 'steps'?"),
+        ({"gan": {"steps": 10, "stepz": 1}}, "gan.stepz is an unknown key; did you mean 'steps'?"),
         (
             {"gan": {"steps": 10, "steps_per_execution": 4, "evaluate_every": 4}},
             "gan.steps = 10: must be a multiple of",
@@ -114,7 +114,7 @@ def test_a_command_of_competitions_says_that_this_is_none(tmp_path: Path) -> Non
         ),
         (
             {"gan": {"steps": 10, "samples": 20}, "classes": list("abcdefghijkl")},
-            "gan.samples = 20: must be at least 4 a class, 48",
+            "gan.samples = 20: must be at least 48, 4 per class",
         ),
         (
             {"gan": {"steps": 10, "features": {"backbone": "InceptionV3"}}},
@@ -135,7 +135,7 @@ def test_a_command_of_competitions_says_that_this_is_none(tmp_path: Path) -> Non
                     "features": {"weights": "imagenet", "backbone": "InceptionV3", "size": 64},
                 }
             },
-            "takes images of 75",
+            "requires images of at least 75",
         ),
     ],
 )

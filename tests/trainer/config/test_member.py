@@ -1,6 +1,7 @@
 import pytest
 
-from trainer.config.member import Augment, AugmentChoice, Member
+from trainer.config.augment import Augment, AugmentChoice
+from trainer.config.member import Member
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError
 
@@ -11,41 +12,44 @@ from trainer.errors import CompetitionError
         ({"backbone": "EfficientNetB33"}, ["members.backbone", "did you mean 'EfficientNetB3'"]),
         (
             {"backbone": "Xception", "size": 64},
-            ["takes images of 71 pixels or more, and these have 64"],
+            ["requires images of at least 71 pixels, but these have 64"],
         ),
         ({"backbone": "efficientnet/EfficientNetB9"}, ["did you mean 'efficientnet/EfficientNetB"]),
         (
             {"backbone": "VGG16", "weights": "noisy-student"},
-            ["there are such weights for EfficientNetB0 to B7, not 'VGG16'"],
+            ["only available for EfficientNetB0 to B7, not for 'VGG16'"],
         ),
         ({"weights": "imagenet"}, ["no such weights for backbone = 'cnn'"]),
         ({"backbone": "a.b:c", "weights": "imagenet"}, ["no such weights for backbone = 'a.b:c'"]),
         (
             {"backbone": "VGG16", "cnn": {"filters": [3], "strides": [1]}},
-            ["goes with backbone = 'cnn' only"],
+            ["only applies to backbone = 'cnn'"],
         ),
         ({"monitor": "auc"}, ["must be loss or one of accuracy, f1, macro_f1, weighted_f1"]),
-        ({"patience": 3}, ["goes with validation = 'best' only"]),
+        ({"patience": 3}, ["only applies to validation = 'best'"]),
         (
             {"validation": "none", "schedule": {"kind": "plateau"}},
-            ["only validation = 'best' allows"],
+            ["requires validation = 'best'"],
         ),
-        ({"head_epochs": 2}, ["freezes a backbone that has learnt nothing"]),
-        ({"schedule": {"kind": "plateau"}}, ["only validation = 'best' allows"]),
-        ({"schedule": {"kind": "ramp", "warmup_epochs": 1}}, ["goes without kind = 'ramp'"]),
+        ({"head_epochs": 2}, ["would freeze an untrained backbone"]),
+        ({"schedule": {"kind": "plateau"}}, ["requires validation = 'best'"]),
+        (
+            {"schedule": {"kind": "ramp", "warmup_epochs": 1}},
+            ["cannot be combined with kind = 'ramp'"],
+        ),
         (
             {"validation": "none", "weights": "fold{fold}.keras"},
-            ["there is no fold where validation = 'none'"],
+            ["there is no fold with validation = 'none'"],
         ),
-        ({"backbone": "VGG16", "head_epochs": 2}, ["freezes a backbone that has learnt nothing"]),
+        ({"backbone": "VGG16", "head_epochs": 2}, ["would freeze an untrained backbone"]),
         (
             {"tta": 4, "size": 32, "augment": {"crop": 24, "crop_at": "middle"}},
-            ["the views would be all alike"],
+            ["all views would be identical"],
         ),
-        ({"tta": 4}, ["the views would be all alike"]),
-        ({"tta": 4, "augment": {"cutmix": 0.5}}, ["the views would be all alike"]),
+        ({"tta": 4}, ["all views would be identical"]),
+        ({"tta": 4, "augment": {"cutmix": 0.5}}, ["all views would be identical"]),
         ({"schedule": {"restarts": 5}}, ["schedule.restarts = 5: must be below epochs = 5"]),
-        ({"loss": {"alpha": 0.5}}, ["goes with kind = 'focal' only"]),
+        ({"loss": {"alpha": 0.5}}, ["only applies to kind = 'focal'"]),
         ({"augment": {"one_of": [{"weight": 0.0}]}}, ["no choice with a weight above 0"]),
         ({"augment": {"crop": 4}}, ["must be at least 8"]),
     ],

@@ -8,7 +8,8 @@ import pytest
 from tests.support import gans
 from tests.support.networks import build_classifier
 from trainer.config.gan import Features
-from trainer.config.member import Cnn, Head, Member
+from trainer.config.member import Member
+from trainer.config.network import Cnn, Head
 from trainer.errors import TrainingError
 from trainer.gan import feature_extractor
 from trainer.models import backbones
@@ -65,7 +66,7 @@ def test_a_model_of_other_classes_gives_features_alone(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.keras").write_bytes(b"no model")
-    with pytest.raises(TrainingError, match=r"bad\.keras: is no model that can be read"):
+    with pytest.raises(TrainingError, match=r"bad\.keras: is not a readable model"):
         feature_extractor.of_model(tmp_path / "bad.keras")
     flat = keras.Sequential([keras.Input((32, 32, 1)), keras.layers.Flatten()])
     flat.save(tmp_path / "flat.keras")
@@ -77,14 +78,14 @@ def test_a_model_of_other_inputs_is_named(tmp_path: Path) -> None:
     grey, other = keras.Input((32, 32, 1)), keras.Input((4,))
     joined = keras.layers.Concatenate()([keras.layers.Flatten()(grey), other])
     keras.Model([grey, other], keras.layers.Dense(2)(joined)).save(tmp_path / "two.keras")
-    with pytest.raises(TrainingError, match=r"two\.keras: takes .*\(None, 4\)\], not images alone"):
+    with pytest.raises(TrainingError, match=r"two\.keras: has inputs .*\(None, 4\)\]; expected"):
         feature_extractor.of_model(tmp_path / "two.keras")
     classifier(tmp_path / "grey.keras")
     judge = feature_extractor.of_model(tmp_path / "grey.keras", classes=10)
     wanted = Features(weights=str(tmp_path / "grey.keras"))
     with pytest.raises(
         TrainingError,
-        match=r"gan.features.weights = .*: takes images of 1 channels, and the data has 3",
+        match=r"gan.features.weights = .*: takes images of 1 channels, but the data has 3",
     ):
         feature_extractor.named(wanted, side=32, channels=3, judge=judge, near=here)
 
@@ -95,7 +96,7 @@ def test_code_in_a_model_is_not_run(tmp_path: Path) -> None:
         keras.layers.Flatten()(keras.layers.Lambda(lambda pixels: pixels * 2)(inputs))
     )
     keras.Model(inputs, outputs).save(tmp_path / "code.keras")
-    with pytest.raises(TrainingError, match=r"code\.keras: is no model that can be read"):
+    with pytest.raises(TrainingError, match=r"code\.keras: is not a readable model"):
         feature_extractor.of_model(tmp_path / "code.keras")
 
 

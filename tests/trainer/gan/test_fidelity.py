@@ -125,7 +125,7 @@ def test_what_is_wrong_is_named() -> None:
     (said,) = fidelity.verdicts(
         [FINE, {**FINE, "step": 20, "frechet": 3.5}], CLASSES, np.ones(3), ALL
     )
-    assert said.startswith("divergence: the distance is 3.5, and was 1 at step 10")
+    assert said.startswith("divergence: the distance is 3.5; it was 1 at step 10")
     (said,) = fidelity.verdicts(
         [{**FINE, "real_right": 0.995, "generated_right": 1.0}], CLASSES, np.ones(3), ALL
     )
@@ -143,7 +143,7 @@ def test_a_class_that_no_sample_is_taken_for_is_missing() -> None:
     there = fidelity.shares(taken, labels, 3)
     assert there == [1.0, 0.0, 0.0]
     (said,) = fidelity.verdicts([FINE], CLASSES, spread, there)
-    assert said == "classes missing: so few samples are of the class: 'b' (0%), 'c' (0%)"
+    assert said == "classes missing: too few samples belong to 'b' (0%), 'c' (0%)"
     alone = fidelity.compare(
         real[:3], np.arange(3), others[:3], np.arange(3), classes=3, neighbours=1
     )

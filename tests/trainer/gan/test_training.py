@@ -25,7 +25,8 @@ from trainer.artifacts.manifest import read_json, read_manifest
 from trainer.config.competition import Train
 from trainer.config.data import Data, Records
 from trainer.config.gan import HELD_OUT_FOLD, GanRecipe
-from trainer.config.member import Cnn, Head, Member
+from trainer.config.member import Member
+from trainer.config.network import Cnn, Head
 from trainer.config.objective import Artifacts, GanArtifacts, Objective
 from trainer.config.schema import parse
 from trainer.errors import Preempted, TrainingError

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.config.member import Augment, AugmentChoice
+from trainer.config.augment import Augment, AugmentChoice
 from trainer.input.augment import AugmentParams, draw, epoch_draws, epoch_generator, untouched
 
 ALL = Augment(

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from trainer.config.member import Augment, AugmentChoice
+from trainer.config.augment import Augment, AugmentChoice
 from trainer.input import augment_cpu
 from trainer.input.augment import AugmentParams, draw, epoch_draws
 

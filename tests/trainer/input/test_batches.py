@@ -10,7 +10,7 @@ import simplejpeg
 
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
-from trainer.config.member import Augment
+from trainer.config.augment import Augment
 from trainer.errors import IntegrityError, TrainingError
 from trainer.input import shards
 from trainer.input.batches import Batch, BatchPlan, steps_per_epoch, training_batches, view
@@ -62,7 +62,9 @@ def test_images_come_in_the_order_of_the_table(
 def test_a_table_that_names_another_record_is_an_error(records_folder: Path) -> None:
     examples = tables.read_examples(records_folder).query("split == 'train'").copy()
     examples.loc[examples.index[3], "id"] = "somebody"
-    with pytest.raises(IntegrityError, match="record 3 is '4', the examples table says 'somebody'"):
+    with pytest.raises(
+        IntegrityError, match="record 3 is '4', but the examples table has 'somebody'"
+    ):
         load(records_folder, examples, read_manifest(records_folder), size=8)
     examples = tables.read_examples(records_folder).query("split == 'train'").copy()
     examples.loc[examples.index[-1], "row_8"] = 999

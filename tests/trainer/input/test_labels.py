@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trainer.config.member import Loss, Member, Tabular
+from trainer.config.member import Loss, Member
+from trainer.config.network import Tabular
 from trainer.config.objective import Objective
 from trainer.errors import TrainingError
 from trainer.input.labels import of_fold
@@ -36,7 +37,7 @@ def test_balanced_weights_are_those_of_the_training_rows() -> None:
     # these rows.
     np.testing.assert_allclose(found.weights[rows], np.array([0.5, 0.5, 1, 1]) / 0.75)
     assert found.weights[rows].mean() == pytest.approx(1)
-    with pytest.raises(TrainingError, match="of class 'z'.*take fewer folds"):
+    with pytest.raises(TrainingError, match="belongs to class 'z'.*use fewer folds"):
         of_fold(member, EXAMPLES, np.arange(5), [], GOAL)
 
 

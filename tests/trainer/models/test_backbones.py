@@ -216,7 +216,7 @@ def test_a_function_is_a_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     network = build_classifier(member("mine:wide"), **shape)
     assert network.get_layer(backbones.NAME).get_layer("own").filters == 5
-    with pytest.raises(TrainingError, match="must give a feature map"):
+    with pytest.raises(TrainingError, match="must return a feature map"):
         build_classifier(member("mine:flat"), **shape)
     with pytest.raises(TrainingError, match="nosuch:net.*is it installed"):
         build_classifier(member("nosuch:net"), **shape)
@@ -235,7 +235,7 @@ def test_weights_that_cannot_be_fetched_are_named(
 
     monkeypatch.setattr("keras.src.applications.vgg16.file_utils.get_file", refuse)
     with pytest.raises(
-        TrainingError, match="weights = 'imagenet' could not be fetched.*name a file"
+        TrainingError, match="weights = 'imagenet' could not be downloaded.*name a file"
     ):
         build_classifier(
             member("VGG16", weights="imagenet"),

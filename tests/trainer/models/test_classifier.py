@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tests.support.networks import build_classifier
-from trainer.config.member import Cnn, Head, Member, Optimizer, Tabular
+from trainer.config.member import Member, Optimizer
+from trainer.config.network import Cnn, Head, Tabular
 from trainer.models.optimizers import optimizer
 
 MEMBER = Member(name="m", cnn=Cnn(filters=[4, 8], strides=[2, 1]), epochs=2)

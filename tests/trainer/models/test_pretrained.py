@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tests.support.networks import build_classifier
-from trainer.config.member import Cnn, Member
+from trainer.config.member import Member
+from trainer.config.network import Cnn
 from trainer.errors import TrainingError
 
 SHAPE: dict[str, Any] = {
@@ -111,7 +112,7 @@ def test_the_packages_own_files_fit_both_kinds_of_efficientnet(
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     other = build(Member(name="m", epochs=1, cnn=Cnn(filters=[9, 9], strides=[2, 1])))
     other.save(tmp_path / "other.keras")
-    with pytest.raises(TrainingError, match=r"other\.keras.*nothing in it fits backbone = 'cnn'"):
+    with pytest.raises(TrainingError, match=r"other\.keras.*no weights in it fit backbone = 'cnn'"):
         build(CNN, str(tmp_path / "other.keras"))
     (tmp_path / "broken.keras").write_bytes(b"PK no")
     with pytest.raises(TrainingError, match=r"broken\.keras"):

@@ -11,9 +11,11 @@ import pytest
 from trainer import source_code
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
+from trainer.config.augment import Augment
 from trainer.config.competition import Train
 from trainer.config.data import NO_FOLD
-from trainer.config.member import Augment, Cnn, Head, Loss, Member, Optimizer, Schedule
+from trainer.config.member import Loss, Member, Optimizer, Schedule
+from trainer.config.network import Cnn, Head
 from trainer.config.objective import Artifacts, Objective, fold_seed
 from trainer.errors import TrainingError
 from trainer.input.shards import load
@@ -498,7 +500,7 @@ def test_a_plateau_of_the_held_out_fold_is_for_those_who_say_so() -> None:
     from trainer.config.schema import parse
     from trainer.errors import CompetitionError
 
-    with pytest.raises(CompetitionError, match="only validation = 'best' allows"):
+    with pytest.raises(CompetitionError, match="requires validation = 'best'"):
         parse(Member, {"name": "m", "epochs": 3, "schedule": {"kind": "plateau"}}, "member")
 
 

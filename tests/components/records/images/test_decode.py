@@ -168,9 +168,9 @@ def test_extreme_shapes(shape: tuple[int, int]) -> None:
     ("data", "words"),
     [
         (b"", "an empty file"),
-        (b"<!doctype html><p>404", r"no image of a known format: text \(an error page\?\)"),
-        (b"\x00" * 100, "no image of a known format: beginning"),
-        (b"\x89PNG\r\n\x1a\n", "no image|damaged"),
+        (b"<!doctype html><p>404", r"not an image in a known format: text \(an error page\?\)"),
+        (b"\x00" * 100, "not an image in a known format: starts with"),
+        (b"\x89PNG\r\n\x1a\n", "not an image|damaged"),
     ],
 )
 def test_what_is_no_image_is_named(data: bytes, words: str) -> None:

@@ -76,7 +76,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, gadget: object)
     (tmp_path / "data_batch_1").write_bytes(
         pickle.dumps({b"data": gadget, b"labels": []}, protocol=2)
     )
-    with pytest.raises(DataError, match="no python batch of CIFAR-10: .*which no batch needs"):
+    with pytest.raises(DataError, match="not a python batch of CIFAR-10: .*which no batch needs"):
         read(tmp_path, "data_batch_*")
     assert not Path("/tmp/foldline-was-here").exists()
 
@@ -85,7 +85,7 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "data_batch_1"
     python_batch(path, *images(5))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DataError, match="data_batch_1: no python batch"):
+    with pytest.raises(DataError, match="data_batch_1: not a python batch"):
         read(tmp_path, "data_batch_*")
     for other in (
         {b"data": 1},
@@ -94,12 +94,14 @@ def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
         {b"data": np.zeros(0), b"labels": []},
     ):
         path.write_bytes(pickle.dumps(other, protocol=2))
-        with pytest.raises(DataError, match=r"data_batch_1: (no python batch|`data` is)"):
+        with pytest.raises(DataError, match=r"data_batch_1: (not a python batch|`data` is)"):
             read(tmp_path, "data_batch_*")
     (tmp_path / "x.bin").write_bytes(b"x" * 3074)
-    with pytest.raises(DataError, match="x.bin: 3074 bytes are no whole number of records of 3073"):
+    with pytest.raises(
+        DataError, match="x.bin: 3074 bytes are not a whole number of 3073-byte records"
+    ):
         read(tmp_path, "x.bin")
-    with pytest.raises(DataError, match="no file fits 'none_"):
+    with pytest.raises(DataError, match="no file matches 'none_"):
         read(tmp_path, "none_*")
 
 
@@ -111,5 +113,5 @@ def test_a_pickle_that_asks_for_more_memory_than_there_is(tmp_path: Path) -> Non
     (tmp_path / "data_batch_1").write_bytes(
         pickle.dumps({b"data": Bomb(), b"labels": []}, protocol=2)
     )
-    with pytest.raises(DataError, match="no python batch of CIFAR-10: .*MemoryError"):
+    with pytest.raises(DataError, match="not a python batch of CIFAR-10: .*MemoryError"):
         read(tmp_path, "data_batch_*")

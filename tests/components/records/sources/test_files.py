@@ -61,15 +61,18 @@ def test_rows_in_the_order_of_the_table(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "empty, where a header is meant"),
+        ("", "empty; expected a header"),
         ("name,label\n", "a header and no rows"),
         ("name,class\na,1\n", r"no column 'label' \(data.target\); it has 'name', 'class'"),
         ("name,label,label\na,1,1\n", "more than one column 'label'"),
         ("name,label\na,1\na,2\n", "row 2, column 'name': id 'a' is already in row 1"),
         ("name,label\n,1\n", "row 1, column 'name': an empty cell"),
         ("name,label\na,\n", "row 1, column 'label': an empty cell"),
-        ("name,label\na\n", "row 1 has 1 cells, the header 2"),
-        ("name,label\nb,1\nq,1\n", r"row 1: no file for id 'b' by i/\{id\}.jpg \(2 such ids\)"),
+        ("name,label\na\n", "row 1 has 1 cells, but the header has 2"),
+        (
+            "name,label\nb,1\nq,1\n",
+            r"row 1: no file for id 'b' matches i/\{id\}.jpg \(2 such ids\)",
+        ),
         (
             'name,label\n"a\x07",1\n',
             "row 1, column 'name': id 'a.x07' has a character that cannot be printed",
@@ -124,10 +127,10 @@ def test_missing_values_of_every_kind(tmp_path: Path) -> None:
     assert (one.numeric, one.categorical, one.group) == ((30.0,), ("f",), "p")
     assert two.numeric[0] != two.numeric[0]
     assert (two.categorical, two.group) == (("",), "")
-    with pytest.raises(DataError, match="t.csv: row 1, column 'age': 'x' is no number"):
+    with pytest.raises(DataError, match="t.csv: row 1, column 'age': 'x' is not a number"):
         read(tmp_path, "name,label,age,sex,who\na,1,x,f,p\n", **keys)
     for cell in ("1e999", "1_000"):
-        with pytest.raises(DataError, match=f"column 'age': '{cell}' is no number"):
+        with pytest.raises(DataError, match=f"column 'age': '{cell}' is not a number"):
             read(tmp_path, f"name,label,age,sex,who\na,1,{cell},f,p\n", **keys)
     with pytest.raises(DataError, match=r"no column 'sex' \(data.categorical\)"):
         read(tmp_path, "name,label,age,who\na,1,3,p\n", **keys)
@@ -137,7 +140,7 @@ def test_an_id_without_a_file_may_be_skipped(tmp_path: Path) -> None:
     put(tmp_path, "i/a.jpg")
     good, missing = read(tmp_path, "name,label\na,1\nq,1\n", skip=True)
     assert good.load() == b"i/a.jpg"
-    with pytest.raises(BadImage, match=r"no file for it by i/\{id\}.jpg"):
+    with pytest.raises(BadImage, match=r"no file matches i/\{id\}.jpg"):
         missing.load()
     with pytest.raises(DataError, match="no file for id 'q'"):
         read(tmp_path, "name,label\na,1\nq,1\n", skip=True, split="test")
@@ -187,7 +190,7 @@ def test_class_folders(tmp_path: Path) -> None:
         DataError, match=r"rose/1.png: a second file for id 'rose/1', after .*rose/1.jpg"
     ):
         read(tmp_path, None, images="train/{class}/{id}.*", test_images="train/{id}.jpg")
-    with pytest.raises(DataError, match="no file fits 'train/{class}/{id}.gif'"):
+    with pytest.raises(DataError, match="no file matches 'train/{class}/{id}.gif'"):
         read(tmp_path, None, images="train/{class}/{id}.gif", test_images="train/{id}.jpg")
 
 
@@ -225,12 +228,12 @@ def test_a_row_that_names_a_folder(tmp_path: Path) -> None:
         ("p1/normal", 2 * 6 + 3 + 1, "p1"),
         ("p2/incorrect", 1 * 6 + 0 + 2, "p2"),
     ]
-    with pytest.raises(DataError, match=r"row 1, column 'gender': 'x' is none of male, female"):
+    with pytest.raises(DataError, match=r"row 1, column 'gender': 'x' is not one of male, female"):
         read(tmp_path, "name,gender,age\np1,x,30\n", **keys)
     with pytest.raises(DataError, match=r"row 1, column 'age': an empty cell"):
         read(tmp_path, "name,gender,age\np1,male,\n", **keys)
     put(tmp_path, "i/p1/hat.jpg")
     with pytest.raises(
-        DataError, match=r"column '\{file\}': 'hat' is none of mask\*, incorrect, normal"
+        DataError, match=r"column '\{file\}': 'hat' is not one of mask\*, incorrect, normal"
     ):
         read(tmp_path, "name,gender,age\np1,male,30\n", **keys)

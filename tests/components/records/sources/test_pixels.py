@@ -62,7 +62,7 @@ def test_what_is_read(tmp_path: Path, text: str) -> None:
     [
         (
             HEADER + "1,0,1,2,3\n1,0,1,999,3\n",
-            "row 2, column 'pixel2': 999 is no whole number from 0 to 255",
+            "row 2, column 'pixel2': 999 is not a whole number from 0 to 255",
         ),
         (HEADER + "1,0,1,2,3\n1,-1,1,2,3\n", "row 2, column 'pixel0': -1 is no"),
         (HEADER + "1,0,1.5,2,3\n", "row 1, column 'pixel1': 1.5 is no"),
@@ -71,9 +71,12 @@ def test_what_is_read(tmp_path: Path, text: str) -> None:
         (HEADER + "1,0,True,2,3\n", "row 1, column 'pixel1': True is no"),
         (HEADER + "1,0,,2,3\n", "row 1, column 'pixel1': an empty cell is no"),
         (HEADER + "1,0,1,2\n", "row 1, column 'pixel3': an empty cell is no"),
-        (HEADER + "1,0,1,2,3\n1,0,1,2,3,4\n", "row 2 has 6 cells, the header 5"),
-        (HEADER + "1,0,1,2,3,4\n", "row 1 has 6 cells, the header 5"),
-        (HEADER + "1,0,1,2,3\n" * 3000 + "1,0,1,2,3,4\n", "row 3001 has 6 cells, the header 5"),
+        (HEADER + "1,0,1,2,3\n1,0,1,2,3,4\n", "row 2 has 6 cells, but the header has 5"),
+        (HEADER + "1,0,1,2,3,4\n", "row 1 has 6 cells, but the header has 5"),
+        (
+            HEADER + "1,0,1,2,3\n" * 3000 + "1,0,1,2,3,4\n",
+            "row 3001 has 6 cells, but the header has 5",
+        ),
         ("label,pixel00,pixel01,pixel02,pixel03\n1,0,1,2,3\n", "no pixel columns"),
         ("label,pixel٠\n1,0\n", "no pixel columns"),
         (
@@ -82,12 +85,12 @@ def test_what_is_read(tmp_path: Path, text: str) -> None:
         ),
         (HEADER + '1,0,1,2,3\n"1,0,1', "not a readable CSV|not a CSV"),
         (HEADER, "a header and no rows"),
-        ("", "empty, where a header is meant"),
+        ("", "empty; expected a header"),
         ("digit,pixel0\n1,2\n", r"no column 'label' \(data.target\); it has 'digit', 'pixel0'"),
         ("label,a,b,c,d,e,f,g,h,i,j,k\n", "no pixel columns .* and 2 more"),
         ("label,pixel0,pixel1,pixel2,pixel4\n", "no column 'pixel3', though there is a 'pixel4'"),
-        ("label,pixel0,pixel1,pixel2\n", "3 pixel columns make no square image"),
-        ("label,pixel0,pixel0\n", "column 'pixel0' stands in the header more than once"),
+        ("label,pixel0,pixel1,pixel2\n", "3 pixel columns do not make a square image"),
+        ("label,pixel0,pixel0\n", "column 'pixel0' occurs more than once in the header"),
         (HEADER.encode() + b"\xff\xfe,1,2,3,4\n", "not a CSV file in UTF-8"),
     ],
 )
@@ -104,14 +107,14 @@ def test_a_gzip_file_and_a_damaged_one(tmp_path: Path) -> None:
     assert (pixels.side(str(path)), pixels.count(str(path))) == (2, 3000)
     with pytest.raises(DataError, match="x.csv.gz: not"):
         read(path, packed[: len(packed) // 2])
-    with pytest.raises(DataError, match="x.csv.gz: not a whole gzip file"):
+    with pytest.raises(DataError, match="x.csv.gz: not a complete gzip file"):
         read(path, HEADER)
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none.csv: no such file"):
         pixels.side(str(tmp_path / "none.csv"))
-    with pytest.raises(DataError, match="a folder, where a CSV file is meant"):
+    with pytest.raises(DataError, match="is a directory; expected a CSV file"):
         pixels.side(str(tmp_path))
 
 
@@ -139,7 +142,7 @@ def test_tabular_columns_and_groups(tmp_path: Path) -> None:
     assert np.isnan(two.numeric[0])
     assert (two.categorical, two.group) == (("",), "")
     path.write_text("label,age,pixel0\n1,old,7\n")
-    with pytest.raises(DataError, match=r"x.csv: row 1, column 'age': 'old' is no number"):
+    with pytest.raises(DataError, match=r"x.csv: row 1, column 'age': 'old' is not a number"):
         items(path, numeric=["age"])
 
 
