@@ -81,8 +81,10 @@ def target(kind: str, machine: Machine, images: "ContainerImages | None" = None)
         images: the container images; None for the default tags.
     """
     from pipelines.targets import base
+    from pipelines.targets.gke import GkeTarget
+    from pipelines.targets.vertex import VertexTarget
 
-    target_class = {"local": base.Target, "vertex": base.VertexTarget, "gke": base.GkeTarget}[kind]
+    target_class = {"local": base.Target, "vertex": VertexTarget, "gke": GkeTarget}[kind]
     return target_class(machine=machine, images=images or base.ContainerImages())
 
 

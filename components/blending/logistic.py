@@ -11,8 +11,8 @@ from components.parallel import one_thread
 
 # Probabilities are clipped to LEAST and 1 - LEAST before a logarithm: float32's own precision.
 LEAST = 1e-7
-# Upper limit; Newton's method converges in about ten steps.
-_NEWTON_STEPS = 50
+# The gradient of the mean log loss at which the fit ends.
+_TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -56,68 +56,74 @@ def squash(values: np.ndarray, exclusive: bool) -> np.ndarray:
 
 @one_thread
 def logistic(predictions: np.ndarray, targets: np.ndarray, penalty: float) -> Logistic:
-    """Fit one weight per member and one bias per class to log probabilities, by Newton's method
-    on the penalised log loss.
+    """Fit one weight per member and one bias per class to log probabilities, by the
+    penalised log loss.
 
     The penalty is half of `penalty` times the sum of the squared biases and of the squared
     distances of the weights from those of the geometric mean: a Gaussian prior, as in ridge
-    regression. The loss is convex (Boyd and Vandenberghe, Convex Optimization, 2004, section 7.1.1;
-    the method in section 9.5), so there is one minimum.
+    regression. The loss is convex (Boyd and Vandenberghe, Convex Optimization, 2004, section
+    7.1.1), so there is one minimum; a trust-region method finds it with exact second derivatives.
 
     Args:
         predictions: (members, n, classes) in 0 to 1.
         targets: (n,) class indices, or (n, classes) bool.
         penalty: strength of the prior, above 0.
     """
+    from scipy.optimize import minimize
+
     exclusive = targets.ndim == 1
     inputs = logits(predictions, exclusive)
     members, _, classes = inputs.shape
     start = np.concatenate([np.full(members, 1 / members), np.zeros(classes)])
 
-    def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
+    def probabilities(point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values = np.tensordot(point[:members], inputs, axes=1) + point[members:]
-        probabilities = squash(values, exclusive)
+        return values, squash(values, exclusive)
+
+    def loss(point: np.ndarray) -> float:
+        values, predicted = probabilities(point)
         if exclusive:
-            true_probability = probabilities[np.arange(len(probabilities)), targets]
+            true_probability = predicted[np.arange(len(predicted)), targets]
             total = -float(np.log(np.maximum(true_probability, np.finfo(np.float64).tiny)).sum())
         else:
             total = float((np.logaddexp(0, values) - values * targets).sum())
-        return total + penalty / 2 * float((point - start) @ (point - start)), probabilities
+        return total + penalty / 2 * float((point - start) @ (point - start))
 
-    point = start
-    value, probabilities = loss(point)
-    for _ in range(_NEWTON_STEPS):
-        gradient, hessian = _gradient_and_hessian(inputs, probabilities, targets)
-        gradient += penalty * (point - start)
-        step = np.linalg.solve(hessian + penalty * np.eye(len(point)), gradient)
-        gain = float(gradient @ step)
-        if gain < 1e-9 * (1 + value):
-            break
-        length = 1.0
-        while (trial := loss(point - length * step))[
-            0
-        ] > value - 1e-4 * length * gain and length > 1e-6:
-            length /= 2
-        point, (value, probabilities) = point - length * step, trial
-    return Logistic(point[:members], point[members:], exclusive)
+    def gradient(point: np.ndarray) -> np.ndarray:
+        _, predicted = probabilities(point)
+        return _gradient(inputs, predicted, targets) + penalty * (point - start)
+
+    def hessian(point: np.ndarray) -> np.ndarray:
+        _, predicted = probabilities(point)
+        return _hessian(inputs, predicted, exclusive) + penalty * np.eye(len(point))
+
+    options = {"gtol": _TOLERANCE * len(targets)}
+    minimum = minimize(
+        loss, start, jac=gradient, hess=hessian, method="trust-exact", options=options
+    )
+    return Logistic(minimum.x[:members], minimum.x[members:], exclusive)
 
 
-def _gradient_and_hessian(
-    inputs: np.ndarray, probabilities: np.ndarray, targets: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first and second derivatives of the log loss by the weights and then the biases:
-    (k,) and (k, k).
+def _gradient(inputs: np.ndarray, probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the derivative of the log loss by the weights and then the biases, (k,).
 
     Args:
         inputs: (members, n, classes) logits.
         probabilities: (n, classes) at the current weights and biases.
         targets: (n,) class indices, or (n, classes) bool.
     """
-    exclusive = targets.ndim == 1
-    members = len(inputs)
-    flat = inputs.reshape(members, -1)
-    residual = probabilities - (np.eye(probabilities.shape[1])[targets] if exclusive else targets)
-    gradient = np.concatenate([flat @ residual.ravel(), residual.sum(axis=0)])
+    truth = np.eye(probabilities.shape[1])[targets] if targets.ndim == 1 else targets
+    residual = probabilities - truth
+    flat = inputs.reshape(len(inputs), -1)
+    return np.concatenate([flat @ residual.ravel(), residual.sum(axis=0)])
+
+
+def _hessian(inputs: np.ndarray, probabilities: np.ndarray, exclusive: bool) -> np.ndarray:
+    """Return the second derivative of the log loss by the weights and then the biases, (k, k).
+
+    Arguments as for `_gradient`; exclusive: whether each row has exactly one class.
+    """
+    flat = inputs.reshape(len(inputs), -1)
     spread = probabilities if exclusive else probabilities * (1 - probabilities)
     weighted = flat * spread.reshape(1, -1)
     mixed = weighted.reshape(inputs.shape).sum(axis=1)
@@ -128,4 +134,4 @@ def _gradient_and_hessian(
         weight_block = weight_block - means @ means.T
         mixed = mixed - means @ probabilities
         bias_block = bias_block - probabilities.T @ probabilities
-    return gradient, np.block([[weight_block, mixed], [mixed.T, bias_block]])
+    return np.block([[weight_block, mixed], [mixed.T, bias_block]])

@@ -1,14 +1,12 @@
 """The official client of Cloud Storage, which honours STORAGE_EMULATOR_HOST, and its retries."""
 
 import functools
-import http.client
 import os
 from typing import Any
 
 from components import retry
 
 SCHEME = "gs://"
-_TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)
 
 
 def client() -> Any:
@@ -42,35 +40,7 @@ def _connected() -> tuple[Any, bool]:
 
 def options() -> dict[str, Any]:
     """The arguments of every call: its timeout and its retry policy."""
-    return {"retry": retry.policy(is_transient), "timeout": retry.PATIENCE}
-
-
-def is_transient(error: Exception) -> bool:
-    """Whether an error is temporary, so that a retry may succeed.
-
-    These are the statuses that Cloud Storage's retry strategy lists (cloud.google.com/storage/docs/
-    retry-strategy), lost connections, and a token that could not be refreshed.
-    """
-    import requests
-    import urllib3
-    from google.api_core import exceptions
-    from google.auth.exceptions import TransportError
-    from google.cloud.storage.exceptions import InvalidResponse
-
-    connection = (
-        ConnectionError,
-        http.client.HTTPException,
-        requests.ConnectionError,
-        requests.Timeout,
-        requests.exceptions.ChunkedEncodingError,
-        urllib3.exceptions.HTTPError,
-        TransportError,
-    )
-    if isinstance(error, connection) or getattr(error, "retryable", False):
-        return True
-    if isinstance(error, InvalidResponse):
-        return int(error.response.status_code) in _TRANSIENT_STATUSES
-    return isinstance(error, exceptions.GoogleAPICallError) and error.code in _TRANSIENT_STATUSES
+    return {"retry": retry.policy(retry.is_transient), "timeout": retry.PATIENCE}
 
 
 def blob(uri: str) -> Any:

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.cli import arguments
 from pipelines.definitions import registry
 from pipelines.local import fingerprint
 from pipelines.remote import cron
 from pipelines.remote.destination import TARGETS, Destination, recall, remember, resolve_destination
-from pipelines.targets import machines
 from trainer import runtime
 from trainer.config import known_backbones
 from trainer.config.competition import Competition
@@ -27,13 +27,6 @@ POLL = 15.0
 # How many of its last log lines are printed for a failed step.
 TAIL = 15
 _PLACE = ("project", "region", "root", "service_account", "host", "namespace")
-
-
-def folder(text: str) -> Path:
-    """Parse a flag that names a folder."""
-    if not text:
-        raise argparse.ArgumentTypeError("must not be empty; write . for the current folder")
-    return Path(text)
 
 
 def add(commands: Any) -> None:
@@ -83,8 +76,8 @@ def add(commands: Any) -> None:
             metavar="FILE",
             help="a price table (default: pipelines/remote/prices.toml)",
         )
-        add_machine(parser)
-        add_images(parser)
+        arguments.add_machine(parser)
+        arguments.add_images(parser)
     submit.add_argument(
         "--wait", action="store_true", help="wait until the run ends; fail if the run fails"
     )
@@ -105,7 +98,9 @@ def add(commands: Any) -> None:
                 "--lines", type=int, default=50, metavar="N", help="lines per step (default: 50)"
             )
         if name == "fetch":
-            parser.add_argument("--out", type=folder, metavar="DIR", help="default: runs/<name>")
+            parser.add_argument(
+                "--out", type=arguments.folder, metavar="DIR", help="default: runs/<name>"
+            )
             parser.add_argument(
                 "--file",
                 type=Path,
@@ -155,66 +150,6 @@ def _add_destination(parser: argparse.ArgumentParser, *, is_new: bool) -> None:
     )
 
 
-def add_machine(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that choose the training machine."""
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument(
-        "--tpu", metavar="SLICE", help="train on a TPU slice: " + ", ".join(machines.TPUS)
-    )
-    kind.add_argument("--gpu", metavar="KIND", help="train on GPUs: " + ", ".join(machines.GPUS))
-    kind.add_argument("--cpu", action="store_true", help="train without an accelerator")
-    parser.add_argument("--gpus", type=int, metavar="N", help="how many GPUs")
-    parser.add_argument(
-        "--spot",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="train on cheaper machines that may be preempted",
-    )
-
-
-def add_images(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that name the container images."""
-    for name in ("light", "training"):
-        parser.add_argument(
-            f"--image-{name}",
-            default=os.environ.get(f"FOLDLINE_IMAGE_{name.upper()}", ""),
-            metavar="IMAGE",
-            help=f"{name} container image, by digest (default: FOLDLINE_IMAGE_{name.upper()})",
-        )
-
-
-def with_machine(competition: Competition | Gan, options: argparse.Namespace) -> Competition | Gan:
-    """The file with the machine that the flags choose, checked.
-
-    Args:
-        competition: as loaded.
-        options: the parsed flags of `add_machine`; those that are not given change nothing.
-
-    Raises:
-        CompetitionError: there is no such machine, or the flags contradict each other.
-    """
-    chosen: dict[str, Any] = {}
-    if options.tpu or options.gpu or options.cpu:
-        chosen = {"tpu": options.tpu or "", "gpu": options.gpu or "", "gpus": 1}
-        if (options.tpu or "", options.gpu or "") != (
-            competition.machine.tpu,
-            competition.machine.gpu,
-        ):
-            # The file's values are for another machine.
-            chosen |= {"cpus": 0, "memory_gib": 0}
-    if options.gpus is not None:
-        chosen["gpus"] = options.gpus
-    if options.spot is not None:
-        chosen["spot"] = options.spot
-    machine = dataclasses.replace(competition.machine, **chosen)
-    problem = next(machine.problems(), None)
-    if problem is not None:
-        raise CompetitionError(f"machine.{problem.key} {problem.message}")
-    changed = dataclasses.replace(competition, machine=machine)
-    registry.check_machine(changed)
-    return changed
-
-
 def _launcher(where: Destination) -> Any:
     if where.target == "vertex":
         from pipelines.remote.vertex import VertexLauncher
@@ -254,10 +189,10 @@ def _prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
     Prints warnings, the estimated cost and, for --dry-run, the request.
     """
     from pipelines.remote import estimate
-    from pipelines.remote.launcher import prepare, shown
+    from pipelines.remote.prepare import prepare, shown
     from pipelines.targets.base import ContainerImages
 
-    competition = with_machine(load(options.file), options)
+    competition = arguments.with_machine(load(options.file), options)
     where = resolve_destination(options.target, _flags(options))
     # Before the data is checked: it fails at once if the user is not signed in.
     launcher = _launcher(where)

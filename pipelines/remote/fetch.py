@@ -10,7 +10,8 @@ from components.storage import objects
 from components.storage.folders import fetch_folder
 from pipelines.definitions import registry
 from pipelines.local import runner
-from pipelines.remote.launcher import RemoteRun, competition_of
+from pipelines.remote.launcher import RemoteRun
+from pipelines.remote.prepare import competition_of
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
 from trainer.errors import CompetitionError, RemoteError

@@ -5,29 +5,18 @@ status. A 2.x server reports no error, pod or outputs of a step: logs are reques
 the pod must have, and artifacts are looked up in the bucket.
 """
 
-import contextlib
 import json
-import time
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from components import retry
 from components.storage.objects import bucket_location
 from pipelines.remote.cron import with_seconds
 from pipelines.remote.destination import Destination
+from pipelines.remote.kubeflow_client import TIMEOUT, KubeflowClient, checked, is_transient
 from pipelines.remote.kubeflow_run import STATES, UUID, artifacts, documents, name_of, tasks
 from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
-from trainer import runtime
 from trainer.errors import CompetitionError, RemoteError
-
-# Seconds to connect, and seconds to wait for an answer.
-TIMEOUT = (5, 60)
-# For how many seconds a failing request is retried.
-PATIENCE = 60.0
-# Seconds before the first retry; doubled for each further one.
-FIRST_PAUSE = 1.0
-# The HTTP statuses after which a request is retried.
-_FALTERING = {429, 500, 502, 503, 504}
 
 
 class KubeflowLauncher:
@@ -35,13 +24,13 @@ class KubeflowLauncher:
 
     def __init__(self, where: Destination, *, token: str = "") -> None:
         self.where = where
-        self.client = _client(where, token)
+        self.client = KubeflowClient(where, token)
 
     def check(self) -> list[str]:
         """Check that the bucket exists and that the server is a Kubeflow Pipelines server."""
         bucket_location(self.where.root)
-        with self._explained("server"):
-            health = self._again(self.client._healthz_api.healthz_service_get_healthz)
+        with self.client.explained("server"):
+            health = self.client.call(self.client.health.healthz_service_get_healthz)
         if health.multi_user is None:
             raise RemoteError(
                 f"server: {self.where.host} answers, but not as Kubeflow Pipelines: is it a sign-in"
@@ -70,54 +59,41 @@ class KubeflowLauncher:
 
     def submit(self, request: RunRequest) -> RemoteRun:
         """Start a run. If the answer is lost, a run of the same name counts as the one started."""
-        import urllib3
-        from kfp_server_api import ApiException
+        attempts = 0
 
-        with self._explained(f"run {request.name}"):
-            body = {
-                **self.body(request),
-                "experiment_id": self._experiment(request.experiment or "foldline"),
-            }
-            until, pause = time.monotonic() + PATIENCE, FIRST_PAUSE
-            while True:
-                try:
-                    run = self.client._run_api.run_service_create_run(
-                        run=body, _request_timeout=TIMEOUT
-                    )
-                    break
-                except (ApiException, urllib3.exceptions.HTTPError) as error:
-                    if (
-                        getattr(error, "status", 503) not in _FALTERING
-                        or time.monotonic() + pause > until
-                    ):
-                        raise
-                time.sleep(pause)
-                pause = min(2 * pause, 20.0)
-                if existing := self._named(request.name):
-                    run = existing
-                    break
-        return self._run(_checked(run, "run_id", self.where.host))
+        def create() -> Any:
+            nonlocal attempts
+            attempts += 1
+            if attempts > 1 and (existing := self._named(request.name)):
+                return existing
+            return self.client.runs.run_service_create_run(run=body, _request_timeout=TIMEOUT)
+
+        with self.client.explained(f"run {request.name}"):
+            experiment = self._experiment(request.experiment or "foldline")
+            body = {**self.body(request), "experiment_id": experiment}
+            run = retry.call(create, is_transient)
+        return self._run(checked(run, "run_id", self.where.host))
 
     def get(self, name: str) -> RemoteRun:
         """A run by its name or id, with its steps.
 
         A run that succeeded has the URIs of its artifacts.
         """
-        with self._explained(f"run {name}"):
-            by_id = self.client._run_api.run_service_get_run
-            run = self._again(by_id, name) if UUID.fullmatch(name) else self._named(name)
+        with self.client.explained(f"run {name}"):
+            by_id = self.client.runs.run_service_get_run
+            run = self.client.call(by_id, name) if UUID.fullmatch(name) else self._named(name)
         if run is None:
             raise RemoteError(f"run {name}: not found on {self.where.host}")
-        return self._run(_checked(run, "run_id", self.where.host))
+        return self._run(checked(run, "run_id", self.where.host))
 
     def latest(self, *, limit: int) -> list[RemoteRun]:
         """The latest runs of this project's pipelines, newest first."""
         runs: list[RemoteRun] = []
         token = ""
-        with self._explained("runs"):
+        with self.client.explained("runs"):
             while len(runs) < limit:
-                page = self._again(
-                    self.client._run_api.run_service_list_runs,
+                page = self.client.call(
+                    self.client.runs.run_service_list_runs,
                     namespace=self.where.namespace,
                     page_token=token,
                     page_size=100,
@@ -134,18 +110,18 @@ class KubeflowLauncher:
     def cancel(self, name: str) -> None:
         """Request that a run ends."""
         id_ = self._id(name)
-        with self._explained(f"run {name}"):
-            self._again(self.client._run_api.run_service_terminate_run, id_)
+        with self.client.explained(f"run {name}"):
+            self.client.call(self.client.runs.run_service_terminate_run, id_)
 
     def logs(self, run: RemoteRun, step: RunStep, *, lines: int) -> Iterator[str]:
         """The last log lines of a step's pod, as long as the cluster keeps the pod."""
         from kfp_server_api import ApiException
 
         id_ = self._id(run.name)
-        with self._explained(f"log of {step.name}"):
+        with self.client.explained(f"log of {step.name}"):
             for pod in step.jobs:
                 try:
-                    text = self._text(f"/apis/v1alpha1/runs/{id_}/nodes/{pod}/log")
+                    text = self.client.text(f"/apis/v1alpha1/runs/{id_}/nodes/{pod}/log")
                 except ApiException as error:
                     # The server's answers for a pod that does not exist, or no longer exists.
                     if error.status in (404, 500):
@@ -166,9 +142,9 @@ class KubeflowLauncher:
     def schedule(self, request: RunRequest, cron: str) -> str:
         """Create a recurring run that never overlaps itself; returns its id."""
         trigger = {"cron_schedule": {"cron": with_seconds(cron)}}
-        with self._explained("schedule"):
+        with self.client.explained("schedule"):
             body = self.body(request)
-            created = self.client._recurring_run_api.recurring_run_service_create_recurring_run(
+            created = self.client.recurring_runs.recurring_run_service_create_recurring_run(
                 recurring_run={
                     "display_name": f"foldline {request.competition.name}",
                     "experiment_id": self._experiment(request.experiment or "foldline"),
@@ -182,13 +158,13 @@ class KubeflowLauncher:
                 },
                 _request_timeout=TIMEOUT,
             )
-        return str(_checked(created, "recurring_run_id", self.where.host).recurring_run_id)
+        return str(checked(created, "recurring_run_id", self.where.host).recurring_run_id)
 
     def _id(self, name: str) -> str:
         """The id of a run, by its name or id."""
         if UUID.fullmatch(name):
             return name
-        with self._explained(f"run {name}"):
+        with self.client.explained(f"run {name}"):
             run = self._named(name)
         if run is None:
             raise RemoteError(f"run {name}: not found on {self.where.host}")
@@ -199,8 +175,8 @@ class KubeflowLauncher:
         filters = {
             "predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]
         }
-        page = self._again(
-            self.client._run_api.run_service_list_runs,
+        page = self.client.call(
+            self.client.runs.run_service_list_runs,
             namespace=self.where.namespace,
             filter=json.dumps(filters),
             page_size=2,
@@ -208,7 +184,7 @@ class KubeflowLauncher:
         if not page.runs:
             return None
         # A run from a list has no steps.
-        return self._again(self.client._run_api.run_service_get_run, page.runs[0].run_id)
+        return self.client.call(self.client.runs.run_service_get_run, page.runs[0].run_id)
 
     def _experiment(self, name: str) -> str:
         """The id of an experiment; creates it if it does not exist."""
@@ -218,19 +194,19 @@ class KubeflowLauncher:
             "predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]
         }
         for attempt in range(2):
-            page = self._again(
-                self.client._experiment_api.experiment_service_list_experiments,
+            page = self.client.call(
+                self.client.experiments.experiment_service_list_experiments,
                 filter=json.dumps(filters),
                 namespace=self.where.namespace,
             )
             if page.experiments:
                 return str(page.experiments[0].experiment_id)
             try:
-                created = self._again(
-                    self.client._experiment_api.experiment_service_create_experiment,
+                created = self.client.call(
+                    self.client.experiments.experiment_service_create_experiment,
                     experiment={"display_name": name, "namespace": self.where.namespace},
                 )
-                return str(_checked(created, "experiment_id", self.where.host).experiment_id)
+                return str(checked(created, "experiment_id", self.where.host).experiment_id)
             except ApiException as error:
                 # 409: someone else has created it since.
                 if error.status != 409 or attempt:
@@ -270,113 +246,3 @@ class KubeflowLauncher:
                 }
             )
         return remote_run
-
-    def _text(self, path: str) -> str:
-        answer = self.client._run_api.api_client.call_api(
-            path,
-            "GET",
-            header_params={"Accept": "*/*"},
-            auth_settings=["Bearer"],
-            _preload_content=False,
-            _request_timeout=TIMEOUT,
-        )
-        try:
-            data: bytes = answer.read()
-        finally:
-            answer.release_conn()
-        return data.decode("utf-8", errors="replace")
-
-    def _again(self, call: Any, *arguments: Any, **options: Any) -> Any:
-        """Call the server; retry for `PATIENCE` seconds if it fails temporarily."""
-        import urllib3
-        from kfp_server_api import ApiException
-
-        until, pause = time.monotonic() + PATIENCE, FIRST_PAUSE
-        while True:
-            try:
-                return call(*arguments, **options, _request_timeout=TIMEOUT)
-            except (ApiException, urllib3.exceptions.HTTPError) as error:
-                if (
-                    getattr(error, "status", 503) not in _FALTERING
-                    or time.monotonic() + pause > until
-                ):
-                    raise
-            time.sleep(pause)
-            pause = min(2 * pause, 20.0)
-
-    @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        """Turn the server's errors into RemoteError.
-
-        Args:
-            what: what the request is about; the message starts with it.
-        """
-        import urllib3
-        from kfp_server_api import ApiException
-
-        try:
-            yield
-        except ApiException as error:
-            reason = _reason(error)
-            if error.status == 401:
-                reason = f"not signed in ({reason}): put a token into {runtime.KFP_TOKEN}"
-            elif error.status in (302, 303, 307):
-                reason = f"redirected to a sign-in page: put a token into {runtime.KFP_TOKEN}"
-            elif error.status == 403:
-                scope = (
-                    f"namespace {self.where.namespace}" if self.where.namespace else "this server"
-                )
-                reason = f"not allowed ({reason}): ask for the role kubeflow-edit in {scope}"
-            elif error.status == 404:
-                reason = f"not found on {self.where.host} ({reason})"
-            elif error.status == 409:
-                reason = f"already exists ({reason})"
-            elif error.status in _FALTERING:
-                reason = f"{self.where.host} keeps failing ({error.status}: {reason})"
-            raise RemoteError(f"{what}: {reason}") from None
-        except urllib3.exceptions.HTTPError as error:
-            raise RemoteError(
-                f"{what}: {self.where.host} cannot be reached:"
-                f" {getattr(error, 'reason', None) or error}"
-            ) from None
-
-
-def _client(where: Destination, token: str) -> Any:
-    import urllib3
-
-    with warnings.catch_warnings():
-        # On import, every version of kfp warns that it works only with servers of that version.
-        warnings.simplefilter("ignore", FutureWarning)
-        import kfp
-
-        # A namespace, whichever it is, keeps the constructor from querying the server: it would try
-        # five times and hide the answer.
-        client = kfp.Client(
-            host=where.host, existing_token=token or None, namespace=where.namespace or "-"
-        )
-    client._context_setting["namespace"] = where.namespace
-    # Do not follow a redirect to a sign-in page, and do not wait an hour if the server requests it.
-    pool = client._run_api.api_client.rest_client.pool_manager.connection_pool_kw
-    pool["retries"] = urllib3.Retry(
-        0, redirect=0, raise_on_redirect=False, respect_retry_after_header=False
-    )
-    return client
-
-
-def _checked(answer: Any, key: str, host: str) -> Any:
-    """Return the answer if it has the key: the client takes any web page for an empty answer."""
-    if not getattr(answer, key):
-        raise RemoteError(f"{host} answers, but not as Kubeflow Pipelines: is it a sign-in page?")
-    return answer
-
-
-def _reason(error: Any) -> str:
-    """The server's own text, at most 500 characters."""
-    body = error.body if isinstance(error.body, str) else ""
-    try:
-        answer = json.loads(body)
-        return str(
-            answer.get("message") or answer.get("error") or answer.get("error_message") or body
-        )[:500]
-    except (ValueError, AttributeError):
-        return (body or str(error.reason))[:500]

@@ -11,28 +11,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from components.storage.errors import role
+from components import retry
 from components.storage.objects import bucket_location
 from pipelines.remote.destination import Destination
 from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
+from pipelines.remote.vertex_errors import explained
 from pipelines.remote.vertex_job import run_of, text_of
 from trainer.errors import CompetitionError, RemoteError
 
-# Seconds that one call may take, and for how many seconds a failing call is retried.
-TIMEOUT, PATIENCE = 60.0, 60.0
-# Seconds before the first retry.
-FIRST_PAUSE = 1.0
+# Seconds that one call may take.
+TIMEOUT = 60.0
 # The label of every run of this project.
 LABEL = "foldline"
 _CONSOLE = "https://console.cloud.google.com"
-# The smallest role that has a permission, by the start of the permission's name. docs/security.md
-# lists who needs which role.
-_ROLES = {
-    "aiplatform.": "roles/aiplatform.user",
-    "iam.serviceAccounts.actAs": "roles/iam.serviceAccountUser on the run's service account",
-    "logging.": "roles/logging.viewer",
-    "artifactregistry.": "roles/artifactregistry.reader on the repository",
-}
 
 
 class VertexLauncher:
@@ -128,7 +119,7 @@ class VertexLauncher:
             runs = []
             # The library uses `retry` and `timeout` for the request of each page.
             for job in self._pipelines().list_pipeline_jobs(
-                request=request, retry=_patience(), timeout=TIMEOUT
+                request=request, retry=retry.policy(retry.is_transient), timeout=TIMEOUT
             ):
                 runs.append(run_of(job, self._console(job)))
                 if len(runs) == limit:
@@ -267,7 +258,7 @@ class VertexLauncher:
     def _join_experiment(self, job: str, experiment: str) -> None:
         """Add a run to an experiment."""
         with self._explained(f"experiment {experiment}"):
-            until = time.monotonic() + PATIENCE
+            until = time.monotonic() + retry.PATIENCE
             # The service creates the run's context shortly after the run.
             while not (
                 context := self._get_job(
@@ -278,7 +269,7 @@ class VertexLauncher:
                     raise RemoteError(
                         f"experiment {experiment}: the service created no context for the run"
                     )
-                time.sleep(FIRST_PAUSE)
+                time.sleep(retry.FIRST_PAUSE)
             _patiently(
                 lambda **options: self._metadata().add_context_children(
                     context=f"{self._store()}/contexts/{experiment}",
@@ -295,42 +286,8 @@ class VertexLauncher:
     def _store(self) -> str:
         return f"{self.parent}/metadataStores/default"
 
-    @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        """Turn the service's errors into RemoteError.
-
-        Args:
-            what: what the request is about; the message starts with it.
-        """
-        import requests
-        from google.api_core import exceptions
-        from google.auth.exceptions import GoogleAuthError
-
-        try:
-            yield
-        except (GoogleAuthError, exceptions.Unauthorized) as error:
-            reason = _reason(error) if isinstance(error, exceptions.Unauthorized) else error
-            raise RemoteError(
-                f"{what}: not signed in ({reason}): run `gcloud auth application-default login`"
-            ) from None
-        except exceptions.Forbidden as error:
-            raise RemoteError(f"{what}: not allowed: {_reason(error)}{_role(error)}") from None
-        except exceptions.NotFound as error:
-            raise RemoteError(
-                f"{what}: not found in {self.where.project}, {self.where.region}: {_reason(error)}"
-            ) from None
-        except exceptions.Conflict as error:
-            raise RemoteError(f"{what}: already exists: {_reason(error)}") from None
-        except exceptions.TooManyRequests as error:
-            raise RemoteError(f"{what}: {_reason(error)}{_quota(error)}") from None
-        except exceptions.RetryError as error:
-            cause = error.cause if isinstance(error.cause, exceptions.GoogleAPICallError) else None
-            reason = f"{_reason(cause)}{_quota(cause)}" if cause is not None else str(error.cause)
-            raise RemoteError(f"{what}: Vertex AI failed for {PATIENCE:g} s: {reason}") from None
-        except exceptions.GoogleAPICallError as error:
-            raise RemoteError(f"{what}: {_reason(error)}") from None
-        except requests.RequestException as error:
-            raise RemoteError(f"{what}: {self.endpoint} cannot be reached: {error}") from None
+    def _explained(self, what: str) -> contextlib.AbstractContextManager[None]:
+        return explained(what, f"{self.where.project}, {self.where.region}", self.endpoint)
 
 
 def _credentials() -> Any:
@@ -353,83 +310,5 @@ def _continent(region: str) -> str:
 
 
 def _patiently(call: Callable[..., Any]) -> Any:
-    """Call a function with its timeout; retry for `PATIENCE` seconds if it fails temporarily."""
-    return _patience()(call)(timeout=TIMEOUT)
-
-
-def _patience() -> Any:
-    import requests
-    from google.api_core import exceptions
-    from google.api_core.retry import Retry
-    from google.auth.exceptions import GoogleAuthError, TransportError
-
-    temporary = (
-        exceptions.TooManyRequests,
-        exceptions.InternalServerError,
-        exceptions.BadGateway,
-        exceptions.ServiceUnavailable,
-        exceptions.GatewayTimeout,
-        requests.ConnectionError,
-        requests.Timeout,
-        # Each hour a new token is fetched, which may fail, too.
-        TransportError,
-    )
-
-    def is_temporary(error: Exception) -> bool:
-        return isinstance(error, temporary) or (
-            isinstance(error, GoogleAuthError) and error.retryable
-        )
-
-    return Retry(
-        predicate=is_temporary, initial=FIRST_PAUSE, maximum=20.0, multiplier=2.0, timeout=PATIENCE
-    )
-
-
-def _reason(error: Any) -> str:
-    """The service's own text, without the address that the library puts before it."""
-    try:
-        return str(error.response.json()["error"]["message"])
-    except (AttributeError, ValueError, KeyError, TypeError):
-        return str(error.message)
-
-
-def _role(error: Any) -> str:
-    """The missing permission and a role that has it, as the end of a message; "" if unknown."""
-    permission = (
-        (error.metadata or {}).get("permission", "")
-        if error.reason == "IAM_PERMISSION_DENIED"
-        else ""
-    )
-    permission = permission or next(
-        iter(re.findall(r"'?([a-z]+\.[A-Za-z]+\.[A-Za-z]+)'?", _reason(error))), ""
-    )
-    if permission.startswith("storage."):
-        return f" (lacks {permission}, which {role(permission)} has)"
-    return next(
-        (
-            f" (lacks {permission}, which {name} has)"
-            for prefix, name in _ROLES.items()
-            if permission.startswith(prefix)
-        ),
-        "",
-    )
-
-
-def _quota(error: Any) -> str:
-    """The exceeded quotas and the remedy, as the end of a message; "" if the error names none."""
-    violations = [
-        violation
-        for detail in error.details
-        if isinstance(detail, Mapping)
-        and str(detail.get("@type", "")).endswith("google.rpc.QuotaFailure")
-        for violation in detail.get("violations", [])
-    ]
-    exceeded = "; ".join(
-        f"{violation.get('subject', '')} {violation.get('description', '')}".strip()
-        for violation in violations
-    )
-    remedy = (
-        "request more at console.cloud.google.com/iam-admin/quotas, or use another region or a"
-        " smaller machine"
-    )
-    return f" ({exceeded}): {remedy}" if exceeded else ""
+    """Call a function of the client with a timeout, and retry it if it fails temporarily."""
+    return retry.policy(retry.is_transient)(call)(timeout=TIMEOUT)

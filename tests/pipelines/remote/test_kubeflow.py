@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from components import retry
 from pipelines.cli import remote as commands
 from pipelines.cli.main import main
-from pipelines.remote import kubeflow
 from tests.support.artifacts import upload_artifacts, upload_gan
 from tests.support.servers.loopback import KfpServer, Server
 from tests.support.tiny import Tiny, in_bucket, upload, write_gan
@@ -34,8 +34,8 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KfpServe
         name for name in os.environ if name.startswith(("CLOUDSDK_", "GOOGLE_", "FOLDLINE_", "KF_"))
     ]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(kubeflow, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(kubeflow, "PATIENCE", 30.0)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(retry, "PATIENCE", 30.0)
     monkeypatch.setattr(commands, "POLL", 0.01)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
@@ -49,7 +49,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KfpServe
 def impatient(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """For what fails for good; what is asked again with success has time, however busy this machine
     is."""
-    monkeypatch.setattr(kubeflow, "PATIENCE", 0.5)
+    monkeypatch.setattr(retry, "PATIENCE", 0.5)
 
 
 @pytest.fixture

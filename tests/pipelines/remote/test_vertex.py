@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from components import retry
 from pipelines.cli import remote as commands
 from pipelines.cli.main import main
 from pipelines.definitions import kfold
@@ -53,8 +54,8 @@ def server(
         name for name in os.environ if name.startswith(("CLOUDSDK_", "GOOGLE_", "FOLDLINE_", "KF_"))
     ]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(vertex, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(vertex, "PATIENCE", 30.0)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(retry, "PATIENCE", 30.0)
     monkeypatch.setattr(commands, "POLL", 0.01)
     monkeypatch.chdir(tmp_path)
     with VertexServer() as found:
@@ -81,7 +82,7 @@ def server(
 def impatient(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """For what fails for good; what is asked again with success has time, however busy this machine
     is."""
-    monkeypatch.setattr(vertex, "PATIENCE", 0.5)
+    monkeypatch.setattr(retry, "PATIENCE", 0.5)
 
 
 @pytest.fixture

@@ -1,0 +1,80 @@
+"""Flags that several commands share."""
+
+import argparse
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from pipelines.definitions import registry
+from pipelines.targets import machines
+from trainer.config.competition import Competition
+from trainer.config.gan import Gan
+from trainer.errors import CompetitionError
+
+
+def folder(text: str) -> Path:
+    """Parse a flag that names a folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty; write . for the current folder")
+    return Path(text)
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose the training machine."""
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--tpu", metavar="SLICE", help="train on a TPU slice: " + ", ".join(machines.TPUS)
+    )
+    kind.add_argument("--gpu", metavar="KIND", help="train on GPUs: " + ", ".join(machines.GPUS))
+    kind.add_argument("--cpu", action="store_true", help="train without an accelerator")
+    parser.add_argument("--gpus", type=int, metavar="N", help="how many GPUs")
+    parser.add_argument(
+        "--spot",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="train on cheaper machines that may be preempted",
+    )
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that name the container images."""
+    for name in ("light", "training"):
+        parser.add_argument(
+            f"--image-{name}",
+            default=os.environ.get(f"FOLDLINE_IMAGE_{name.upper()}", ""),
+            metavar="IMAGE",
+            help=f"{name} container image, by digest (default: FOLDLINE_IMAGE_{name.upper()})",
+        )
+
+
+def with_machine(competition: Competition | Gan, options: argparse.Namespace) -> Competition | Gan:
+    """The file with the machine that the flags choose, checked.
+
+    Args:
+        competition: as loaded.
+        options: the parsed flags of `add_machine`; those that are not given change nothing.
+
+    Raises:
+        CompetitionError: there is no such machine, or the flags contradict each other.
+    """
+    chosen: dict[str, Any] = {}
+    if options.tpu or options.gpu or options.cpu:
+        chosen = {"tpu": options.tpu or "", "gpu": options.gpu or "", "gpus": 1}
+        if (options.tpu or "", options.gpu or "") != (
+            competition.machine.tpu,
+            competition.machine.gpu,
+        ):
+            # The file's values are for another machine.
+            chosen |= {"cpus": 0, "memory_gib": 0}
+    if options.gpus is not None:
+        chosen["gpus"] = options.gpus
+    if options.spot is not None:
+        chosen["spot"] = options.spot
+    machine = dataclasses.replace(competition.machine, **chosen)
+    problem = next(machine.problems(), None)
+    if problem is not None:
+        raise CompetitionError(f"machine.{problem.key} {problem.message}")
+    changed = dataclasses.replace(competition, machine=machine)
+    registry.check_machine(changed)
+    return changed

@@ -1,0 +1,253 @@
+"""The checks of a remote run before anything is sent, and the compiled request."""
+
+import dataclasses
+import datetime
+import json
+import math
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.check.files import check_files
+from pipelines.compile import TARGETS, compile_pipeline, parameters, target
+from pipelines.definitions import registry
+from pipelines.local import fingerprint
+from pipelines.remote.destination import Destination
+from pipelines.remote.launcher import RemoteRun, RunRequest
+from pipelines.targets.base import ContainerImages
+from trainer import runtime
+from trainer.config.competition import Competition
+from trainer.config.gan import Gan
+from trainer.config.load import resolve_paths
+from trainer.errors import CompetitionError
+
+COMPILED = {"vertex": "vertex", "kfp": "gke"}
+_DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
+_LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "STRING": (str,),
+    "NUMBER_INTEGER": (int,),
+    "NUMBER_DOUBLE": (int, float),
+    "BOOLEAN": (bool,),
+    "LIST": (list,),
+    "STRUCT": (dict,),
+}
+
+
+def prepare(
+    competition: Competition | Gan,
+    file: Path,
+    where: Destination,
+    out: Path,
+    *,
+    images: ContainerImages,
+    labels: Mapping[str, str],
+    experiment: str = "",
+    cache: bool = True,
+) -> RunRequest:
+    """Check all that can be checked on this machine, and compile the pipeline.
+
+    Args:
+        competition: as loaded from `file`, with the training machine to use.
+        file: the competition file, for error messages.
+        where: the destination of the run.
+        out: the competition's results folder; the compiled pipeline goes there.
+        images: the container images, by digest.
+        labels: the labels of the run.
+        experiment: the experiment that groups the run; "" for none.
+        cache: whether the run may reuse finished steps of other runs.
+
+    Raises:
+        CompetitionError: one line per problem.
+        DataError: the data is not what the file says.
+    """
+    problems = [
+        *_local_paths(competition, file),
+        *_image_problems(images),
+        *_label_problems(labels),
+    ]
+    if experiment and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,127}", experiment):
+        problems.append(
+            f"--experiment {experiment}: use lower-case letters, digits and -, at most 128"
+        )
+    if problems:
+        raise CompetitionError("\n".join(problems))
+    summary = check_files(competition, file)
+    kind, compiled = registry.of(competition), COMPILED[where.target]
+    path = out / f"{kind}{TARGETS[compiled]}"
+    # Steps stop at once in an image of other code: it could fail later, or do something else.
+    variables = {runtime.WANTED_CODE: fingerprint.version(fingerprint.IN_IMAGES)}
+    run_target = dataclasses.replace(
+        target(compiled, competition.machine, images),
+        environment=dict.fromkeys(registry.wiring(kind).STEPS, variables),
+        secret=where.secret,
+    )
+    try:
+        compile_pipeline(path, kind, parameters(competition), run_target)
+    except OSError as error:
+        raise CompetitionError(
+            f"{path}: cannot be created or written to: {error.strerror}"
+        ) from None
+    spec, *platforms = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    if not cache:
+        without_cache(spec)
+    arguments = _arguments(competition, where)
+    check_arguments(arguments, spec)
+    moment = datetime.datetime.now(datetime.UTC)
+    return RunRequest(
+        name=f"{competition.name.replace('_', '-')}-{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        competition=competition,
+        spec=spec,
+        platforms=platforms[0] if platforms else {},
+        arguments=arguments,
+        labels=dict(labels),
+        experiment=experiment,
+        file=path,
+        found=summary,
+    )
+
+
+def _arguments(competition: Competition | Gan, where: Destination) -> dict[str, Any]:
+    values = parameters(competition)
+    if not values["train"]["checkpoints"]:
+        # The next run of the same training finds them there. They are next to the runs, so that one
+        # lifecycle rule clears both.
+        values["train"] = {**values["train"], "checkpoints": f"{where.root}/checkpoints"}
+    return values
+
+
+def _local_paths(competition: Competition | Gan, file: Path) -> Iterator[str]:
+    """A problem for each path that a remote step cannot read."""
+    for key, paths in registry.files(competition).items():
+        for path in paths:
+            if path and not path.startswith("gs://"):
+                yield (
+                    f"{file}: {key} = {path!r}: is only on this machine: copy it to a bucket, and"
+                    " write its gs://… path here"
+                )
+
+
+def _image_problems(images: ContainerImages) -> Iterator[str]:
+    for flag, name in (("light", images.light), ("training", images.training)):
+        if not _DIGEST.fullmatch(name):
+            yield (
+                f"--image-{flag} {name} (or FOLDLINE_IMAGE_{flag.upper()}): must name an image by"
+                " digest, such as REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME@sha256:…; a tag may"
+                " point to another image later"
+            )
+
+
+def _label_problems(labels: Mapping[str, str]) -> Iterator[str]:
+    if len(labels) > 63:
+        yield f"--label: {len(labels)} labels; at most 63 are allowed"
+    for key, value in labels.items():
+        if key.startswith("goog-") or key == "foldline":
+            yield (
+                f"--label {key}={value}: this key is reserved: goog-… for Google, foldline for the"
+                " competition's name"
+            )
+        elif not _LABEL.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
+            yield (
+                f"--label {key}={value}: use lower-case letters, digits, _ and -, at most 63 each;"
+                " the key must start with a letter"
+            )
+
+
+def without_cache(spec: dict[str, Any]) -> None:
+    """Switch off the reuse of steps of other runs, also inside loops.
+
+    Args:
+        spec: the compiled pipeline; changed in place.
+    """
+    for component in (spec["root"], *spec["components"].values()):
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            task["cachingOptions"] = {}
+
+
+def check_arguments(arguments: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+    """Check that the arguments fit the parameters of a compiled pipeline.
+
+    The services accept arguments that do not, and the run fails later.
+
+    Args:
+        arguments: the value of each parameter.
+        spec: the compiled pipeline.
+
+    Raises:
+        CompetitionError: one line per argument that is missing, unknown or of another type.
+    """
+    definitions = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    problems = [
+        f"parameter {name}: is not a parameter of the pipeline"
+        for name in arguments
+        if name not in definitions
+    ]
+    for name, definition in definitions.items():
+        if name not in arguments:
+            if not definition.get("isOptional") and "defaultValue" not in definition:
+                problems.append(f"parameter {name}: is missing, and the pipeline has no default")
+            continue
+        kind, value = definition["parameterType"], arguments[name]
+        # A bool is an int in Python, but not a number for the services.
+        fits = isinstance(value, _TYPES[kind]) and (
+            kind == "BOOLEAN" or not isinstance(value, bool)
+        )
+        if not fits:
+            problems.append(f"parameter {name} = {value!r}: must be {kind}")
+        elif not _is_json(value):
+            problems.append(f"parameter {name}: holds a value that JSON lacks, such as NaN")
+    if problems:
+        raise CompetitionError("\n".join(problems))
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_json(entry) for key, entry in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    return (
+        value is None
+        or isinstance(value, str | int)
+        or (isinstance(value, float) and math.isfinite(value))
+    )
+
+
+def competition_of(run: RemoteRun) -> Competition | Gan:
+    """The competition or GAN file of a run, rebuilt from its arguments and its pipeline's defaults.
+
+    Raises:
+        CompetitionError: the run is not of a pipeline of this project.
+    """
+    from trainer.config.schema import parse
+
+    definitions = run.spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
+    values = {name: entry.get("defaultValue") for name, entry in definitions.items()} | dict(
+        run.arguments
+    )
+    kind: Any = Competition if registry.of_parameters(values) == registry.KFOLD else Gan
+    keys = {entry.name for entry in dataclasses.fields(kind)}
+    root = values.pop("root", "")
+    if root and isinstance(values.get("data"), Mapping):
+        values["data"] = {**values["data"], "root": root}
+    parsed: Competition | Gan = parse(
+        kind, {name: value for name, value in values.items() if name in keys}, run.name
+    )
+    return resolve_paths(parsed, parsed.data.root)
+
+
+def shown(body: Mapping[str, Any], file: Path) -> str:
+    """A request as text; the file's path stands in for the compiled pipeline.
+
+    Args:
+        body: the request.
+        file: the compiled pipeline's YAML file.
+    """
+    return json.dumps(
+        {**body, **{key: str(file) for key in ("pipelineSpec", "pipeline_spec") if key in body}},
+        indent=2,
+    )
