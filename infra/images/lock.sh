@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The images' lock files, from pyproject.toml and at the versions of requirements.lock: `make lock` calls it. Needs uv.
 #
-# Inside a task kfp reads and writes files only, so what it needs to talk to a cluster stays out (kfp-needs.txt).
+# Inside a task kfp reads and writes files only, so what it needs to talk to a cluster stays out (kfp-needs.txt); so does what only the launcher needs.
 set -euo pipefail
 cd "$(dirname "$0")"
 lock() {
@@ -11,7 +11,7 @@ lock() {
         --no-emit-index-url --no-emit-find-links --constraints ../../requirements.lock --excludes kfp-needs.txt \
         --output-file "$out" ../../pyproject.toml "$@"
 }
-lock light.lock 2_28
+lock light.lock 2_28 --excludes launcher-needs.txt
 lock cpu.lock 2_28 --extra train
 lock gpu.lock 2_28 --extra train --excludes without-tensorflow-cpu.txt gpu.in
 # libtpu asks for a newer C library.

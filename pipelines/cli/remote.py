@@ -222,13 +222,16 @@ def _prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
 
 
 def _own_code(competition: Competition | Gan) -> list[str]:
-    """A warning for each backbone that is the user's own function: the project's images lack it."""
+    """A warning for each backbone whose code the project's images lack."""
     return [
-        f"{member.name}: backbone = {member.backbone!r}: is not part of this project: the training"
-        " image must contain it as an importable module"
+        f"{member.name}: backbone = {member.backbone!r}: is not part of the project's images: the"
+        " training image must contain it as an importable module"
         for member in registry.members(competition)
-        if known_backbones.is_function(member.backbone)
-        and member.backbone.partition(".")[0] not in fingerprint.IN_IMAGES
+        if known_backbones.of_package(member.backbone)
+        or (
+            known_backbones.is_function(member.backbone)
+            and member.backbone.partition(".")[0] not in fingerprint.IN_IMAGES
+        )
     ]
 
 

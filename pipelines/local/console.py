@@ -1,13 +1,12 @@
-"""Shows a local run: a line per event, and on a terminal a live line with the progress."""
+"""Shows a local run: a line per event, and on a terminal a live line for each step at work."""
 
-import shutil
 import sys
 import time
 from typing import Any, TextIO
 
 from trainer.events import clock
 
-# A log has no live line: it gets a progress line of each process at most this often.
+# A log has no live lines: it gets a progress line of each process at most this often.
 _SECONDS_BETWEEN_LINES = 10.0
 # Width of the column with the step's name.
 _LABEL = 12
@@ -18,11 +17,10 @@ class Console:
 
     Attributes:
         stream: where the text goes.
-        live: whether `stream` is a terminal, which gets a live line.
+        live: the display of live lines; None if `stream` is not a terminal.
         notes: the last note of each step, by process id.
-        training: the progress in the live line, by process id.
-        said_at: when the last progress line was printed, by process id.
-        shown: the text of the live line.
+        progress: the live lines, by process id.
+        printed_at: when the last progress line was printed, by process id.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -31,11 +29,10 @@ class Console:
             stream: None for the standard output.
         """
         self.stream = stream or sys.stdout
-        self.live = self.stream.isatty()
+        self.live = _live(self.stream) if self.stream.isatty() else None
         self.notes: dict[int, str] = {}
-        self.training: dict[int, str] = {}
-        self.said_at: dict[int, float] = {}
-        self.shown = ""
+        self.progress: dict[int, str] = {}
+        self.printed_at: dict[int, float] = {}
 
     def event(self, event: dict[str, Any]) -> None:
         """Show an event.
@@ -43,80 +40,79 @@ class Console:
         Args:
             event: its fields, as `trainer.events.emit` writes them.
         """
-        kind, step, pid = event["event"], event["step"], event["pid"]
+        kind, step, pid, text = event["event"], event["step"], event["pid"], event["text"]
         if kind == "start":
-            if self.live:
-                self._show(f"{step:<{_LABEL}}running")
-            else:
+            if self.live is None:
                 self.line(step, "running")
-        elif kind == "note" and event["text"].startswith("warning"):
-            self.line(step, event["text"])
+            else:
+                self._set_progress(pid, f"{step:<{_LABEL}}running")
+        elif kind == "note" and text.startswith("warning"):
+            self.line(step, text)
         elif kind == "note":
-            self.notes[pid] = event["text"]
-        elif kind == "epoch":
-            self._progress(step, pid, event["text"], event["text"])
-        elif kind == "progress":
-            self._progress(
-                step,
-                pid,
-                event["text"],
-                f"{step:<{_LABEL}}{event['text']}" if event["text"] else "",
-            )
+            self.notes[pid] = text
+        elif kind in ("epoch", "progress"):
+            self._report_progress(step, pid, text)
         elif kind in ("fold", "reused"):
-            self.line(step, event["text"])
+            self.line(step, text)
         elif kind == "error":
-            self.training.pop(pid, None)
+            self.progress.pop(pid, None)
             # A training job that runs in parallel may finish: the next run reuses its results.
-            self.line(
-                step, "failed" + ("; waiting for the other training job" if self.training else "")
-            )
+            waiting = "; waiting for the other training job" if self.progress else ""
+            self.line(step, f"failed{waiting}")
         elif kind == "done":
-            self.training.pop(pid, None)
-            self.line(
-                step,
-                f"done in {clock(event['seconds'])}: {self.notes.pop(pid, '')}".removesuffix(": "),
-            )
+            self.progress.pop(pid, None)
+            note = self.notes.pop(pid, "")
+            self.line(step, f"done in {clock(event['seconds'])}{': ' * bool(note)}{note}")
 
     def line(self, label: str, text: str) -> None:
         """Print a line that stays."""
-        self._show("")
-        print(f"{label:<{_LABEL}}{text}", file=self.stream, flush=True)
-        self._show("   ".join(self.training.values()))
+        line = f"{label:<{_LABEL}}{text}"
+        if self.live is None:
+            print(line, file=self.stream, flush=True)
+        else:
+            self._refresh()
+            self.live.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Remove the live line."""
-        self.training.clear()
-        self._show("")
+        """Remove the live lines."""
+        self.progress.clear()
+        if self.live is not None:
+            self._refresh()
+            self.live.stop()
 
-    def _progress(self, step: str, pid: int, text: str, live: str) -> None:
-        """Show the progress of a step.
-
-        Args:
-            step: the name of the step.
-            pid: its process id.
-            text: a line for a log, which is printed now and then; "" for none.
-            live: its part of a terminal's live line; "" removes it.
-        """
-        if not live:
-            self.training.pop(pid, None)
+    def _report_progress(self, step: str, pid: int, text: str) -> None:
+        """Show how far a step is: live on a terminal, now and then in a log; "" removes it."""
+        now = time.monotonic()
+        if not text:
+            self.progress.pop(pid, None)
         else:
-            self.training[pid] = live
-        if self.live:
-            self._show("   ".join(self.training.values()))
-        elif (
-            text
-            and time.monotonic() - self.said_at.get(pid, -_SECONDS_BETWEEN_LINES)
-            >= _SECONDS_BETWEEN_LINES
+            self.progress[pid] = f"{step:<{_LABEL}}{text}"
+        if self.live is not None:
+            self._refresh()
+        elif text and now - self.printed_at.get(pid, -_SECONDS_BETWEEN_LINES) >= (
+            _SECONDS_BETWEEN_LINES
         ):
-            self.said_at[pid] = time.monotonic()
+            self.printed_at[pid] = now
             self.line(step, text)
 
-    def _show(self, text: str) -> None:
-        """Replace the live line, cut to the terminal's width."""
-        if not self.live:
-            return
-        text = text[: shutil.get_terminal_size().columns - 1]
-        if text != self.shown:
-            self.stream.write("\r\x1b[K" + text)
-            self.stream.flush()
-            self.shown = text
+    def _set_progress(self, pid: int, line: str) -> None:
+        self.progress[pid] = line
+        self._refresh()
+
+    def _refresh(self) -> None:
+        from rich.text import Text
+
+        if self.live is not None:
+            lines = Text("\n".join(self.progress.values()), no_wrap=True, overflow="ellipsis")
+            self.live.update(lines, refresh=True)
+            if not self.live.is_started:
+                self.live.start()
+
+
+def _live(stream: TextIO) -> Any:
+    from rich.console import Console as RichConsole
+    from rich.live import Live
+
+    console = RichConsole(file=stream, force_terminal=True)
+    # Refreshed by events: the display needs no thread of its own.
+    return Live(console=console, auto_refresh=False, transient=True)

@@ -29,7 +29,7 @@ def build(backbone: str, *, weights: str | None, shape: tuple[int, int, int]) ->
     Raises:
         TrainingError: the package is not installed.
     """
-    package = _package("model", f"backbone = {backbone!r}")
+    package = _package(backbone)
     with _for_keras_3(package):
         function = getattr(package, backbone.removeprefix(PACKAGE_PREFIX))
         return function(
@@ -47,28 +47,13 @@ def build(backbone: str, *, weights: str | None, shape: tuple[int, int, int]) ->
         )
 
 
-def noisy_student(backbone: str) -> tuple[str, str, str]:
-    """Return file name, URL and MD5 digest of the noisy-student weights without a head.
-
-    Args:
-        backbone: `EfficientNetB3` and the like.
-
-    Raises:
-        TrainingError: the package is not installed.
-    """
-    weights = _package("weights", "weights = 'noisy-student'")
-    name = backbone.lower().replace("efficientnetb", "efficientnet-b")
-    file = f"{name}_noisy-student_notop.h5"
-    return file, weights.NS_WEIGHTS_PATH + file, weights.NS_WEIGHTS_HASHES[name][1]
-
-
-def _package(module: str, wanted: str) -> Any:
+def _package(backbone: str) -> Any:
     if importlib.util.find_spec("efficientnet") is None:
         raise TrainingError(
-            f"{wanted} requires the package efficientnet: pip install '.[efficientnet]', or use the"
-            " EfficientNets of keras.applications"
+            f"backbone = {backbone!r} requires the package efficientnet: pip install"
+            " '.[efficientnet]', or use the EfficientNets of keras.applications"
         )
-    return importlib.import_module(f"efficientnet.{module}")
+    return importlib.import_module("efficientnet.model")
 
 
 @contextlib.contextmanager

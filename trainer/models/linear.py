@@ -5,17 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from trainer.artifacts.manifest import atomic_write
 from trainer.config.network import Linear
-from trainer.input.shards import Images
-from trainer.input.workers import Workers
 
-# Images that are decoded at once.
-_CHUNK = 4096
 _ITERATIONS, _TOLERANCE = 200, 1e-3
 
 
@@ -52,25 +47,6 @@ def load(path: str | Path) -> LinearModel:
     """Read what `LinearModel.save` wrote."""
     with np.load(path, allow_pickle=False) as file:
         return LinearModel(file["weights"], file["bias"], bool(file["exclusive"]))
-
-
-def pixel_features(images: Images, recipe: Linear, workers: Workers) -> np.ndarray:
-    """The pixels of all images, in 0 to 1, reduced to `recipe.side` by area.
-
-    Returns:
-        (n, side · side · channels) float32.
-    """
-    side = min(recipe.side, images.size)
-    features = np.empty((len(images), side * side * images.channels), np.float32)
-    for first in range(0, len(images), _CHUNK):
-        rows = np.arange(first, min(first + _CHUNK, len(images)))
-        pixels = workers.decoded(images, rows)
-        if side < images.size:
-            size = (side, side)
-            pixels = np.stack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pixels])
-        features[rows] = pixels.reshape(len(rows), -1)
-    features /= 255
-    return features
 
 
 def fit(

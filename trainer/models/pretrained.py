@@ -10,8 +10,21 @@ import numpy as np
 from trainer.config.member import Member
 from trainer.errors import TrainingError
 from trainer.events import emit
-from trainer.models import efficientnet_package
 from trainer.models.backbones import NAME, neutralise
+
+# Weights without a head (Xie et al., arXiv:1911.04252), converted to Keras by the authors of the
+# package efficientnet 1.1.1, and the MD5 digests that the package lists.
+_NOISY_STUDENT_URL = "https://github.com/qubvel/efficientnet/releases/download/v0.0.1/"
+_NOISY_STUDENT_MD5 = {
+    "efficientnet-b0": "a5b48ae7547fc990c7e4f3951230290d",
+    "efficientnet-b1": "4d35baa41ca36f175506a33918f7e334",
+    "efficientnet-b2": "e496e531f41242598288ff3a4b4199f9",
+    "efficientnet-b3": "47da5b154de1372b557a65795d3e6135",
+    "efficientnet-b4": "47c10902a4949eec589ab92fe1c35ed8",
+    "efficientnet-b5": "4d53ef3544d4114e2d8080d6d777a74c",
+    "efficientnet-b6": "71f96d7e15d9f891f3729b4f4e701f77",
+    "efficientnet-b7": "e112b00c464fe929b821edbb35d1af55",
+}
 
 
 def load(model: keras.Model, member: Member, path: str) -> None:
@@ -91,14 +104,18 @@ def _leaves(model: Any, prefix: str = "") -> list[tuple[str, Any]]:
 def noisy_student(member: Member) -> str:
     """Return the path of the noisy-student weights of an EfficientNet, downloaded if necessary.
 
-    The package efficientnet publishes them; they also fit the EfficientNets of keras.applications.
+    The package efficientnet published them; they also fit the EfficientNets of keras.applications.
 
     Raises:
-        TrainingError: they cannot be downloaded, or the package is not installed.
+        TrainingError: they cannot be downloaded.
     """
-    file, url, digest = efficientnet_package.noisy_student(member.backbone)
+    name = member.backbone.rpartition("/")[2].lower().replace("efficientnetb", "efficientnet-b")
+    file = f"{name}_noisy-student_notop.h5"
+    digest = _NOISY_STUDENT_MD5[name]
     try:
-        path: str = keras.utils.get_file(file, url, cache_subdir="models", file_hash=digest)
+        path: str = keras.utils.get_file(
+            file, _NOISY_STUDENT_URL + file, cache_subdir="models", file_hash=digest
+        )
     except Exception as error:  # noqa: BLE001
         # Keras raises a bare Exception for a failed download.
         raise TrainingError(

@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from trainer import runtime
 from trainer.artifacts import tables
 from trainer.config.data import NO_FOLD
 from trainer.config.member import Member
+from trainer.config.network import Linear
 from trainer.config.objective import Artifacts, Objective
 from trainer.events import emit
 from trainer.input import labels, tabular
 from trainer.input.labels import Labels
+from trainer.input.shards import Images
 from trainer.input.workers import Workers
 from trainer.metrics import score
 from trainer.models import linear
@@ -25,6 +28,9 @@ from trainer.models.linear import LinearModel
 from trainer.training import data
 from trainer.training.data import JobData
 from trainer.training.results import FoldResult, write_results, write_seen
+
+# Images that are decoded at once.
+_CHUNK = 4096
 
 
 def train_linear(
@@ -46,7 +52,7 @@ def train_linear(
     workers = Workers(threads)
     try:
         pixels, test_pixels = (
-            linear.pixel_features(images, member.linear, workers)
+            pixel_features(images, member.linear, workers)
             for images in (job.images, job.test_images)
         )
     finally:
@@ -84,6 +90,25 @@ def train_linear(
         "models": [tables.model_file(fold, tables.LINEAR_SUFFIX) for fold in folds],
     }
     write_results(out, member, objective, job, results, about)
+
+
+def pixel_features(images: Images, recipe: Linear, workers: Workers) -> np.ndarray:
+    """The pixels of all images, in 0 to 1, reduced to `recipe.side` by area.
+
+    Returns:
+        (n, side · side · channels) float32.
+    """
+    side = min(recipe.side, images.size)
+    features = np.empty((len(images), side * side * images.channels), np.float32)
+    for first in range(0, len(images), _CHUNK):
+        rows = np.arange(first, min(first + _CHUNK, len(images)))
+        pixels = workers.decoded(images, rows)
+        if side < images.size:
+            size = (side, side)
+            pixels = np.stack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pixels])
+        features[rows] = pixels.reshape(len(rows), -1)
+    features /= 255
+    return features
 
 
 def _fit(

@@ -1,4 +1,5 @@
 import io
+import re
 from typing import Any
 
 from pipelines.local.console import Console
@@ -46,25 +47,52 @@ def test_a_log_gets_lines_and_not_every_epoch() -> None:
     ]
 
 
-def test_a_terminal_gets_one_live_line_of_all_tasks(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def screen(text: str) -> list[str]:
+    """The lines that a terminal shows after some output: cursor movements are carried out."""
+    lines, row = [""], 0
+    for part in re.split(r"(\x1b\[\??[0-9;]*[A-Za-z]|\r|\n)", text):
+        if part == "\n":
+            row += 1
+            if row == len(lines):
+                lines.append("")
+        elif match := re.fullmatch(r"\x1b\[(\d+)A", part):
+            row -= int(match[1])
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif part and not part.startswith(("\x1b", "\r")):
+            lines[row] += part
+    return [line for line in lines if line]
+
+
+def test_a_terminal_gets_a_live_line_for_each_step_at_work(monkeypatch) -> None:  # type: ignore
     monkeypatch.setenv("COLUMNS", "200")
     stream = Terminal()
     console = Console(stream)
     for one in RUN[:8]:
         console.event(one)
-    live = stream.getvalue().split("\r\x1b[K")[-1]
-    assert live == "a epoch 1/2  val_accuracy 0.5  3s left   b epoch 1/2  val_accuracy 0.6  4s left"
+    assert screen(stream.getvalue()) == [
+        "records     done in 1m01s: 120 images",
+        "folds       reused",
+        "train       a epoch 1/2  val_accuracy 0.5  3s left",
+        "train       b epoch 1/2  val_accuracy 0.6  4s left",
+    ]
+    console.line("train", "a line [that] stays")
     console.close()
-    assert stream.getvalue().endswith("\r\x1b[K")
+    assert screen(stream.getvalue())[-2:] == [
+        "folds       reused",
+        "train       a line [that] stays",
+    ]
 
 
-def test_the_live_line_fits_the_terminal(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_live_lines_fit_the_terminal(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("COLUMNS", "30")
     stream = Terminal()
     console = Console(stream)
     for one in RUN[:8]:
         console.event(one)
-    assert all(len(part) <= 30 for part in stream.getvalue().split("\r\x1b[K")[-2:])
+    live = screen(stream.getvalue())[-2:]
+    assert all(len(line) <= 30 and line.startswith("train       ") for line in live)
+    console.close()
 
 
 def test_a_failure_says_what_it_waits_for() -> None:
@@ -78,7 +106,7 @@ def test_a_failure_says_what_it_waits_for() -> None:
     )
 
 
-def test_progress_is_a_bar_on_a_terminal_and_a_line_at_times_in_a_log(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_progress_is_a_bar_on_a_terminal_and_a_line_at_times_in_a_log(monkeypatch) -> None:  # type: ignore
     monkeypatch.setenv("COLUMNS", "200")
     bars = [event("progress", "records", f"███░░ {percent} %", pid=4) for percent in (30, 60)]
     terminal, log = Terminal(), io.StringIO()
@@ -87,7 +115,8 @@ def test_progress_is_a_bar_on_a_terminal_and_a_line_at_times_in_a_log(monkeypatc
         for one in [event("start", "records", pid=4), *bars]:
             console.event(one)
         if stream is terminal:
-            assert terminal.getvalue().endswith("records     ███░░ 60 %")
+            assert screen(terminal.getvalue()) == ["records     ███░░ 60 %"]
         console.event(event("progress", "records", "", pid=4))
-    assert terminal.getvalue().endswith("\r\x1b[K")
+        console.close()
+    assert screen(terminal.getvalue()) == []
     assert log.getvalue().splitlines() == ["records     running", "records     ███░░ 30 %"]

@@ -7,8 +7,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from trainer.config.network import Linear
-from trainer.input.shards import Images
-from trainer.input.workers import Workers
 from trainer.models import linear
 
 
@@ -59,16 +57,3 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     again = linear.load(tmp_path / "fold0.npz")
     assert again.exclusive
     np.testing.assert_array_equal(again.probabilities(features), model.probabilities(features))
-
-
-def test_large_images_are_reduced_by_area_and_small_ones_are_not() -> None:
-    random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
-    images = Images([], np.zeros((5, 3)), 32, 3, pixels)  # type: ignore[arg-type]
-    workers = Workers(1)
-    features = linear.pixel_features(images, Linear(side=16), workers)
-    expected = pixels.reshape(5, 16, 2, 16, 2, 3).mean(axis=(2, 4)) / 255
-    np.testing.assert_allclose(features.reshape(5, 16, 16, 3), expected, atol=0.6 / 255)
-    as_stored = linear.pixel_features(images, Linear(side=64), workers)
-    workers.close()
-    np.testing.assert_allclose(as_stored.reshape(pixels.shape), pixels / 255, atol=1e-6)

@@ -198,6 +198,6 @@ def test_a_list_of_images_that_carries_objects_is_refused(tmp_path: Path) -> Non
     member = Member(name="m", epochs=1, weights=str(tmp_path / "fold0.keras"))
     goal = Objective(task="multiclass", classes=["a", "b"], metric="accuracy", seed=1)
     networks = ModelPool(member, goal, None, {}, 3, str)  # type: ignore[arg-type]
-    with pytest.raises(TrainingError, match="fold0.seen.npy: is no list of images"):
-        networks.seen(0)
+    with pytest.raises(TrainingError, match="fold0.seen.npy: not a valid .seen.npy file"):
+        networks.seen_images(0)
     assert not (tmp_path / "ran").exists()

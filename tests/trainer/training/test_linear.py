@@ -14,13 +14,16 @@ from trainer.config.data import NO_FOLD
 from trainer.config.gan import Gan
 from trainer.config.load import read_toml
 from trainer.config.member import Member
-from trainer.config.network import Head
+from trainer.config.network import Head, Linear
 from trainer.config.objective import Artifacts, Objective
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError
+from trainer.input.shards import Images
+from trainer.input.workers import Workers
 from trainer.models import linear
 from trainer.training.context import RunContext
 from trainer.training.fit import train_folds
+from trainer.training.linear import pixel_features
 
 CLASSES = [str(digit) for digit in range(10)]
 MEMBER = Member(name="baseline", backbone="linear")
@@ -77,6 +80,7 @@ from trainer.config.member import Member
 from trainer.config.objective import Artifacts, Objective
 from trainer.training.context import RunContext
 from trainer.training.fit import train_folds
+from trainer.training.linear import pixel_features
 records, statistics = {str(inputs.records)!r}, {str(inputs.statistics)!r}
 artifacts = Artifacts(records, records, {str(inputs.folds_table)!r}, statistics)
 objective = Objective("multiclass", list("0123456789"), "accuracy", 1)
@@ -119,3 +123,16 @@ def test_it_is_no_judge() -> None:
     with pytest.raises(CompetitionError, match=r"judge\.backbone = 'linear': must be a network"):
         parse(Gan, table, "gan.toml")
     assert parse(Competition, read_toml(DEFAULTS[0]), "digits.toml").members
+
+
+def test_large_images_are_reduced_by_area_and_small_ones_are_not() -> None:
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    images = Images([], np.zeros((5, 3)), 32, 3, pixels)  # type: ignore[arg-type]
+    workers = Workers(1)
+    features = pixel_features(images, Linear(side=16), workers)
+    expected = pixels.reshape(5, 16, 2, 16, 2, 3).mean(axis=(2, 4)) / 255
+    np.testing.assert_allclose(features.reshape(5, 16, 16, 3), expected, atol=0.6 / 255)
+    as_stored = pixel_features(images, Linear(side=64), workers)
+    workers.close()
+    np.testing.assert_allclose(as_stored.reshape(pixels.shape), pixels / 255, atol=1e-6)
