@@ -1,4 +1,4 @@
-"""Every kind of source, from a competition file to a submission, by the installed command."""
+"""Every kind of source, from a competition file to a submission."""
 
 import csv
 import io
@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import simplejpeg
 from PIL import Image
 
 from components.records.verify import verify
+from tests.support.in_process import run_in_process
 from tests.support.paths import ROOT
 from tests.support.tiny import digits, upload
 from trainer.artifacts.manifest import read_manifest
@@ -32,7 +34,7 @@ def write_file(
     more: str = "",
     folds: str = "",
 ) -> Path:
-    """A competition file with one small network, for whatever `data` says."""
+    """A competition file with a linear member, for whatever `data` says."""
     path = folder / "file.toml"
     path.write_text(f"""name = "sources"
 task = "multiclass"
@@ -64,9 +66,7 @@ sample = "sample.csv"
 
 [[members]]
 name = "m"
-cnn = {{ filters = [8], strides = [2] }}
-batch_size = 8
-epochs = 2
+backbone = "linear"
 """)
     return path
 
@@ -97,35 +97,44 @@ def jpeg(pixels: np.ndarray) -> bytes:
 
 
 def run(file: Path, ids: list[str]) -> dict[str, pd.DataFrame]:
-    """Run the file; its submission, out-of-fold predictions, folds and examples table, and the
-    records verified."""
-    out = file.parent / "out"
-    checked = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli.main", "check", str(file)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    done = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli.main", "run", str(file), "--out", str(out)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    read = {
-        name: pd.read_csv(out / f"{name}.csv", dtype={"id": str})
-        for name in ("submission", "oof", "folds")
+    """Run the file in this process; its submission, out-of-fold predictions, folds and examples
+    table, and the records verified."""
+    outputs = run_in_process(file, file.parent / "out")
+    return tables_of(
+        outputs.submission, outputs.blended / "oof.csv", outputs.folds, outputs.records, ids
+    ) | {"card": outputs.card.read_text()}
+
+
+def tables_of(
+    submission: Path, oof: Path, folds: Path, records: Path, ids: list[str]
+) -> dict[str, Any]:
+    tables = {
+        name: pd.read_csv(path, dtype={"id": str})
+        for name, path in (("submission", submission), ("oof", oof), ("folds", folds))
     }
-    assert read["submission"]["id"].tolist() == ids
-    (records,) = out.glob("pipeline_root/*/join/images")
+    assert tables["submission"]["id"].tolist() == ids
     assert verify(str(records)).records > 0
-    assert "<svg" in (out / "data_card.html").read_text()
+    return {**tables, "examples": pd.read_parquet(records / "examples.parquet")}
+
+
+def run_by_command(file: Path, ids: list[str]) -> dict[str, Any]:
+    """The same by the installed command, checked first."""
+    out = file.parent / "out"
+    for arguments in (["check", str(file)], ["run", str(file), "--out", str(out)]):
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines.cli.main", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
     assert not (out / "pipeline_root" / "work").exists()
-    return {**read, "examples": pd.read_parquet(records / "examples.parquet")}
+    assert "<svg" in (out / "data_card.html").read_text()
+    (records,) = out.glob("pipeline_root/*/join/images")
+    return tables_of(
+        *(out / f"{name}.csv" for name in ("submission", "oof", "folds")), records, ids
+    )
 
 
 DIGITS = [str(digit) for digit in range(10)]
@@ -139,7 +148,8 @@ def test_class_folders(tmp_path: Path) -> None:
     ids = [f"t{number}" for number in reversed(range(TEST))]
     write_sample(tmp_path, ids)
     data = 'source = "files"\nimages = "train/{class}/{id}.*"\ntest_images = "test/{id}.png"'
-    found = run(write_file(tmp_path, data, classes=DIGITS, sizes=[16, 24], more="parts = 2"), ids)
+    file = write_file(tmp_path, data, classes=DIGITS, sizes=[16, 24], more="parts = 2")
+    found = run_by_command(file, ids)
     assert set(found["oof"]["id"]) == {f"{label(n)}/{n}" for n in range(TRAIN)}
     assert all(row.id.split("/")[0] == str(row.target) for row in found["oof"].itertuples())
 
@@ -246,7 +256,7 @@ target = "class"
     file.write_text(file.read_text().replace('name = "m"', 'name = "m"\nsize = 32'))
     found = run(file, ids)
     assert sorted(found["oof"]["id"]) == sorted(f"f{n}" for n in range(TRAIN))
-    assert not list((tmp_path / "out").rglob("*.tfrec"))
+    assert not list((tmp_path / "out" / "images").rglob("*.tfrec"))
 
 
 def melanoma(number: int, count: int, first: int) -> list[dict[str, bytes | int | float]]:
@@ -382,7 +392,7 @@ target = "target"
     )
     assert found["examples"][columns[:3]].equals(second["examples"][columns[:3]])
     np.testing.assert_allclose(first_sums, second_sums, rtol=0.05)
-    assert read_manifest(next(other.glob("out/pipeline_root/*/join/images")))["root"] == bucket
+    assert read_manifest(other / "out" / "images")["root"] == bucket
 
 
 def test_gzipped_pixels_and_an_earlier_year(tmp_path: Path) -> None:
@@ -453,9 +463,7 @@ def test_images_of_several_classes(tmp_path: Path) -> None:
         .replace('task = "multiclass"', 'task = "multilabel"')
         .replace('"accuracy"', '"macro_f1"')
     )
-    file.write_text(
-        text.replace("epochs = 2", 'epochs = 20\nloss = { kind = "focal", gamma = 1.0 }')
-    )
+    file.write_text(text)
     found = run(file, ids)
     assert found["oof"].set_index("id").loc[f"i{train[0]}", "target"] == " ".join(of(train[0]))
     assert {name for row in found["submission"]["label"] for name in row.split(" ")} <= set(names)

@@ -213,7 +213,7 @@ class Member:
             yield from self._problems_of_linear()
             return
         if not self.epochs:
-            yield Problem("epochs", "is missing: it must be a whole number from 1 to 10000")
+            yield Problem("epochs", "is missing or 0: it must be a whole number from 1 to 10000")
             return
         yield from self._problems_of_weights()
         yield from self._problems_of_schedule()

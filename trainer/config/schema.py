@@ -83,7 +83,15 @@ def _section(section: type, table: object, where: str, problems: list[Problem]) 
             )
     values = {}
     for name, spec in fields.items():
-        if name in table:
+        if (
+            name in table
+            and spec.default is not dataclasses.MISSING
+            and _same(spec.default, table[name])
+        ):
+            # A default may lie outside the bounds, if it means that the key is not set. A resolved
+            # section, which states every key, must still be readable.
+            values[name] = spec.default
+        elif name in table:
             values[name] = _value(hints[name], table[name], where + name, spec.metadata, problems)
         elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
             problems.append(
@@ -97,6 +105,11 @@ def _section(section: type, table: object, where: str, problems: list[Problem]) 
     if hasattr(parsed, "problems"):
         problems.extend(Problem(where + key, message) for key, message in parsed.problems())
     return parsed
+
+
+def _same(default: object, value: object) -> bool:
+    """Say whether a value is the default; 0 and 0.0 are the same, 0 and false are not."""
+    return value == default and isinstance(value, bool) == isinstance(default, bool)
 
 
 def _value(

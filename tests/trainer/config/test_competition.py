@@ -323,7 +323,9 @@ def sections(kind: type) -> set[type]:
 
 
 @pytest.mark.parametrize(
-    "section", sections(Competition) | sections(Gan), ids=lambda section: section.__name__
+    "section",
+    sorted(sections(Competition) | sections(Gan), key=lambda section: section.__name__),
+    ids=lambda section: section.__name__,
 )
 def test_every_section_says_where_it_is_and_what_each_key_means(section: type) -> None:
     text = section.__doc__ or ""

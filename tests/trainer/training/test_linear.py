@@ -101,7 +101,7 @@ assert not {{"keras", "tensorflow", "jax"}} & set(sys.modules)
         ({"validation": "best"}, "validation = 'best': cannot be combined with"),
         ({"loss": {"kind": "focal"}}, "loss cannot be combined with backbone = 'linear'"),
         ({"backbone": "cnn", "epochs": 1, "linear": {"side": 8}}, "linear only applies to"),
-        ({"backbone": "cnn"}, "epochs is missing: it must be a whole number from 1 to 10000"),
+        ({"backbone": "cnn"}, "epochs is missing or 0: it must be a whole number from 1 to 10000"),
     ],
 )
 def test_keys_that_a_regression_has_not_are_named(keys: dict[str, object], message: str) -> None:
