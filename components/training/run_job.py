@@ -14,9 +14,9 @@ from trainer.config.competition import Train
 from trainer.config.member import Member
 from trainer.config.objective import Artifacts, Objective
 from trainer.config.schema import parse
-from trainer.training.context import RunContext
+from trainer.jobs.context import RunContext
+from trainer.jobs.keys import job_key
 from trainer.training.fit import train_folds
-from trainer.training.keys import job_key
 
 
 def run_job(

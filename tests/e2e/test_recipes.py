@@ -14,7 +14,7 @@ from trainer.artifacts import tables
 from trainer.config.data import Folds
 from trainer.config.load import load_competition
 from trainer.config.objective import Artifacts, Objective
-from trainer.training.context import RunContext
+from trainer.jobs.context import RunContext
 from trainer.training.fit import train_folds
 
 FILE = Path(digits.__file__).with_name("digits.toml")

@@ -8,7 +8,7 @@ from trainer.config.competition import Train
 from trainer.config.member import Member
 from trainer.config.objective import Artifacts, Objective
 from trainer.config.schema import parse
-from trainer.training.context import RunContext
+from trainer.jobs.context import RunContext
 from trainer.training.fit import train_folds
 
 

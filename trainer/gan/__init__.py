@@ -1,1 +1,1 @@
-"""The training of a GAN, and what its samples are worth."""
+"""The training of a GAN."""

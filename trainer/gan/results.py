@@ -19,10 +19,10 @@ from trainer.config.gan import GanRecipe
 from trainer.errors import Preempted
 from trainer.events import emit
 from trainer.gan import pictures
-from trainer.gan.evaluation import Evaluation, Judged
+from trainer.gan.quality.evaluation import Evaluation, Judged
 from trainer.input.shards import Images
 from trainer.input.workers import Workers
-from trainer.training.context import ActiveRun
+from trainer.jobs.context import ActiveRun
 
 # The name of the pipeline's step, for messages.
 STEP = "train-gan"

@@ -19,17 +19,18 @@ from trainer.config.gan import HELD_OUT_FOLD, GanRecipe
 from trainer.config.objective import GanArtifacts, fold_seed
 from trainer.errors import TrainingError
 from trainer.events import clock, emit
-from trainer.gan import fidelity, pictures, step
-from trainer.gan.evaluation import Evaluation
-from trainer.gan.feature_extractor import named, of_model
+from trainer.gan import pictures, step
+from trainer.gan.quality import fidelity
+from trainer.gan.quality.evaluation import Evaluation
+from trainer.gan.quality.feature_extractor import named, of_model
 from trainer.gan.results import STEP, GanResults, preempted, write_results
 from trainer.gan.state import GanState
 from trainer.input import shards
 from trainer.input.batches import BatchPlan, steps_per_epoch, training_batches
 from trainer.input.labels import Labels
 from trainer.input.workers import Workers, prefetch
-from trainer.training.context import ActiveRun
-from trainer.training.memory import explain_out_of_memory
+from trainer.jobs.context import ActiveRun
+from trainer.jobs.memory import explain_out_of_memory
 
 _SECONDS_BETWEEN_LINES = 1.0
 # Steps that a device may be ahead of what was checked.

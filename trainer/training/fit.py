@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from trainer.config.known_backbones import LINEAR
 from trainer.config.member import Member
 from trainer.config.objective import Artifacts, Objective
-from trainer.training.context import RunContext, started
+from trainer.jobs.context import RunContext, started
 from trainer.training.linear import train_linear
 
 

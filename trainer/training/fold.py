@@ -18,13 +18,13 @@ from trainer.errors import Preempted, TrainingError
 from trainer.input.batches import Batch, BatchPlan, steps_per_epoch, training_batches
 from trainer.input.labels import Labels
 from trainer.input.workers import prefetch
+from trainer.jobs.context import ActiveRun
+from trainer.jobs.memory import explain_out_of_memory
 from trainer.metrics import better, score
 from trainer.models import losses
 from trainer.models.schedules import Plateau, rate
 from trainer.training.classifier_program import NETWORK, averaged_weights, training_arrays
-from trainer.training.context import ActiveRun
 from trainer.training.data import JobData
-from trainer.training.memory import explain_out_of_memory
 from trainer.training.model_pool import ModelPool
 from trainer.training.predict import Predictor
 from trainer.training.progress_log import ProgressLog

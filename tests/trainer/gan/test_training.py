@@ -32,8 +32,8 @@ from trainer.config.schema import parse
 from trainer.errors import Preempted, TrainingError
 from trainer.gan.fit import gan_key, train_gan
 from trainer.gan.training import GanTraining
-from trainer.training.checkpoint import Checkpoints, single_process
-from trainer.training.context import ActiveRun, RunContext
+from trainer.jobs.checkpoint import Checkpoints, single_process
+from trainer.jobs.context import ActiveRun, RunContext
 from trainer.training.fit import train_folds
 
 CLASSES = [str(digit) for digit in range(10)]

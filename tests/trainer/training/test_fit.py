@@ -20,9 +20,9 @@ from trainer.config.objective import Artifacts, Objective, fold_seed
 from trainer.errors import TrainingError
 from trainer.input.shards import load
 from trainer.input.workers import Workers
-from trainer.training.context import RunContext
+from trainer.jobs.context import RunContext
+from trainer.jobs.keys import job_key
 from trainer.training.fit import train_folds
-from trainer.training.keys import job_key
 from trainer.training.predict import activation
 
 CLASSES = [str(digit) for digit in range(10)]
@@ -321,7 +321,7 @@ def test_the_head_first_and_then_everything(inputs: Artifacts, tmp_path: Path, w
             on_write=die,
             settings=Train(checkpoint_seconds=0),
         )
-    from trainer.training.checkpoint import Checkpoints
+    from trainer.jobs.checkpoint import Checkpoints
 
     kept = Checkpoints(tmp_path / "w").latest()
     assert kept is not None
@@ -544,7 +544,7 @@ def test_a_checkpoint_of_other_devices_is_left(
     inputs: Artifacts, tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     interrupted(inputs, tmp_path / "out", tmp_path / "work", MEMBER, 6)
-    from trainer.training.checkpoint import Checkpoints
+    from trainer.jobs.checkpoint import Checkpoints
 
     kept = Checkpoints(tmp_path / "work")
     found = kept.latest()

@@ -8,8 +8,8 @@ import numpy as np
 
 from trainer.config.gan import MIN_CLASS_SAMPLES, GanRecipe
 from trainer.errors import TrainingError
-from trainer.gan import fidelity
-from trainer.gan.feature_extractor import Judge
+from trainer.gan.quality import fidelity
+from trainer.gan.quality.feature_extractor import Judge
 from trainer.input.shards import Images
 from trainer.input.workers import Workers
 

@@ -11,7 +11,7 @@ from trainer.config.gan import Features
 from trainer.config.member import Member
 from trainer.config.network import Cnn, Head
 from trainer.errors import TrainingError
-from trainer.gan import feature_extractor
+from trainer.gan.quality import feature_extractor
 from trainer.models import backbones
 
 

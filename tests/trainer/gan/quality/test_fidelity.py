@@ -4,7 +4,7 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.gan import fidelity
+from trainer.gan.quality import fidelity
 
 CLASSES = ["a", "b", "c"]
 ALL = [1.0, 1.0, 1.0]

@@ -1,0 +1,1 @@
+"""What the training jobs of classifiers and of GANs have in common."""
