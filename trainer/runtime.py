@@ -66,6 +66,9 @@ IMAGE_LIGHT = "FOLDLINE_IMAGE_LIGHT"
 IMAGE_TRAINING = "FOLDLINE_IMAGE_TRAINING"
 """Image, by digest, of the training steps."""
 
+IMAGES = {"light": IMAGE_LIGHT, "training": IMAGE_TRAINING}
+"""The variable of each kind of image."""
+
 # Set for the project's own tests.
 
 CONTAINER_TEST = "FOLDLINE_CONTAINER_TEST"

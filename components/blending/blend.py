@@ -114,17 +114,21 @@ def blend(
         classes,
     )
     _write_rest(out, members, final, fitted.thresholds, result, classes)
-    own = ", ".join(f"{name} {result['members'][name]['oof']:.4f}" for name in members.scored)
+    _print_scores(result, members.scored)
+    return result
+
+
+def _print_scores(result: Mapping[str, Any], scored: Sequence[str]) -> None:
+    own = ", ".join(f"{name} {result['members'][name]['oof']:.4f}" for name in scored)
     total = result["blend"]
     between = f" ({total['low']:.4f} to {total['high']:.4f})" if total["low"] is not None else ""
     emit(
         "note",
         "blend",
-        f"{metric} {total['oof']:.4f}{between} out of fold by {total['method']} ({own})",
+        f"{result['metric']} {total['oof']:.4f}{between} out of fold by {total['method']} ({own})",
     )
     for warning in result["warnings"]:
         emit("note", "blend", f"warning: {warning}")
-    return result
 
 
 def _clusters(labelled: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:

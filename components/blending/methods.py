@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from components.blending.logistic import LEAST, Logistic, logistic
-from components.blending.scoring.weighted_metrics import area, evaluator
+from components.blending.scoring.areas import area
+from components.blending.scoring.weighted_metrics import evaluator
 from components.parallel import in_order, one_thread
 from trainer.config.output import Method
 from trainer.metrics import HIGHER_IS_BETTER, OF_CLASSES, OF_RANKS, better
@@ -33,7 +34,7 @@ class Blender(Protocol):
 
 
 @dataclass(frozen=True)
-class Linear:
+class WeightedMean:
     """A weighted mean.
 
     Attributes:
@@ -147,9 +148,9 @@ class Rows:
         return Rows(self.predictions[:, rows], self.targets[rows], self.metric)
 
 
-def mean(rows: Rows) -> Linear:
+def mean(rows: Rows) -> WeightedMean:
     """Fit the plain mean: the same weight for each member."""
-    return Linear(np.full(rows.members, 1 / rows.members))
+    return WeightedMean(np.full(rows.members, 1 / rows.members))
 
 
 def rank_mean(rows: Rows) -> RankMean:
@@ -157,7 +158,7 @@ def rank_mean(rows: Rows) -> RankMean:
     return RankMean(np.sort(rows.predictions, axis=1), rows.exclusive)
 
 
-def greedy(rows: Rows, rounds: int) -> Linear:
+def greedy(rows: Rows, rounds: int) -> WeightedMean:
     """Fit weights by greedy selection with replacement (Caruana et al., Ensemble Selection from
     Libraries of Models, 2004, sections 2.1 and 2.2).
 
@@ -182,7 +183,7 @@ def greedy(rows: Rows, rounds: int) -> Linear:
         trace.append(scores[chosen])
         if better(rows.metric, scores[chosen], best_score):
             best, best_score = counts, scores[chosen]
-    return Linear(best / best.sum(), trace)
+    return WeightedMean(best / best.sum(), trace)
 
 
 def _evaluator(rows: Rows) -> Callable[[np.ndarray, int, int], float]:
@@ -218,7 +219,7 @@ def _evaluator(rows: Rows) -> Callable[[np.ndarray, int, int], float]:
 
 
 @one_thread
-def simplex(rows: Rows) -> Linear:
+def simplex(rows: Rows) -> WeightedMean:
     """Fit non-negative weights that sum to 1 and whose mean has the least log loss on these rows.
 
     The loss is convex, so there is one minimum, and smooth. Accuracy and areas under curves are not
@@ -254,10 +255,10 @@ def simplex(rows: Rows) -> Linear:
         options={"maxiter": 500, "ftol": 1e-10},
     )
     weights = np.where(solution.x < 1e-6, 0, solution.x)
-    return Linear(weights / weights.sum())
+    return WeightedMean(weights / weights.sum())
 
 
-def best_alpha(rows: Rows) -> Linear:
+def best_alpha(rows: Rows) -> WeightedMean:
     """Fit alpha times the first of two members plus 1 - alpha times the second, with the best score
     for alpha in 0, 0.01, ... 1.
 
@@ -272,7 +273,7 @@ def best_alpha(rows: Rows) -> Linear:
     while last + 1 < len(trace) and trace[last + 1] == best:
         last += 1
     alpha = float(ALPHAS[(first + last) // 2])
-    return Linear(np.array([alpha, 1 - alpha]), trace)
+    return WeightedMean(np.array([alpha, 1 - alpha]), trace)
 
 
 def candidates(metric: str, members: int) -> list[Method]:
@@ -307,7 +308,7 @@ def fit(method: Method, rows: Rows, *, rounds: int, penalty: float) -> Blender:
 def describe(blender: Blender) -> dict[str, Any]:
     """Return a fitted method's weights, search trace and bias, as JSON values."""
     extra: dict[str, Any] = {}
-    if isinstance(blender, Linear) and blender.trace:
+    if isinstance(blender, WeightedMean) and blender.trace:
         extra["trace"] = blender.trace
     if isinstance(blender, Logistic):
         extra["bias"] = blender.bias.tolist()

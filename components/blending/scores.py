@@ -2,6 +2,7 @@
 the methods and the blend."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,72 +55,38 @@ def scores(
         seed: of the bootstrap.
     """
     metric, targets, fold = level1.rows.metric, level1.rows.targets, level1.fold
-    names = (
-        candidates(metric, level1.rows.members)
-        if blend.method == "auto" and len(members.scored) > 1
-        else []
-    )
-    names = list(dict.fromkeys([*names, "mean", fitted.method]))
-    nested_by_method = {
-        name: stack.nested(level1, dataclasses.replace(blend, method=name), seed) for name in names
-    }
+    nested_by_method = _nested_by_method(members, level1, blend, fitted.method, seed)
     differences = diversity.look(
         level1, members.scored, dataclasses.replace(blend, method=fitted.method), seed
     )
-    all_metrics = listed(metric, members.task)
     usable = [
         name
-        for name in all_metrics
+        for name in listed(metric, members.task)
         if name == metric or _has_score(name, targets, level1.rows.predictions.shape[2])
     ]
-    scorers: dict[str, Counted | CountedAll] = {
-        "blend": counted_all(usable, targets, nested.probabilities, nested.thresholds)
-    }
-    scorers |= {
-        f"member/{name}": counted(metric, targets, own)
-        for name, own in zip(members.scored, members.oof, strict=True)
-    }
-    scorers |= {
-        f"method/{name}": _scorer(metric, targets, result)
+    scorers = _scorers(members, level1, usable, nested, nested_by_method, differences.without)
+    drawn = resampled(scorers, level1.clusters, resamples=blend.resamples, seed=seed)
+    blend_scores = _scores_by_fold(metric, targets, nested.probabilities, fold, nested.thresholds)
+    per_method = {
+        name: {
+            **_compared(
+                metric,
+                _scores_by_fold(metric, targets, result.probabilities, fold, result.thresholds),
+                drawn[f"method/{name}"],
+                blend_scores["oof"],
+                drawn[f"blend/{metric}"],
+            ),
+            "naive": _naive(level1, dataclasses.replace(blend, method=name), seed),
+        }
         for name, result in nested_by_method.items()
     }
-    scorers |= {
-        f"without/{name}": _scorer(metric, targets, result)
-        for name, result in differences.without.items()
-    }
-    drawn = resampled(scorers, level1.clusters, resamples=blend.resamples, seed=seed)
-    blend_samples = drawn[f"blend/{metric}"]
-    blend_scores = _scores_by_fold(metric, targets, nested.probabilities, fold, nested.thresholds)
-    per_member: dict[str, dict[str, Any]] = {}
-    for name in members.names:
-        if name not in members.scored:
-            per_member[name] = {"oof": None, "folds": [], "low": None, "high": None}
-        else:
-            own = _scores_by_fold(
-                metric, targets, level1.rows.predictions[members.scored.index(name)], fold
-            )
-            per_member[name] = own | _compared(
-                metric, own["oof"], drawn[f"member/{name}"], blend_scores["oof"], blend_samples
-            )
-        per_member[name]["validation"] = members.validation[name]
-    per_method: dict[str, dict[str, Any]] = {}
-    for name, result in nested_by_method.items():
-        own = _scores_by_fold(metric, targets, result.probabilities, fold, result.thresholds)
-        per_method[name] = own | _compared(
-            metric, own["oof"], drawn[f"method/{name}"], blend_scores["oof"], blend_samples
-        )
-        per_method[name]["naive"] = _naive(level1, dataclasses.replace(blend, method=name), seed)
-    measures: dict[str, dict[str, Any]] = {}
-    for name in usable:
-        value = _available_scores_by_fold(name, targets, nested, fold)
-        measures[name] = {**value, **interval(drawn[f"blend/{name}"], value["oof"])}
     count = len(members.names)
     shares = [1 / count] * count if len(members.scored) < count else fitted.blender.shares()
     return {
         "metric": metric,
         "blend": {
             **blend_scores,
-            **interval(blend_samples, blend_scores["oof"]),
+            **interval(drawn[f"blend/{metric}"], blend_scores["oof"]),
             "naive": score(
                 metric, targets, fitted.apply(level1.rows.predictions), fitted.thresholds
             ),
@@ -130,8 +97,11 @@ def scores(
             "method_of_folds": {str(k): result.method for k, result in nested.fitted.items()},
         },
         "methods": per_method,
-        "members": per_member,
-        "metrics": measures,
+        "members": {
+            name: _member_scores(name, members, level1, blend_scores["oof"], drawn)
+            for name in members.names
+        },
+        "metrics": {name: _metric_scores(name, targets, nested, fold, drawn) for name in usable},
         "order": {"methods": list(per_method), "metrics": usable},
         "diversity": differences.described(
             members.scored, metric, targets, nested_by_method[fitted.method], drawn
@@ -146,23 +116,112 @@ def scores(
     }
 
 
-def _compared(
-    metric: str, own: float, drawn: np.ndarray, blend_score: float, blend_samples: np.ndarray
+def _nested_by_method(
+    members: Members, level1: Level1, blend: Blend, method: Any, seed: int
+) -> dict[Any, Nested]:
+    """Return the nested predictions of all methods to compare: by mean, by the method in use, and
+    by the candidates of `auto`."""
+    names = (
+        candidates(level1.rows.metric, level1.rows.members)
+        if blend.method == "auto" and len(members.scored) > 1
+        else []
+    )
+    return {
+        name: stack.nested(level1, dataclasses.replace(blend, method=name), seed)
+        for name in dict.fromkeys([*names, "mean", method])
+    }
+
+
+def _scorers(
+    members: Members,
+    level1: Level1,
+    usable: Sequence[str],
+    nested: Nested,
+    nested_by_method: Mapping[Any, Nested],
+    nested_without: Mapping[str, Nested],
+) -> dict[str, Counted | CountedAll]:
+    """Return what the bootstrap resamples: the blend in all usable metrics, and every member,
+    method and blend without one member in the competition's metric."""
+    metric, targets = level1.rows.metric, level1.rows.targets
+    scorers: dict[str, Counted | CountedAll] = {
+        "blend": counted_all(usable, targets, nested.probabilities, nested.thresholds)
+    }
+    scorers |= {
+        f"member/{name}": counted(metric, targets, own)
+        for name, own in zip(members.scored, members.oof, strict=True)
+    }
+    scorers |= {
+        f"method/{name}": _scorer(metric, targets, result)
+        for name, result in nested_by_method.items()
+    }
+    return scorers | {
+        f"without/{name}": _scorer(metric, targets, result)
+        for name, result in nested_without.items()
+    }
+
+
+def _member_scores(
+    name: str,
+    members: Members,
+    level1: Level1,
+    blend_score: float,
+    drawn: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
-    """Return the interval of a score, and that of the blend's gain over it, which is positive if
-    the blend is better, for any metric.
+    """Return a member's score, in all and in each fold, with its interval and the blend's gain.
+
+    Args:
+        name: of the member.
+        members: all members.
+        level1: the scored members' rows.
+        blend_score: the blend's score.
+        drawn: by scorer, (resamples,) scores.
+    """
+    validation = {"validation": members.validation[name]}
+    if name not in members.scored:
+        return {"oof": None, "folds": [], "low": None, "high": None, **validation}
+    metric = level1.rows.metric
+    predictions = level1.rows.predictions[members.scored.index(name)]
+    own = _scores_by_fold(metric, level1.rows.targets, predictions, level1.fold)
+    compared = _compared(
+        metric, own, drawn[f"member/{name}"], blend_score, drawn[f"blend/{metric}"]
+    )
+    return compared | validation
+
+
+def _metric_scores(
+    metric: str,
+    targets: np.ndarray,
+    nested: Nested,
+    fold: np.ndarray,
+    drawn: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+    """Return the blend's score in one metric, in all and in each fold, with its interval."""
+    value = _available_scores_by_fold(metric, targets, nested, fold)
+    return {**value, **interval(drawn[f"blend/{metric}"], value["oof"])}
+
+
+def _compared(
+    metric: str,
+    own: Mapping[str, Any],
+    drawn: np.ndarray,
+    blend_score: float,
+    blend_samples: np.ndarray,
+) -> dict[str, Any]:
+    """Return scores with the interval of the first, and that of the blend's gain over it, which is
+    positive if the blend is better, for any metric.
 
     Args:
         metric: the metric.
-        own: the score.
-        drawn: (resamples,) the score's resamples.
+        own: the scores, as `_scores_by_fold` returns them.
+        drawn: (resamples,) the resamples of `own["oof"]`.
         blend_score: the blend's score.
         blend_samples: (resamples,) the blend's resamples, paired with `drawn`.
     """
     sign = 1 if HIGHER_IS_BETTER[metric] else -1
     return {
-        **interval(drawn, own),
-        "blend_gains": interval(sign * (blend_samples - drawn), sign * (blend_score - own)),
+        **own,
+        **interval(drawn, own["oof"]),
+        "blend_gains": interval(sign * (blend_samples - drawn), sign * (blend_score - own["oof"])),
     }
 
 

@@ -89,21 +89,6 @@ def audit(
     overall = table.sum(axis=0) / len(labels)
     share = table / sizes[:, None]
     conflicts = _conflicts(train)
-    group = _groups(train)[validates]
-    warnings = [
-        f"class {classes[index]!r} is missing in {int((table[:, index] == 0).sum())} of {count}"
-        f" folds: it has {int(table[:, index].sum())} images in"
-        f" {len(np.unique(group[labels[:, index]]))} groups"
-        for index in np.flatnonzero((table == 0).any(axis=0)).tolist()
-    ]
-    largest = int(np.bincount(group).max())
-    if largest > len(group) / count:
-        warnings.append(f"one group has {largest} of {len(group)} images, more than a fold's share")
-    if conflicts:
-        warnings.append(
-            f"{len(conflicts)} sets of duplicates have different labels, the first of them"
-            f" {', '.join(conflicts[0])}"
-        )
     return {
         "left_out": int((fold == LEFT_OUT).sum()),
         "always_train": int((fold == ALWAYS_TRAINS).sum()),
@@ -124,8 +109,42 @@ def audit(
         "label_conflicts": conflicts[:_SHOWN],
         "identical_in_test": int(test["sha256"].isin(set(train["sha256"])).sum()),
         "near_in_test": int(test["sha256"].isin(_linked_to(set(train["sha256"]), links)).sum()),
-        "warnings": warnings,
+        "warnings": _warnings(table, labels, _groups(train)[validates], conflicts, classes),
     }
+
+
+def _warnings(
+    table: np.ndarray,
+    labels: np.ndarray,
+    group: np.ndarray,
+    conflicts: Sequence[Sequence[str]],
+    classes: Sequence[str],
+) -> list[str]:
+    """Return the warnings of an audit.
+
+    Args:
+        table: (folds, classes) images of each class in each fold.
+        labels: (n, classes) bool, the classes of the validated images.
+        group: (n,) the number of each image's group.
+        conflicts: the ids of each set of duplicates with different labels.
+        classes: the class names in order.
+    """
+    count = len(table)
+    warnings = [
+        f"class {classes[index]!r} is missing in {int((table[:, index] == 0).sum())} of {count}"
+        f" folds: it has {int(table[:, index].sum())} images in"
+        f" {len(np.unique(group[labels[:, index]]))} groups"
+        for index in np.flatnonzero((table == 0).any(axis=0)).tolist()
+    ]
+    largest = int(np.bincount(group).max())
+    if largest > len(group) / count:
+        warnings.append(f"one group has {largest} of {len(group)} images, more than a fold's share")
+    if conflicts:
+        warnings.append(
+            f"{len(conflicts)} sets of duplicates have different labels, the first of them"
+            f" {', '.join(conflicts[0])}"
+        )
+    return warnings
 
 
 def _groups(train: pd.DataFrame) -> np.ndarray:

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -105,8 +105,20 @@ def join(
             _link(shard, out / shard.relative_to(folder))
     tables.write_parquet(out / tables.EXAMPLES, examples)
     tables.write_csv(out / tables.REJECTS, rejects)
-    images = Counter(examples["split"])
     unused = files.unused(data, records) if data.source == "files" else []
+    about = {
+        "task": task,
+        "unused_files": len(unused),
+        "source_digest": manifests[0]["source_digest"],
+    }
+    _write_manifest(out, examples, data, records, about)
+    _print_summary(examples, rejects, unused, records)
+
+
+def _write_manifest(
+    out: Path, examples: pd.DataFrame, data: Data, records: Records, about: Mapping[str, object]
+) -> None:
+    """Write the manifest: `about`, and what a reader needs to know to read the shards."""
     ready = data.source == "tfrecords"
     shards: Counter[str] = Counter()
     if not ready:
@@ -115,7 +127,7 @@ def join(
     write_manifest(
         out,
         {
-            "task": task,
+            **about,
             "sizes": records.sizes,
             "channels": CHANNELS[data.source],
             "root": data.root if ready else "",
@@ -123,13 +135,17 @@ def join(
             "image_feature": (data.image or "image") if ready else "image",
             "numeric": data.numeric,
             "categorical": data.categorical,
-            "images": dict(images),
+            "images": dict(Counter(examples["split"])),
             "external": int((examples["external"] != "").sum()),
-            "unused_files": len(unused),
-            "source_digest": manifests[0]["source_digest"],
         },
         {tables.EXAMPLES: len(examples), **shards},
     )
+
+
+def _print_summary(
+    examples: pd.DataFrame, rejects: pd.DataFrame, unused: Sequence[str], records: Records
+) -> None:
+    images = Counter(examples["split"])
     if unused:
         names = ", ".join(repr(Path(path).name) for path in unused[:_UNUSED_SHOWN])
         emit(

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.definitions import registry
 from pipelines.targets import machines
+from trainer import runtime
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
 from trainer.errors import CompetitionError
@@ -39,12 +40,12 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
 
 def add_images(parser: argparse.ArgumentParser) -> None:
     """Add the flags that name the container images."""
-    for name in ("light", "training"):
+    for name, variable in runtime.IMAGES.items():
         parser.add_argument(
             f"--image-{name}",
-            default=os.environ.get(f"FOLDLINE_IMAGE_{name.upper()}", ""),
+            default=os.environ.get(variable, ""),
             metavar="IMAGE",
-            help=f"{name} container image, by digest (default: FOLDLINE_IMAGE_{name.upper()})",
+            help=f"{name} container image, by digest (default: {variable})",
         )
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -10,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.cli import arguments
+from pipelines.cli.destination_flags import (
+    add_destination,
+    destination_flags,
+    launcher_for,
+    own_code_warnings,
+    parsed_labels,
+)
 from pipelines.definitions import registry
-from pipelines.local import fingerprint
 from pipelines.remote import cron
-from pipelines.remote.destination import TARGETS, Destination, recall, remember, resolve_destination
-from trainer import runtime
-from trainer.config import known_backbones
-from trainer.config.competition import Competition
-from trainer.config.gan import Gan
+from pipelines.remote.destination import Destination, recall, remember, resolve_destination
 from trainer.config.load import load
 from trainer.errors import CompetitionError, RemoteError
 
@@ -26,7 +27,6 @@ RUNS = Path("runs")
 POLL = 15.0
 # How many of its last log lines are printed for a failed step.
 TAIL = 15
-_PLACE = ("project", "region", "root", "service_account", "host", "namespace")
 
 
 def add(commands: Any) -> None:
@@ -81,6 +81,18 @@ def add(commands: Any) -> None:
     submit.add_argument(
         "--wait", action="store_true", help="wait until the run ends; fail if the run fails"
     )
+    _add_for_submitted(commands)
+    listing = commands.add_parser("list", help="list the latest runs")
+    listing.set_defaults(command=_list)
+    listing.add_argument(
+        "--limit", type=int, default=20, metavar="N", help="how many runs (default: 20)"
+    )
+    for name in ("submit", "schedule", "status", "logs", "cancel", "fetch", "list"):
+        add_destination(commands.choices[name], is_new=name in ("submit", "schedule", "list"))
+
+
+def _add_for_submitted(commands: Any) -> None:
+    """Add the commands for a run that was submitted."""
     for name, handler, text in (
         ("status", _status, "show a run and its steps"),
         ("logs", _logs, "show the last log lines of a run's steps"),
@@ -107,63 +119,6 @@ def add(commands: Any) -> None:
                 metavar="FILE",
                 help="the competition file, to score the submission against its answers",
             )
-    listing = commands.add_parser("list", help="list the latest runs")
-    listing.set_defaults(command=_list)
-    listing.add_argument(
-        "--limit", type=int, default=20, metavar="N", help="how many runs (default: 20)"
-    )
-    for name in ("submit", "schedule", "status", "logs", "cancel", "fetch", "list"):
-        _add_destination(commands.choices[name], is_new=name in ("submit", "schedule", "list"))
-
-
-def _add_destination(parser: argparse.ArgumentParser, *, is_new: bool) -> None:
-    """Add the flags that name a destination.
-
-    Args:
-        parser: of the command.
-        is_new: whether the command does not look up the destination of a submitted run.
-    """
-    parser.add_argument(
-        "--target",
-        choices=TARGETS,
-        default="vertex" if is_new else None,
-        help="default: vertex, or the target that the run was submitted to",
-    )
-    parser.add_argument("--project", metavar="ID", help="Google Cloud project")
-    parser.add_argument("--region", metavar="REGION", help="such as us-central1")
-    parser.add_argument(
-        "--bucket",
-        dest="root",
-        metavar="BUCKET",
-        help="where the runs' artifacts go: a bucket's name, or gs://bucket/prefix",
-    )
-    parser.add_argument(
-        "--service-account", metavar="EMAIL", help="the run's account (docs/security.md)"
-    )
-    parser.add_argument(
-        "--host",
-        metavar="URL",
-        help="URL of a Kubeflow Pipelines server; FOLDLINE_KFP_TOKEN holds its token",
-    )
-    parser.add_argument(
-        "--namespace", metavar="NAME", help="your namespace on a multi-user Kubeflow server"
-    )
-
-
-def _launcher(where: Destination) -> Any:
-    if where.target == "vertex":
-        from pipelines.remote.vertex import VertexLauncher
-        from pipelines.targets.base import needs
-
-        needs("google.cloud.aiplatform_v1", "vertex")
-        return VertexLauncher(where)
-    from pipelines.remote.kubeflow import KubeflowLauncher
-
-    return KubeflowLauncher(where, token=os.environ.get(runtime.KFP_TOKEN, ""))
-
-
-def _flags(options: argparse.Namespace) -> dict[str, str | None]:
-    return {name: getattr(options, name) for name in _PLACE}
 
 
 def _locate(options: argparse.Namespace) -> tuple[Destination, Any]:
@@ -175,12 +130,12 @@ def _locate(options: argparse.Namespace) -> tuple[Destination, Any]:
     target = options.target or stored.get("target") or "vertex"
     fields: Mapping[str, str | None] = {
         **stored,
-        **{name: value for name, value in _flags(options).items() if value},
+        **{name: value for name, value in destination_flags(options).items() if value},
     }
     where = resolve_destination(
         target, fields, needs=("project", "region") if target == "vertex" else ("host",)
     )
-    return where, _launcher(where)
+    return where, launcher_for(where)
 
 
 def _prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
@@ -193,9 +148,9 @@ def _prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
     from pipelines.targets.base import ContainerImages
 
     competition = arguments.with_machine(load(options.file), options)
-    where = resolve_destination(options.target, _flags(options))
+    where = resolve_destination(options.target, destination_flags(options))
     # Before the data is checked: it fails at once if the user is not signed in.
-    launcher = _launcher(where)
+    launcher = launcher_for(where)
     costs = estimate.prices(options.prices)
     if not competition.train.hourly_price:
         # The report shows what training cost.
@@ -209,41 +164,16 @@ def _prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
         where,
         RUNS / competition.name,
         images=ContainerImages(options.image_light, options.image_training),
-        labels=_labels(options.label),
+        labels=parsed_labels(options.label),
         experiment=options.experiment,
         cache=options.cache,
     )
-    for warning in [*_own_code(competition), *launcher.check()]:
+    for warning in [*own_code_warnings(competition), *launcher.check()]:
         print(f"warning: {warning}", file=sys.stderr)
     if options.dry_run:
         print(shown(launcher.body(request), request.file))
     print(estimate.table(competition, request.found, where.target, costs))
     return where, launcher, request
-
-
-def _own_code(competition: Competition | Gan) -> list[str]:
-    """A warning for each backbone whose code the project's images lack."""
-    return [
-        f"{member.name}: backbone = {member.backbone!r}: is not part of the project's images: the"
-        " training image must contain it as an importable module"
-        for member in registry.members(competition)
-        if known_backbones.of_package(member.backbone)
-        or (
-            known_backbones.is_function(member.backbone)
-            and member.backbone.partition(".")[0] not in fingerprint.IN_IMAGES
-        )
-    ]
-
-
-def _labels(flags: list[str]) -> dict[str, str]:
-    """Parse the values of --label, each KEY=VALUE."""
-    pairs = [text.partition("=") for text in flags]
-    for key, equals, _ in pairs:
-        if not equals:
-            raise CompetitionError(f"--label {key}: must be KEY=VALUE")
-        if [other for other, *_ in pairs].count(key) > 1:
-            raise CompetitionError(f"--label {key}: is given more than once")
-    return {key: value for key, _, value in pairs}
 
 
 def _submit(options: argparse.Namespace) -> int:
@@ -378,9 +308,9 @@ def _list(options: argparse.Namespace) -> int:
     if options.limit < 1:
         raise CompetitionError(f"--limit {options.limit}: must be at least 1")
     needs = ("project", "region") if options.target == "vertex" else ("host",)
-    for run in _launcher(resolve_destination(options.target, _flags(options), needs=needs)).latest(
-        limit=options.limit
-    ):
+    for run in launcher_for(
+        resolve_destination(options.target, destination_flags(options), needs=needs)
+    ).latest(limit=options.limit):
         print(f"{run.name:<44}  {run.state:<10}  {run.created}")
     return 0
 

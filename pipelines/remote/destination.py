@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer import runtime
 from trainer.artifacts.manifest import write_json
 from trainer.config.data import BUCKET
 from trainer.errors import CompetitionError
@@ -65,12 +66,12 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
         "ai/region",
         "compute/region",
     ),
-    "root": ("FOLDLINE_BUCKET",),
+    "root": (runtime.BUCKET,),
     # On Vertex AI; for a cluster see `resolve_destination`.
-    "service_account": ("FOLDLINE_SERVICE_ACCOUNT",),
+    "service_account": (runtime.SERVICE_ACCOUNT,),
     "host": ("KF_PIPELINES_ENDPOINT",),
-    "namespace": ("FOLDLINE_NAMESPACE",),
-    "secret": ("FOLDLINE_KUBERNETES_SECRET",),
+    "namespace": (runtime.NAMESPACE,),
+    "secret": (runtime.KUBERNETES_SECRET,),
     "endpoint": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM", "api_endpoint_overrides/aiplatform"),
     "logging": ("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING", "api_endpoint_overrides/logging"),
 }
@@ -96,7 +97,7 @@ def resolve_destination(
     values = {"target": target}
     for name, sources in _SOURCES.items():
         if target == "kfp" and name == "service_account":
-            sources = ("FOLDLINE_KUBERNETES_ACCOUNT",)
+            sources = (runtime.KUBERNETES_ACCOUNT,)
         candidates = [
             flags.get(name),
             *(configuration.get(s, "") if "/" in s else os.environ.get(s, "") for s in sources),
@@ -134,7 +135,7 @@ def resolve_destination(
         )
     if target == "kfp" and values["secret"] and not re.fullmatch(_KUBERNETES, values["secret"]):
         raise CompetitionError(
-            f"FOLDLINE_KUBERNETES_SECRET = {values['secret']}: must be the name of a secret, such"
+            f"{runtime.KUBERNETES_SECRET} = {values['secret']}: must be the name of a secret, such"
             " as google-key"
         )
     if target == "kfp" and account and not re.fullmatch(_KUBERNETES, account):

@@ -16,6 +16,7 @@ from pipelines.remote.destination import Destination
 from pipelines.remote.kubeflow_client import TIMEOUT, KubeflowClient, checked, is_transient
 from pipelines.remote.kubeflow_run import STATES, UUID, artifacts, documents, name_of, tasks
 from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
+from trainer import runtime
 from trainer.errors import CompetitionError, RemoteError
 
 
@@ -38,7 +39,7 @@ class KubeflowLauncher:
             )
         if health.multi_user and not self.where.namespace:
             raise CompetitionError(
-                "missing: --namespace (or FOLDLINE_NAMESPACE): a multi-user server requires it"
+                f"missing: --namespace (or {runtime.NAMESPACE}): a multi-user server requires it"
             )
         return []
 

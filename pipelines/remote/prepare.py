@@ -136,7 +136,7 @@ def _image_problems(images: ContainerImages) -> Iterator[str]:
     for flag, name in (("light", images.light), ("training", images.training)):
         if not _DIGEST.fullmatch(name):
             yield (
-                f"--image-{flag} {name} (or FOLDLINE_IMAGE_{flag.upper()}): must name an image by"
+                f"--image-{flag} {name} (or {runtime.IMAGES[flag]}): must name an image by"
                 " digest, such as REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME@sha256:…; a tag may"
                 " point to another image later"
             )

@@ -113,16 +113,19 @@ def submit(
         [line for line in [*history, row] if line["competition"] == settings.competition],
         out,
     )
+    _print_outcome(entry, row, settings.timeout_seconds, say)
+
+
+def _print_outcome(
+    entry: upload.Entry, row: Mapping[str, str], timeout: float, say: Callable[[str], None]
+) -> None:
     if entry.status == "error":
         raise LeaderboardError(
             f"kaggle.com could not score submission {entry.ref}:"
             f" {entry.error or 'no reason given'}" + (f"; {entry.url}" if entry.url else "")
         )
     if entry.status == "pending":
-        say(
-            f"no score after {settings.timeout_seconds:g} seconds: check later with `foldline"
-            " leaderboard list`"
-        )
+        say(f"no score after {timeout:g} seconds: check later with `foldline leaderboard list`")
         return
     say(
         f"public {row['public'] or 'none'}, private {row['private'] or 'none'}, cross-validation"

@@ -106,6 +106,41 @@ class Competition:
         key, pattern = self.data.tests()
         if not pattern:
             yield Problem(f"data.{key}", f"is missing: source = {self.data.source!r} requires it")
+        yield from self._class_problems()
+        yield from self._submission_problems()
+        if self.submission.values == "probability" and self.task != "binary":
+            yield Problem("submission.values", "= 'probability': only applies to task = 'binary'")
+        class_values = self.submission.values in ("class", "index")
+        if self.leaderboard.answers and class_values and self.metric not in OF_CLASSES:
+            yield Problem(
+                "leaderboard.answers",
+                f"cannot be scored with {self.metric} from class names: submit probabilities",
+            )
+        if not self.members:
+            yield Problem("members", "is empty: add at least one [[members]] section")
+        names = [m.name for m in self.members]
+        names += [external.name for external in self.blend.external]
+        for name in sorted({n for n in names if names.count(n) > 1}):
+            yield Problem("members", f"and blend.external have more than one member named {name!r}")
+        for index, member in enumerate(self.members):
+            for key, message in self._member_problems(member):
+                yield Problem(f"members[{index}].{key}", message)
+        yield from self._blend_problems(len(names))
+        columns = {*self.data.numeric, *self.data.categorical}
+        for name in self.folds.strata:
+            if name not in columns:
+                yield Problem(
+                    "folds.strata",
+                    f"names {name!r}, which is in neither data.numeric nor data.categorical",
+                )
+        if self.train.folds_per_task > self.folds.count:
+            yield Problem(
+                "train.folds_per_task",
+                f"= {self.train.folds_per_task}: must be at most folds.count = {self.folds.count}",
+            )
+
+    def _class_problems(self) -> Iterator[Problem]:
+        """Yield the problems of `classes`, alone, with the task, and with data.target_parts."""
         if len(self.classes) < 2:
             yield Problem("classes", f"= {self.classes!r}: name at least two classes")
         if self.task == "binary" and len(self.classes) != 2:
@@ -123,15 +158,6 @@ class Competition:
                 "data.target_parts",
                 "cannot be combined with task = 'multilabel': parts give each image one class",
             )
-        yield from self._submission_problems()
-        if self.submission.values == "probability" and self.task != "binary":
-            yield Problem("submission.values", "= 'probability': only applies to task = 'binary'")
-        class_values = self.submission.values in ("class", "index")
-        if self.leaderboard.answers and class_values and self.metric not in OF_CLASSES:
-            yield Problem(
-                "leaderboard.answers",
-                f"cannot be scored with {self.metric} from class names: submit probabilities",
-            )
         for name in sorted({c for c in self.classes if self.classes.count(c) > 1}):
             yield Problem("classes", f"names {name!r} more than once")
         for name in sorted(set(self.classes) & set(RESERVED_COLUMNS)):
@@ -139,34 +165,12 @@ class Competition:
                 "classes",
                 f"has {name!r}, a reserved column of the prediction tables: rename the class",
             )
-        if not self.members:
-            yield Problem("members", "is empty: add at least one [[members]] section")
-        names = [m.name for m in self.members]
-        names += [external.name for external in self.blend.external]
-        for name in sorted({n for n in names if names.count(n) > 1}):
-            yield Problem("members", f"and blend.external have more than one member named {name!r}")
-        for index, member in enumerate(self.members):
-            for key, message in self._member_problems(member):
-                yield Problem(f"members[{index}].{key}", message)
-        yield from self._blend_problems(len(names))
         parts = [part.count() for part in self.data.target_parts]
         if parts and math.prod(parts) != len(self.classes):
             product = " × ".join(map(str, parts))
             yield Problem(
                 "data.target_parts",
                 f"make {product} = {math.prod(parts)} classes, but classes has {len(self.classes)}",
-            )
-        columns = {*self.data.numeric, *self.data.categorical}
-        for name in self.folds.strata:
-            if name not in columns:
-                yield Problem(
-                    "folds.strata",
-                    f"names {name!r}, which is in neither data.numeric nor data.categorical",
-                )
-        if self.train.folds_per_task > self.folds.count:
-            yield Problem(
-                "train.folds_per_task",
-                f"= {self.train.folds_per_task}: must be at most folds.count = {self.folds.count}",
             )
 
     def _submission_problems(self) -> Iterator[Problem]:

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trainer.config.schema import Problem, number, optional_text, short
+from trainer.config.schema import Problem, number, optional_text, placeholder_problems, short
 
 BUCKET = r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"
 # Values in place of a fold number. In the folds table: an image that is left out, or that always
 # trains and never validates. For a model: trained on all images, with none held out.
 LEFT_OUT, ALWAYS_TRAINS, NO_FOLD = -1, -2, -3
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 # The keys that each source requires, and those that it also allows. Any other of these keys only
 # applies to other sources.
 _NEEDS: dict[str, tuple[set[str], set[str]]] = {
@@ -178,7 +177,7 @@ class Data:
             yield Problem("root", f"= {self.root!r}: must be gs://bucket or gs://bucket/prefix")
         if self.source == "cifar10":
             for key in ("train", "test"):
-                yield from _unknown_placeholders(key, getattr(self, key), set(), needed=set())
+                yield from placeholder_problems(key, getattr(self, key), set(), needed=set())
         for key in ("images", "validation_images", "test_images"):
             value = getattr(self, key)
             if value and (value.startswith("/") or ".." in value.split("/")):
@@ -190,7 +189,7 @@ class Data:
             yield from self._files_problems()
         if self.source == "tfrecords":
             for key in ("images", "validation_images", "test_images"):
-                yield from _unknown_placeholders(key, getattr(self, key), {"size"}, needed=set())
+                yield from placeholder_problems(key, getattr(self, key), {"size"}, needed=set())
         externals = [external.name for external in self.external]
         for name in sorted({name for name in externals if externals.count(name) > 1}):
             yield Problem("external", f"has more than one set named {name!r}")
@@ -209,7 +208,7 @@ class Data:
                 yield Problem("id", "is missing: train requires it")
             if bool(self.target) == bool(self.target_parts):
                 yield Problem("target", "or target_parts must be given, and not both")
-            yield from _unknown_placeholders("images", self.images, {"id", "file"}, needed={"id"})
+            yield from placeholder_problems("images", self.images, {"id", "file"}, needed={"id"})
             uses_file = any(part.column == "{file}" for part in self.target_parts)
             if uses_file and "{file}" not in self.images:
                 yield Problem("target_parts", "use {file}, but images does not contain it")
@@ -218,14 +217,14 @@ class Data:
                 if value := getattr(self, key):
                     text = "requires a CSV of labels, but train is not set"
                     yield Problem(key, f"= {short(value)}: {text}")
-            yield from _unknown_placeholders(
+            yield from placeholder_problems(
                 "images", self.images, {"class", "group", "id"}, needed={"class", "id"}
             )
         if self.test and not self.id:
             yield Problem("id", "is missing: test requires it")
         if self.test and not self.test_images:
             yield Problem("test_images", "is missing: test requires it")
-        yield from _unknown_placeholders("test_images", self.test_images, {"id"}, needed={"id"})
+        yield from placeholder_problems("test_images", self.test_images, {"id"}, needed={"id"})
 
     def tests(self) -> tuple[str, str]:
         """Return the key that locates the images without a label, and its value ("" if it is not
@@ -251,26 +250,6 @@ class Data:
             test_images="",
             validation_images="",
             external=[],
-        )
-
-
-def _unknown_placeholders(
-    key: str, pattern: str, allowed: set[str], *, needed: set[str]
-) -> Iterator[Problem]:
-    found = _PLACEHOLDER.findall(pattern)
-    if pattern and (
-        set(found) - allowed or needed - set(found) or (needed and len(found) != len(set(found)))
-    ):
-        required = ", ".join(f"{{{name}}}" for name in sorted(needed))
-        optional = ", ".join(f"{{{name}}}" for name in sorted(allowed - needed))
-        rule = (
-            f"must contain {required}, each exactly once"
-            if needed
-            else f"must not contain a placeholder{' other than ' + optional if optional else ''}"
-        )
-        yield Problem(
-            key,
-            f"= {pattern!r}: {rule}" + (f"; {optional} is optional" if needed and optional else ""),
         )
 
 

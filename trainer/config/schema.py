@@ -11,7 +11,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -20,6 +20,7 @@ from trainer.errors import CompetitionError
 Section = TypeVar("Section")
 # Names of competitions, members and the like: they become file names and columns.
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 class Problem(NamedTuple):
@@ -146,6 +147,34 @@ def _value(
     if not fits:
         problems.append(Problem(key, f"= {short(value)}: must be {_expected(kind, bounds)}"))
     return value
+
+
+def placeholder_problems(
+    key: str, pattern: str, allowed: set[str], *, needed: set[str]
+) -> Iterator[Problem]:
+    """Yield the problem of a pattern with {placeholders}, if it has one.
+
+    Args:
+        key: the key of the pattern.
+        pattern: the pattern; "" has no problem.
+        allowed: the placeholders that it may contain.
+        needed: the placeholders that it must contain, each once.
+    """
+    found = _PLACEHOLDER.findall(pattern)
+    if pattern and (
+        set(found) - allowed or needed - set(found) or (needed and len(found) != len(set(found)))
+    ):
+        required = ", ".join(f"{{{name}}}" for name in sorted(needed))
+        optional = ", ".join(f"{{{name}}}" for name in sorted(allowed - needed))
+        rule = (
+            f"must contain {required}, each exactly once"
+            if needed
+            else f"must not contain a placeholder{' other than ' + optional if optional else ''}"
+        )
+        yield Problem(
+            key,
+            f"= {pattern!r}: {rule}" + (f"; {optional} is optional" if needed and optional else ""),
+        )
 
 
 def short(value: object) -> str:

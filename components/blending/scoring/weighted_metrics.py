@@ -5,12 +5,11 @@ table of decisions, or running counts along the sorted rows, for many resamples 
 check that both agree."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from trainer.errors import TrainingError
-from trainer.metrics import BINS, OF_CLASSES, bins, confidence, decided, rate
+from components.blending.scoring.areas import _points, _running, area, areas, share
+from trainer.metrics import BINS, OF_CLASSES, bins, confidence, decided
 
 # (resamples, n) counts of each row -> (resamples,) scores. A mean over classes covers the classes
 # that a resample contains; it is NaN if there are none.
@@ -152,18 +151,18 @@ def _class_scores(metric: str, targets: np.ndarray, predicted: np.ndarray, class
         correct, decided_count, class_count = sums(counts)
         denominator = {"precision": decided_count, "recall": class_count}.get(metric)
         per_class = (
-            _share(correct, denominator)
+            share(correct, denominator)
             if denominator is not None
-            else _share(2 * correct, decided_count + class_count)
+            else share(2 * correct, decided_count + class_count)
         )
         if only_second:
             return per_class[:, 1]
         if metric == "weighted_f1":
-            return _share((per_class * class_count).sum(axis=1), class_count.sum(axis=1))
+            return share((per_class * class_count).sum(axis=1), class_count.sum(axis=1))
         # Exclude a class that a resample lacks. One that no row has counts as in the score of all
         # rows.
         included = (class_count > 0) | absent
-        return _share((per_class * included).sum(axis=1), included.sum(axis=1))
+        return share((per_class * included).sum(axis=1), included.sum(axis=1))
 
     absent = sums(np.ones((1, len(targets))))[2][0] == 0
     return scores
@@ -196,11 +195,6 @@ def _binned_counts(cell: np.ndarray, counts: np.ndarray, size: int) -> np.ndarra
     return np.stack([np.bincount(cell, weights=row, minlength=size) for row in counts])
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return part / whole, 0 where whole is 0."""
-    return np.divide(part, whole, out=np.zeros_like(part, dtype=np.float64), where=whole > 0)
-
-
 def _kappa(table: np.ndarray) -> np.ndarray:
     """Return the kappa of (resamples, truth, decided) counts with squared distances (Cohen,
     Weighted Kappa, 1968)."""
@@ -209,7 +203,7 @@ def _kappa(table: np.ndarray) -> np.ndarray:
     total = table.sum(axis=(1, 2))
     expected = table.sum(axis=2)[:, :, None] * table.sum(axis=1)[:, None, :] / total[:, None, None]
     observed, chance = (table * distance).sum(axis=(1, 2)), (expected * distance).sum(axis=(1, 2))
-    return np.where(chance > 0, 1 - _share(observed, chance), 0.0)
+    return np.where(chance > 0, 1 - share(observed, chance), 0.0)
 
 
 def _rank_scores(
@@ -224,7 +218,7 @@ def _rank_scores(
         for points in prepared:
             running = _running(points, counts)
             for metric in metrics:
-                area = _area(metric, *running)
+                area = areas(metric, *running)
                 finite = np.isfinite(area)
                 totals[metric][finite] += area[finite]
                 terms[metric] += finite
@@ -250,82 +244,6 @@ def of_each(targets: np.ndarray, probabilities: np.ndarray) -> list[tuple[np.nda
     ]
 
 
-class _Points(NamedTuple):
-    """Where a curve bends along the rows, highest value first: at the end of each run of equal
-    values that contains a row of the class, right before that run, and at the last row.
-
-    Attributes:
-        order: (n,) row indices, highest value first.
-        ones: (ones,) the row indices of the class, in the same order.
-        ends: (k,) positions of the bends in `order`.
-        upto: (k,) how many of `ones` are at or before each bend.
-    """
-
-    order: np.ndarray
-    ones: np.ndarray
-    ends: np.ndarray
-    upto: np.ndarray
-
-
-def _points(is_one: np.ndarray, values: np.ndarray) -> _Points:
-    order = np.argsort(-values, kind="stable")
-    descending = values[order]
-    run_ends = np.flatnonzero(np.append(descending[1:] != descending[:-1], True))
-    upto = np.cumsum(is_one[order])[run_ends]
-    rises = np.diff(upto, prepend=0) > 0
-    bends = np.flatnonzero(rises | np.append(rises[1:], True))
-    return _Points(order, order[is_one[order]], run_ends[bends], upto[bends])
-
-
-def _running(points: _Points, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the counts of the class's rows and of all other rows up to each bend, each
-    (resamples, k)."""
-    all_rows = np.cumsum(counts[:, points.order], axis=1)[:, points.ends]
-    ones = np.cumsum(counts[:, points.ones], axis=1)
-    of_class = np.concatenate([np.zeros((len(counts), 1)), ones], axis=1)[:, points.upto]
-    return of_class, all_rows - of_class
-
-
-def _area(metric: str, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return a rank metric of one class: trapezia under the ROC curve, or steps under the
-    precision-recall curve.
-
-    Args:
-        metric: the rank metric.
-        ones: (resamples, k) counts of the class's rows up to each bend.
-        others: (resamples, k) counts of all other rows up to each bend.
-
-    Returns:
-        (resamples,) scores; not finite if a resample lacks rows of either kind.
-    """
-    positives, negatives = ones[:, -1], others[:, -1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        if metric == "average_precision":
-            precision = _share(ones, ones + others)
-            return np.where(
-                negatives > 0, (_steps(ones) * precision).sum(axis=1) / positives, np.nan
-            )
-        if metric == "roc_auc":
-            doubled = (_steps(others) * (2 * ones - _steps(ones))).sum(axis=1)
-            return np.asarray(doubled / (2 * positives * negatives))
-        lowest = rate(metric)
-        true, false = ones / positives[:, None], others / negatives[:, None]
-        rise, run = _steps(true), _steps(false)
-        low = np.maximum(true - rise, lowest)
-        width = np.maximum(true - low, 0)
-        middle = low + width / 2
-        # The curve is straight between two bends: take its false-positive rate midway along the
-        # part above `lowest`.
-        false_at_middle = false - run * _share(true - middle, rise)
-        return np.asarray((width * (1 - false_at_middle)).sum(axis=1)) + np.where(
-            negatives > 0, 0, np.nan
-        )
-
-
-def _steps(running: np.ndarray) -> np.ndarray:
-    return np.diff(running, axis=1, prepend=0)
-
-
 def evaluator(metric: str, targets: np.ndarray) -> Callable[[np.ndarray], float]:
     """Return a scorer of successive predictions for the same rows, each row counting once, as
     selection needs it.
@@ -338,43 +256,3 @@ def evaluator(metric: str, targets: np.ndarray) -> Callable[[np.ndarray], float]
         )
     once = np.ones((1, len(targets)))
     return lambda probabilities: float(counted(metric, targets, probabilities)(once)[0])
-
-
-def area(is_one: np.ndarray, values: np.ndarray) -> float:
-    """Return the area under the ROC curve, exact for float32 values, by one sort without an index,
-    which is ten times as fast.
-
-    Non-negative float32 values sort like the integers of their bits. That leaves the sign bit free
-    to mark rows of the class. The Mann-Whitney statistic is then a sum of positions, minus half of
-    each tie.
-
-    Args:
-        is_one: (n,) bool, with both values present.
-        values: (n,) non-negative; rounded to float32.
-
-    Raises:
-        TrainingError: all rows are of one kind.
-    """
-    keys = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32) << 1
-    keys |= is_one
-    keys.sort()
-    positions = np.flatnonzero(keys & 1)
-    ones, others = len(positions), len(keys) - len(positions)
-    below = int(positions.sum()) - ones * (ones - 1) // 2
-    # In a tie of both kinds, the other rows come first, directly followed by the first row of the
-    # class.
-    tie_positions = positions[keys[np.maximum(positions - 1, 0)] + 1 == keys[positions]]
-    if not ones or not others:
-        raise TrainingError(
-            f"roc_auc: none or all of these {len(keys)} rows belong to one class: use fewer folds"
-        )
-    tied = 0
-    if len(tie_positions):
-        value = keys[tie_positions]
-        tied = int(
-            (
-                (np.searchsorted(keys, value, "right") - tie_positions)
-                * (tie_positions - np.searchsorted(keys, value - 1, "left"))
-            ).sum()
-        )
-    return (below - tied / 2) / (ones * others)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.blending.logistic import Logistic, logits, squash
-from components.blending.methods import ALPHAS, Linear, Rows, candidates, combine, fit, greedy
+from components.blending.methods import ALPHAS, Rows, WeightedMean, candidates, combine, fit, greedy
 from trainer.metrics import HIGHER_IS_BETTER, score
 
 
@@ -39,7 +39,7 @@ def test_the_weights_are_the_best_of_the_simplex() -> None:
     for several in (False, True):
         rows = Rows(*members(0, 3, 400, 4, several=several), "accuracy")
         found = fit("weights", rows, rounds=1, penalty=1)
-        assert isinstance(found, Linear)
+        assert isinstance(found, WeightedMean)
         assert sum(found.shares()) == pytest.approx(1)
         assert min(found.shares()) >= 0
         grid = [
@@ -150,7 +150,7 @@ def test_a_rank_depends_on_the_fitted_rows_alone() -> None:
 def test_the_best_alpha_and_its_curve() -> None:
     rows = Rows(*members(2, 2, 300, 5), "macro_f1")
     found = fit("best_alpha", rows, rounds=1, penalty=1)
-    assert isinstance(found, Linear)
+    assert isinstance(found, WeightedMean)
     one, other = rows.predictions.astype(np.float64)
     curve = [score("macro_f1", rows.targets, alpha * one + (1 - alpha) * other) for alpha in ALPHAS]
     np.testing.assert_allclose(found.trace, curve, atol=1e-12)
@@ -159,7 +159,7 @@ def test_the_best_alpha_and_its_curve() -> None:
     )
     worse = Rows(rows.predictions, rows.targets, "log_loss")
     lowest = fit("best_alpha", worse, rounds=1, penalty=1)
-    assert isinstance(lowest, Linear)
+    assert isinstance(lowest, WeightedMean)
     assert min(lowest.trace) == pytest.approx(
         score("log_loss", rows.targets, lowest.apply(rows.predictions))
     )

@@ -15,6 +15,7 @@ from PIL import Image
 from components.records import convert as convert_module
 from components.records import source
 from components.records.convert import convert
+from components.records.units import _process
 from components.records.verify import verify
 from tests.support.tiny import Tiny, as_files, converted, digits
 from trainer import runtime
@@ -297,7 +298,7 @@ def test_work_that_was_stopped_is_gone_on_with(
         "train00000.rejects.csv",
     ]
     read = []
-    real = convert_module._process
+    real = _process
     monkeypatch.setattr(
         convert_module, "_process", lambda *given: read.append(given[2].row.id) or real(*given)
     )

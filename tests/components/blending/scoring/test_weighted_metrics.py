@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from components.blending.scoring.weighted_metrics import area, counted, evaluator
+from components.blending.scoring.areas import area
+from components.blending.scoring.weighted_metrics import counted, evaluator
 from trainer.errors import TrainingError
 from trainer.metrics import METRICS, problem, score
 
