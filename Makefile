@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
-# The first Python on this machine that the project supports; `make install PYTHON=/path/to/python3.12` for another.
+# The first supported Python on this machine; to choose another:
+# `make install PYTHON=/path/to/python3.12`.
 PYTHON ?= $(shell for name in python3 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$name && break; done)
 BIN := .venv/bin
@@ -12,24 +13,24 @@ TESTS ?= 2
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(INSTALLED) ## Create .venv and install from the lock file
+install: $(INSTALLED) ## Create .venv and install the versions of the lock file
 
 $(INSTALLED): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Foldline needs Python 3.11 or 3.12: install one, or name it: make install PYTHON=/path/to/python3.12"; exit 1; }
-	@echo "Installing into .venv with $$($(PYTHON) --version), a few minutes the first time"
+	@test -n "$(PYTHON)" || { echo "Foldline requires Python 3.11 or 3.12: install one, or name it with make install PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "Installing into .venv with $$($(PYTHON) --version); the first time takes a few minutes"
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: install ## Real digits to a checked submission, in runs/digits
+demo: install ## Turn real digits into a checked submission in runs/digits
 	@$(BIN)/python -m pipelines.competitions.digits data/digits
 	@$(BIN)/foldline run pipelines/competitions/digits.toml
 
-test: install ## Run all tests, two files at a time (TESTS=4 for four)
+test: install ## Run all tests, two files in parallel (TESTS=4 for four)
 	@$(BIN)/python -m pytest --numprocesses $(TESTS) --dist loadfile --no-loadscope-reorder
 
-bench: install ## Measure against named baselines, into benchmarks/results.md
+bench: install ## Compare with named baselines; writes benchmarks/results.md
 	@{ for part in folds near records scanning pooled augmenting training memory stacking reporting adversarial; do $(BIN)/python -W ignore benchmarks/$$part.py || exit 1; done; } \
 		| grep -v '^\[' | tee benchmarks/results.md
 
@@ -42,28 +43,28 @@ lint: install ## Check style, types, shell scripts, Dockerfile, YAML and Terrafo
 	@$(BIN)/yamllint --strict --config-file infra/yamllint.yaml infra
 	@infra/terraform/check.sh
 
-format: install ## Put the code in order
+format: install ## Format the code and apply automatic fixes
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-compile: install ## Write the pipelines as YAML into build/
+compile: install ## Compile the pipelines to YAML in build/
 	@$(BIN)/python pipelines/compile.py
 
 images: install ## Build the container images (TRAINING=cpu, gpu or tpu)
 	@infra/images/build.sh light
 	@infra/images/build.sh $(TRAINING)
 
-container-test: install ## Run a whole pipeline in containers, by a Docker engine
+container-test: install ## Run a complete pipeline in containers (needs a Docker engine)
 	@infra/images/container_test.sh
 
-lock: install ## Resolve the dependencies anew (needs uv)
+lock: install ## Resolve all dependencies again and write the lock files (needs uv)
 	uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links --upgrade --output-file requirements.lock pyproject.toml
 	infra/images/lock.sh
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--no-emit-find-links --upgrade --output-file infra/terraform/checkov.lock infra/terraform/checkov.in
 
-picture: ## The README's picture of the demo's report (needs Chromium)
+picture: ## Take the README's picture of the demo's report (needs Chromium)
 	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --force-device-scale-factor=1 \
 		--window-size=1100,3350 --screenshot=docs/report.png file://$(CURDIR)/runs/digits/report.html
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# A stand-in for the image python:3.11-slim, from Debian's own packages: for a machine whose Docker engine reaches no registry of
-# images. It trusts whom this machine trusts. Not the real one, and never to be pushed.
+# Builds a stand-in for the image python:3.11-slim from Debian's packages, for a machine whose
+# Docker engine cannot reach an image registry. It trusts the same certificate authorities as this
+# machine. Never push it.
 #
-#   infra/images/base.sh NAME     (needs root, mmdebstrap and a Docker engine)
+#   infra/images/base.sh NAME     (requires root, mmdebstrap and a Docker engine)
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Builds one image and looks whether it holds what its tasks need:
+# Builds one image, and checks that it contains all that its steps import:
 #
-#   infra/images/build.sh light|cpu|gpu|tpu [NAME]     (default: as the compiled pipeline names it)
+#   infra/images/build.sh light|cpu|gpu|tpu [NAME]     (default: the name in the compiled pipeline)
 #
-# BASE_IMAGE, DOCKER and DOCKER_BUILD_OPTIONS are taken from the environment. Prints the image's name and size.
+# Reads BASE_IMAGE, DOCKER, DOCKER_BUILD_OPTIONS and PYTHON from the environment. Prints the image's
+# name and size.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 lock=$1
@@ -15,7 +16,7 @@ case $lock in
     *) default=$("$python" -c 'import components; print(components.TRAINING_IMAGE)') ;;
 esac
 name=${2:-$default}
-# shellcheck disable=SC2086  # options are several words
+# shellcheck disable=SC2086  # must be split into words
 DOCKER_BUILDKIT=1 "$docker" build ${DOCKER_BUILD_OPTIONS:-} --file infra/images/Dockerfile --build-arg "LOCK=$lock" \
     --build-arg "SOURCE_DIGEST=$digest" ${BASE_IMAGE:+--build-arg "BASE_IMAGE=$BASE_IMAGE"} --tag "$name" .
 "$docker" run --rm "$name" python3 /opt/foldline/smoke.py

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Builds the light and the CPU image, and runs a whole pipeline in them, every step in a container of its own: `make container-test`.
+# `make container-test`: builds the light and the CPU image, and runs a complete pipeline in them,
+# every step in its own container.
 #
-# It takes the Docker engine that answers, or starts one of its own (root, Debian's docker.io) with all its data in a temporary
-# folder. Status 75: no engine can be started here. (pytest has others.)
+# Uses a running Docker engine, or starts one (as root, with Debian's docker.io) that keeps its data
+# in a temporary folder. Exit status 75, which pytest does not use: no engine can be started here.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-# Debian's client, which builds by BuildKit; others may come without.
+# Debian's client has BuildKit; others may lack it.
 docker=$(command -v /usr/bin/docker docker | head -n 1 || true)
 if [ -z "$docker" ]; then
-    echo "container-test: no docker command: apt-get install docker.io" >&2
+    echo "container-test: no docker command found: apt-get install docker.io" >&2
     exit 75
 fi
 export DOCKER=$docker
@@ -19,7 +20,7 @@ finish() {
     if [ -n "$engine" ]; then
         kill "$engine" 2>/dev/null || true
         wait "$engine" 2>/dev/null || true
-        # It leaves the network of its last container mounted.
+        # The engine leaves the network namespace of its last container mounted.
         umount "$folder"/exec/netns/* 2>/dev/null || true
         rm -rf "$folder" || true
     fi
@@ -46,13 +47,13 @@ fi
 
 if [ -z "${BASE_IMAGE:-}" ] && ! timeout 60 "$docker" pull --quiet python:3.11-slim >/dev/null 2>&1; then
     export BASE_IMAGE=foldline-stand-in:3.11
-    echo "no image can be pulled here: a stand-in for python:3.11-slim is made of Debian's packages"
+    echo "cannot pull images: building a stand-in for python:3.11-slim from Debian's packages"
     infra/images/base.sh "$BASE_IMAGE"
 fi
 
-# The packages come over the network that this machine has.
+# Packages are downloaded over this machine's own network.
 export DOCKER_BUILD_OPTIONS="--network=host --quiet ${DOCKER_BUILD_OPTIONS:-}"
-# What must not get into an image: secrets in the environment and beside the sources.
+# Plant secrets in the environment and next to the sources: they must not get into an image.
 echo planted-secret | tee "${planted[@]}" >/dev/null
 FOLDLINE_KFP_TOKEN=planted-secret KAGGLE_API_TOKEN=planted-secret infra/images/build.sh light
 FOLDLINE_KFP_TOKEN=planted-secret KAGGLE_API_TOKEN=planted-secret infra/images/build.sh cpu

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# The images' lock files, from pyproject.toml and at the versions of requirements.lock: `make lock` calls it. Needs uv.
+# Writes the images' lock files from pyproject.toml, with the versions of requirements.lock.
+# `make lock` calls it. Requires uv.
 #
-# Inside a task kfp reads and writes files only, so what it needs to talk to a cluster stays out (kfp-needs.txt); so does what only the launcher needs.
+# Inside a step kfp only reads and writes files, so the packages with which it compiles pipelines
+# and connects to a cluster are excluded (kfp-needs.txt). The light image also lacks the packages
+# that only the launcher needs (launcher-needs.txt).
 set -euo pipefail
 cd "$(dirname "$0")"
 lock() {
@@ -14,5 +17,5 @@ lock() {
 lock light.lock 2_28 --excludes launcher-needs.txt
 lock cpu.lock 2_28 --extra train
 lock gpu.lock 2_28 --extra train --excludes without-tensorflow-cpu.txt gpu.in
-# libtpu asks for a newer C library.
+# libtpu requires a newer C library.
 lock tpu.lock 2_31 --extra train --excludes without-tensorflow-cpu.txt tpu.in

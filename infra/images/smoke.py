@@ -1,6 +1,7 @@
-"""Does an image hold what its tasks need? Run in it; the status is 1 and lines say what is missing.
+"""Check inside an image that it contains all that its steps import.
 
-A training image is told by its having keras.
+Exit status 1 if anything is missing, with one line per problem. An image with Keras counts as a
+training image.
 """
 
 import ast
@@ -13,18 +14,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# As the command of every task sets it: kfp then leaves out its compiler, and what that needs.
+# Set as in the command of every step: kfp then imports neither its compiler nor what that needs.
 os.environ["_KFP_RUNTIME"] = "true"
 RUNNER = "kfp.dsl.executor_main"
-# Faces are run by kfp, which is given their text; the leaderboard is the launcher's, for no task
-# has its token.
+# kfp runs components from their text; only the launcher uploads to the leaderboard, because no step
+# has the token.
 LEFT_OUT = {"component.py", "upload.py"}
-# One of these trains, and where JAX does, TensorFlow may be missing.
+# The training backends by library, each with the file that imports it. One is enough: an image that
+# trains on JAX may lack TensorFlow.
 ENGINES = {"jax": "jax.py", "tensorflow": "tensorflow.py"}
 
 
 def imports(path: Path) -> Iterator[tuple[str, str]]:
-    """(module, name in it or "") of every import of a file, at its top and inside functions."""
+    """Yield each import of a file, also those inside functions: (module, name), "" for no name."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
@@ -33,10 +35,15 @@ def imports(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def missing(module: str, name: str) -> str:
-    """What is wrong with an import, or ""."""
+    """Return what is wrong with an import; "" if it works.
+
+    Args:
+        module: the module.
+        name: the name to import from it; "" for none.
+    """
     try:
-        found = importlib.import_module(module)
-        if name and not hasattr(found, name):
+        imported = importlib.import_module(module)
+        if name and not hasattr(imported, name):
             importlib.import_module(f"{module}.{name}")
     except ImportError as error:
         return f"{module} {name}: {error}"
@@ -44,7 +51,10 @@ def missing(module: str, name: str) -> str:
 
 
 def draws_and_stores() -> bool:
-    """What libraries load only when they work: fonts, and the reader and writer of parquet."""
+    """Return whether a plot can be drawn and a table stored.
+
+    Libraries load fonts, and the reader and writer of parquet, only when they are used.
+    """
     import pandas as pd
 
     from components.html import canvas, svg
@@ -52,15 +62,15 @@ def draws_and_stores() -> bool:
     with canvas(1, 1, width=2, height=2) as (figure, axes):
         axes.plot([0, 1], label="a line")
         axes.legend()
-        drawn = "<svg" in svg(figure)
+        is_drawn = "<svg" in svg(figure)
     stored = io.BytesIO()
     table = pd.DataFrame({"id": ["a", "b"], "value": [0.5, 1.0]})
     table.to_parquet(stored)
-    return drawn and bool(pd.read_parquet(stored).equals(table))
+    return is_drawn and bool(pd.read_parquet(stored).equals(table))
 
 
 def main() -> int:
-    """Look at every import, inside functions too."""
+    """Try every import of the image's files; returns the exit status."""
     training = importlib.util.find_spec("keras") is not None
     packages = ["components", "trainer"] if training else ["components"]
     files = [
@@ -71,18 +81,18 @@ def main() -> int:
     left_out = LEFT_OUT | {
         file for library, file in ENGINES.items() if importlib.util.find_spec(library) is None
     }
-    wanted = {pair for path in files if path.name not in left_out for pair in imports(path)}
-    # accelerator.py and networks.py import the engine they choose.
-    wanted = {
+    needed = {pair for path in files if path.name not in left_out for pair in imports(path)}
+    # Some modules import a backend only if it was chosen.
+    needed = {
         pair
-        for pair in wanted
+        for pair in needed
         if pair[0].split(".")[0] not in ENGINES or importlib.util.find_spec(pair[0].split(".")[0])
     }
-    problems = [problem for pair in sorted({(RUNNER, ""), *wanted}) if (problem := missing(*pair))]
+    problems = [problem for pair in sorted({(RUNNER, ""), *needed}) if (problem := missing(*pair))]
     if not draws_and_stores():
-        problems.append("a plot or a table is not what was made")
+        problems.append("drawing a plot or storing a table gives a wrong result")
     if os.getuid() == 0:
-        problems.append("runs as root")
+        problems.append("the image runs as root")
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:
@@ -90,8 +100,8 @@ def main() -> int:
         python = sys.version.split()[0]
         version = importlib.metadata.version("foldline")
         print(
-            f"foldline {version}: {len(wanted)} imports of {len(files)} files, Python {python},"
-            f" user {os.getuid()}{kind}"
+            f"foldline {version}: all {len(needed)} imports of {len(files)} files work, Python"
+            f" {python}, user {os.getuid()}{kind}"
         )
     return bool(problems)
 

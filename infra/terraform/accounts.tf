@@ -1,5 +1,6 @@
-# Every grant below adds one member and leaves those of others alone. The project should be Foldline's own: whoever may start
-# Vertex AI jobs may start one as Vertex AI's default agent, which reads every bucket of the project.
+# Every grant below adds one member and does not change the grants of others. Use a project of its
+# own for Foldline: whoever may start Vertex AI jobs may start one as Vertex AI's default agent,
+# which reads every bucket of the project.
 locals {
   accounts = {
     build  = "Builds images, uploads compiled pipelines"
@@ -8,31 +9,34 @@ locals {
   }
 
   bucket_grants = {
-    # Reads what it is given, and cannot change it.
+    # Reads its input, and cannot change it.
     run_data = { account = "run", bucket = "data", role = "roles/storage.objectViewer" }
-    # Writes artifacts and replaces its checkpoints; objectUser is objectAdmin without access lists.
+    # Writes artifacts and replaces checkpoints; objectUser is objectAdmin without access control
+    # lists.
     run_runs = { account = "run", bucket = "runs", role = "roles/storage.objectUser" }
-    # Looks for the sources before it starts a run on them.
+    # Checks that the sources exist before it starts a run on them.
     submit_data = { account = "submit", bucket = "data", role = "roles/storage.objectViewer" }
-    # Fetches what a run has left.
+    # Downloads the results of a run.
     submit_runs = { account = "submit", bucket = "runs", role = "roles/storage.objectViewer" }
-    # Looks whether the bucket is there, and in which region.
+    # Checks that the bucket exists, and reads its region.
     submit_looks = { account = "submit", bucket = "runs", role = "roles/storage.bucketViewer" }
-    # A build unpacks the sources that it was sent.
+    # A build unpacks the sources that were sent to it.
     build_build = { account = "build", bucket = "build", role = "roles/storage.objectViewer" }
   }
 
-  # None for run: Vertex AI pulls images as its own agent, a cluster as its nodes' account.
+  # The run account needs none: Vertex AI pulls images as its own agent, a cluster as its nodes'
+  # account.
   registry_grants = {
     # Pushes images.
     build_docker = { account = "build", repository = "docker", role = "roles/artifactregistry.writer" }
     # Uploads compiled pipelines.
     build_kfp = { account = "build", repository = "kfp", role = "roles/artifactregistry.writer" }
-    # Workflows ask for the digest of the image that a build has pushed (gcloud artifacts docker images describe).
+    # Workflows read the digest of an image that a build has pushed
+    # (gcloud artifacts docker images describe).
     submit_docker = { account = "submit", repository = "docker", role = "roles/artifactregistry.reader" }
   }
 
-  # Roles on the project: no smaller resource takes them.
+  # Roles that no resource smaller than the project accepts.
   project_grants = {
     # Records artifacts and executions in Vertex ML Metadata.
     run_vertex = { account = "run", role = "roles/aiplatform.user" }
@@ -41,7 +45,7 @@ locals {
     submit_vertex = { account = "submit", role = "roles/aiplatform.user" }
     # Shows the log of a step that failed.
     submit_log = { account = "submit", role = "roles/logging.viewer" }
-    # A build that runs as an account of ours has to write its own log (`logging: CLOUD_LOGGING_ONLY`).
+    # A build that runs as our own account must write its own log (`logging: CLOUD_LOGGING_ONLY`).
     build_log = { account = "build", role = "roles/logging.logWriter" }
   }
 }
@@ -64,7 +68,8 @@ resource "google_storage_bucket_iam_member" "this" {
   member = google_service_account.this[each.value.account].member
 }
 
-# `records.publish` in a competition file: the run account may write to this one folder of the data bucket.
+# For `records.publish` in a competition file: the run account may write to this folder of the data
+# bucket only.
 resource "google_storage_bucket_iam_member" "publish" {
   count = var.publish_prefix == null ? 0 : 1
 
@@ -95,23 +100,26 @@ resource "google_project_iam_member" "this" {
   member  = google_service_account.this[each.value.account].member
 }
 
-# A job that runs as an account may be started only by those who may act as it. On this account, so as no other.
+# Only those who may act as an account may start a job that runs as it. Granted on this account
+# alone, so submit can act as no other.
 resource "google_service_account_iam_member" "submit_acts_as_run" {
   service_account_id = google_service_account.this["run"].name
   role               = "roles/iam.serviceAccountUser"
   member             = google_service_account.this["submit"].member
 }
 
-# A step on a TPU or a GPU is a custom job of its own, which a step of the run account starts as the run account.
+# A step on a TPU or a GPU is a custom job, which a step that runs as the run account starts as the
+# same account.
 resource "google_service_account_iam_member" "run_acts_as_itself" {
   service_account_id = google_service_account.this["run"].name
   role               = "roles/iam.serviceAccountUser"
   member             = google_service_account.this["run"].member
 }
 
-# The rest is for a build that the build account itself starts (`gcloud builds submit` in GitHub Actions).
+# The rest is for builds that the build account itself starts (`gcloud builds submit` in GitHub
+# Actions).
 resource "google_project_iam_member" "starts_builds" {
-  #checkov:skip=CKV_GCP_49: no narrower role creates builds; off unless asked for, and the variable says what it opens
+  #checkov:skip=CKV_GCP_49: no narrower role creates builds; off by default, and the variable's description states the risk
   for_each = toset(var.ci_starts_builds ? [
     "roles/cloudbuild.builds.editor",          # creates the build
     "roles/serviceusage.serviceUsageConsumer", # gcloud counts its calls against the project
@@ -125,7 +133,7 @@ resource "google_project_iam_member" "starts_builds" {
 resource "google_storage_bucket_iam_member" "sends_sources" {
   for_each = toset(var.ci_starts_builds ? [
     "roles/storage.objectUser",         # uploads the sources
-    "roles/storage.legacyBucketReader", # gcloud looks whether the bucket is there
+    "roles/storage.legacyBucketReader", # gcloud checks that the bucket exists
   ] : [])
 
   bucket = google_storage_bucket.this["build"].name

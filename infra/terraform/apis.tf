@@ -10,7 +10,7 @@ locals {
     "logging.googleapis.com",
     "secretmanager.googleapis.com",
     "storage.googleapis.com",
-    "sts.googleapis.com", # federation: GitHub's token for Google's
+    "sts.googleapis.com", # federation: exchanges GitHub's token for Google's
   ], var.tpu_node_pool == null ? [] : ["container.googleapis.com"])
 }
 

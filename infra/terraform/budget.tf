@@ -1,11 +1,11 @@
 data "google_project" "this" {
   count = var.billing_account == null ? 0 : 1
 
-  project_id = var.project # a budget knows projects by number
+  project_id = var.project # a budget identifies projects by number
 }
 
-# Tells the billing account's administrators by mail; it stops nothing. Whoever applies it needs
-# roles/billing.costsManager there.
+# Notifies the billing account's administrators by mail; it stops nothing. Applying it requires
+# roles/billing.costsManager on the billing account.
 resource "google_billing_budget" "this" {
   count = var.billing_account == null ? 0 : 1
 
@@ -19,7 +19,7 @@ resource "google_billing_budget" "this" {
   amount {
     specified_amount {
       units         = tostring(var.monthly_budget)
-      currency_code = var.budget_currency # the billing account's own where null; another one is refused
+      currency_code = var.budget_currency # null: that of the billing account; any other is rejected
     }
   }
 
@@ -31,7 +31,7 @@ resource "google_billing_budget" "this" {
     }
   }
 
-  # A forecast speaks up in the first days of a month that will be too dear.
+  # The forecast warns in the first days of a month that will exceed the budget.
   threshold_rules {
     threshold_percent = 1.0
     spend_basis       = "FORECASTED_SPEND"

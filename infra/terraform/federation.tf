@@ -1,5 +1,5 @@
-# GitHub Actions trades its token for a short-lived one of Google's: there is no key to leak. A deleted pool keeps its name for
-# 30 days; undelete it, or change `name`.
+# GitHub Actions exchanges its token for a short-lived Google token, so there is no key to leak. The
+# name of a deleted pool stays reserved for 30 days: undelete the pool, or change `name`.
 resource "google_iam_workload_identity_pool" "github" {
   count = var.github_repository == null ? 0 : 1
 
@@ -10,7 +10,7 @@ resource "google_iam_workload_identity_pool" "github" {
 }
 
 resource "google_iam_workload_identity_pool_provider" "github" {
-  #checkov:skip=CKV_GCP_125: it knows conditions on assertion.sub only; this one names repository, ref and event
+  #checkov:skip=CKV_GCP_125: the check accepts only conditions on assertion.sub; this one names repository, ref and event
   count = var.github_repository == null ? 0 : 1
 
   workload_identity_pool_id          = google_iam_workload_identity_pool.github[0].workload_identity_pool_id
@@ -21,8 +21,9 @@ resource "google_iam_workload_identity_pool_provider" "github" {
     "attribute.repository" = "assertion.repository"
   }
 
-  # GitHub signs tokens for every repository there is; without a condition each of them would be let in. pull_request_target
-  # carries the base branch's ref while it handles a stranger's code. The id holds when a repository's name is taken over.
+  # GitHub signs tokens for all repositories; without a condition, any of them would be accepted.
+  # pull_request_target has the base branch's ref while it handles a stranger's code. The id
+  # protects against somebody who takes over the repository's name.
   attribute_condition = join(" && ", compact([
     "assertion.repository == '${var.github_repository}'",
     var.github_repository_id == null ? "" : "assertion.repository_id == '${var.github_repository_id}'",
@@ -35,7 +36,7 @@ resource "google_iam_workload_identity_pool_provider" "github" {
   }
 }
 
-# Not the run account: what runs as it is started by Vertex AI, and never by a workflow directly.
+# Not the run account: Vertex AI starts what runs as it, never a workflow directly.
 resource "google_service_account_iam_member" "github" {
   for_each = toset(var.github_repository == null ? [] : ["build", "submit"])
 

@@ -1,5 +1,5 @@
-# TPU nodes for Kubeflow on a cluster that exists. Vertex AI needs none of this. GKE itself taints the nodes google.com/tpu, so
-# only pods that ask for TPUs come here.
+# TPU nodes for Kubeflow on an existing cluster. Vertex AI needs none of this. GKE itself taints the
+# nodes with google.com/tpu, so only pods that request TPUs run on them.
 resource "google_container_node_pool" "tpu" {
   count = var.tpu_node_pool == null ? 0 : 1
 
@@ -11,13 +11,13 @@ resource "google_container_node_pool" "tpu" {
   initial_node_count = 0
 
   autoscaling {
-    min_node_count  = 0 # nothing is paid for while no step trains
+    min_node_count  = 0 # no cost while no step trains
     max_node_count  = var.tpu_node_pool.max_nodes
-    location_policy = "ANY" # spot capacity where it is
+    location_policy = "ANY" # any zone with spot capacity
   }
 
-  # For a slice of several hosts, which GKE brings up and down as one: max_nodes is then its number of hosts. Without it each
-  # node is a slice of its own.
+  # For a slice of several hosts, which GKE creates and deletes as one: set max_nodes to the number
+  # of its hosts. Without a topology, each node is a slice of its own.
   dynamic "placement_policy" {
     for_each = var.tpu_node_pool.topology == null ? [] : [var.tpu_node_pool.topology]
 
@@ -34,11 +34,12 @@ resource "google_container_node_pool" "tpu" {
 
   node_config {
     machine_type    = var.tpu_node_pool.machine_type
-    spot            = var.tpu_node_pool.spot # training goes on from its checkpoint when a node is taken away
+    spot            = var.tpu_node_pool.spot # training resumes if a node is preempted
     image_type      = "COS_CONTAINERD"
     service_account = google_service_account.nodes[0].email
 
-    # Pull images, write logs and metrics. Pods have accounts of their own, which these do not bound.
+    # To pull images, and write logs and metrics. Pods have accounts of their own, which these
+    # scopes do not limit.
     oauth_scopes = [
       "https://www.googleapis.com/auth/devstorage.read_only",
       "https://www.googleapis.com/auth/logging.write",
@@ -51,24 +52,25 @@ resource "google_container_node_pool" "tpu" {
     }
 
     workload_metadata_config {
-      mode = "GKE_METADATA" # pods do not reach the node's account
+      mode = "GKE_METADATA" # pods cannot use the node's account
     }
   }
 
   lifecycle {
-    ignore_changes = [initial_node_count] # the autoscaler's from here on
+    ignore_changes = [initial_node_count] # the autoscaler changes it
   }
 
   depends_on = [google_project_service.this]
 }
 
-# Without this the nodes would be the Compute Engine default account, an editor of the project in many.
+# Without this account, the nodes would use the Compute Engine default account, which in many
+# projects is an editor.
 resource "google_service_account" "nodes" {
   count = var.tpu_node_pool == null ? 0 : 1
 
   account_id   = "${var.name}-nodes"
   display_name = "${var.name} nodes"
-  description  = "TPU nodes: pulls images, writes logs and metrics"
+  description  = "For TPU nodes: pulls images, writes logs and metrics"
 
   depends_on = [google_project_service.this]
 }
@@ -90,8 +92,8 @@ resource "google_artifact_registry_repository_iam_member" "nodes" {
   member     = google_service_account.nodes[0].member
 }
 
-# Steps on the cluster are the run account, through the Kubernetes account that Kubeflow starts them with; annotate that one
-# with iam.gke.io/gcp-service-account.
+# Steps on the cluster act as the run account, through the Kubernetes account that Kubeflow starts
+# them with; annotate that account with iam.gke.io/gcp-service-account.
 resource "google_service_account_iam_member" "pods" {
   count = var.tpu_node_pool == null ? 0 : 1
 

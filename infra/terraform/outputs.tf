@@ -9,27 +9,27 @@ output "region" {
 }
 
 output "data_bucket" {
-  description = "For data.root of a competition file: images and records"
+  description = "For data.root in a competition file: images and records"
   value       = "gs://${google_storage_bucket.this["data"].name}"
 }
 
 output "bucket" {
-  description = "foldline submit --bucket: below it, a folder a run"
+  description = "foldline submit --bucket; one folder per run"
   value       = local.pipeline_root
 }
 
 output "service_account" {
-  description = "foldline submit --service-account: what the steps run as"
+  description = "foldline submit --service-account: the account that the steps run as"
   value       = google_service_account.this["run"].email
 }
 
 output "submit_account" {
-  description = "What starts pipelines, and reads the leaderboard's token"
+  description = "Account that starts pipelines and reads the leaderboard's token"
   value       = google_service_account.this["submit"].email
 }
 
 output "build_account" {
-  description = "What pushes images and compiled pipelines"
+  description = "Account that pushes images and compiled pipelines"
   value       = google_service_account.this["build"].email
 }
 
@@ -39,7 +39,7 @@ output "build_source" {
 }
 
 output "docker_repository" {
-  description = "Image names begin with it"
+  description = "Prefix of image names"
   value       = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.this["docker"].repository_id}"
 }
 
@@ -49,7 +49,7 @@ output "kfp_repository" {
 }
 
 output "leaderboard_secret" {
-  description = "Where the token belongs; it is added by hand"
+  description = "Secret for the leaderboard's token; add the token by hand"
   value       = google_secret_manager_secret.leaderboard.id
 }
 
@@ -59,7 +59,7 @@ output "workload_identity_provider" {
 }
 
 output "foldline_submit" {
-  description = "The command, but for its competition file"
+  description = "The command; replace FILE with the competition file, and add the images"
   value = join(" ", [
     "foldline submit FILE",
     "--project ${var.project}",

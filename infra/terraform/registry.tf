@@ -6,7 +6,7 @@ locals {
 }
 
 resource "google_artifact_registry_repository" "this" {
-  #checkov:skip=CKV_GCP_84: images and pipelines hold code and no data; Google's own keys encrypt them
+  #checkov:skip=CKV_GCP_84: images and pipelines contain code but no data; Google's own keys encrypt them
   for_each = local.repositories
 
   location      = var.region
@@ -14,7 +14,7 @@ resource "google_artifact_registry_repository" "this" {
   format        = each.value.format
   description   = each.value.holds
 
-  # A tag that is run today is the same image next month. Its price: a tagged image is not cleaned up.
+  # A tag always names the same image. The price: tagged images are never cleaned up.
   dynamic "docker_config" {
     for_each = each.key == "docker" ? [true] : []
 

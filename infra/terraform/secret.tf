@@ -1,8 +1,8 @@
-# The value is added by hand, so that neither a file nor the state ever holds it:
+# Add the value by hand, so that neither a file nor the state ever contains it:
 #   gcloud secrets versions add foldline-leaderboard --data-file=-
 resource "google_secret_manager_secret" "leaderboard" {
   secret_id           = "${var.name}-leaderboard"
-  version_destroy_ttl = "86400s" # a day to take a destroyed token back
+  version_destroy_ttl = "86400s" # a day to restore a destroyed token
 
   replication {
     user_managed {
@@ -15,8 +15,8 @@ resource "google_secret_manager_secret" "leaderboard" {
   depends_on = [google_project_service.this]
 }
 
-# A binding, not a member: it removes whoever else was given this role here. Steps run as another account, so training code
-# and its dependencies never come near the token.
+# A binding, not a member: it revokes this role from everybody else. Steps run as another account,
+# so training code and its dependencies never have access to the token.
 resource "google_secret_manager_secret_iam_binding" "leaderboard" {
   secret_id = google_secret_manager_secret.leaderboard.id
   role      = "roles/secretmanager.secretAccessor"

@@ -1,32 +1,32 @@
 locals {
-  # Pipeline roots lie below this prefix; only what lies there grows old.
+  # Pipeline roots are below this prefix; only objects below it expire.
   runs_prefix   = "runs/"
   pipeline_root = "gs://${google_storage_bucket.this["runs"].name}/${trimsuffix(local.runs_prefix, "/")}"
 
   buckets = {
-    # Images and records: nobody but their owner says when they go.
+    # Images and records: only their owner deletes them.
     data = { expire_after = null, prefixes = null, soft_delete_days = var.soft_delete_days }
-    # A run's artifacts. Vertex AI's cache does not know that files were deleted: switch it off for a run that would reuse
-    # steps older than this.
+    # A run's artifacts. Vertex AI's cache does not notice deleted files: submit with --no-cache if
+    # a run would reuse steps that are older than this.
     runs = { expire_after = var.run_days, prefixes = [local.runs_prefix], soft_delete_days = var.soft_delete_days }
-    # Sources that Cloud Build is sent; git has them, so nothing is kept for long.
+    # Sources for Cloud Build; they are in git, so nothing is kept for long.
     build = { expire_after = 7, prefixes = null, soft_delete_days = 0 }
   }
 }
 
-# No force_destroy: `terraform destroy` stops at a bucket that holds something.
+# No force_destroy: `terraform destroy` stops at a bucket that is not empty.
 resource "google_storage_bucket" "this" {
-  #checkov:skip=CKV_GCP_62: usage logs need a further bucket that logs to none; audit logs say who read what, where switched on
+  #checkov:skip=CKV_GCP_62: usage logs need another bucket without logs of its own; audit logs record who read what, if switched on
   for_each = local.buckets
 
-  name                        = "${var.project}-${var.name}-${each.key}" # bucket names are one space for all of Google
-  location                    = var.region                               # beside the machines: no egress between them
+  name                        = "${var.project}-${var.name}-${each.key}" # bucket names are unique across Google Cloud
+  location                    = var.region                               # near the machines: no egress charges
   storage_class               = "STANDARD"
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
 
   versioning {
-    enabled = true # a published records folder that is overwritten can be had back
+    enabled = true # an overwritten published records folder can be restored
   }
 
   soft_delete_policy {
@@ -58,7 +58,7 @@ resource "google_storage_bucket" "this" {
     }
   }
 
-  # Parts of an upload that died are billed, and shown nowhere.
+  # Parts of an aborted upload are billed, but shown nowhere.
   lifecycle_rule {
     action {
       type = "AbortIncompleteMultipartUpload"
@@ -79,7 +79,7 @@ resource "google_storage_bucket" "this" {
   depends_on = [google_project_service.this, google_kms_crypto_key_iam_member.storage]
 }
 
-# Storage encrypts by its own account, which has to be let at the key before a bucket names it.
+# Cloud Storage encrypts with its own account, which needs access to the key before a bucket uses it.
 data "google_storage_project_service_account" "this" {
   count = var.kms_key == null ? 0 : 1
 }

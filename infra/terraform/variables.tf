@@ -1,5 +1,5 @@
 variable "project" {
-  description = "Id of the project, which exists and has billing; best one that holds nothing else"
+  description = "Id of an existing project with billing, preferably one that contains nothing else"
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "project" {
 }
 
 variable "region" {
-  description = "Where everything is: buckets, registries, pipelines"
+  description = "Region of the buckets, registries and pipelines"
   type        = string
   default     = "us-central1"
 
@@ -20,7 +20,7 @@ variable "region" {
 }
 
 variable "name" {
-  description = "All names begin with it"
+  description = "Prefix of the names of all resources"
   type        = string
   default     = "foldline"
 
@@ -31,7 +31,7 @@ variable "name" {
 }
 
 variable "run_days" {
-  description = "Days after which a run's artifacts are deleted; fetch models you keep before that"
+  description = "Days after which a run's artifacts are deleted; download models that you want to keep before that"
   type        = number
   default     = 90
 
@@ -42,7 +42,7 @@ variable "run_days" {
 }
 
 variable "noncurrent_days" {
-  description = "Days that a replaced or deleted object can be had back as a version"
+  description = "Days for which a replaced or deleted object can be restored as a version"
   type        = number
   default     = 14
 
@@ -53,7 +53,7 @@ variable "noncurrent_days" {
 }
 
 variable "soft_delete_days" {
-  description = "Days that a deleted version, or bucket, can be restored; 0: not at all. It is billed as storage"
+  description = "Days for which a deleted version or bucket can be restored, billed as storage; 0: not at all"
   type        = number
   default     = 7
 
@@ -75,7 +75,7 @@ variable "kms_key" {
 }
 
 variable "publish_prefix" {
-  description = "Folder of the data bucket that `records.publish` may write to, without slashes around it; null: none"
+  description = "Folder of the data bucket that `records.publish` may write to, without leading or trailing slashes; null: none"
   type        = string
   default     = null
 
@@ -86,7 +86,7 @@ variable "publish_prefix" {
 }
 
 variable "keep_versions" {
-  description = "The newest versions of each image and pipeline are kept, tagged or not"
+  description = "How many of the newest versions of each image and pipeline are kept, tagged or not"
   type        = number
   default     = 10
 
@@ -97,7 +97,7 @@ variable "keep_versions" {
 }
 
 variable "untagged_days" {
-  description = "Days after which untagged versions beyond those are deleted"
+  description = "Days after which other untagged versions are deleted"
   type        = number
   default     = 30
 
@@ -108,7 +108,7 @@ variable "untagged_days" {
 }
 
 variable "github_repository" {
-  description = "owner/name, as GitHub spells it, of the repository whose workflows build and submit; null: no federation"
+  description = "Repository whose workflows build and submit: owner/name, as GitHub spells it; null: no federation"
   type        = string
   default     = null
 
@@ -119,7 +119,7 @@ variable "github_repository" {
 }
 
 variable "github_repository_id" {
-  description = "Its number (`gh api repos/OWNER/NAME --jq .id`), which nobody can take over; null: the name alone decides"
+  description = "Id of github_repository (`gh api repos/OWNER/NAME --jq .id`), which nobody can take over; null: only the name is checked"
   type        = string
   default     = null
 
@@ -130,7 +130,7 @@ variable "github_repository_id" {
 }
 
 variable "github_refs" {
-  description = "Branches and tags whose workflows are let in, as full refs"
+  description = "Branches and tags whose workflows are accepted, as full refs"
   type        = list(string)
   default     = ["refs/heads/main"]
 
@@ -141,7 +141,7 @@ variable "github_refs" {
 }
 
 variable "ci_starts_builds" {
-  description = "Whether the build account may start Cloud Builds; not needed where the runner builds, or a person starts them. It can then start them as Cloud Build's default account too: see that this one has no roles"
+  description = "Whether the build account may start Cloud Builds; not needed if the runner builds or a person starts them. It can then also start them as Cloud Build's default account: make sure that that account has no roles"
   type        = bool
   default     = false
 }
@@ -158,7 +158,7 @@ variable "billing_account" {
 }
 
 variable "monthly_budget" {
-  description = "What a month may cost, in whole units of the currency"
+  description = "Budget of a month, in whole units of the currency"
   type        = number
   default     = 200
 
@@ -169,7 +169,7 @@ variable "monthly_budget" {
 }
 
 variable "budget_currency" {
-  description = "Currency of the billing account, as USD; null: whichever it has"
+  description = "Currency of the billing account, such as USD; null: whichever it has"
   type        = string
   default     = null
 
@@ -180,7 +180,7 @@ variable "budget_currency" {
 }
 
 variable "tpu_node_pool" {
-  description = "TPU nodes on a cluster that exists and has Workload Identity; null: none. kubernetes_account is namespace/name of the account that steps run as; topology is for slices of several hosts"
+  description = "TPU nodes on an existing cluster with Workload Identity; null: none. kubernetes_account is the namespace/name of the account that steps run as; topology is only for slices of several hosts"
   type = object({
     cluster            = string
     location           = string

@@ -1,8 +1,9 @@
-# Before the first apply: `gcloud services enable serviceusage.googleapis.com cloudresourcemanager.googleapis.com`, for
-# Terraform can enable nothing without these two. State is local; it holds no secret, but a team wants a `backend "gcs"` in a
-# file of its own, in a bucket that this configuration does not manage.
+# Before the first apply, enable serviceusage.googleapis.com and cloudresourcemanager.googleapis.com
+# with `gcloud services enable` (README.md): Terraform cannot enable any service without these two.
+# The state is local and contains no secret; a team should add a `backend "gcs"` in a separate file,
+# with a bucket that this configuration does not manage.
 terraform {
-  required_version = ">= 1.9" # validations that look at other variables
+  required_version = ">= 1.9" # validations that refer to other variables
 
   required_providers {
     google = {
@@ -16,7 +17,8 @@ provider "google" {
   project = var.project
   region  = var.region
 
-  # The budgets API refuses a person's credentials unless they name the project that the calls count against.
+  # The budgets API rejects a person's credentials unless they name the project whose quota the
+  # calls use.
   billing_project       = var.project
   user_project_override = true
 

@@ -91,7 +91,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path: Path, finished
         time.sleep(0.1)
     assert not busy
     run(file, out)
-    assert "going on from step" in (out / "pipeline_root" / "run.log").read_text()
+    assert "resuming from step" in (out / "pipeline_root" / "run.log").read_text()
     models = [
         keras.models.load_model(folder / "generator.keras", compile=False).get_weights()
         for folder in (finished_gan, out)

@@ -154,7 +154,7 @@ def test_killed_at_ten_random_moments(inputs: Artifacts, tmp_path: Path) -> None
         process.communicate()
         assert process.returncode == -signal.SIGKILL, "it ended by itself: give it more to do"
     found, said = task.finish("out")
-    assert "going on in epoch" in said
+    assert "resuming from epoch" in said
     assert_same(expected, found)
 
 
@@ -168,7 +168,7 @@ def test_a_preempted_task_asks_to_be_started_again(inputs: Artifacts, tmp_path: 
     assert process.returncode == RESTART == 75, said
     assert "asked to end; a checkpoint is written: start it again" in said
     found, said = task.finish("out")
-    assert "going on in epoch" in said
+    assert "resuming from epoch" in said
     assert_same(expected, found)
 
 
@@ -192,5 +192,5 @@ def test_checkpoints_outlive_the_machine(
 
     shutil.rmtree(tmp_path / "out-work")
     _, said = task.finish("out")
-    assert "going on in epoch" in said
+    assert "resuming from epoch" in said
     assert objects.listing(f"{bucket}/kept/") == []

@@ -293,7 +293,7 @@ def test_the_files_fit_the_schema() -> None:
         ),
         (
             "variables.tf",
-            '  description = "All names begin with it"',
+            '  description = "Prefix of the names of all resources"',
             "",
             "variable name: has no description",
         ),

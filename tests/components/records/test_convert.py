@@ -12,8 +12,8 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from components.records import convert as convert_module
 from components.records import source
+from components.records import units as units_module
 from components.records.convert import convert
 from components.records.units import _process
 from components.records.verify import verify
@@ -115,9 +115,9 @@ def test_several_sizes_from_one_decode(
 ) -> None:
     as_files(tiny)
     decoded = []
-    real = convert_module.decoding
+    real = units_module.decoding
     monkeypatch.setattr(
-        convert_module, "decoding", lambda data, **rest: decoded.append(1) or real(data, **rest)
+        units_module, "decoding", lambda data, **rest: decoded.append(1) or real(data, **rest)
     )
     folder = records(tiny, tmp_path / "out", ("sizes = [8]", "sizes = [16, 8, 40]"))
     assert len(decoded) == 150
@@ -300,7 +300,7 @@ def test_work_that_was_stopped_is_gone_on_with(
     read = []
     real = _process
     monkeypatch.setattr(
-        convert_module, "_process", lambda *given: read.append(given[2].row.id) or real(*given)
+        units_module, "_process", lambda *given: read.append(given[2].row.id) or real(*given)
     )
     assert contents(converted(competition, tmp_path / "out")) == whole
     assert len(read) == 100
@@ -311,7 +311,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from components.records.convert import convert
-from trainer.config.competition import load
+from trainer.config.load import load
 competition = load(sys.argv[1])
 print("begins", flush=True)
 convert(competition.data, competition.records, classes=competition.classes, out=sys.argv[2])
@@ -357,7 +357,7 @@ MEMORY = """
 import resource, sys
 import numpy as np
 from components.records.convert import convert
-from trainer.config.competition import load
+from trainer.config.load import load
 competition = load(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 convert(competition.data, competition.records, classes=competition.classes, out=sys.argv[2])

@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from trainer.backends import devices as accelerator
+from trainer.backends import devices
 from trainer.backends.devices import Device, all_gather
 from trainer.errors import CompetitionError, TrainingError
 
 
 @pytest.fixture
 def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(accelerator, "_DEVICES", tmp_path)
+    monkeypatch.setattr(devices, "_DEVICES", tmp_path)
     for variable in ("CUDA_VISIBLE_DEVICES", "TPU_WORKER_ID"):
         monkeypatch.delenv(variable, raising=False)
     return tmp_path
 
 
 def test_a_machine_without_any(devices: Path) -> None:
-    assert not accelerator.tpus()
-    assert accelerator.gpus() == 0
+    assert not devices.tpus()
+    assert devices.gpus() == 0
 
 
 def test_gpus_are_counted_as_far_as_they_may_be_used(
@@ -30,19 +30,19 @@ def test_gpus_are_counted_as_far_as_they_may_be_used(
 ) -> None:
     for name in ("nvidia0", "nvidia1", "nvidia2", "nvidiactl", "nvidia-uvm"):
         (devices / name).touch()
-    assert accelerator.gpus() == 3
+    assert devices.gpus() == 3
     for visible, count in {"1": 1, "0,2": 2, "": 0, "-1": 0, "0,1,2,3": 3}.items():
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        assert accelerator.gpus() == count
+        assert devices.gpus() == count
 
 
 def test_chips_need_their_library(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (devices / "accel0").touch()
-    monkeypatch.setattr(accelerator.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(TrainingError, match="no libtpu: install jax.tpu"):
-        accelerator.tpus()
-    monkeypatch.setattr(accelerator.importlib.util, "find_spec", lambda name: object())
-    assert accelerator.tpus()
+        devices.tpus()
+    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())
+    assert devices.tpus()
 
 
 def test_newer_chips_are_vfio_devices_of_a_tpu_worker(
@@ -50,11 +50,11 @@ def test_newer_chips_are_vfio_devices_of_a_tpu_worker(
 ) -> None:
     (devices / "vfio").mkdir()
     (devices / "vfio" / "0").touch()
-    monkeypatch.setattr(accelerator.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())
     # Other machines pass other devices through by vfio.
-    assert not accelerator.tpus()
+    assert not devices.tpus()
     monkeypatch.setenv("TPU_WORKER_ID", "0")
-    assert accelerator.tpus()
+    assert devices.tpus()
 
 
 def test_what_it_says() -> None:
@@ -72,11 +72,11 @@ def test_what_it_says() -> None:
 
 def test_a_name_that_is_no_backend() -> None:
     with pytest.raises(CompetitionError, match="must be 'auto', 'tensorflow' or 'jax'"):
-        accelerator.prepare("torch")
+        devices.prepare("torch")
 
 
 def test_a_process_keeps_its_backend() -> None:
-    code = "from trainer import accelerator; accelerator.prepare(); accelerator.prepare('jax')"
+    code = "from trainer.backends import devices; devices.prepare(); devices.prepare('jax')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "Keras runs on tensorflow in this process already" in done.stderr
 

@@ -195,7 +195,7 @@ def test_two_processes_go_on_together(
     shutil.copy(kept[0] / f"{common:08}.checkpoint", kept[0] / f"{common + 1:08}.checkpoint")
     (kept[0] / f"{common + 2:08}.checkpoint").write_bytes(b"half of one")
     said = [finished(process) for process in pair(inputs, tmp_path, recipe)]
-    places = [line for text in said for line in text.splitlines() if "going on in epoch" in line]
+    places = [line for text in said for line in text.splitlines() if "resuming from epoch" in line]
     assert len(places) == 2
     assert len(set(places)) == 1
     finished(start(inputs, tmp_path / "alone", recipe, "jax"))

@@ -419,6 +419,6 @@ def test_on_several_devices_it_is_trained_judged_stopped_and_gone_on_with(
     assert "step 8: received SIGTERM; a checkpoint is written" in stopped.stderr
     again = on_jax(given, tmp_path / "out", gan, devices=4)
     assert again.returncode == 0, again.stderr[-3000:]
-    assert "going on from step 8 of 20" in again.stdout
+    assert "resuming from step 8 of 20" in again.stdout
     assert_equal(tmp_path / "whole", tmp_path / "out")
     assert read_json(tmp_path / "out" / "evaluation.json")["compilations"] == 1

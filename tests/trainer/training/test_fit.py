@@ -225,7 +225,7 @@ def test_a_stopped_task_goes_on_to_the_same_bytes(
     capsys.readouterr()
     found = trained(inputs, [0, 1], tmp_path / "out", member, work=tmp_path / "work")
     # Twelve steps, five an epoch; not one of them was lost.
-    assert "fold 0: going on in epoch 3, step 3" in capsys.readouterr().out
+    assert "fold 0: resuming from epoch 3, step 3" in capsys.readouterr().out
     assert_same(expected, found)
     assert not (tmp_path / "work").exists()
 

@@ -391,7 +391,7 @@ def test_a_shard_that_was_replaced_is_seen(tmp_path: Path) -> None:
     ):
         verify(str(out))
     about = read_manifest(out)
-    with pytest.raises(IntegrityError, match="is not the image that the examples table describes"):
+    with pytest.raises(IntegrityError, match="is not the image in the examples table"):
         load(about["root"], tables.read_examples(out), about, size=32)
 
 
