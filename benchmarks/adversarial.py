@@ -1,7 +1,9 @@
-"""A GAN's step in one graph, against two graphs in turn and against one graph of both losses
-weighted; what a TPU would do; and the whole pipeline's time.
+"""Benchmark a GAN's training step and its complete pipeline, and estimate the step on a TPU.
 
-python benchmarks/adversarial.py
+    python benchmarks/adversarial.py
+
+The step is one graph of both phases. It is compared with two graphs called in turn, and with one
+graph whose loss is a weighted sum of both losses.
 """
 
 import json
@@ -33,14 +35,14 @@ from trainer.gan.state import GanState
 GAN = GanRecipe(steps=1000, width=32, average=0.0)
 SIDE, CHANNELS, CLASSES = 32, 3, 10
 STEPS, ROUNDS = 10, 7
-# 10⁹ bytes a second of the memory of a chip, of the same pages as its peak.
+# Memory bandwidth of each chip in 10⁹ bytes per second, from the same pages as PEAKS.
 BANDWIDTH = {"v2": 700, "v3": 900, "v5e": 819, "v6e": 1600}
-# How many times as long as the fused step each other way takes at least.
+# Targets: how many times as long as the fused step each alternative takes, at least.
 ASKED = {"two graphs in turn": 1.0, "both losses weighted": 1.6}
-# Of digits_gan.toml, with the installation and the data there: minutes at most, and shares at
-# least.
+# Targets for digits_gan.toml, with the packages and the data in place: minutes at most, and shares
+# at least.
 MINUTES, JUDGE, OF_CLASS = 10.0, 0.98, 0.9
-# For a TPU: cifar10_gan.toml's networks and batch.
+# The networks and the batch size of cifar10_gan.toml, for the estimate on a TPU.
 LARGE = GanRecipe(
     steps=50_000,
     batch_size=256,
@@ -65,11 +67,14 @@ def arrays(gan: GanRecipe = GAN) -> dict[str, np.ndarray]:
     }
 
 
-def parts(made: GanState) -> tuple[Any, Any]:
-    """Functions that return the loss of each phase with its gradients."""
+def parts(state: GanState) -> tuple[Any, Any]:
+    """Return a function for each phase, the discriminator's first.
+
+    Each takes the arrays of a step, and returns the phase's loss and gradients.
+    """
     import tensorflow as tf
 
-    generator, discriminator = made.networks["generator"], made.networks["discriminator"]
+    generator, discriminator = state.networks["generator"], state.networks["discriminator"]
 
     def generate(inputs: Any) -> Any:
         return generator(inputs, training=True)
@@ -77,176 +82,189 @@ def parts(made: GanState) -> tuple[Any, Any]:
     def discriminate(inputs: Any) -> Any:
         return discriminator(inputs, training=True)
 
-    def first(given: Any) -> Any:
+    def discriminator_phase(batch: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss, *_ = discriminator_loss(GAN, generate, discriminate, given)
+            loss, *_ = discriminator_loss(GAN, generate, discriminate, batch)
         return loss, tape.gradient(loss, discriminator.trainable_variables)
 
-    def second(given: Any) -> Any:
+    def generator_phase(batch: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = generator_loss(GAN, generate, discriminate, given)
+            loss = generator_loss(GAN, generate, discriminate, batch)
         return loss, tape.gradient(loss, generator.trainable_variables)
 
-    return first, second
+    return discriminator_phase, generator_phase
 
 
 def fused() -> Callable[[], Any]:
-    """This project's: both phases in one graph."""
+    """Return Foldline's step: both phases in one graph."""
     program = compile_program(step.define(networks()), "tensorflow")
-    given = step.stacked([arrays()])
-    return lambda: np.asarray(program.step(given))
+    batch = step.stacked([arrays()])
+    return lambda: np.asarray(program.step(batch))
 
 
 def two_graphs() -> Callable[[], Any]:
-    """The same phases, a compiled function each."""
+    """Return a step that calls one compiled function for each phase."""
     import tensorflow as tf
 
-    made = networks()
-    first, second = parts(made)
-    for name, optimizer in made.optimizers.items():
-        optimizer.build(made.networks[name].trainable_variables)
+    state = networks()
+    discriminator_phase, generator_phase = parts(state)
+    for name, optimizer in state.optimizers.items():
+        optimizer.build(state.networks[name].trainable_variables)
 
     @tf.function(jit_compile=True)
-    def one(given: Any) -> Any:
-        loss, gradients = first(given)
-        weights = made.networks["discriminator"].trainable_variables
-        made.optimizers["discriminator"].apply(gradients, weights)
+    def train_discriminator(batch: Any) -> Any:
+        loss, gradients = discriminator_phase(batch)
+        weights = state.networks["discriminator"].trainable_variables
+        state.optimizers["discriminator"].apply(gradients, weights)
         return loss
 
     @tf.function(jit_compile=True)
-    def other(given: Any) -> Any:
-        loss, gradients = second(given)
-        weights = made.networks["generator"].trainable_variables
-        made.optimizers["generator"].apply(gradients, weights)
+    def train_generator(batch: Any) -> Any:
+        loss, gradients = generator_phase(batch)
+        weights = state.networks["generator"].trainable_variables
+        state.optimizers["generator"].apply(gradients, weights)
         return loss
 
-    given = arrays()
+    batch = arrays()
 
     def both_phases() -> Any:
-        tensors = {name: tf.convert_to_tensor(values) for name, values in given.items()}
-        return float(one(tensors)), float(other(tensors))
+        tensors = {name: tf.convert_to_tensor(values) for name, values in batch.items()}
+        return float(train_discriminator(tensors)), float(train_generator(tensors))
 
     return both_phases
 
 
 def weighted() -> tuple[Callable[[], Any], Callable[[], float]]:
-    """One graph whose loss is g_w times the generator's and d_w times the discriminator's, called
-    with (0, 1), then (1, 0); and how far a call with (0, 1) moves the generator."""
+    """Build one graph whose loss is g_w · generator loss + d_w · discriminator loss.
+
+    Returns:
+        A step that calls the graph with (g_w, d_w) = (0, 1), then (1, 0), and a function that calls
+        it with (0, 1) and returns the largest change of a weight of the generator.
+    """
     import keras
     import tensorflow as tf
 
-    made = networks()
-    first, second = parts(made)
-    generator = made.networks["generator"]
+    state = networks()
+    discriminator_phase, generator_phase = parts(state)
+    generator = state.networks["generator"]
     variables = [
-        *made.networks["discriminator"].trainable_variables,
+        *state.networks["discriminator"].trainable_variables,
         *generator.trainable_variables,
     ]
     optimizer = keras.optimizers.Adam(GAN.generator_rate, beta_1=GAN.momentum, beta_2=0.999)
     optimizer.build(variables)
 
     @tf.function(jit_compile=True)
-    def both(given: Any, g_w: Any, d_w: Any) -> Any:
-        of_first, first_gradients = first(given)
-        of_second, second_gradients = second(given)
-        gradients = [d_w * gradient for gradient in first_gradients] + [
-            g_w * gradient for gradient in second_gradients
+    def weighted_step(batch: Any, g_w: Any, d_w: Any) -> Any:
+        d_loss, d_gradients = discriminator_phase(batch)
+        g_loss, g_gradients = generator_phase(batch)
+        gradients = [d_w * gradient for gradient in d_gradients] + [
+            g_w * gradient for gradient in g_gradients
         ]
         optimizer.apply(gradients, variables)
-        return g_w * of_second + d_w * of_first
+        return g_w * g_loss + d_w * d_loss
 
-    given = arrays()
-    none, whole = tf.constant(0.0), tf.constant(1.0)
+    batch = arrays()
+    zero, one = tf.constant(0.0), tf.constant(1.0)
 
     def both_phases() -> Any:
-        tensors = {name: tf.convert_to_tensor(values) for name, values in given.items()}
-        return float(both(tensors, none, whole)), float(both(tensors, whole, none))
+        tensors = {name: tf.convert_to_tensor(values) for name, values in batch.items()}
+        return float(weighted_step(tensors, zero, one)), float(weighted_step(tensors, one, zero))
 
-    def moved() -> float:
+    def generator_change() -> float:
         before = [np.array(variable) for variable in generator.trainable_variables]
-        both(given, none, whole)
+        weighted_step(batch, zero, one)
         after = [np.array(variable) for variable in generator.trainable_variables]
-        return float(
-            max(np.abs(one - other).max() for one, other in zip(before, after, strict=True))
-        )
+        return float(max(np.abs(new - old).max() for old, new in zip(before, after, strict=True)))
 
-    return both_phases, moved
+    return both_phases, generator_change
 
 
 def speed() -> None:
-    trick, moved = weighted()
-    ways = {"fused": fused(), "two graphs in turn": two_graphs(), "both losses weighted": trick}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for way in ways.values():
-        way()
+    """Print the speed of the fused step and of both alternatives."""
+    weighted_step, generator_change = weighted()
+    steps = {
+        "fused": fused(),
+        "two graphs in turn": two_graphs(),
+        "both losses weighted": weighted_step,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for run_step in steps.values():
+        run_step()
     for _ in range(ROUNDS):
-        # Side by side in each round: this machine is not always as fast.
-        for name, way in ways.items():
+        # Time all of them in every round, because the machine's speed varies.
+        for name, run_step in steps.items():
             started = time.perf_counter()
             for _ in range(STEPS):
-                way()
+                run_step()
             seconds[name].append((time.perf_counter() - started) / STEPS)
     print("\n## A GAN's step on a CPU: one graph of both phases\n")
     print(
         f"DCGAN of {SIDE} × {SIDE} × {CHANNELS}, width {GAN.width}, batches of {GAN.batch_size},"
-        f" all compiled by XLA. Medians of {ROUNDS} rounds of {STEPS} steps, each way in every"
-        " round.\n"
+        f" all compiled by XLA. Medians of {ROUNDS} rounds of {STEPS} steps; every round times all"
+        " three.\n"
     )
-    print("| | steps a second | times as long as fused | asked for |\n| --- | ---: | ---: | --- |")
-    for name, taken in seconds.items():
+    print("| | steps per second | time / fused time | target |\n| --- | ---: | ---: | --- |")
+    for name, rounds in seconds.items():
         ratio = statistics.median(
-            own / base for own, base in zip(taken, seconds["fused"], strict=True)
+            own / base for own, base in zip(rounds, seconds["fused"], strict=True)
         )
-        asked = ASKED.get(name)
-        held = "" if asked is None else f"{asked}: {'held' if ratio >= asked else 'missed'}"
-        print(f"| {name} | {1 / statistics.median(taken):.2f} | {ratio:.2f} | {held} |")
+        target = ASKED.get(name)
+        verdict = (
+            "" if target is None else f"at least {target}: {'met' if ratio >= target else 'missed'}"
+        )
+        print(f"| {name} | {1 / statistics.median(rounds):.2f} | {ratio:.2f} | {verdict} |")
     print(
-        "\nIn a call that is meant for the discriminator alone, the weighted way moves the"
-        f" generator's weights by up to {moved():.1e}: Adam's momentum goes on (the learning rate"
-        f" is {GAN.generator_rate:.0e}). Fused, nothing moves them."
+        "\nWhen the weighted graph trains the discriminator alone, it still moves the generator's"
+        f" weights by up to {generator_change():.1e}, because Adam's momentum continues (learning"
+        f" rate {GAN.generator_rate:.0e}). The fused step does not move them."
     )
 
 
 def counted() -> None:
-    """In a process of its own: operations and bytes of the compiled step of LARGE, as XLA counts
-    them."""
+    """Print XLA's count of the operations and bytes of LARGE's compiled step, and JAX's version.
+
+    Run this in a separate process, on the JAX backend.
+    """
     import jax
 
     state = GanState(LARGE, side=SIDE, channels=CHANNELS, classes=CLASSES, seed=1)
     program: Any = compile_program(step.define(state), "jax")
     stacked = step.stacked([arrays(LARGE)])
-    given = {name: jax.numpy.asarray(values) for name, values in stacked.items()}
-    cost = program._step.lower(program._state, given, None).compile().cost_analysis()
+    batch = {name: jax.numpy.asarray(values) for name, values in stacked.items()}
+    cost = program._step.lower(program._state, batch, None).compile().cost_analysis()
     print(cost["flops"], cost["bytes accessed"], jax.__version__)
 
 
 def tpu() -> None:
-    done = subprocess.run(
+    """Print an estimate of the step on each TPU chip."""
+    process = subprocess.run(
         [sys.executable, "-W", "ignore", __file__, "counted"],
         env={**os.environ, "KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,
         check=True,
     )
-    operations, moved, version = done.stdout.split()[-3:]
-    flops, size = float(operations), float(moved)
-    by_hand = LARGE.operations(SIDE, CHANNELS)
-    print("\n## The same on a TPU: an estimate, nothing was measured\n")
+    flops, accessed, version = process.stdout.split()[-3:]
+    xla_operations, xla_bytes = float(flops), float(accessed)
+    operations = LARGE.operations(SIDE, CHANNELS)
+    print("\n## The same step on a TPU: an estimate, not a measurement\n")
     print(
         f"DCGAN of pipelines/competitions/cifar10_gan.toml, batches of {LARGE.batch_size}:"
-        f" {by_hand / 1e9:.0f} · 10⁹ operations a step by the layers, {flops / 1e9:.0f} as XLA"
-        f" counts them, and {size / 1e9:.2f} · 10⁹ bytes (JAX {version}, compiled for a CPU, whose"
-        " compiler joins fewer operations than a TPU's). A step takes as long as its operations at"
-        " the chip's peak of half precision, or as its bytes at the bandwidth of its memory,"
-        " whichever is longer; networks this small reach a tenth to a half of that.\n"
+        f" {operations / 1e9:.0f} · 10⁹ operations per step summed over the layers,"
+        f" {xla_operations / 1e9:.0f} by XLA's count, and {xla_bytes / 1e9:.2f} · 10⁹ bytes (JAX"
+        f" {version}, compiled for a CPU, whose compiler fuses fewer operations than a TPU's). The"
+        " time of a step is its operations at the chip's peak in half precision, or its bytes at"
+        " the chip's memory bandwidth, whichever is longer. Networks this small reach a tenth to a"
+        " half of that speed.\n"
     )
     print(
-        "| chip | by operations, ms | by bytes, ms | steps a second at most | 50,000 steps, minutes"
-        " at least |"
+        "| chip | by operations, ms | by bytes, ms | steps per second at most | 50,000 steps,"
+        " minutes at least |"
     )
     print("| --- | ---: | ---: | ---: | ---: |")
     for chip, bandwidth in BANDWIDTH.items():
-        times = by_hand / (PEAKS[chip] * 1e12), size / (bandwidth * 1e9)
+        times = operations / (PEAKS[chip] * 1e12), xla_bytes / (bandwidth * 1e9)
         longest = max(times)
         print(
             f"| {chip} | {times[0] * 1e3:.2f} | {times[1] * 1e3:.2f} | {1 / longest:,.0f} |"
@@ -255,8 +273,10 @@ def tpu() -> None:
 
 
 def digits() -> None:
-    """The whole of a GAN's pipeline on the demo's digits, from their file to the page, by the
-    command that a user types."""
+    """Run a GAN's complete pipeline on the demo's digits with `foldline run`; print its results.
+
+    The time is from the file of digits to the finished page.
+    """
     competitions = Path(pipelines.competitions.__file__).parent
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
@@ -284,31 +304,36 @@ def digits() -> None:
             capture_output=True,
         )
         minutes = (time.perf_counter() - started) / 60
-        found = json.loads((Path(folder) / "out" / "metrics.json").read_text(encoding="utf-8"))
-    of_class = found["samples"]["class_accuracy"]
+        metrics = json.loads((Path(folder) / "out" / "metrics.json").read_text(encoding="utf-8"))
+    class_accuracy = metrics["samples"]["class_accuracy"]
     rows = [
-        ("minutes", f"{minutes:.1f}", f"{MINUTES:g} at most", minutes <= MINUTES),
-        ("samples of their class", f"{of_class:.1%}", f"{OF_CLASS:.0%}", of_class >= OF_CLASS),
+        ("minutes", f"{minutes:.1f}", f"at most {MINUTES:g}", minutes <= MINUTES),
         (
-            "samples of the worst class",
-            f"{min(found['class_accuracy']):.0%}",
-            "all there",
-            min(found["class_accuracy"]) > 0.5,
+            "class accuracy of the samples",
+            f"{class_accuracy:.1%}",
+            f"at least {OF_CLASS:.0%}",
+            class_accuracy >= OF_CLASS,
         ),
         (
-            "real digits the judge knows",
-            f"{found['judge_accuracy']:.1%}",
-            f"{JUDGE:.0%}",
-            found["judge_accuracy"] >= JUDGE,
+            "class accuracy of the worst class",
+            f"{min(metrics['class_accuracy']):.0%}",
+            "more than 50%",
+            min(metrics["class_accuracy"]) > 0.5,
+        ),
+        (
+            "accuracy of the judge on real digits",
+            f"{metrics['judge_accuracy']:.1%}",
+            f"at least {JUDGE:.0%}",
+            metrics["judge_accuracy"] >= JUDGE,
         ),
     ]
-    print("\n## A GAN's whole pipeline on a CPU: pipelines/competitions/digits_gan.toml\n")
+    print("\n## A GAN's complete pipeline on a CPU: pipelines/competitions/digits_gan.toml\n")
     print(
-        f"{os.cpu_count()} cores; {found['judged']} samples.\n\n| | | asked for |\n| --- | ---: |"
+        f"{os.cpu_count()} cores; {metrics['judged']} samples.\n\n| | | target |\n| --- | ---: |"
         " --- |"
     )
-    for name, value, asked, held in rows:
-        print(f"| {name} | {value} | {asked}: {'held' if held else 'missed'} |")
+    for name, value, target, met in rows:
+        print(f"| {name} | {value} | {target}: {'met' if met else 'missed'} |")
 
 
 if __name__ == "__main__":

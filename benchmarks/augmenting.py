@@ -1,8 +1,9 @@
-"""The input pipeline with all of the melanoma notebook's augmentation, against the notebook's way
-of writing it; and the one that feeds stored pixels to a device that augments, against a loop that
-only decodes and batches.
+"""Benchmark the input pipeline with all of the melanoma notebook's augmentation.
 
-python benchmarks/augmenting.py
+    python benchmarks/augmenting.py
+
+Augmentation on the host is compared with the notebook's own code. Feeding stored pixels to a device
+that augments is compared with a loop that only decodes and batches.
 """
 
 import math
@@ -52,15 +53,17 @@ NOTEBOOK = Augment(
 
 
 def write(path: Path, size: int) -> None:
-    """A shard of different cuts of two photographs, with the notebook's features."""
+    """Write a shard of different crops of two photographs, with the notebook's features."""
     generator = np.random.default_rng(0)
     photographs = [np.asarray(load_sample_image(name)) for name in ("china.jpg", "flower.jpg")]
     with open(path, "wb") as stream:
         for number in range(IMAGES[size]):
             top, left = generator.integers(0, 427 - 384), generator.integers(0, 640 - 384)
-            cut = photographs[number % 2][top : top + 384, left : left + 384]
+            crop = photographs[number % 2][top : top + 384, left : left + 384]
             pixels = np.ascontiguousarray(
-                cut if size == 384 else cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA)
+                crop
+                if size == 384
+                else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
             )
             jpeg = simplejpeg.encode_jpeg(pixels, quality=90, colorsubsampling="420")
             stream.write(
@@ -73,43 +76,42 @@ def write(path: Path, size: int) -> None:
 
 
 def notebook(path: Path, size: int) -> Callable[[], None]:
-    """Read, decode, turn by a gather of every pixel, recolour in floats, batch, and cut and mix in
-    a loop: as on a TPU host."""
+    """Return a function that runs one epoch of the notebook's pipeline, as on a TPU host.
+
+    It reads, decodes, transforms by gathering every pixel, changes colours in floats, batches, and
+    applies CutMix in a loop.
+    """
     import tensorflow as tf
 
     odd = size % 2
 
     def matrix() -> Any:
-        turn = math.pi * tf.random.normal([]) * 180 / 180
+        angle = math.pi * tf.random.normal([]) * 180 / 180
         shear = math.pi * 2 * tf.random.normal([]) / 180
         zoom = 1 + tf.random.normal([2]) / 8
         shift = 8 * tf.random.normal([2])
-        cos, sin = tf.cos(turn), tf.sin(turn)
-        one, nought = tf.ones([]), tf.zeros([])
+        cos, sin = tf.cos(angle), tf.sin(angle)
+        one, zero = tf.ones([]), tf.zeros([])
 
         def square(*values: Any) -> Any:
             return tf.reshape(tf.stack(values), [3, 3])
 
-        rotated = square(cos, sin, nought, -sin, cos, nought, nought, nought, one)
-        sheared = square(
-            one, tf.sin(shear), nought, nought, tf.cos(shear), nought, nought, nought, one
-        )
-        zoomed = square(
-            1 / zoom[0], nought, nought, nought, 1 / zoom[1], nought, nought, nought, one
-        )
-        shifted = square(one, nought, shift[0], nought, one, shift[1], nought, nought, one)
+        rotated = square(cos, sin, zero, -sin, cos, zero, zero, zero, one)
+        sheared = square(one, tf.sin(shear), zero, zero, tf.cos(shear), zero, zero, zero, one)
+        zoomed = square(1 / zoom[0], zero, zero, zero, 1 / zoom[1], zero, zero, zero, one)
+        shifted = square(one, zero, shift[0], zero, one, shift[1], zero, zero, one)
         return (rotated @ sheared) @ (zoomed @ shifted)
 
-    def moved(image: Any) -> Any:
+    def transformed(image: Any) -> Any:
         x = tf.repeat(tf.range(size // 2, -size // 2, -1), size)
         y = tf.tile(tf.range(-size // 2, size // 2), [size])
-        places = tf.cast(
+        sources = tf.cast(
             matrix() @ tf.cast(tf.stack([x, y, tf.ones_like(x)]), tf.float32), tf.int32
         )
-        places = tf.clip_by_value(places, -size // 2 + odd + 1, size // 2)
+        sources = tf.clip_by_value(sources, -size // 2 + odd + 1, size // 2)
         return tf.reshape(
             tf.gather_nd(
-                image, tf.transpose(tf.stack([size // 2 - places[0], size // 2 - 1 + places[1]]))
+                image, tf.transpose(tf.stack([size // 2 - sources[0], size // 2 - 1 + sources[1]]))
             ),
             [size, size, 3],
         )
@@ -121,7 +123,7 @@ def notebook(path: Path, size: int) -> Callable[[], None]:
         }
         example = tf.io.parse_single_example(record, features)
         image = tf.cast(tf.io.decode_jpeg(example["image"], channels=3), tf.float32) / 255.0
-        image = moved(tf.reshape(image, [size, size, 3]))
+        image = transformed(tf.reshape(image, [size, size, 3]))
         image = tf.image.random_flip_left_right(image)
         image = tf.image.random_hue(image, 0.01)
         image = tf.image.random_saturation(image, 0.7, 1.3)
@@ -129,8 +131,8 @@ def notebook(path: Path, size: int) -> Callable[[], None]:
         return tf.image.random_brightness(image, 0.1), tf.one_hot(example["target"], 2)
 
     def mixed(images: Any, labels: Any) -> Any:
-        pictures, mixes = [], []
-        for place in range(BATCH):
+        mixed_images, mixed_labels = [], []
+        for row in range(BATCH):
             other = tf.random.uniform([], 0, BATCH, tf.int32)
             x, y = (
                 tf.random.uniform([], 0, size, tf.int32),
@@ -141,28 +143,30 @@ def notebook(path: Path, size: int) -> Callable[[], None]:
             left, right = tf.maximum(0, x - width // 2), tf.minimum(size, x + width // 2)
             middle = tf.concat(
                 [
-                    images[place, top:bottom, :left],
+                    images[row, top:bottom, :left],
                     images[other, top:bottom, left:right],
-                    images[place, top:bottom, right:],
+                    images[row, top:bottom, right:],
                 ],
                 1,
             )
-            pictures.append(tf.concat([images[place, :top], middle, images[place, bottom:]], 0))
+            mixed_images.append(tf.concat([images[row, :top], middle, images[row, bottom:]], 0))
             share = tf.cast(width * width, tf.float32) / size / size
-            mixes.append((1 - share) * labels[place] + share * labels[other])
-        return tf.reshape(tf.stack(pictures), [BATCH, size, size, 3]), tf.stack(mixes)
+            mixed_labels.append((1 - share) * labels[row] + share * labels[other])
+        return tf.reshape(tf.stack(mixed_images), [BATCH, size, size, 3]), tf.stack(mixed_labels)
 
     threads = tf.data.Options()
     threads.threading.private_threadpool_size = THREADS
-    made = tf.data.TFRecordDataset([str(path)]).map(read, num_parallel_calls=tf.data.AUTOTUNE)
-    made = made.batch(BATCH, drop_remainder=True).map(mixed, num_parallel_calls=tf.data.AUTOTUNE)
-    made = made.prefetch(tf.data.AUTOTUNE).with_options(threads)
+    dataset = tf.data.TFRecordDataset([str(path)]).map(read, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.batch(BATCH, drop_remainder=True).map(
+        mixed, num_parallel_calls=tf.data.AUTOTUNE
+    )
+    dataset = dataset.prefetch(tf.data.AUTOTUNE).with_options(threads)
 
-    def once() -> None:
-        for _ in made:
+    def run_epoch() -> None:
+        for _ in dataset:
             pass
 
-    return once
+    return run_epoch
 
 
 def ours(
@@ -173,9 +177,9 @@ def ours(
     on_device: bool,
     augment: Augment = NOTEBOOK,
 ) -> Callable[[], None]:
-    """An epoch as the trainer reads it, a thread ahead of whoever takes the batches."""
+    """Return a function that runs one epoch of the trainer's pipeline; a thread works ahead."""
 
-    def once() -> None:
+    def run_epoch() -> None:
         batches = training_batches(
             images,
             labels,
@@ -186,29 +190,31 @@ def ours(
         for _ in prefetch(batches):
             pass
 
-    return once
+    return run_epoch
 
 
 def bare_threads(jpegs: list[bytes], size: int, pool: ThreadPoolExecutor) -> Callable[[], None]:
-    """Decode and batch with threads, and nothing else."""
+    """Return a function that decodes and batches one epoch with threads, and nothing else."""
 
-    def some(batch: np.ndarray, first: int, start: int) -> None:
-        for place in range(start, BATCH, THREADS):
+    def decode_rows(batch: np.ndarray, first: int, start: int) -> None:
+        for row in range(start, BATCH, THREADS):
             simplejpeg.decode_jpeg(
-                jpegs[first + place], "RGB", fastdct=False, fastupsample=False, buffer=batch[place]
+                jpegs[first + row], "RGB", fastdct=False, fastupsample=False, buffer=batch[row]
             )
 
-    def once() -> None:
+    def run_epoch() -> None:
         for first in range(0, len(jpegs), BATCH):
             batch = np.empty((BATCH, size, size, 3), np.uint8)
-            for done in [pool.submit(some, batch, first, start) for start in range(THREADS)]:
-                done.result()
+            for future in [
+                pool.submit(decode_rows, batch, first, start) for start in range(THREADS)
+            ]:
+                future.result()
 
-    return once
+    return run_epoch
 
 
 def bare_tensorflow(path: Path, size: int) -> Callable[[], None]:
-    """Decode and batch with tf.data, and nothing else."""
+    """Return a function that decodes and batches one epoch with tf.data, and nothing else."""
     import tensorflow as tf
 
     def read(record: Any) -> Any:
@@ -221,19 +227,21 @@ def bare_tensorflow(path: Path, size: int) -> Callable[[], None]:
 
     threads = tf.data.Options()
     threads.threading.private_threadpool_size = THREADS
-    made = tf.data.TFRecordDataset([str(path)]).map(read, num_parallel_calls=tf.data.AUTOTUNE)
-    made = made.batch(BATCH, drop_remainder=True).prefetch(tf.data.AUTOTUNE).with_options(threads)
+    dataset = tf.data.TFRecordDataset([str(path)]).map(read, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = (
+        dataset.batch(BATCH, drop_remainder=True).prefetch(tf.data.AUTOTUNE).with_options(threads)
+    )
 
-    def once() -> None:
-        for _ in made:
+    def run_epoch() -> None:
+        for _ in dataset:
             pass
 
-    return once
+    return run_epoch
 
 
-def seconds(way: Callable[[], None]) -> float:
+def seconds(run_epoch: Callable[[], None]) -> float:
     started = time.perf_counter()
-    way()
+    run_epoch()
     return time.perf_counter() - started
 
 
@@ -249,12 +257,12 @@ def main() -> None:
         " augments\n"
     )
     print(
-        f"Images a second on {THREADS} cores, batches of {BATCH}; medians of {ROUNDS} rounds,"
-        " ratios within a round.\n"
+        f"Images per second on {THREADS} cores, batches of {BATCH}; medians of {ROUNDS} rounds."
+        " Ratios are taken within a round.\n"
     )
     print(
-        "| size | the notebook's way | host path | times | bilinear | device path | decode and"
-        " batch alone | share |"
+        "| size | notebook | host | host / notebook | host, bilinear | device | decode and batch"
+        " only | device / decode and batch only |"
     )
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for size, number in IMAGES.items():
@@ -271,20 +279,20 @@ def main() -> None:
                     f"sum_c_{size}": [[size * size * 120] * 3] * number,
                 }
             )
-            about = {
+            manifest = {
                 "channels": 3,
                 "image_feature": "image",
                 "id_feature": "image_name",
                 "root": "",
             }
-            images = load(folder, table, about, size=size)
+            images = load(folder, table, manifest, size=size)
             labels = Labels(
                 np.eye(2, dtype=np.float32)[np.arange(number) % 2],
                 np.ones(number, np.float32),
                 np.zeros((number, 0), np.float32),
             )
             bilinear = Augment(**{**vars(NOTEBOOK), "interpolation": "bilinear"})
-            ways = {
+            epochs = {
                 "notebook": notebook(path, size),
                 "host": ours(images, labels, workers, on_device=False),
                 "bilinear": ours(images, labels, workers, on_device=False, augment=bilinear),
@@ -292,23 +300,30 @@ def main() -> None:
                 "threads": bare_threads(jpegs, size, pool),
                 "tensorflow": bare_tensorflow(path, size),
             }
-            for way in ways.values():
-                way()
-            rounds = [{name: seconds(way) for name, way in ways.items()} for _ in range(ROUNDS)]
-        rates = {name: number / statistics.median(one[name] for one in rounds) for name in ways}
-        times = statistics.median(one["notebook"] / one["host"] for one in rounds)
-        bare = statistics.median(min(one["threads"], one["tensorflow"]) for one in rounds)
+            for run_epoch in epochs.values():
+                run_epoch()
+            rounds = [
+                {name: seconds(run_epoch) for name, run_epoch in epochs.items()}
+                for _ in range(ROUNDS)
+            ]
+        rates = {
+            name: number / statistics.median(timings[name] for timings in rounds) for name in epochs
+        }
+        speed_up = statistics.median(timings["notebook"] / timings["host"] for timings in rounds)
+        bare = statistics.median(
+            min(timings["threads"], timings["tensorflow"]) for timings in rounds
+        )
         share = statistics.median(
-            min(one["threads"], one["tensorflow"]) / one["device"] for one in rounds
+            min(timings["threads"], timings["tensorflow"]) / timings["device"] for timings in rounds
         )
         print(
-            f"| {size} | {rates['notebook']:,.0f} | {rates['host']:,.0f} | {times:.1f} |"
+            f"| {size} | {rates['notebook']:,.0f} | {rates['host']:,.0f} | {speed_up:.1f} |"
             f" {rates['bilinear']:,.0f} | {rates['device']:,.0f} | {number / bare:,.0f} |"
             f" {100 * share:.0f} % |"
         )
-        against = statistics.median(one["tensorflow"] / one["threads"] for one in rounds)
-        notes.append(f"{against:.2f} times ({size})")
-    print(f"\nDecoding and batching by threads is {' and '.join(notes)} as fast as by tf.data.")
+        ratio = statistics.median(timings["tensorflow"] / timings["threads"] for timings in rounds)
+        notes.append(f"{ratio:.2f} times ({size})")
+    print(f"\nDecoding and batching with threads is {' and '.join(notes)} as fast as with tf.data.")
     workers.close()
     pool.shutdown()
 

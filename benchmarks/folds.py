@@ -1,10 +1,12 @@
-"""Folds: balance against scikit-learn's StratifiedGroupKFold on several shapes of data, and a
-million rows.
+"""Benchmark fold assignment: balance against StratifiedGroupKFold, and the time for a million rows.
 
-    python benchmarks/folds.py > benchmarks/results.md
+    python benchmarks/folds.py
 
-Spread is what scikit-learn's splitter minimises: the standard deviation over folds of each class's
-share, a mean over classes. Times are of one process in one run; what to trust is their ratio."""
+Spread is the quantity that scikit-learn's StratifiedGroupKFold minimises: the standard deviation
+over folds of each class's share, averaged over classes. Times are from one run in one process:
+compare their ratios, not the seconds. The output starts the file that `make bench` writes,
+benchmarks/results.md.
+"""
 
 import os
 import platform
@@ -26,20 +28,20 @@ FOLDS = 5
 
 
 def shapes() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Name to (targets, groups), in the shapes of real competitions."""
+    """Return (targets, groups) by name, each (rows,) int64, in the shapes of real competitions."""
     generator = np.random.default_rng(0)
     patients = generator.integers(0, 2000, 33_000)
-    persons = np.repeat(np.arange(2700), 7)
+    people = np.repeat(np.arange(2700), 7)
     return {
         "33,000 images of 2,000 patients, 1.8 % positive": (
             (generator.random(33_000) < 0.018).astype(int),
             patients,
         ),
-        "18,900 images of 2,700 persons, 7 a person, 18 classes": (
-            persons * 7 % 6 * 3 + np.tile([0, 1, 2, 0, 0, 0, 0], 2700),
-            persons,
+        "18,900 images of 2,700 people, 7 per person, 18 classes": (
+            people * 7 % 6 * 3 + np.tile([0, 1, 2, 0, 0, 0, 0], 2700),
+            people,
         ),
-        "12,753 images, 104 classes of very different size, no groups": (
+        "12,753 images, 104 classes of very different sizes, no groups": (
             generator.zipf(1.3, 12_753) % 104,
             np.arange(12_753),
         ),
@@ -47,10 +49,10 @@ def shapes() -> dict[str, tuple[np.ndarray, np.ndarray]]:
             generator.integers(0, 10, 20_000),
             generator.zipf(1.6, 20_000) % 3000,
         ),
-        "600 images of 60 groups, each of one class": (lambda groups: (groups % 5, groups))(
+        "600 images in 60 groups, one class per group": (lambda groups: (groups % 5, groups))(
             generator.integers(0, 60, 600)
         ),
-        "1,000 images, one group half of them": (
+        "1,000 images, half of them in one group": (
             generator.integers(0, 3, 1000),
             np.concatenate([np.zeros(500, dtype=int), np.arange(1, 501)]),
         ),
@@ -58,19 +60,19 @@ def shapes() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def ours(targets: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """The folds step's way, group column and all."""
-    whole = merged(groups.astype(str))
+    """Assign each row to a fold as the folds step does, including the merging of groups."""
+    merged_groups = merged(groups.astype(str))
     rows = pd.DataFrame({"target": targets, "external": ""})
     return assign(
-        strata(rows, whole, targets[:, None] == np.arange(targets.max() + 1)),
-        whole,
+        strata(rows, merged_groups, targets[:, None] == np.arange(targets.max() + 1)),
+        merged_groups,
         count=FOLDS,
         seed=0,
     )
 
 
 def theirs(targets: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """scikit-learn's."""
+    """Assign each row to a fold with scikit-learn's StratifiedGroupKFold."""
     folds = np.empty(len(targets), dtype=int)
     splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     for number, (_, held_out) in enumerate(splitter.split(targets, targets, groups)):
@@ -79,11 +81,11 @@ def theirs(targets: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def spread(targets: np.ndarray, folds: np.ndarray) -> float:
-    """In percent of a class's images."""
-    table = np.zeros((FOLDS, targets.max() + 1))
-    np.add.at(table, (folds, targets), 1)
-    table = table[:, table.sum(axis=0) > 0]
-    return float(100 * (table / table.sum(axis=0)).std(axis=0).mean())
+    """Return the spread in percent of a class's images."""
+    counts = np.zeros((FOLDS, targets.max() + 1))
+    np.add.at(counts, (folds, targets), 1)
+    counts = counts[:, counts.sum(axis=0) > 0]
+    return float(100 * (counts / counts.sum(axis=0)).std(axis=0).mean())
 
 
 def timed(
@@ -91,7 +93,7 @@ def timed(
     targets: np.ndarray,
     groups: np.ndarray,
 ) -> tuple[np.ndarray, float]:
-    """The result and the processor seconds of one call."""
+    """Return the folds from one call of `function`, and its processor seconds."""
     started = time.process_time()
     return function(targets, groups), time.process_time() - started
 
@@ -99,8 +101,8 @@ def timed(
 def main() -> None:
     """Print the tables."""
     print(
-        "# Benchmarks\n\nMade by `make bench`. Times vary from run to run and machine to machine;"
-        " their ratios much less.\n"
+        "# Benchmarks\n\nWritten by `make bench`. Times vary between runs and machines; their"
+        " ratios vary much less.\n"
     )
     print(
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
@@ -108,21 +110,21 @@ def main() -> None:
     )
     print(f"## {FOLDS} folds, against StratifiedGroupKFold\n")
     print(
-        "| data | spread, ours | spread, scikit-learn | seconds, ours | seconds, scikit-learn |"
-        " times faster |"
+        "| data | spread, Foldline | spread, scikit-learn | seconds, Foldline | seconds,"
+        " scikit-learn | speed-up |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     worse = []
     for name, (targets, groups) in shapes().items():
-        (mine, seconds), (other, others_seconds) = (
-            timed(way, targets, groups) for way in (ours, theirs)
+        (our_folds, our_seconds), (sklearn_folds, sklearn_seconds) = (
+            timed(function, targets, groups) for function in (ours, theirs)
         )
-        here, there = spread(targets, mine), spread(targets, other)
+        our_spread, sklearn_spread = spread(targets, our_folds), spread(targets, sklearn_folds)
         print(
-            f"| {name} | {here:.3f} % | {there:.3f} % | {seconds:.2f} | {others_seconds:.2f} |"
-            f" {others_seconds / seconds:.0f} |"
+            f"| {name} | {our_spread:.3f} % | {sklearn_spread:.3f} % | {our_seconds:.2f} |"
+            f" {sklearn_seconds:.2f} | {sklearn_seconds / our_seconds:.0f} |"
         )
-        if here > there + 1e-9:
+        if our_spread > sklearn_spread + 1e-9:
             worse.append(name)
     generator = np.random.default_rng(1)
     targets, groups = (
@@ -135,11 +137,11 @@ def main() -> None:
     )
     print("\n## A million rows in 100,000 groups, 20 classes\n")
     print(
-        f"{seconds:.1f} s of one core, {peak:.2f} GB at the peak of the whole process, spread"
+        f"{seconds:.1f} s on one core; the process's peak memory is {peak:.2f} GB; spread"
         f" {spread(targets, folds):.4f} %."
     )
     if worse:
-        sys.exit(f"less even than scikit-learn: {'; '.join(worse)}")
+        sys.exit(f"spread is larger than scikit-learn's on: {'; '.join(worse)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The memory that a training task takes, by how many images of 384 × 384 it has.
+"""Benchmark the peak memory of a training job by its number of images of 384 × 384.
 
 python benchmarks/memory.py
 """
@@ -16,8 +16,8 @@ from trainer.training.predict import CHUNK_BYTES
 
 SIZE, BATCH = 384, 32
 SETS = (1000, 30_000)
-# What is held of an image besides its pixels: its place, mean, label and id, and what is drawn for
-# it in an epoch.
+# Memory for each image in addition to its pixels: its position, mean, label and id, and the random
+# draws of an epoch.
 BYTES_AN_IMAGE = 2000
 TASK = """
 import sys
@@ -42,48 +42,52 @@ train_folds(member, [0], inputs, goal, RunContext(out=folder / "out"))
 
 
 def peak(images: int) -> tuple[float, float]:
-    """The most memory of its own that a task ever had (pages of files are the system's), and its
-    seconds; megabytes."""
+    """Run a training job and measure its memory.
+
+    Returns:
+        The peak of its anonymous memory in MB (mapped files count as the system's), and its
+        seconds.
+    """
     with tempfile.TemporaryDirectory() as folder:
         write_set(Path(folder), images, SIZE)
-        started, most = time.perf_counter(), 0
+        started, kilobytes = time.perf_counter(), 0
         with subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", TASK, folder], stdout=subprocess.DEVNULL
-        ) as task:
-            while task.poll() is None:
+        ) as process:
+            while process.poll() is None:
                 try:
-                    status = Path(f"/proc/{task.pid}/status").read_text()
+                    status = Path(f"/proc/{process.pid}/status").read_text()
                 except OSError:
                     break
                 anonymous = [
                     line.split()[1] for line in status.splitlines() if line.startswith("RssAnon")
                 ]
-                most = max(most, *(int(value) for value in anonymous), 0)
+                kilobytes = max(kilobytes, *(int(value) for value in anonymous), 0)
                 time.sleep(0.02)
-        if task.returncode:
-            raise RuntimeError(f"the task with {images} images failed")
-        return most / 1024, time.perf_counter() - started
+        if process.returncode:
+            raise RuntimeError(f"the training job with {images} images failed")
+        return kilobytes / 1024, time.perf_counter() - started
 
 
 def main() -> None:
     """Print the table."""
-    print(f"\n## Memory of a training task, images of {SIZE} × {SIZE}, batches of {BATCH}\n")
-    print("| images | peak, MB | seconds | decoded all at once it would be, MB |")
+    print(f"\n## Memory of a training job, images of {SIZE} × {SIZE}, batches of {BATCH}\n")
+    print("| images | peak, MB | seconds | all images decoded, MB |")
     print("| ---: | ---: | ---: | ---: |")
-    found = {images: peak(images) for images in SETS}
-    for images, (most, seconds) in found.items():
+    peaks = {images: peak(images) for images in SETS}
+    for images, (megabytes, seconds) in peaks.items():
         print(
-            f"| {images:,} | {most:,.0f} | {seconds:.0f} |"
+            f"| {images:,} | {megabytes:,.0f} | {seconds:.0f} |"
             f" {images * SIZE * SIZE * 3 / 2**20:,.0f} |"
         )
-    few, many = (found[images][0] for images in SETS)
+    few, many = (peaks[images][0] for images in SETS)
     chunks = 3 * CHUNK_BYTES / 2**20
     bound = few + chunks + (SETS[1] - SETS[0]) * BYTES_AN_IMAGE / 2**20
     print(
-        f"\nThe bound: what a task of {SETS[0]:,} images takes, {BYTES_AN_IMAGE:,} bytes for each"
-        f" more, and three runs of {CHUNK_BYTES / 2**20:.0f} MB that are predicted at once:"
-        f" {bound:,.0f} MB. Measured: {many:,.0f} MB. A set whose decoded pixels take less than"
-        f" {HELD_BYTES / 2**20:.0f} MB is held decoded, which adds as much at most."
+        f"\nThe bound: the peak of a job with {SETS[0]:,} images, {BYTES_AN_IMAGE:,} bytes for each"
+        f" additional image, and three chunks of {CHUNK_BYTES / 2**20:.0f} MB in memory during"
+        f" prediction: {bound:,.0f} MB. Measured: {many:,.0f} MB. A set whose decoded pixels take"
+        f" less than {HELD_BYTES / 2**20:.0f} MB is kept decoded, which adds at most that much."
     )
 
 

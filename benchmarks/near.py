@@ -1,11 +1,11 @@
-"""Near-duplicate search: how its time grows with the number of images, against comparing every
-pair.
+"""Benchmark the near-duplicate search by number of images, against comparing every pair.
 
     python benchmarks/near.py
 
-The search by hashes is timed on random ones, of which a tenth are near another; the whole step,
-with its verification on pixels, on 50,000 stored images of random low frequencies, a tenth of them
-copies at another quality and brightness."""
+The search by hashes is timed on random hashes, a tenth of which are near another one. The full
+step, which also verifies candidates on their pixels, is timed on 50,000 stored images of random low
+frequencies, a tenth of which are copies at another quality and brightness.
+"""
 
 import hashlib
 import statistics
@@ -31,37 +31,40 @@ SIDE = 64
 
 
 def hashes(count: int) -> np.ndarray:
-    """Distinct 64-bit hashes, of which a tenth are within the distance of another."""
+    """Return distinct uint64 hashes, at most `count`; a tenth are within DISTANCE of another."""
     generator = np.random.default_rng(count)
-    whole = generator.integers(0, 2**64, count, dtype=np.uint64)
+    values = generator.integers(0, 2**64, count, dtype=np.uint64)
     copies = generator.choice(count, count // 10, replace=False)
     for _ in range(DISTANCE):
         bits = np.uint64(1) << generator.integers(0, 64, len(copies)).astype(np.uint64)
-        whole[copies] = np.where(
-            generator.random(len(copies)) < 0.5, whole[copies - 1] ^ bits, whole[copies]
+        values[copies] = np.where(
+            generator.random(len(copies)) < 0.5, values[copies - 1] ^ bits, values[copies]
         )
-    return np.unique(whole)
+    return np.unique(values)
 
 
-def seconds(given: np.ndarray) -> float:
-    """Of one search."""
+def seconds(values: np.ndarray) -> float:
+    """Return the seconds of one search for similar hashes."""
     started = time.perf_counter()
-    similar(given)
+    similar(values)
     return time.perf_counter() - started
 
 
-def every_pair(given: np.ndarray) -> float:
-    """Seconds for comparing each hash with all others, vectorised."""
+def every_pair(values: np.ndarray) -> float:
+    """Return the seconds of comparing each hash with all others, vectorised."""
     started = time.perf_counter()
-    found = 0
-    for place, one in enumerate(given):
-        found += int((np.bitwise_count(given[place + 1 :] ^ one) <= DISTANCE).sum())
+    pairs = 0
+    for position, value in enumerate(values):
+        pairs += int((np.bitwise_count(values[position + 1 :] ^ value) <= DISTANCE).sum())
     return time.perf_counter() - started
 
 
-def whole_step(folder: Path) -> tuple[float, int]:
-    """Seconds for 50,000 stored images, verified on their pixels, and how many are
-    near-duplicates."""
+def full_step(folder: Path) -> tuple[float, int]:
+    """Time the full step on 50,000 stored images, with candidates verified on their pixels.
+
+    Returns:
+        The seconds, and the number of images that are near-duplicates of another.
+    """
     generator = np.random.default_rng(0)
     rows = []
     pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
@@ -75,44 +78,44 @@ def whole_step(folder: Path) -> tuple[float, int]:
                 pixels = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
             jpeg = encoded(pixels, quality)
             add({"image": jpeg, "image_name": str(number).encode()})
-            about = {
+            columns = {
                 "id": str(number),
                 "sha256": hashlib.sha256(jpeg).hexdigest(),
                 "phash": perceptual_hash(pixels),
             }
             rows.append(
-                {**about, f"shard_{SIDE}": f"train00-{IMAGES}.tfrec", f"row_{SIDE}": number}
+                {**columns, f"shard_{SIDE}": f"train00-{IMAGES}.tfrec", f"row_{SIDE}": number}
             )
     examples = pd.DataFrame(rows).astype({"phash": np.uint64})
-    features = {"sizes": [SIDE], "image_feature": "image", "id_feature": "image_name"}
+    manifest = {"sizes": [SIDE], "image_feature": "image", "id_feature": "image_name"}
     started = time.perf_counter()
-    near = near_duplicates(examples, folder, features)
-    return time.perf_counter() - started, len(np.unique(near))
+    pairs = near_duplicates(examples, folder, manifest)
+    return time.perf_counter() - started, len(np.unique(pairs))
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table and two comparisons."""
     print("\n## Near-duplicate search\n")
-    print("| images | seconds | times more than for half as many |")
+    print("| images | seconds | times the seconds for half as many |")
     print("| ---: | ---: | ---: |")
-    before = None
+    previous = None
     for size in SIZES:
-        given = hashes(size)
-        took = statistics.median(seconds(given) for _ in range(ROUNDS))
-        growth = f"{took / before:.2f}" if before else ""
-        print(f"| {size:,} | {took:.2f} | {growth} |")
-        before = took
-    given = hashes(EVERY_PAIR)
-    ratio = every_pair(given) / statistics.median(seconds(given) for _ in range(ROUNDS))
+        values = hashes(size)
+        elapsed = statistics.median(seconds(values) for _ in range(ROUNDS))
+        growth = f"{elapsed / previous:.2f}" if previous else ""
+        print(f"| {size:,} | {elapsed:.2f} | {growth} |")
+        previous = elapsed
+    values = hashes(EVERY_PAIR)
+    ratio = every_pair(values) / statistics.median(seconds(values) for _ in range(ROUNDS))
     print(
-        f"\nComparing every pair of {EVERY_PAIR:,} hashes takes {ratio:.0f} times as long, and"
-        " grows fourfold."
+        f"\nComparing every pair of {EVERY_PAIR:,} hashes takes {ratio:.0f} times as long; its"
+        " time grows fourfold with each doubling."
     )
     with tempfile.TemporaryDirectory() as folder:
-        took, found = whole_step(Path(folder))
+        elapsed, near_images = full_step(Path(folder))
     print(
-        f"\nThe whole step on {IMAGES:,} images, pixels of all candidates compared: {took:.1f} s,"
-        f" {found:,} in sets."
+        f"\nThe full step on {IMAGES:,} images, comparing the pixels of all candidates:"
+        f" {elapsed:.1f} s, {near_images:,} images with a near-duplicate."
     )
 
 

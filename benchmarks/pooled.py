@@ -1,10 +1,11 @@
-"""Statistics of a converted set of 30,000 images, against the notebooks' way: open every image with
-Pillow.
+"""Benchmark the statistics of 30,000 converted images against opening every image with Pillow.
 
     python benchmarks/pooled.py
 
-The table of 30,000 images is that of 300 converted ones, a hundred times over, each time with other
-sums; the notebooks' way is timed on 300 of the stored images and multiplied by a hundred."""
+The table of 30,000 images repeats that of 300 converted ones a hundred times, each time with other
+sums of pixels. The notebooks' way, with Pillow, is timed on the 300 stored images and multiplied by
+a hundred.
+"""
 
 import io
 import json
@@ -34,15 +35,15 @@ ROUNDS = 5
 
 
 def converted(folder: Path) -> Path:
-    """The records of cuts of two photographs."""
+    """Convert crops of two photographs; return the records folder."""
     generator = np.random.default_rng(0)
     photographs = [np.asarray(load_sample_image(name)) for name in ("china.jpg", "flower.jpg")]
     for split, count in (("train", IMAGES * 4 // 5), ("test", IMAGES // 5)):
         (folder / split).mkdir(parents=True)
         for number in range(count):
             top, left = generator.integers(0, 27), generator.integers(0, 240)
-            cut = photographs[number % 2][top : top + 400, left : left + 400, ::-1]
-            cv2.imwrite(str(folder / split / f"{number}.jpg"), cut)
+            crop = photographs[number % 2][top : top + 400, left : left + 400, ::-1]
+            cv2.imwrite(str(folder / split / f"{number}.jpg"), crop)
     lines = "".join(f"{number},{number % 2}\n" for number in range(IMAGES * 4 // 5))
     (folder / "train.csv").write_text("id,label\n" + lines)
     data = Data(
@@ -61,22 +62,27 @@ def converted(folder: Path) -> Path:
 
 
 def enlarge(records: Path) -> None:
-    """The table a hundred times over."""
+    """Repeat the examples table a hundred times, with other ids and sums of pixels."""
     table = tables.read_examples(records)
     generator = np.random.default_rng(1)
-    whole = pd.concat(
+    repeated = pd.concat(
         [table.assign(id=table["id"] + f"-{turn}") for turn in range(TIMES)], ignore_index=True
     )
     for name in (f"sum_c_{SIZE}", f"sumsq_c_{SIZE}"):
-        scattered = np.array(whole[name].tolist()) * generator.uniform(0.9, 1, (len(whole), 1))
-        whole[name] = list(scattered.astype(np.int64))
-    about = read_manifest(records)
-    tables.write_parquet(records / tables.EXAMPLES, whole)
-    write_manifest(records, about)
+        scattered = np.array(repeated[name].tolist()) * generator.uniform(
+            0.9, 1, (len(repeated), 1)
+        )
+        repeated[name] = list(scattered.astype(np.int64))
+    manifest = read_manifest(records)
+    tables.write_parquet(records / tables.EXAMPLES, repeated)
+    write_manifest(records, manifest)
 
 
 def notebooks(jpegs: list[bytes]) -> float:
-    """Seconds for the mean and the mean of the deviations of each image, as notebooks do it."""
+    """Return the seconds for pixel statistics as notebooks compute them.
+
+    These are the mean of the images' means, and the mean of their standard deviations.
+    """
     started = time.perf_counter()
     means, deviations = [], []
     for jpeg in jpegs:
@@ -97,14 +103,14 @@ def main() -> None:
             for shard in records.glob("*/*.tfrec")
             for payload in read_shard(shard)
         ]
-        theirs = statistics.median(notebooks(jpegs) for _ in range(3)) * TIMES  # type: ignore[arg-type]
+        pillow = statistics.median(notebooks(jpegs) for _ in range(3)) * TIMES  # type: ignore[arg-type]
         enlarge(records)
         train = tables.read_examples(records).query("split == 'train'")
         tables.write_csv(
             folder / "folds.csv",
             pd.DataFrame({"id": train["id"], "fold": np.arange(len(train)) % 5}),
         )
-        found = dict.fromkeys(
+        counts = dict.fromkeys(
             (
                 "duplicate_sets",
                 "near_duplicate_sets",
@@ -114,8 +120,8 @@ def main() -> None:
             ),
             0,
         )
-        (folder / "audit.json").write_text(json.dumps({**found, "label_conflicts": []}))
-        ours = []
+        (folder / "audit.json").write_text(json.dumps({**counts, "label_conflicts": []}))
+        rounds = []
         for _ in range(ROUNDS):
             started = time.perf_counter()
             write_statistics(
@@ -125,13 +131,13 @@ def main() -> None:
                 classes=["0", "1"],
                 out=folder / "s.json",
             )
-            ours.append(time.perf_counter() - started)
-    here = statistics.median(ours)
+            rounds.append(time.perf_counter() - started)
+    seconds = statistics.median(rounds)
     print(f"\n## Statistics of {IMAGES * TIMES:,} converted images of {SIZE} × {SIZE}\n")
     print(
-        f"{here:.2f} s for pooled pixels a split and a fold, class balance, distributions and"
-        f" drift; opening every image with Pillow for mean and deviation alone takes {theirs:.0f}"
-        f" s, {theirs / here:.0f} times as long."
+        f"{seconds:.2f} s for pixel statistics of each split and fold, class balance, distributions"
+        " and drift. Opening every image with Pillow for mean and standard deviation alone takes"
+        f" {pillow:.0f} s, {pillow / seconds:.0f} times as long."
     )
 
 

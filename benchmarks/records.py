@@ -1,11 +1,11 @@
-"""Converting images: decode, fit to 384 pixels and encode, against the notebooks' way (Pillow:
-open, convert, resize, save).
+"""Benchmark converting a JPEG (decode, fit to 384 pixels, encode) against Pillow.
 
     python benchmarks/records.py
 
-The photographs are the two that scikit-learn ships, enlarged where a size asks for it; that makes
-them smoother than real ones of that size, so that the signal-to-noise ratios of the enlarged ones
-flatter."""
+The baseline is the notebooks' way with Pillow: open, convert, resize, save. The photographs are the
+two that scikit-learn ships, enlarged for the larger sources. Enlarged photographs are smoother than
+real ones of that size, so their signal-to-noise ratios are optimistic.
+"""
 
 import io
 import os
@@ -28,14 +28,12 @@ ROUNDS = 5
 
 
 def photographs(width: int, height: int) -> list[bytes]:
-    """Two JPEGs of that size at quality 92, as a camera might leave them."""
-    pictures = [
+    """Return two JPEGs of width × height pixels at quality 92, as a camera might save them."""
+    images = [
         cv2.resize(load_sample_image(name), (width, height), interpolation=cv2.INTER_CUBIC)
         for name in ("china.jpg", "flower.jpg")
     ]
-    return [
-        simplejpeg.encode_jpeg(picture, quality=92, colorsubsampling="420") for picture in pictures
-    ]
+    return [simplejpeg.encode_jpeg(image, quality=92, colorsubsampling="420") for image in images]
 
 
 def _pixels(data: bytes) -> np.ndarray:
@@ -44,13 +42,13 @@ def _pixels(data: bytes) -> np.ndarray:
 
 
 def ours(data: bytes) -> bytes:
-    """The records step's way."""
+    """Convert a JPEG as the records step does."""
     pixels = _pixels(data)
     return simplejpeg.encode_jpeg(pixels, quality=95, colorsubsampling="420", fastdct=False)
 
 
 def notebooks(data: bytes) -> bytes:
-    """Pillow's."""
+    """Convert a JPEG as the notebooks do, with Pillow."""
     stream = io.BytesIO()
     Image.open(io.BytesIO(data)).convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(
         stream, "JPEG", quality=95
@@ -58,30 +56,30 @@ def notebooks(data: bytes) -> bytes:
     return stream.getvalue()
 
 
-def milliseconds(way: Callable[[bytes], object], images: list[bytes], least: int = 8) -> float:
-    """Processor time an image, of this process and all its threads."""
+def milliseconds(convert: Callable[[bytes], object], images: list[bytes], calls: int = 8) -> float:
+    """Return the processor time per image in ms, of this process and all its threads."""
     started = time.process_time()
-    for number in range(least):
-        way(images[number % len(images)])
-    return 1000 * (time.process_time() - started) / least
+    for number in range(calls):
+        convert(images[number % len(images)])
+    return 1000 * (time.process_time() - started) / calls
 
 
-def noise(data: bytes) -> float:
-    """Peak signal-to-noise ratio of our pixels against those of a full-size decode, in decibels."""
+def psnr(data: bytes) -> float:
+    """Return the peak signal-to-noise ratio in dB of our pixels against a full-size decode."""
     full = fitted(
         simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False), SIZE, "stretch"
     ).astype(float)
-    here = _pixels(data).astype(float)
-    error = float(((full - here) ** 2).mean())
+    pixels = _pixels(data).astype(float)
+    error = float(((full - pixels) ** 2).mean())
     return 10 * np.log10(255**2 / error) if error else float("inf")
 
 
 def decoders(data: bytes, fraction: int) -> dict[str, Callable[[], np.ndarray]]:
-    """Ways to decode a JPEG, whole and at one over `fraction` of its size."""
+    """Return the JPEG decoders to compare, by name: at full size and at 1/fraction of it."""
     reduced = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}[fraction]
     buffer = np.frombuffer(data, np.uint8)
     width, height = Image.open(io.BytesIO(data)).size
-    small = {"min_width": width // fraction, "min_height": height // fraction}
+    minimum_size = {"min_width": width // fraction, "min_height": height // fraction}
 
     def draft() -> np.ndarray:
         image = Image.open(io.BytesIO(data))
@@ -95,13 +93,13 @@ def decoders(data: bytes, fraction: int) -> dict[str, Callable[[], np.ndarray]]:
         f"Pillow, draft 1/{fraction}": draft,
         f"OpenCV, reduced 1/{fraction}": lambda: cv2.imdecode(buffer, reduced),
         f"simplejpeg, 1/{fraction}": lambda: simplejpeg.decode_jpeg(
-            data, fastdct=False, fastupsample=True, **small
+            data, fastdct=False, fastupsample=True, **minimum_size
         ),
     }
 
 
 def resizers(pixels: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
-    """Ways to shrink."""
+    """Return the resizers to compare, by name; each shrinks `pixels` to SIZE."""
     image = Image.fromarray(pixels)
     return {
         "Pillow, bicubic": lambda: np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC)),
@@ -109,39 +107,37 @@ def resizers(pixels: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
         "OpenCV, INTER_AREA": lambda: cv2.resize(
             pixels, (SIZE, SIZE), interpolation=cv2.INTER_AREA
         ),
-        "ours, by halves": lambda: fitted(pixels, SIZE, "stretch"),
+        "Foldline, by halves": lambda: fitted(pixels, SIZE, "stretch"),
     }
 
 
 def table_of_parts() -> None:
-    """What the decoder and the resizer were chosen by."""
+    """Print the comparison that the decoder and the resizer were chosen by."""
     print("\n## Decoders and resizers\n")
-    print("PyTurboJPEG needs a newer libjpeg-turbo than Debian 12 has, and was left out.\n")
-    print("| way | source | ms |")
+    print("PyTurboJPEG is left out: it needs a newer libjpeg-turbo than Debian 12 has.\n")
+    print("| method | source | ms |")
     print("| --- | --- | ---: |")
     for width, height, fraction in ((4000, 3000, 4), (1024, 768, 2)):
         data = photographs(width, height)[0]
-        half = np.ascontiguousarray(simplejpeg.decode_jpeg(data)[: height // 2, : width // 2])
+        crop = np.ascontiguousarray(simplejpeg.decode_jpeg(data)[: height // 2, : width // 2])
         groups = (
             (f"{width} × {height}", decoders(data, fraction)),
-            (f"to {SIZE} from {half.shape[1]} × {half.shape[0]}", resizers(half)),
+            (f"to {SIZE} from {crop.shape[1]} × {crop.shape[0]}", resizers(crop)),
         )
-        for source, ways in groups:
+        for source, methods in groups:
             rounds = [
                 {
-                    name: milliseconds(lambda _, way=way: way(), [b""], 5)
-                    for name, way in ways.items()
+                    name: milliseconds(lambda _, method=method: method(), [b""], 5)
+                    for name, method in methods.items()
                 }
                 for _ in range(ROUNDS)
             ]
-            for name in ways:
-                print(
-                    f"| {name} | {source} | {statistics.median(one[name] for one in rounds):.2f} |"
-                )
+            for name in methods:
+                print(f"| {name} | {source} | {statistics.median(ms[name] for ms in rounds):.2f} |")
 
 
 def two_threads(images: list[bytes]) -> float:
-    """How many times faster two threads are than one, by the clock."""
+    """Return how many times as fast two threads are as one, by wall-clock time."""
     work = images * 12
     seconds = []
     for workers in (1, 2):
@@ -153,12 +149,12 @@ def two_threads(images: list[bytes]) -> float:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     cv2.setNumThreads(1)
     print(f"\n## Converting to {SIZE} × {SIZE}, against Pillow\n")
     print(
-        "| source | ms an image, ours | ms, Pillow | times faster | PSNR against full-size"
-        " decoding |"
+        "| source | Foldline, ms per image | Pillow, ms per image | speed-up | PSNR against"
+        " full-size decoding |"
     )
     print("| --- | ---: | ---: | ---: | ---: |")
     for width, height in ((4000, 3000), (2048, 1536), (1024, 768), (640, 424)):
@@ -166,17 +162,17 @@ def main() -> None:
         pairs = [
             (milliseconds(ours, images), milliseconds(notebooks, images)) for _ in range(ROUNDS)
         ]
-        here, there = (statistics.median(column) for column in zip(*pairs, strict=True))
-        ratio = statistics.median(b / a for a, b in pairs)
+        our_ms, pillow_ms = (statistics.median(column) for column in zip(*pairs, strict=True))
+        speed_up = statistics.median(b / a for a, b in pairs)
         print(
-            f"| {width} × {height} | {here:.1f} | {there:.1f} | {ratio:.1f} |"
-            f" {min(map(noise, images)):.1f} dB |"
+            f"| {width} × {height} | {our_ms:.1f} | {pillow_ms:.1f} | {speed_up:.1f} |"
+            f" {min(map(psnr, images)):.1f} dB |"
         )
     table_of_parts()
-    gains = [two_threads(photographs(1024, 768)) for _ in range(ROUNDS)]
+    speed_ups = [two_threads(photographs(1024, 768)) for _ in range(ROUNDS)]
     print(
-        f"\n## Two threads\n\nOn {os.cpu_count()} cores: {statistics.median(gains):.2f} times one"
-        " (1024 × 768)."
+        f"\n## Two threads\n\nOn {os.cpu_count()} cores, two threads are"
+        f" {statistics.median(speed_ups):.2f} times as fast as one (1024 × 768)."
     )
 
 

@@ -1,4 +1,4 @@
-"""The blend and the report of a large competition.
+"""Benchmark the blend and the report of a large competition.
 
 python benchmarks/reporting.py
 """
@@ -26,15 +26,27 @@ from trainer.config.output import Blend
 IMAGES, SIZE, MEMBERS = 30_000, 384, 2
 
 
-def write_task(
+def write_job(
     folder: Path, member: str, table: pd.DataFrame, classes: list[str], seed: int
 ) -> Path:
-    """What a training task leaves, its predictions made up."""
+    """Write what a training job writes, with made-up predictions; return its folder.
+
+    Args:
+        folder: the folder to write to.
+        member: the name of the member.
+        table: n training images with their ids, targets and folds.
+        classes: the names of the classes, which become the columns of the predictions.
+        seed: the seed of the predictions.
+    """
     generator = np.random.default_rng(seed)
-    told = generator.dirichlet(np.full(len(classes), 0.3), len(table)) * 0.5
-    told[np.arange(len(table)), table["target"]] += 0.5 * (generator.random(len(table)) < 0.9)
-    told /= told.sum(axis=1, keepdims=True)
-    rows = pd.concat([table, pd.DataFrame(told.astype(np.float32), columns=classes)], axis=1)
+    probabilities = generator.dirichlet(np.full(len(classes), 0.3), len(table)) * 0.5
+    probabilities[np.arange(len(table)), table["target"]] += 0.5 * (
+        generator.random(len(table)) < 0.9
+    )
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    rows = pd.concat(
+        [table, pd.DataFrame(probabilities.astype(np.float32), columns=classes)], axis=1
+    )
     tables.write_parquet(folder / tables.OOF, rows)
     test = pd.DataFrame({"id": [f"t{row}" for row in range(1000)], "fold": 0})
     tables.write_parquet(
@@ -51,14 +63,14 @@ def write_task(
     tables.write_csv(
         folder / tables.HISTORY, history.assign(val_macro_f1=0.8, seconds=60.0 * history["epoch"])
     )
-    about = {
+    manifest = {
         "member": member,
         "task": "multiclass",
         "folds": list(range(5)),
         "validation": "last",
         "device": "CPU",
     }
-    write_manifest(folder, {**about, "parameters": 1, "views": 1, "libraries": {}})
+    write_manifest(folder, {**manifest, "parameters": 1, "views": 1, "libraries": {}})
     return folder
 
 
@@ -68,13 +80,13 @@ def main() -> None:
     print("| classes | blend, seconds | report, seconds | report, MB |")
     print("| ---: | ---: | ---: | ---: |")
     for count in (10, 104):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
             classes = [f"class {number}" for number in range(count)]
             write_set(folder, IMAGES, SIZE, classes=count)
             records, files = (
                 folder / "records",
-                [folder / one for one in ("folds.csv", "audit.json", "s.json")],
+                [folder / name for name in ("folds.csv", "audit.json", "s.json")],
             )
             write_folds(
                 records,
@@ -87,12 +99,10 @@ def main() -> None:
             statistics(records, files[0], files[1], classes=classes, out=files[2])
             examples = tables.read_examples(records).query("split == 'train'")
             table = examples[["id", "target"]].merge(tables.read_folds(files[0]), on="id")
-            tasks = [
-                write_task(folder / f"m{k}", f"m{k}", table, classes, k) for k in range(MEMBERS)
-            ]
+            jobs = [write_job(folder / f"m{k}", f"m{k}", table, classes, k) for k in range(MEMBERS)]
             started = time.perf_counter()
             blend(
-                tasks,
+                jobs,
                 folds_table=files[0],
                 records=records,
                 blend=Blend(),
@@ -101,9 +111,9 @@ def main() -> None:
                 seed=1,
                 out=folder / "blended",
             )
-            blended = time.perf_counter() - started
+            blend_seconds = time.perf_counter() - started
             (folder / "submission.csv").write_text("id,label\n")
-            run = ReportInputs(
+            inputs = ReportInputs(
                 name="large",
                 classes=classes,
                 metric="macro_f1",
@@ -119,13 +129,13 @@ def main() -> None:
                 submission=folder / "submission.csv",
             )
             started = time.perf_counter()
-            write_report(run, folder / "report.html")
-            seconds = time.perf_counter() - started
-            size = (folder / "report.html").stat().st_size / 1e6
+            write_report(inputs, folder / "report.html")
+            report_seconds = time.perf_counter() - started
+            megabytes = (folder / "report.html").stat().st_size / 1e6
             assert (
                 json.loads((folder / "blended" / tables.METRICS).read_text())["blend"]["oof"] > 0.5
             )
-            print(f"| {count} | {blended:.1f} | {seconds:.1f} | {size:.1f} |")
+            print(f"| {count} | {blend_seconds:.1f} | {report_seconds:.1f} | {megabytes:.1f} |")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A data set of any size, converted already: what the benchmarks of training read."""
+"""Write converted data sets of any size, which the training benchmarks read."""
 
 import json
 from pathlib import Path
@@ -17,15 +17,22 @@ _SHARD = 2000
 
 
 def write_set(folder: Path, images: int, size: int, folds: int = 5, classes: int = 10) -> None:
-    """`records/`, `folds.csv` and `statistics.json` of `images` cuts of a photograph, the same 500
-    again and again."""
+    """Write `records/`, `folds.csv` and `statistics.json` for crops of a photograph.
+
+    Args:
+        folder: the folder to write to.
+        images: the number of images, more than 100; 500 different crops repeat.
+        size: the side of the images in pixels, below 427.
+        folds: the number of folds.
+        classes: the number of classes.
+    """
     generator = np.random.default_rng(0)
     photograph = np.asarray(load_sample_image("flower.jpg"))
     jpegs = []
     for _ in range(min(images, _DIFFERENT)):
         top, left = generator.integers(0, 427 - size), generator.integers(0, 640 - size)
-        cut = np.ascontiguousarray(photograph[top : top + size, left : left + size])
-        jpegs.append(bytes(simplejpeg.encode_jpeg(cut, quality=90, colorsubsampling="420")))
+        crop = np.ascontiguousarray(photograph[top : top + size, left : left + size])
+        jpegs.append(bytes(simplejpeg.encode_jpeg(crop, quality=90, colorsubsampling="420")))
     records = folder / "records"
     (records / tables.size_name(size)).mkdir(parents=True)
     rows = []
@@ -58,19 +65,22 @@ def write_set(folder: Path, images: int, size: int, folds: int = 5, classes: int
     tables.write_csv(
         records / tables.REJECTS, pd.DataFrame(columns=["id", "file", "reason", "bytes"])
     )
-    about = {
+    manifest = {
         "sizes": [size],
         "channels": 3,
         "image_feature": "image",
         "id_feature": "image_name",
         "root": "",
     }
-    write_manifest(records, {**about, "numeric": [], "categorical": [], "task": "multiclass"})
+    write_manifest(records, {**manifest, "numeric": [], "categorical": [], "task": "multiclass"})
     train = table[table["split"] == "train"]
     tables.write_csv(
         folder / "folds.csv",
         pd.DataFrame({"id": train["id"], "fold": np.arange(len(train)) % folds}),
     )
     pixels = {"mean": [110.0] * 3, "std": [60.0] * 3}
-    of_size = {"splits": {"train": pixels}, "folds": {str(fold): pixels for fold in range(folds)}}
-    (folder / "statistics.json").write_text(json.dumps({"pixels": {str(size): of_size}}))
+    size_statistics = {
+        "splits": {"train": pixels},
+        "folds": {str(fold): pixels for fold in range(folds)},
+    }
+    (folder / "statistics.json").write_text(json.dumps({"pixels": {str(size): size_statistics}}))

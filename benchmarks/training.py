@@ -1,7 +1,8 @@
-"""A training step and predictions by several models and views, against the same without anything of
-ours; and how soon a task takes its first step.
+"""Benchmark training steps, predictions and the start of a job against a bare Keras loop.
 
-python benchmarks/training.py
+    python benchmarks/training.py
+
+Predictions are by several models and views. The start lasts until the first training step.
 """
 
 import dataclasses
@@ -37,21 +38,22 @@ BATCH = 32
 STEPS = 6
 ROUNDS = 5
 FOLDS, VIEWS = 3, 2
-# As many that a round takes seconds; a set of thousands would hide what is done once a model.
+# Test images by size. A round takes seconds; with thousands of images, the cost per model would not
+# show.
 TESTS = {64: 512, 128: 96}
 CLASSES = 10
 
 
-def pictures(number: int, size: int) -> Images:
-    """Different cuts of a photograph, as JPEGs in memory."""
+def pictures(count: int, size: int) -> Images:
+    """Return different crops of a photograph as JPEGs in memory."""
     generator = np.random.default_rng(0)
     photograph = np.asarray(load_sample_image("flower.jpg"))
     jpegs = []
-    for _ in range(number):
+    for _ in range(count):
         top, left = generator.integers(0, 427 - size), generator.integers(0, 640 - size)
         pixels = np.ascontiguousarray(photograph[top : top + size, left : left + size])
         jpegs.append(bytes(simplejpeg.encode_jpeg(pixels, quality=90, colorsubsampling="420")))
-    return Images(jpegs, np.full((number, 3), 110.0), size, 3)
+    return Images(jpegs, np.full((count, 3), 110.0), size, 3)
 
 
 def member(size: int) -> Member:
@@ -74,8 +76,8 @@ def network(size: int) -> Any:
     return classifier.build(member(size), inputs, outputs=CLASSES, seed=1)
 
 
-def program_of(size: int) -> Any:
-    """The program as a training job compiles it."""
+def compiled_program(size: int) -> Any:
+    """Return the program as a training job compiles it."""
     from trainer.backends.program import compile_program
     from trainer.models.optimizers import optimizer
     from trainer.training import classifier_program
@@ -92,7 +94,11 @@ def program_of(size: int) -> Any:
 
 
 def steps(size: int, workers: Workers) -> list[tuple[float, float]]:
-    """Seconds of STEPS steps, of a bare fit on decoded tensors and of ours from JPEGs, in turn."""
+    """Time STEPS training steps: a bare fit on decoded tensors, and our program from JPEGs.
+
+    Returns:
+        (bare, ours) seconds for each round.
+    """
     import keras
     import tensorflow as tf
 
@@ -108,7 +114,7 @@ def steps(size: int, workers: Workers) -> list[tuple[float, float]]:
         keras.losses.CategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    ours = program_of(size)
+    ours = compiled_program(size)
 
     def fit() -> None:
         bare.fit(decoded, targets, batch_size=BATCH, epochs=1, verbose=0, shuffle=False)
@@ -118,10 +124,10 @@ def steps(size: int, workers: Workers) -> list[tuple[float, float]]:
 
         augment, start = member(size).augment, (epoch, 0)
         plan = BatchPlan(augment, batch_size=BATCH, seed=1, epochs=epoch + 1, start=start)
-        made = training_batches(images, labels, np.arange(len(images)), plan, workers)
-        losses = [ours.step(training_arrays(batch), 1e-3) for _, _, batch in prefetch(made)]
+        batches = training_batches(images, labels, np.arange(len(images)), plan, workers)
+        losses = [ours.step(training_arrays(batch), 1e-3) for _, _, batch in prefetch(batches)]
         if not np.isfinite([float(loss[0]) for loss in losses]).all():
-            raise RuntimeError("the loss is no number")
+            raise RuntimeError("the loss is not finite")
 
     fit()
     train(0)
@@ -129,52 +135,57 @@ def steps(size: int, workers: Workers) -> list[tuple[float, float]]:
 
 
 def predictions(size: int, workers: Workers) -> list[tuple[float, float]]:
-    """Seconds to decode once and pass forward FOLDS × VIEWS times, bare and by ours, which also
-    changes the views."""
+    """Time one decode and FOLDS × VIEWS forward passes: bare, and by our predictor.
+
+    Our predictor also augments the views.
+
+    Returns:
+        (bare, ours) seconds for each round.
+    """
     import tensorflow as tf
 
     images = pictures(TESTS[size], size)
-    ours = program_of(size)
+    ours = compiled_program(size)
     model = ours.definition.networks["model"]
     weights = [[np.array(variable) for variable in model.variables] for _ in range(FOLDS)]
     recipe = dataclasses.replace(member(size), tta=VIEWS)
     objective = Objective("multiclass", [str(n) for n in range(CLASSES)], "accuracy", 1)
     device = Device("CPU", "tensorflow", 1, 0, 1, 1, False)
     predictor = Predictor(workers, recipe, objective, device, BATCH)
-    rows, nothing = np.arange(len(images)), np.zeros((len(images), 0), np.float32)
+    rows, no_columns = np.arange(len(images)), np.zeros((len(images), 0), np.float32)
     bare = network(size)
 
     @tf.function(jit_compile=False)
     def forward(pixels: Any) -> Any:
         return bare(pixels, training=False)
 
-    def plain() -> None:
+    def predict_bare() -> None:
         decoded = workers.decoded(images, rows)
         for _ in range(FOLDS * VIEWS):
-            for first in range(0, len(rows), BATCH):
-                forward(tf.constant(decoded[first : first + BATCH].astype(np.float32))).numpy()
+            for start in range(0, len(rows), BATCH):
+                forward(tf.constant(decoded[start : start + BATCH].astype(np.float32))).numpy()
 
-    def placed(number: int) -> Any:
+    def program_of_fold(fold: int) -> Any:
         from trainer.backends import program
 
-        def ready() -> Any:
-            program.assign(model.variables, weights[number])
+        def with_weights() -> Any:
+            program.assign(model.variables, weights[fold])
             return ours
 
-        return ready
+        return with_weights
 
-    def predicted() -> None:
-        networks = [placed(number) for number in range(FOLDS)]
-        predictor.probabilities(networks, images, [nothing] * FOLDS, rows)
+    def predict_ours() -> None:
+        programs = [program_of_fold(fold) for fold in range(FOLDS)]
+        predictor.probabilities(programs, images, [no_columns] * FOLDS, rows)
 
-    plain()
-    predicted()
-    return [(seconds(plain), seconds(predicted)) for _ in range(ROUNDS)]
+    predict_bare()
+    predict_ours()
+    return [(seconds(predict_bare), seconds(predict_ours)) for _ in range(ROUNDS)]
 
 
-def seconds(way: Any) -> float:
+def seconds(function: Any) -> float:
     started = time.perf_counter()
-    way()
+    function()
     return time.perf_counter() - started
 
 
@@ -218,8 +229,13 @@ train_folds(member(64), [0], inputs, goal, RunContext(out=folder / "out"))
 
 
 def starts() -> list[tuple[float, float]]:
-    """Seconds from nothing to the first step: of a script, and of a training task with 2,000
-    images."""
+    """Time a process up to its first training step: a bare script, and a training job.
+
+    The job has 2,000 images of 64 × 64.
+
+    Returns:
+        (script, job) seconds for each of three rounds.
+    """
     from sets import write_set
 
     with tempfile.TemporaryDirectory() as folder:
@@ -241,22 +257,22 @@ def main() -> None:
     """Print the tables."""
     device = devices.prepare()
     workers = Workers(device.threads)
-    print("\n## EfficientNetB0 on a CPU: ours against the same without anything of ours\n")
+    print("\n## EfficientNetB0 on a CPU: Foldline against a bare Keras loop\n")
     print(
-        f"Batches of {BATCH}; ours decodes and augments JPEGs on the way, the bare one has decoded"
-        " tensors."
+        f"Batches of {BATCH}. In training, Foldline decodes and augments JPEGs; the bare loop reads"
+        " decoded tensors."
     )
     print(
-        f"Medians of {ROUNDS} rounds, each of {STEPS} steps, or of {FOLDS} models and {VIEWS} views"
-        f" of {TESTS[64]} and {TESTS[128]} images.\n"
+        f"Medians of {ROUNDS} rounds of {STEPS} steps, or of {FOLDS} models and {VIEWS} views of"
+        f" {TESTS[64]} and {TESTS[128]} images; of three rounds for the start.\n"
     )
-    print("| | bare, seconds | ours, seconds | ours / bare |")
+    print("| | bare, seconds | Foldline, seconds | Foldline / bare |")
     print("| --- | ---: | ---: | ---: |")
     rows = {f"training at {size}": steps(size, workers) for size in (64, 128)}
     rows |= {f"predicting at {size}": predictions(size, workers) for size in (64, 128)}
-    rows["from nothing to the first step, 64, 2,000 images"] = starts()
+    rows["start to the first step, 64, 2,000 images"] = starts()
     for name, rounds in rows.items():
-        bare, ours = (statistics.median(one[place] for one in rounds) for place in (0, 1))
+        bare, ours = (statistics.median(pair[column] for pair in rounds) for column in (0, 1))
         print(
             f"| {name} | {bare:.2f} | {ours:.2f} |"
             f" {statistics.median(b / a for a, b in rounds):.3f} |"

@@ -1,6 +1,7 @@
-"""What the project uses of other packages that those packages do not promise to keep.
+"""Test what the project uses of other packages beyond their public API.
 
-The only place to look after an upgrade: each test says who uses the name, and what it must do.
+After an upgrade, look only here: each test names the module that uses the name, and checks what
+the name must do.
 """
 
 import importlib
@@ -35,7 +36,7 @@ def test_efficientnet_takes_its_activation_and_dropout_from_two_functions() -> N
 
 
 def test_efficientnet_lists_the_digests_of_its_noisy_student_weights() -> None:
-    """trainer/models/pretrained.py has them as a table of its own."""
+    """trainer/models/pretrained.py keeps its own copy of the table."""
     weights = pytest.importorskip("efficientnet.weights", reason="pip install '.[efficientnet]'")
     listed = {name: hashes[1] for name, hashes in weights.NS_WEIGHTS_HASHES.items()}
     assert {name: listed[name] for name in pretrained._NOISY_STUDENT_MD5} == (
@@ -53,7 +54,7 @@ def test_google_s_components_name_the_service_account_of_a_run_as_we_do() -> Non
 
 
 def test_jax_reports_each_compilation_with_the_name_of_its_function() -> None:
-    """trainer/backends/jax.py counts the compilations of a step by it."""
+    """trainer/backends/jax.py uses these events to count the compilations of a step."""
     code = """
 import jax, jax.monitoring, numpy
 names = []
@@ -77,22 +78,24 @@ print(names.count("jit(foldline_step_7)"))
 
 
 def test_kfp_replaces_python3_in_parameter_values_by_the_name_of_the_interpreter() -> None:
-    """pipelines/local/runner.py names the interpreter python3, so that this changes nothing."""
+    """pipelines/local/runner.py calls the interpreter python3, so that nothing changes."""
     from kfp.local import subprocess_task_handler
 
     assert "sys.executable" in inspect.getsource(subprocess_task_handler)
 
 
 def test_kfp_leaves_out_its_compiler_in_a_task() -> None:
-    """infra/images/smoke.py sets the variable as the command of a task does: images have no
-    compiler, and not what it needs."""
+    """infra/images/smoke.py sets the variable as a step's command does.
+
+    Images contain neither the compiler nor its dependencies.
+    """
     import kfp
 
     assert 'os.environ.get("_KFP_RUNTIME"' in inspect.getsource(kfp).replace("'", '"')
 
 
 def test_the_compiler_of_kfp_writes_defaults_into_comments() -> None:
-    """pipelines/compile.py removes those of dictionaries and lists, whose order changes."""
+    """pipelines/compile.py removes the comments for dictionaries and lists, whose order changes."""
     from kfp.compiler import pipeline_spec_builder
 
     assert "Default: " in inspect.getsource(pipeline_spec_builder)

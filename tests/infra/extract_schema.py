@@ -1,12 +1,12 @@
-"""Writes google_schema.json: the arguments of those google resources that the files in
-infra/terraform use.
+"""Write google_schema.json: the arguments of the google resources that infra/terraform uses.
 
     npm pack @cdktf/provider-google@16.12.1 && tar xzf cdktf-provider-google-16.12.1.tgz
     python extract_schema.py package
 
-There is no terraform binary to ask for the provider's schema, so it is read from the TypeScript
-bindings that HashiCorp generated from that schema: an interface a block, whose comments name the
-arguments as HCL spells them."""
+No terraform binary is needed: the schema is read from the TypeScript bindings that HashiCorp
+generated from it. They have one interface per block, with comments that spell the arguments as HCL
+does.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +46,10 @@ class Bindings:
         return cls(root, dict(INTERFACE.findall(declarations)), script)
 
     def arguments(self, interface: str) -> dict[str, Any]:
-        """What may stand in a block: argument -> whether it must, and the block that it opens, if
-        any."""
+        """Return a block's arguments by name.
+
+        An entry holds whether the argument is required, and the block that it opens, if any.
+        """
         found: dict[str, Any] = {}
         body = self.interfaces[interface]
         for comment, name, optional, kind in PROPERTY.findall(body):
@@ -67,7 +69,7 @@ class Bindings:
         return found
 
     def results(self) -> set[str]:
-        """What other resources may read: every attribute of the resource's class."""
+        """Return what other resources may read: every attribute of the resource's class."""
         start = self.script.index("extends cdktf.Terraform")
         return {plain or nested for plain, _, nested in RESULT.findall(self.script[start:])}
 
@@ -75,7 +77,7 @@ class Bindings:
         found = self.arguments(f"{self.root}Config")
         for name in self.results() - set(found):
             found[name] = {"required": False, "computed": True, "block": None}
-        # The bindings let every id be given; the provider makes it.
+        # The bindings allow every id to be set, but the provider computes it.
         if "id" in found:
             found["id"] = {"required": False, "computed": True, "block": None}
         return found
@@ -92,7 +94,7 @@ def root_class(folder: Path) -> str:
 
 
 def used(folder: Path) -> list[tuple[str, str]]:
-    """('resource' or 'data', type), of all .tf files in a folder."""
+    """Return the ('resource' or 'data', type) pairs in all .tf files of a folder."""
     return sorted(
         {
             pair
@@ -126,7 +128,7 @@ def extract(package: Path, wanted: list[tuple[str, str]]) -> dict[str, Any]:
 
 
 def text(schema: dict[str, Any]) -> str:
-    """JSON with a line a resource, so that a difference shows which one changed."""
+    """Return JSON with one line per resource, so that a diff shows which one changed."""
     lines = []
     for key, value in sorted(schema.items()):
         if key in {"resources", "data"}:

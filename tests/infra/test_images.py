@@ -1,4 +1,4 @@
-"""What the images are made of; `make container-test` builds and runs them."""
+"""Test the files that images are built from; `make container-test` builds and runs the images."""
 
 import re
 import subprocess
@@ -14,7 +14,10 @@ LOCKS = ["light", "cpu", "gpu", "tpu"]
 
 
 def pinned(path: Path) -> dict[str, set[str]]:
-    """The versions of a lock file by name; several where they depend on the version of Python."""
+    """Return the versions in a lock file by package.
+
+    A package has several if they depend on the version of Python.
+    """
     found: dict[str, set[str]] = {}
     for name, version in re.findall(
         r"^([a-z0-9._-]+)==([^\s;\\]+)", path.read_text(), re.MULTILINE
@@ -34,7 +37,7 @@ def test_a_lock_holds_the_versions_that_are_tested(name: str) -> None:
         if key in tested and not versions <= tested[key]
     }
     assert different == {}
-    # Every one by hash, and no address of where it is from.
+    # Every package is pinned by hash, and no line gives a download address.
     assert len(re.findall(r"^[a-z0-9._-]+==", text, re.MULTILINE)) == len(
         re.findall(r"==[^\n]*\\\n    --hash=sha256:", text)
     )
@@ -53,7 +56,7 @@ def test_each_image_has_what_it_needs_and_no_more() -> None:
     }
     for found in libraries.values():
         assert "kfp" in found
-        # What kfp needs to talk to a cluster, and what launchers need.
+        # Only launchers need these, and kfp to talk to a cluster.
         assert not found & {
             "kubernetes",
             "kfp-server-api",
@@ -89,8 +92,8 @@ def test_what_goes_to_the_builder_is_listed() -> None:
         for word in [line]
     }
     assert {name.replace("${LOCK}", "*") for name in copied} == allowed
-    # Of the folders an image keeps the kinds of files that there are, and that the digest of the
-    # code counts.
+    # Of these folders, an image keeps exactly the file types that exist in them, which the code
+    # digest covers.
     kept = set(re.findall(r"! -name '\*(\.\w+)'", (IMAGES / "Dockerfile").read_text()))
     kinds = {
         path.suffix
@@ -102,7 +105,7 @@ def test_what_goes_to_the_builder_is_listed() -> None:
 
 
 def test_training_on_jax_needs_no_tensorflow(tmp_path: Path, records_folder: Path) -> None:
-    """The TPU's image has none."""
+    """The TPU image has no TensorFlow."""
     from tests.support.tiny import dealt
 
     inputs = dealt(records_folder, tmp_path, classes=[str(digit) for digit in range(10)])
@@ -143,7 +146,7 @@ def test_cloud_build_declares_what_it_uses() -> None:
 
     text = (ROOT / "infra" / "cloudbuild.yaml").read_text()
     build = yaml.safe_load(text)
-    # $$ is a dollar for the shell.
+    # $$ is a literal dollar sign for the shell.
     used = set(re.findall(r"(?<!\$)\$\{?(_[A-Z]+)", "".join(str(step) for step in build["steps"])))
     assert used == set(build["substitutions"])
     unescaped = re.findall(
@@ -151,7 +154,7 @@ def test_cloud_build_declares_what_it_uses() -> None:
         "".join("".join(step["args"]) for step in build["steps"]),
     )
     assert unescaped == []
-    # A tag that never moves is of all that an image is made of.
+    # A tag that never moves must cover everything that an image is built from.
     (build_step,) = [step["args"][-1] for step in build["steps"] if step["id"] == "build"]
     copied = re.findall(
         r"^COPY (infra/images/\S+)", (IMAGES / "Dockerfile").read_text(), re.MULTILINE

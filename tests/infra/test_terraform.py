@@ -1,5 +1,7 @@
-"""The .tf files against the provider's schema: names, blocks, references, and who may do what.
-Nothing here asks Google."""
+"""Check the .tf files against the provider's schema: names, blocks, references and permissions.
+
+Nothing here contacts Google.
+"""
 
 import json
 import re
@@ -50,7 +52,7 @@ def parsed(text: str) -> dict[str, Any]:
 
 
 def blocks(files: dict[str, str], kind: str) -> Iterator[tuple[list[str], Block]]:
-    """(labels, body) of each `kind "label" "label" { … }`."""
+    """Yield (labels, body) of each `kind "label" "label" { … }`."""
     for text in files.values():
         for block in parsed(text).get(kind, []):
             labels: list[str] = []
@@ -63,7 +65,7 @@ def blocks(files: dict[str, str], kind: str) -> Iterator[tuple[list[str], Block]
 
 
 def misfits(body: Block, schema: dict[str, Any], where: str, meta: set[str]) -> Iterator[str]:
-    """What in a block the schema does not know, or wants otherwise."""
+    """Yield a message for each part of a block that the schema does not know or does not allow."""
     given: dict[str, list[Block] | None] = {}
     for key, value in body.items():
         if key in MARKS or key in meta:
@@ -108,19 +110,19 @@ def tables(files: dict[str, str]) -> Block:
 
 
 def keys_of(body: Block, files: dict[str, str]) -> set[str] | None:
-    """The instances of a resource with for_each over a table among the locals."""
+    """Return the instances of a resource with for_each over a table in the locals, or None."""
     table = re.fullmatch(r"\$\{local\.(\w+)\}", str(body.get("for_each")))
     found = tables(files).get(table[1]) if table else None
     return set(found) - MARKS if isinstance(found, dict) else None
 
 
 def undeclared(files: dict[str, str], word: str, declared: set[str]) -> Iterator[str]:
-    """Of var.x or local.x: what is used and not declared, or declared and not used."""
+    """Yield a message for each undeclared or unused var.x or local.x."""
     names = {
         file: set(re.findall(rf"(?<![\w.]){word}\.(\w+)", without_comments(text)))
         for file, text in files.items()
     }
-    # A variable's own validation is no use of it.
+    # A variable's own validation does not count as a use.
     used = {name for file, found in names.items() if file != "variables.tf" for name in found}
     yield from (
         f"{word}.{name}: is not declared"
@@ -130,8 +132,10 @@ def undeclared(files: dict[str, str], word: str, declared: set[str]) -> Iterator
 
 
 def unknown_references(files: dict[str, str], kind: str) -> Iterator[str]:
-    """Of google_x.name and data.google_x.name: resources, instances and attributes that there are
-    not."""
+    """Yield a message for each google_x.name or data.google_x.name that does not exist.
+
+    This includes instances and attributes of resources.
+    """
     bodies = {".".join(labels): body for labels, body in blocks(files, kind)}
     schemas = SCHEMA["data" if kind == "data" else "resources"]
     start = r"(?<![\w.])data\." if kind == "data" else r"(?<![\w.\"])"
@@ -191,7 +195,7 @@ def problems(files: dict[str, str]) -> list[str]:
 
 
 def grants() -> set[tuple[str, str, str]]:
-    """(account, what on, role) of the tables in accounts.tf."""
+    """Return (account, resource, role) for each entry of the tables in accounts.tf."""
     where = {"bucket_grants": "bucket", "registry_grants": "repository", "project_grants": ""}
     return {
         (
@@ -355,7 +359,7 @@ def test_submit_alone_reads_the_leaderboards_token() -> None:
 
 
 def test_accounts_have_what_they_need_and_no_more() -> None:
-    """docs/security.md says why."""
+    """docs/security.md explains why."""
     assert grants() == {
         ("run", "data", "storage.objectViewer"),
         ("run", "runs", "storage.objectUser"),
@@ -374,7 +378,7 @@ def test_accounts_have_what_they_need_and_no_more() -> None:
     }
 
 
-# Every resource that gives somebody a role, with the role it names: the tables' by the tables.
+# Every resource that grants a role, with the role; resources over a table take the role from it.
 GRANTING = {
     ("google_storage_bucket_iam_member", "this", "${each.value.role}"),
     ("google_artifact_registry_repository_iam_member", "this", "${each.value.role}"),

@@ -26,14 +26,14 @@ COMPILED = [f"{name}{ending}" for name in FILES for ending in TARGETS.values()]
 def compiled(
     tmp_path: Path, kind: str, machine: Machine, images: ContainerImages | None = None
 ) -> list[dict[str, Any]]:
-    """The documents of a target's file of the k-fold pipeline."""
+    """Compile the k-fold pipeline for a target and return the documents in its file."""
     return compiled_of(registry.KFOLD, tmp_path, kind, machine, images)
 
 
 def compiled_of(
     name: str, tmp_path: Path, kind: str, machine: Machine, images: ContainerImages | None = None
 ) -> list[dict[str, Any]]:
-    """The same of either pipeline."""
+    """Compile either pipeline for a target and return the documents in its file."""
     path = compile_pipeline(
         tmp_path / "k.yaml", name, parameters(FILES[name]), target(kind, machine, images)
     )
@@ -46,8 +46,10 @@ def container(spec: dict[str, Any], task: str) -> dict[str, Any]:
 
 
 def test_the_compiled_pipelines_are_the_golden_ones(tmp_path: Path) -> None:
-    """After a meant change: `python pipelines/compile.py tests/golden --tpu v5e-8`, and read the
-    difference."""
+    """After an intended change, recompile and read the diff.
+
+    The command is `python pipelines/compile.py tests/golden --tpu v5e-8`.
+    """
     files = [dataclasses.replace(file, machine=Machine(tpu="v5e-8")) for file in FILES.values()]
     made = {path.name: path for path in compile_all(tmp_path, files)}
     assert sorted(made) == sorted(path.name for path in GOLDEN.iterdir()) == sorted(COMPILED)
@@ -173,7 +175,7 @@ def test_a_tpu_on_vertex_is_a_custom_job(tmp_path: Path, name: str) -> None:
     assert inputs["timeout"]["defaultValue"] == "7200s"
     assert inputs["service_account"]["defaultValue"] == "{{$.pipeline_service_account}}"
     assert container(spec, "records")["image"] == "l@x"
-    # What Vertex takes is one document.
+    # Vertex accepts a single document.
     assert len(compiled(tmp_path, "vertex", Machine(tpu=name))) == 1
 
 

@@ -73,7 +73,7 @@ def test_a_process_ends_with_its_launcher(tmp_path: Path) -> None:
             assert follower.stdout.readline() == b"up\n"
             time.sleep(1)
             assert follower.poll() is None
-            # Killed, and not waited for: its process id is still there.
+            # Killed but not waited for, so its process id still exists.
             launcher.kill()
             assert follower.wait(timeout=20) == 70
 
@@ -97,8 +97,8 @@ def test_work_under_way_says_how_far_it_is(
         ticker.advance()
     ticker.close()
     told = [str(event["text"]) for event in events(tmp_path / "events")]
-    # Twice a second at most to a launcher, every ten seconds to a log, and an empty one at the end
-    # takes the bar away.
+    # At most twice a second for a launcher, every ten seconds in a log; a final empty event removes
+    # the bar.
     assert len(told) == 51
     assert told[-1] == ""
     assert told[24] == "█" * 9 + "░" * 15 + "  38 %  75 of 200 images, 25s left"
@@ -107,19 +107,19 @@ def test_work_under_way_says_how_far_it_is(
         "51 of 200 images, 30s left",
         "102 of 200 images, 20s left",
     ]
-    # What was done before in no time says nothing of how long the rest takes.
+    # Work that was skipped does not count in the speed that the remaining time is computed from.
     resumed = progress.ProgressBar("records", "images", 200)
     resumed.skip(100)
     now[0] += 10
     resumed.advance(50)
     assert resumed.text(10.0).endswith("75 %  150 of 200 images, 10s left")
-    # A total that was a guess is not held against the work.
+    # If more is done than the estimated total, the total grows with it.
     ticker.total = 100
     assert ticker.text(1.0) == "█" * 24 + " 100 %  150 of 150 images"
 
 
 def test_an_image_of_other_code_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a launcher says which it means; on this machine none does."""
+    """Warn only if a launcher names the code version that it expects; on this machine none does."""
     monkeypatch.setenv(runtime.IMAGE_CODE, "0.1.0-aaaaaaaa")
     with progress.step_scope("check"):
         pass

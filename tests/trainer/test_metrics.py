@@ -32,7 +32,7 @@ def test_scores_are_scikit_learns(seed: int, classes: int, rows: int) -> None:
 
 
 def test_macro_f1_is_over_all_rows_and_no_mean_of_batches() -> None:
-    # The notebooks' F1: a mean over batches. Here the two batches give 1 and 1/3, and all rows
+    # The notebooks' F1 is a mean over batches. Here the two batches give 1 and 1/3, and all rows
     # together 0.733.
     targets = np.array([0, 0, 0, 1])
     predicted = np.array([0, 0, 1, 1])
@@ -141,8 +141,8 @@ def test_the_partial_area_is_the_area_above_a_true_positive_rate(
     targets, values = given_
     two = np.stack([1 - values[:, 1], values[:, 1]], axis=1)
     false, true, _ = roc_curve(targets == 1, values[:, 1], drop_intermediate=False)
-    # A fine grid of true-positive rates, and the false-positive rate there: what lies to the right
-    # of the curve.
+    # The area to the right of the curve, on a fine grid of true-positive rates and their
+    # false-positive rates.
     grid = np.linspace(percent / 100, 1, 20_001)
     middle = (grid[1:] + grid[:-1]) / 2
     right = np.searchsorted(true, middle, side="left")
@@ -156,13 +156,13 @@ def test_the_partial_area_is_the_area_above_a_true_positive_rate(
 
 
 def test_the_calibration_error_by_hand() -> None:
-    # Two rows in the bin of 0.9, one of them right; one in the bin of 0.6, right.
+    # Two rows are in the bin of 0.9, one of them correct; one row is in the bin of 0.6, correct.
     targets = np.array([0, 1, 0])
     values = np.array([[0.9, 0.05, 0.05], [0.92, 0.04, 0.04], [0.6, 0.3, 0.1]])
     assert score("calibration_error", targets, values) == pytest.approx(
         (abs(0.9 + 0.92 - 1) + abs(0.6 - 1)) / 3
     )
-    # Of two classes it is the second one's probability, at either end.
+    # With two classes, the probability of the second class counts, near 0 as well as near 1.
     two = np.array([[0.9, 0.1], [0.2, 0.8]])
     assert score("calibration_error", np.array([0, 1]), two) == pytest.approx((0.1 + 0.2) / 2)
     several = np.array([[True, False], [False, False]])

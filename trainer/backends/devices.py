@@ -24,11 +24,17 @@ Backend = Literal["tensorflow", "jax"]
 
 @dataclass(frozen=True)
 class Device:
-    """What was found.
+    """The devices that a job trains on.
 
-    name: for people. backend: what computes. devices: how many share each batch, in all processes.
-    process, processes: which of them this is, and how many there are. threads: for images on the
-    host. augments: whether the device augments the images."""
+    Attributes:
+        name: for messages, such as `4 × TPU v5e`.
+        backend: the framework that computes.
+        devices: the number of devices, in all processes, that share each batch.
+        process: the number of this process, from 0.
+        processes: the number of processes.
+        threads: the number of threads on the host that prepare images.
+        augments: whether the device augments the images.
+    """
 
     name: str
     backend: Backend

@@ -25,7 +25,10 @@ TEST_IDS = [f"t{number}" for number in range(5)]
 
 
 def external(folder: Path, *, lacking: int = 0, **columns: object) -> Predictions:
-    """Two tables made elsewhere, the first without its last `lacking` rows, in another order."""
+    """Write two external prediction tables.
+
+    The first is in another order and lacks its last `lacking` rows.
+    """
     oof = pd.DataFrame({"image": IDS, **columns})
     oof[CLASSES] = probabilities(9, 30, TARGETS)
     oof.iloc[: 30 - lacking].sample(frac=1, random_state=1).to_csv(folder / "oof.csv", index=False)
@@ -99,7 +102,7 @@ def test_missing_rows_are_filled_by_rank(tmp_path: Path, task: Path) -> None:
     assert not np.isnan(found.oof).any()
     np.testing.assert_allclose(filled.sum(axis=1), 1, atol=1e-6)
     assert filled.max() <= known.max() * 1.5
-    # The row that the other member is surest of gets the highest value there, too.
+    # The row with the other member's highest value also gets the highest filled value.
     for column in range(3):
         assert filled[:, column].argmax() == found.oof[0, 26:, column].argmax()
     np.testing.assert_allclose(known, probabilities(9, 30, TARGETS)[:26], atol=1e-6)

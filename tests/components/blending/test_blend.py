@@ -24,7 +24,7 @@ from trainer.errors import DataError, IntegrityError
 
 
 def log_loss(of_rows: np.ndarray) -> float:
-    """By its definition, on all rows."""
+    """Compute the mean log loss over all rows from its definition."""
     return float(-np.log(of_rows[np.arange(30), TARGETS].astype(np.float64)).mean())
 
 
@@ -94,8 +94,8 @@ def test_the_tables_and_scores(tmp_path: Path, folds_table: Path) -> None:
     ]
     assert oof["id"].tolist() == IDS
     assert oof["target"].tolist() == [CLASSES[target] for target in TARGETS]
-    # The reported score is that of the rows in the table; weights that have seen all rows fit them
-    # better.
+    # The reported score is that of the rows in the table. Weights fitted on all rows score higher
+    # on those rows.
     assert found["blend"]["oof"] == pytest.approx(
         (oof[CLASSES].to_numpy().argmax(axis=1) == TARGETS).mean()
     )
@@ -228,7 +228,7 @@ def test_everything_a_reader_wants_to_know(tmp_path: Path, folds_table: Path) ->
     assert sum(point["rows"] for point in found["calibration"]["after"]["curve"]) == 30
     said = read_manifest(tmp_path / "out")
     assert said["thresholds"] == found["blend"]["level2"]["thresholds"]
-    # The score is that of the decisions in the table.
+    # The score is computed from the decisions in the table.
     oof = pd.read_parquet(tmp_path / "out" / tables.OOF)
     assert found["blend"]["oof"] == pytest.approx((oof["prediction"] == oof["target"]).mean())
 

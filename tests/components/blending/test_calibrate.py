@@ -8,8 +8,10 @@ from trainer.metrics import decided, score
 def overconfident(
     seed: int, rows: int, classes: int, *, several: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Targets drawn from true probabilities, and predictions three times as sure in their
-    logits."""
+    """Return targets drawn from true probabilities, and overconfident predictions.
+
+    The logits of the predictions are three times the true ones.
+    """
     generator = np.random.default_rng(seed)
     values = generator.normal(size=(rows, classes))
     if several:
@@ -46,8 +48,8 @@ def test_the_temperature_is_the_one_that_was_put_in() -> None:
 
 
 def test_no_calibration_is_infinitely_sure() -> None:
-    # Separable: a plain logistic fit would have an infinite slope, an isotonic one steps of 0 and
-    # 1.
+    # Separable data: a plain logistic fit would have an infinite slope, and an isotonic fit steps
+    # of 0 and 1.
     targets = (np.arange(50) >= 25).astype(int)
     told = np.stack([1 - np.linspace(0.1, 0.9, 50), np.linspace(0.1, 0.9, 50)], axis=1)
     for kind in ("platt", "isotonic"):
@@ -96,7 +98,7 @@ def test_thresholds_of_one_class_of_many() -> None:
     told = np.exp(values) / np.exp(values).sum(axis=1, keepdims=True)
     found = thresholds("macro_f1", told, targets, per_class=True)
     assert score("macro_f1", targets, told, found) > score("macro_f1", targets, told) + 0.05
-    # Where nothing is better, nothing is moved.
+    # Thresholds stay at 0.5 if no other value improves the score.
     assert (
         thresholds("accuracy", np.eye(3)[targets] * 0.8 + 0.1, targets, per_class=True) == 0.5
     ).all()

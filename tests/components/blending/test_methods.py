@@ -13,7 +13,7 @@ from trainer.metrics import HIGHER_IS_BETTER, score
 def members(
     seed: int, count: int, rows: int, classes: int, *, several: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions of members of different skill, and the targets."""
+    """Return predictions of members of different skill, and the targets."""
     generator = np.random.default_rng(seed)
     targets = (
         generator.random((rows, classes)) < 0.3 if several else generator.integers(0, classes, rows)
@@ -52,8 +52,7 @@ def test_the_weights_are_the_best_of_the_simplex() -> None:
         )
 
 
-# The same examples every time: where two members tie, the last digit decides which loop takes
-# which.
+# Derandomized: if two members tie, the last digit decides which of them each loop picks.
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(
     st.integers(0, 2**31),
@@ -68,7 +67,8 @@ def test_greedy_selection_is_the_loop_that_the_paper_describes(seed: int, metric
             sign * score(metric, rows.targets, (total + one) / np.float32(number))
             for one in rows.predictions
         ]
-        # Sums and means may tie differently in the last digit: any of the best is right.
+        # Sums and means may break ties differently in the last digit, so any of the best members is
+        # correct.
         found = greedy(rows, number)
         assert sign * found.trace[-1] == pytest.approx(max(tried), abs=1e-6)
         chosen = int(np.argmax(tried))
@@ -135,7 +135,7 @@ def test_a_rank_depends_on_the_fitted_rows_alone() -> None:
         [ranker.apply(rows.predictions[:, row : row + 1]) for row in range(200)]
     )
     np.testing.assert_array_equal(whole, one_by_one)
-    # A monotone change of one member changes nothing.
+    # A monotone transformation of one member's predictions changes nothing.
     bent = rows.predictions.copy()
     bent[0, :, 1] = bent[0, :, 1] ** 3
     bent[0, :, 0] = 1 - bent[0, :, 1]

@@ -13,7 +13,7 @@ from trainer.metrics import score
 def level1(
     seed: int, skills: list[float], rows: int, *, metric: str = "roc_auc", classes: int = 2
 ) -> Level1:
-    """Members of given skill, 0 for pure noise."""
+    """Return members of the given skills; 0 is pure noise."""
     generator = np.random.default_rng(seed)
     targets = generator.integers(0, classes, rows)
     values = generator.normal(size=(len(skills), rows, classes))
@@ -26,8 +26,10 @@ def level1(
 
 @pytest.mark.parametrize("method", ["greedy", "logistic", "auto"])
 def test_noise_raises_the_naive_score_and_not_the_nested_one(method: str) -> None:
-    """Members that know nothing: the best blend of them seems to know something to whoever fitted
-    it, over many sets."""
+    """The members are pure noise.
+
+    Over several data sets, a blend scored on the rows that it was fitted on seems to have skill.
+    """
     naive, nested, best = [], [], []
     blend = Blend(method=method, rounds=15, penalty=1e-3)  # type: ignore[arg-type]
     for seed in range(8):
@@ -42,7 +44,8 @@ def test_noise_raises_the_naive_score_and_not_the_nested_one(method: str) -> Non
     assert np.mean(nested) < 0.5 + 2.5 * error
     assert np.mean(nested) <= np.mean(best)
     if method != "auto":
-        # All of the gain is an illusion; `auto` mostly takes the mean, which can have none.
+        # All of the gain is an illusion. `auto` is excluded: it mostly picks the mean, which cannot
+        # have such a gain.
         assert np.mean(naive) > 0.58
         assert np.mean(naive) > np.mean(best)
 

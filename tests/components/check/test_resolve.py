@@ -10,7 +10,7 @@ from trainer.errors import CompetitionError, DataError
 
 
 def table(tiny: Tiny) -> dict[str, Any]:
-    """What the pipeline is given, the paths as they stand in the file."""
+    """Return the pipeline's arguments, with the paths as written in the file."""
     return read(tiny.toml).pipeline_arguments()
 
 
@@ -24,7 +24,7 @@ def test_sections_come_whole_and_with_digests(tiny: Tiny) -> None:
     assert [member["name"] for member in resolved.members] == ["m0", "m1"]
     assert resolved.blend["method"] == "weights"
     assert [bool(digest) for digest in resolved[-5:]] == [True, True, False, False, False]
-    # kfp carries numbers as floats.
+    # kfp passes numbers as floats.
     floats = json.loads(json.dumps(values).replace("50", "50.0"))
     assert resolve_competition(floats, str(tiny.folder)).records["shard_images"] == 50
 

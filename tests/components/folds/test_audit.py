@@ -116,7 +116,7 @@ def test_near_duplicates_in_two_folds_are_an_error() -> None:
         found["largest_near_duplicate_set"],
         found["near_across_folds"],
     ) == (1, 2, 0)
-    # Two of the test images are like one of train.
+    # Two of the test images are near-duplicates of one training image.
     assert found["near_in_test"] == 2
 
 

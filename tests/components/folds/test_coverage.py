@@ -23,7 +23,7 @@ def test_every_fold_gets_every_class_where_that_is_possible() -> None:
         covered = all(len(np.unique(folds[targets == c])) == count for c in enough)
         solved += covered
         if not covered:
-            # Then no assignment of all there are does it.
+            # Then none of all possible assignments covers every class.
             places = np.unique(groups, return_inverse=True)[1]
             options = np.array(list(itertools.product(range(count), repeat=int(places.max()) + 1)))[
                 :, places
@@ -37,8 +37,8 @@ def test_every_fold_gets_every_class_where_that_is_possible() -> None:
 
 
 def test_as_few_groups_as_possible_are_moved() -> None:
-    # Groups by classes: both classes are in all three groups, and group 2 shares its fold with
-    # group 1.
+    # Rows are groups, columns are classes. Each class is in three groups, and group 2 shares its
+    # fold with group 1.
     composition = sparse.csr_matrix(np.array([[1, 1], [1, 0], [2, 2], [0, 3]]))
     at_risk = np.array([True, True])
     moved = covering(np.array([0, 1, 1, 1]), composition, at_risk, 2)
@@ -50,7 +50,8 @@ def test_as_few_groups_as_possible_are_moved() -> None:
 
 
 def test_what_cannot_be_is_left_as_it_is() -> None:
-    # Two classes of two groups each and three folds would be possible for neither.
+    # Each class is in two of the three groups. Covering all classes would need every two groups in
+    # different folds, which is impossible with two folds.
     composition = sparse.csr_matrix(np.array([[1, 1, 0], [1, 0, 1], [0, 1, 1]]))
     before = np.array([0, 0, 1])
     assert covering(before, composition, np.array([True, True, True]), 2) is before

@@ -21,7 +21,7 @@ COLUMN = st.lists(st.sampled_from(["", "a", "b", "c", "d"]), min_size=8, max_siz
 @given(COLUMN, COLUMN)
 def test_it_is_the_closure_of_sharing_a_label(one: list[str], two: list[str]) -> None:
     groups = merged(np.array(one), np.array(two))
-    # By definition: labels spread from row to row until nothing changes.
+    # The definition: labels spread from row to row until nothing changes.
     expected = list(range(8))
     changed = True
     while changed:

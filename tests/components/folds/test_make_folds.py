@@ -19,7 +19,7 @@ CLASSES = [str(digit) for digit in range(10)]
 
 
 def dealt(records: Path, folder: Path, folds: Folds) -> tuple[dict[str, int], dict[str, Any]]:
-    """The folds table as a dictionary, and the audit."""
+    """Write the folds; return the folds table as a dictionary, and the audit."""
     written = {"out": folder / "folds.csv", "audit_out": folder / "audit.json"}
     write_folds(records, folds, seed=1, classes=CLASSES, **written)
     table = tables.read_folds(folder / "folds.csv")
@@ -62,7 +62,7 @@ def test_the_groups_of_a_column_and_identical_images_stay_together(
     tiny: Tiny, tmp_path: Path
 ) -> None:
     header, *rows = tiny.train.read_text().splitlines()
-    # Row 61 is row 1 once more, so that the persons of both become one group.
+    # Row 61 repeats row 1, so the people of both become one group.
     rows[60] = rows[0]
     people = [f"p{number // 4}" if number < 100 else "" for number in range(120)]
     lines = [
@@ -139,7 +139,7 @@ def test_folds_of_the_user_that_leak_are_an_error(tiny: Tiny, tmp_path: Path) ->
             tmp_path,
             write_own(tmp_path / "own.csv", {**own, "61": fold_of_copy}),
         )
-    # Another fold, or one that always trains and so trains the model that is scored on its copy.
+    # A different fold, or ALWAYS_TRAINS (-2), which trains the model that is scored on the copy.
     for fold_of_copy in (0, -2):
         with pytest.raises(DataError, match="identical images are in different folds: ids 1, 61"):
             dealt(
@@ -181,7 +181,7 @@ def examples(**columns: list[object]) -> pd.DataFrame:
 def test_the_first_of_duplicates_is_kept() -> None:
     table = examples(sha256=["a", "b", "a", "c", "d", "a"], near=["", "x", "", "x", "", ""])
     assert copies(table, np.ones(6, dtype=bool)).tolist() == [False, False, True, True, False, True]
-    # One that is left out is no original.
+    # An image that is left out cannot be the original.
     assert copies(table, np.array([False, True, True, True, True, True])).tolist() == [
         True,
         False,
@@ -190,7 +190,7 @@ def test_the_first_of_duplicates_is_kept() -> None:
         False,
         True,
     ]
-    # The competition's own stand before those from elsewhere.
+    # The competition's own images take precedence over external ones.
     table["external"] = ["train", "", "", "", "", ""]
     assert copies(table, np.ones(6, dtype=bool)).tolist() == [True, False, False, True, False, True]
 
@@ -201,8 +201,8 @@ def test_an_external_image_that_is_also_among_those_dealt_is_left_out(
     folder = Path(shutil.copytree(records_folder, tmp_path / "records"))
     table = tables.read_examples(folder)
     table.loc[100:119, "external"] = "train"
-    # 101 is the same image as 1; 103 is of the same person as 2; 105 and 106 are alike, and nobody
-    # else is.
+    # 101 is the same image as 1; 103 is of the same person as 2; 105 and 106 are the same image,
+    # and no other image matches.
     table.loc[100, "sha256"] = table.loc[0, "sha256"]
     table.loc[[1, 102], "group"] = "p"
     table.loc[105, "sha256"] = table.loc[104, "sha256"]

@@ -60,7 +60,7 @@ def test_runs_of_many_pairs_are_cut_into_chunks(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="module")
 def photographs() -> list[np.ndarray]:
-    """Eight different views, cut from the two photographs that scikit-learn ships."""
+    """Return eight different crops of the two photographs that scikit-learn ships."""
     from sklearn.datasets import load_sample_image
 
     whole = [np.asarray(load_sample_image(name)) for name in ("china.jpg", "flower.jpg")]
@@ -102,7 +102,7 @@ def test_a_changed_copy_is_a_near_duplicate(photographs: list[np.ndarray], chang
         found += far <= DISTANCE and both_alike(
             *(thumbnail(encoded(image, 95)) for image in (pixels, other))
         )
-    # One of eight may be missed: it is a heuristic, and says so.
+    # One of eight may be missed: the search is a heuristic, and is documented as one.
     assert found >= 7
 
 
@@ -119,8 +119,8 @@ def test_different_images_are_not(photographs: list[np.ndarray]) -> None:
         for a in range(400)
         for b in range(a)
     )
-    # Digits of one class look much alike, at 8 by 8 pixels most of all; of 79,800 pairs next to
-    # none are taken for copies.
+    # Digits of one class look much alike, especially at 8 by 8 pixels; of 79,800 pairs, at most
+    # three may pass as copies.
     assert merged <= 3
 
 
@@ -138,8 +138,8 @@ def test_flat_images_are_compared_by_their_colour() -> None:
 def test_sets_over_a_whole_competition(tmp_path: Path, photographs: list[np.ndarray]) -> None:
     from tests.support.tiny import converted
 
-    # The first view stands there three times, two of them byte-identical; the fourth three times,
-    # one of them in test.
+    # The first view appears three times, two of them byte-identical; the fourth appears three
+    # times, one of them in test.
     train = [
         *photographs,
         CHANGES["half the size"](photographs[0]),
@@ -191,7 +191,7 @@ def test_sets_over_a_whole_competition(tmp_path: Path, photographs: list[np.ndar
     assert near[0] == near[8] == near[10] != ""
     assert near[3] == near[9] != ""
     assert near[0] != near[3]
-    # The test image that is like the fourth view links to both of its kind.
+    # The test image that resembles the fourth view links to both of its training images.
     assert {end for pair in links.tolist() for end in pair if test[0] in pair} >= {train[3]}
     assert test[1] not in links
 
@@ -199,7 +199,7 @@ def test_sets_over_a_whole_competition(tmp_path: Path, photographs: list[np.ndar
 def test_links_over_images_that_are_not_there_do_not_count() -> None:
     links = np.array([["a", "b"], ["b", "c"], ["d", "e"]])
     assert len(set(linked(np.array(["a", "b", "c", "x"]), links)[:3])) == 1
-    # Without b there is nothing between a and c.
+    # Without b, nothing connects a and c.
     assert linked(np.array(["a", "c", "x"]), links).tolist() == ["", "", ""]
     found = linked(np.array(["e", "a", "d", "e"]), links)
     assert found[0] == found[2] == found[3] != ""
@@ -210,7 +210,7 @@ def test_links_over_images_that_are_not_there_do_not_count() -> None:
 def test_where_all_images_look_alike_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.folds.near_duplicates._MOST", 100)
     hashes = np.array([5, 7], dtype=np.uint64)
-    # 10 and 5 images of similar hashes: 50 pairs between them, 45 and 10 within.
+    # 10 and 5 images with similar hashes: 50 pairs between the two sets, and 45 and 10 within each.
     code = np.repeat([0, 1], [10, 5])
     with pytest.raises(
         DataError,

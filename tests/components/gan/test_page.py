@@ -1,4 +1,4 @@
-"""The page about a GAN's training, as a browser shows it and as a console reads it."""
+"""Test the page on a GAN's training: as a browser shows it and as a console prints it."""
 
 import json
 import re
@@ -83,7 +83,7 @@ def test_curves_of_one_evaluation_are_drawn(finished_gan: Path) -> None:
 
 
 def test_a_loss_below_nought_is_seen(finished_gan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A generator's hinge loss, where it does well."""
+    """A generator's hinge loss is negative when the generator does well."""
     folder = trained(finished_gan)
     history = pd.read_csv(folder / "history.csv").assign(generator_loss=-0.5)
     limits: list[tuple[float, float]] = []

@@ -27,7 +27,7 @@ from trainer.errors import DataError
 
 
 def records(tiny: Tiny, out: Path, *changes: tuple[str, str]) -> Path:
-    """The records of a competition whose file is changed so."""
+    """Return the records of a competition after the given changes to its file."""
     text = tiny.toml.read_text()
     for old, new in changes:
         assert old in text
@@ -45,7 +45,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def stored(folder: Path, size: int = 8) -> list[dict[str, bytes | int | float]]:
-    """Every record of one size, in the order of the examples table."""
+    """Return every record of one size, in the order of the examples table."""
     examples = tables.read_examples(folder)
     shards = {name: list(read_shard(folder / name)) for name in examples[f"shard_{size}"].unique()}
     return [
@@ -84,7 +84,7 @@ def test_the_records_hold_the_images_under_their_public_names(records_folder: Pa
         assert features["image_name"] == str(place % 120 + 1).encode()
         assert features.get("target", labels[place]) == labels[place]
         pixels = simplejpeg.decode_jpeg(features["image"], colorspace="GRAY").astype(int)
-        # JPEG at quality 95: near, not equal.
+        # JPEG at quality 95: close, not equal.
         assert np.abs(pixels - images[place]).mean() < 4
 
 
@@ -128,7 +128,7 @@ def test_several_sizes_from_one_decode(
             pixels = simplejpeg.decode_jpeg(record["image"])
             assert pixels.shape == (size, size, 3)
             assert np.abs(pixels.mean(axis=(0, 1)) - sums / size**2).max() < 6
-    # A size is the same whatever stands beside it.
+    # The records of one size do not depend on the other sizes.
     alone = records(tiny, tmp_path / "alone", ("sizes = [16, 8, 40]", "sizes = [40]"))
     assert stored(alone, 40) == stored(folder, 40)
 
@@ -148,14 +148,14 @@ def test_a_jpeg_of_the_right_size_passes_through(tiny: Tiny, tmp_path: Path) -> 
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, "JPEG", quality=80, **options)
         written[kind] = stream.getvalue()
-        # What a file is called does not matter.
+        # The extension of a file does not matter.
         (folder / f"img-{number:03}.png").write_bytes(written[kind])
     out = records(tiny, tmp_path / "out", ("sizes = [8]", "sizes = [16, 8]"))
     first = stored(out, 16)[:4]
     assert first[0]["image"] == written["plain"]
     assert first[1]["image"] != written["progressive"]
     assert stored(out, 8)[0]["image"] != written["plain"]
-    # Its sums are those of the very pixels that are stored.
+    # The sums are those of the stored pixels.
     row = tables.read_examples(out).iloc[0]
     exact = simplejpeg.decode_jpeg(written["plain"], fastdct=False, fastupsample=False).astype(int)
     assert row["sum_c_16"].tolist() == exact.sum(axis=(0, 1)).tolist()
@@ -291,7 +291,7 @@ def test_work_that_was_stopped_is_gone_on_with(
     broken.write_bytes(good)
     os.utime(broken, ns=(times.st_atime_ns, times.st_mtime_ns))
     (work,) = (tmp_path / "work").iterdir()
-    # The first shard was whole, and of the second there is nothing that could be taken for it.
+    # The first shard was complete, and nothing of the second could be mistaken for a shard.
     assert sorted(contents(work)) == [
         "8x8/train00-50.tfrec",
         "train00000.parquet",
@@ -333,7 +333,8 @@ def test_a_kill_leaves_nothing_that_is_taken_for_whole(tiny: Tiny, tmp_path: Pat
             assert child.stdout is not None
             child.stdout.readline()
             try:
-                # Later with each try, so that some stop at the beginning and some near the end.
+                # Kill later with each attempt, so that some kills come at the beginning and some
+                # near the end.
                 child.wait(timeout=0.08 * tried)
             except subprocess.TimeoutExpired:
                 child.send_signal(signal.SIGKILL)
@@ -373,8 +374,8 @@ def test_memory_is_bounded_by_the_pixels_that_may_be_decoded_at_once(
     tiny: Tiny, tmp_path: Path
 ) -> None:
     as_files(tiny)
-    # 20 images of 9 million pixels with transparency: at seven bytes each 1.3 GB, were all in
-    # memory.
+    # 20 images of 9 million pixels with transparency: at seven bytes per pixel 1.3 GB, if all were
+    # in memory.
     stream = io.BytesIO()
     Image.fromarray(np.zeros((3000, 3000, 4), np.uint8)).save(stream, "PNG")
     for number in range(1, 21):
@@ -388,8 +389,8 @@ def test_memory_is_bounded_by_the_pixels_that_may_be_decoded_at_once(
         check=True,
     )
     peak = int(done.stdout.split("peak ")[1]) * 1024
-    # The bound that `convert` states, 11 bytes a pixel, and what libraries take when they are first
-    # used.
+    # The bound that `convert` documents, 11 bytes per pixel, plus what libraries allocate on first
+    # use.
     assert peak < 11 * 9_000_000 + 120_000_000
 
 

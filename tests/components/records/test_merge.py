@@ -12,7 +12,7 @@ from trainer.errors import DataError, IntegrityError
 
 
 def in_parts(tiny: Tiny, folder: Path, count: int) -> tuple[Competition, list[Path]]:
-    """A competition converted in so many parts, that are not joined yet."""
+    """Return a competition and the folders of its `count` converted parts, not yet joined."""
     tiny.toml.write_text(
         tiny.toml.read_text().replace("shard_images = 50", f"shard_images = 50\nparts = {count}")
     )

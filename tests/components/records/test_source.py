@@ -23,7 +23,7 @@ def test_pixels_and_files_of_the_same_images_say_the_same(tiny: Tiny, tmp_path: 
         read_manifest(tmp_path / "pixels")["channels"],
     ) == (3, 1)
     np.testing.assert_array_equal(found["files"]["target"], found["pixels"]["target"])
-    # The ids of the files are names, in the order of the table.
+    # With files, ids are file names, in the order of the table.
     assert found["files"]["id"][:2].tolist() == ["img-001", "img-002"]
     grey, colour = (np.array(found[name]["sum_c_8"].tolist()) for name in ("pixels", "files"))
     np.testing.assert_array_equal(colour, np.repeat(grey, 3, axis=1))

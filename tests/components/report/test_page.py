@@ -27,8 +27,7 @@ CLASSES = ["<i>0</i>", *"123456789"]
 
 @pytest.fixture(scope="module")
 def run(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
-    """Everything that a report is about: real records, and predictions made up, blended as a run
-    does."""
+    """Return the inputs of a report: real records and made-up predictions, blended as in a run."""
     folder = tmp_path_factory.mktemp("report")
     examples = tables.read_examples(records_folder).query("split == 'train'")
     inputs = dealt(records_folder, folder, classes=CLASSES)
@@ -108,7 +107,7 @@ def test_the_page_needs_nothing_else(page: str) -> None:
     links = Links()
     links.feed(page)
     assert links.loads
-    # Clip paths and markers point into the page itself.
+    # Clip paths and markers refer to the page itself.
     assert all(value.startswith(("data:", "#")) for value in links.loads)
     assert not re.search(r"url\((?!#)|@import|<script", page)
 
@@ -122,7 +121,8 @@ def test_it_says_what_the_run_found(run: ReportInputs, page: str) -> None:
     assert page.count('class="no">NO') == wrong + page.split("drawn at random")[1].count(
         'class="no">NO'
     )
-    # The errors and 24 at random; of one augmentation 4 images, as stored and five times changed.
+    # The errors and 24 random images; for one augmentation 4 images, each as stored and changed
+    # five times.
     assert len(re.findall(r"data:image/jpeg;base64,/9j/", page)) == wrong + 24 + 4 * 6
 
 
@@ -149,7 +149,7 @@ HEADINGS = [
 def test_it_has_every_part(page: str) -> None:
     found = re.findall(r"<h2>(.*?)</h2>", page)
     assert [html.unescape(one) for one in found] == [html.unescape(one) for one in HEADINGS]
-    # Two members of three folds, three minutes each, at 2 an hour.
+    # Two members, three folds, three minutes each, at 2 per hour.
     assert "0.30 hours of training in all, 0.60 at train.hourly_price = 2 an hour" in page
     assert "Calibration by temperature, fitted on the other folds" in page
     assert "<td>keras</td><td>3.0</td>" in page
@@ -213,7 +213,7 @@ def test_what_consoles_show(run: ReportInputs) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A real Chromium, without a window."""
+    """Start a real, headless Chromium."""
     from playwright.sync_api import sync_playwright
 
     path = (
@@ -246,7 +246,7 @@ def test_a_browser_shows_it_and_asks_for_nothing(
     assert [url for url in asked if not url.startswith("data:")] == [
         (tmp_path / "report.html").as_uri()
     ]
-    # The page itself never scrolls sideways, wide tables do in their own room.
+    # The page itself never scrolls sideways; wide tables scroll in their own containers.
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
     assert tab.evaluate("document.images.length") > 24
@@ -256,7 +256,7 @@ def test_a_browser_shows_it_and_asks_for_nothing(
     dark = scheme == "dark"
     assert (_brightness(paper) < 64) is dark
     assert (_brightness(ink) > 192) is dark
-    # Letters of the plots take the page's ink.
+    # Text in the plots uses the page's ink colour.
     letter = tab.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
     assert letter == ink
     tab.close()
@@ -276,7 +276,7 @@ def test_plots_take_their_ink_from_the_page(page: str) -> None:
     assert page.count("<svg") == 5
     assert "currentColor" in page
     assert "#010203" not in page
-    # Text without a colour of its own is black, which a dark page hides.
+    # Text without a colour of its own is black, which is invisible on a dark page.
     texts = re.findall(r"<text [^>]*>", page)
     assert texts
     assert all("fill:" in text for text in texts)
@@ -299,7 +299,7 @@ def test_a_confusion_matrix_of_many_classes_has_every_name_and_the_large_errors(
     svg = figures.confusion_matrix(targets, predicted, classes)
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert [texts.count(name) for name in classes] == [2] * 104
-    # Six of twenty is told, one of twenty only coloured.
+    # Six of twenty gets a number, one of twenty only a colour.
     assert [text for text in texts if text.isdigit()] == ["6"]
 
 

@@ -23,10 +23,10 @@ def test_splits_of_one_kind_are_alike_and_others_are_not() -> None:
     )
     found = by_column(train, other)
     assert {entry["verdict"] for entry in found.values()} == {"different"}
-    # As computed by hand.
+    # Computed by hand.
     assert found["site"]["statistic"] == abs(
         (train["site"] == "c").mean()
-    )  # what "c" had is spread over the others, so half the sum of differences is its share
+    )  # the share of "c" moves to the others, so half the sum of differences equals it
     expected = stats.ks_2samp(train["age"], other["age"])
     assert found["age"]["statistic"] == expected.statistic
 
@@ -77,5 +77,5 @@ def test_columns_with_nothing_in_them() -> None:
 def test_a_column_of_names_costs_no_more_than_others() -> None:
     train, test = (pd.DataFrame({"who": [f"{kind}{n}" for n in range(20_000)]}) for kind in "ab")
     (entry,) = drift(train, test)
-    # Wholly different, and with one of each no test could tell that from chance.
+    # Entirely different, but with one row per value no test can tell that from chance.
     assert (entry["statistic"], entry["verdict"]) == (1.0, "alike")

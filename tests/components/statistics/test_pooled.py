@@ -27,8 +27,8 @@ def test_it_is_the_deviation_of_all_pixels_together(
 
 
 def test_sums_are_exact_where_floats_are_not() -> None:
-    # 2**32 pixels of 255 and as many of 254 in place of one: a float's n Σx² - (Σx)² would lose the
-    # deviation.
+    # 2**32 pixels of 255, and as many with one 254 instead: computing n Σx² - (Σx)² in floats would
+    # lose the deviation.
     side = 2**32
     found = pooled(
         np.array([[255 * side], [255 * side - 1]]),
@@ -58,7 +58,7 @@ def test_a_fold_is_left_out_of_its_own_statistics() -> None:
     table = pd.DataFrame({"split": ["train"] * 5 + ["test"] * 2})
     for size, pixels in images.items():
         table[f"sum_c_{size}"], table[f"sumsq_c_{size}"] = (list(value) for value in sums(pixels))
-    # The fourth is left out altogether, the fifth trains always.
+    # The fourth image is left out (-1), the fifth always trains (-2).
     fold = np.array([0, 1, 0, -1, -2])
     found = by_size(table, fold, [4, 6])
     for size, pixels in images.items():

@@ -98,8 +98,8 @@ def test_what_is_left_out_is_not_described(records_folder: Path) -> None:
     table.loc[100:119, "width"] = 4000
     about = {"sizes": [8], "numeric": [], "categorical": [], "task": "multiclass"}
     made = summary(table, fold, about, CLASSES)
-    # External images may be of any size: whether test is like train is asked of the competition's
-    # own.
+    # External images may have any size, so drift compares test with the competition's own images
+    # only.
     assert {entry["verdict"] for entry in made["drift"] if entry["column"] == "width"} == {"alike"}
     assert made["distributions"]["external"]["width"]["max"] == 4000
     assert made["pixels"]["8"]["splits"]["train"]["images"] == 100

@@ -42,7 +42,7 @@ def test_reading(bucket: str) -> None:
     put(f"{bucket}/ä b/x.csv", "id\nä\n".encode())
     assert objects.read(f"{bucket}/ä b/x.csv") == "id\nä\n".encode()
     near = objects.local_path(f"{bucket}/ä b/x.csv")
-    # The copy is named as the object is: an error that names it says which one it is.
+    # The copy has the object's name, so an error that names the copy identifies the object.
     assert near.endswith(f"{bucket.removeprefix('gs://')}/ä b/x.csv")
     assert Path(near).read_text() == "id\nä\n"
     assert objects.local_path("/local/x.csv") == "/local/x.csv"
@@ -118,7 +118,7 @@ def test_a_published_folder_comes_back(bucket: str, folder: Path, tmp_path: Path
     for path in folder.rglob("*.*"):
         assert (tmp_path / "back" / path.relative_to(folder)).read_bytes() == path.read_bytes()
     assert verify(f"{bucket}/p").records == 150
-    # Once more: everything is there.
+    # Publishing again sends nothing: everything is already there.
     assert publish(folder, f"{bucket}/p") == 0
 
 
@@ -144,7 +144,7 @@ def test_a_stop_in_the_middle_leaves_nothing_that_is_taken_for_whole(
         IntegrityError, match=f"{bucket}/p: no manifest.json, so publishing did not finish"
     ):
         fetch_folder(f"{bucket}/p", tmp_path / "back")
-    # The rest, the manifest after all others.
+    # Publishing again sends the rest, the manifest last.
     begun.clear()
     monkeypatch.setattr(folders, "send", lambda *given: begun.append(given[1]) or real(*given))
     assert publish(folder, f"{bucket}/p") == 3
@@ -177,7 +177,7 @@ def test_of_two_writers_of_one_object_one_wins(bucket: str, tmp_path: Path) -> N
     assert said.count("won") == 1
     assert set(said) == {"won", f"{bucket}/one: another writer has changed this object meanwhile"}
     assert objects.read(f"{bucket}/one") == paths[said.index("won")].read_bytes()
-    # An upload whose answer was lost, and which is tried again, finds its own bytes there.
+    # An upload that is retried because its response was lost finds its own bytes there.
     assert send(paths[said.index("won")], f"{bucket}/one", None) == 1
 
 

@@ -19,8 +19,10 @@ def test_shards_of_a_mounted_bucket_are_fetched_once(
     kind: str,
     fetched: bool,
 ) -> None:
-    """As on Vertex AI. On a cluster the same path is a folder that was filled before the task
-    began."""
+    """Vertex AI mounts the bucket.
+
+    On a cluster the same path is a folder that was filled before the step began.
+    """
     monkeypatch.setattr(objects, "MOUNT", f"{tmp_path}/gcs/")
     mounts = tmp_path / "mounts"
     mounts.write_text(f"overlay / overlay rw 0 0\ngcsfuse {tmp_path}/gcs {kind} rw,nosuid 0 0\n")

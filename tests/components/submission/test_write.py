@@ -124,7 +124,7 @@ def test_several_classes_are_written_one_after_the_other(tmp_path: Path) -> None
     blended = write_blended(tmp_path / "blended", rows, "multilabel")
     wanted = Submission(sample=str(tmp_path / "sample.csv"), separator=";")
     write_submission(blended, wanted, classes=CLASSES, sample_digest="", out=tmp_path / "s.csv")
-    # The most probable one, where none is at 0.5.
+    # If no class reaches 0.5, the most probable one is written.
     assert (tmp_path / "s.csv").read_text() == "Id,labels\n1,cat;dog\n2,dog\n3,cat\n"
     (tmp_path / "a.csv").write_text("Id,labels\n1,cat\n2,dog\n3,cat\n")
     found = score_answers(
@@ -153,7 +153,8 @@ def test_thresholds_decide(tmp_path: Path) -> None:
     )
     write_submission(two, numbers, classes=CLASSES, sample_digest="", out=out)
     assert out.read_text() == "Id,labels\n1,0\n2,1\n3,1\n"
-    # None of the third is decided: the one that is nearest to its threshold.
+    # No class of the third row reaches its threshold: the class nearest to its threshold is
+    # written.
     several = write_blended(tmp_path / "several", rows, "multilabel", [0.8, 0.2])
     write_submission(several, numbers, classes=CLASSES, sample_digest="", out=out)
     assert out.read_text() == "Id,labels\n1,0\n2,1\n3,1\n"

@@ -28,7 +28,7 @@ def test_every_member_trains_every_fold_once(members: int, count: int, folds_per
 def test_a_task_carries_the_whole_recipe_as_json() -> None:
     member = Member(name="m", epochs=3, head=Head(dropout=0.25))
     (task,) = plan([member], Folds(count=2), Train(folds_per_task=2), STORED)
-    # A size that the file leaves out is the first that the images are stored in.
+    # If the file gives no size, the first size of the stored images is used.
     assert parse(Member, json.loads(json.dumps(task))["member"], "member") == dataclasses.replace(
         member, size=64
     )

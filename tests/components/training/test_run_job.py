@@ -46,7 +46,7 @@ def test_copies_come_back_to_another_machine_and_go_when_all_is_done(
         objects.put(work / "process0" / "2.checkpoint", f"{kept}/job/process1/9.checkpoint")
         mirror(work / "process0" / "2.checkpoint")
         raise Gone
-    # What this process dropped is gone, what another one keeps is not.
+    # What this process deleted is gone; what another process keeps is not.
     assert names(f"{kept}/job") == [
         "process0/1.checkpoint",
         "process0/2.checkpoint",
@@ -94,7 +94,7 @@ def test_weights_of_a_bucket_are_brought_near(
         **given,
     )
     assert (tmp_path / "second" / "manifest.json").is_file()
-    # Nothing is left of work that is done.
+    # A finished job leaves no working files.
     assert list((tmp_path / "work").rglob("*.finished")) == []
 
 

@@ -186,7 +186,7 @@ def test_check_a_gan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_a_gan_s_batch_is_shared_by_all_devices(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], machine: str, devices: int, named: str
 ) -> None:
-    """Said before a judge is trained for hours on them."""
+    """Reported before a judge is trained for hours on these devices."""
     path = write_gan(tmp_path)
     text = path.read_text()
     path.write_text(f"{text}\n[machine]\n{machine}\n")

@@ -12,7 +12,7 @@ FILE = Path(emoji.__file__).with_name("emoji_gan.toml")
 
 
 def package(folder: Path, *entries: dict[str, Any]) -> Path:
-    """As the npm registry's archive is laid out."""
+    """Write a package in the layout of the npm registry's archive."""
     images = folder / "img" / "google" / "64"
     images.mkdir(parents=True, exist_ok=True)
     for entry in entries:
@@ -41,7 +41,7 @@ def test_each_category_is_a_folder(tmp_path: Path) -> None:
     assert emoji.main(source, tmp_path / "out") == 2
     assert (tmp_path / "out" / "animals" / "dog.png").read_bytes() == b"dog.png"
     assert len(list((tmp_path / "out").glob("*/*.png"))) == 2
-    # Of another version of the package, in which there is no kite.
+    # Another version of the package, without a kite.
     package(tmp_path / "package", entry("dog", "Animals & Nature"))
     assert emoji.main(source, tmp_path / "out") == 1
     assert [path.name for path in (tmp_path / "out").glob("*/*")] == ["dog.png"]

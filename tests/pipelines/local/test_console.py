@@ -48,7 +48,10 @@ def test_a_log_gets_lines_and_not_every_epoch() -> None:
 
 
 def screen(text: str) -> list[str]:
-    """The lines that a terminal shows after some output: cursor movements are carried out."""
+    """Return the lines that a terminal shows after some output.
+
+    Cursor movements are carried out.
+    """
     lines, row = [""], 0
     for part in re.split(r"(\x1b\[\??[0-9;]*[A-Za-z]|\r|\n)", text):
         if part == "\n":

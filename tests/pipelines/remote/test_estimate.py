@@ -42,8 +42,8 @@ def test_every_machine_has_a_price_and_spot_is_less(target: str, spot: bool) -> 
 def test_a_task_on_a_cpu_costs_what_its_machine_does() -> None:
     costs = estimate.prices(None)
     four = costs.training(Machine(spot=True), "vertex")
-    # n1-standard-64 for its memory, n1-standard-64 for its vCPUs, and what is no whole machine by
-    # its memory.
+    # 200 GiB need an n1-standard-64 for its memory, and 33 vCPUs one for its vCPUs. 600 GiB, more
+    # than any machine has, are priced by memory.
     assert costs.training(Machine(spot=True, memory_gib=200), "vertex") == pytest.approx(16 * four)
     assert costs.training(Machine(spot=True, cpus=33), "vertex") == pytest.approx(16 * four)
     plain = costs.training(Machine(), "vertex")
@@ -64,7 +64,7 @@ def test_a_task_on_a_cpu_costs_what_its_machine_does() -> None:
 def test_the_public_logs_that_it_rests_on(
     backbone: str, size: int, images: int, seen: float
 ) -> None:
-    """Seconds of an epoch on a TPU v3-8."""
+    """Compare with the logged seconds per epoch on a TPU v3-8."""
     base = read(DEFAULT)
     member = dataclasses.replace(base.members[0], backbone=backbone, size=size, epochs=1, tta=1)
     folds = dataclasses.replace(base.folds, count=5)

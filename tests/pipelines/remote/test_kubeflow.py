@@ -1,5 +1,7 @@
-"""`foldline submit` and its kin on a Kubeflow Pipelines server: the official client against a
-server on this machine."""
+"""Test `foldline submit` and related commands on a Kubeflow Pipelines server.
+
+The official client talks to a server on this machine.
+"""
 
 import json
 import os
@@ -29,7 +31,7 @@ SIGN_IN = "<html><title>Sign in</title></html>"
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KfpServer]:
-    """A server, and an environment that names no other."""
+    """Start a server, in an environment that names no other."""
     for name in [
         name for name in os.environ if name.startswith(("CLOUDSDK_", "GOOGLE_", "FOLDLINE_", "KF_"))
     ]:
@@ -47,8 +49,10 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KfpServe
 
 @pytest.fixture
 def impatient(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what fails for good; what is asked again with success has time, however busy this machine
-    is."""
+    """Stop retrying early, for permanent failures.
+
+    Requests that succeed when retried keep the long limit, however busy this machine is.
+    """
     monkeypatch.setattr(retry, "PATIENCE", 0.5)
 
 
@@ -360,7 +364,7 @@ def test_fetch_leaves_what_a_local_run_leaves(
     for path in models:
         assert (out / path).read_bytes() == (finished_run / path).read_bytes()
     assert "leaderboard" in capsys.readouterr().out
-    # Without the file, from what the run was given; there are no answers then.
+    # Without the file, the competition is read from the run's arguments, which include no answers.
     shutil.rmtree(out)
     assert main(["fetch", run["run_id"], "--target=kfp"]) == 0
     assert (out / "submission.csv").read_bytes() == (finished_run / "submission.csv").read_bytes()
@@ -399,7 +403,7 @@ def test_a_gan_is_sent_and_fetched(
 def test_pods_of_tasks_that_may_be_tried_again() -> None:
     from pipelines.remote.kubeflow_run import _pods, fnv1a
 
-    # A node and its number that a user showed: github.com/kubeflow/pipelines/issues/10365.
+    # A node name and its hash from a user's report: github.com/kubeflow/pipelines/issues/10365.
     assert fnv1a("hello-pipeline-fs8jj.root-driver") == 3921009115
     pods = _pods("kfold-abc12-77", "check")
     assert (

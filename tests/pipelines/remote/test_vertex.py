@@ -1,5 +1,7 @@
-"""`foldline submit` and its kin on Vertex AI: the official client against a server on this
-machine."""
+"""Test `foldline submit` and related commands on Vertex AI.
+
+The official client talks to a server on this machine.
+"""
 
 import json
 import os
@@ -32,7 +34,7 @@ PLACE = "projects/my-project/locations/us-central1"
 
 @pytest.fixture(scope="session")
 def private_key() -> str:
-    """Of a service account: the real library signs with it what it exchanges for a token."""
+    """Return a service account's key, with which the real library signs its request for a token."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -49,7 +51,7 @@ def private_key() -> str:
 def server(
     monkeypatch: pytest.MonkeyPatch, private_key: str, tmp_path: Path
 ) -> Iterator[VertexServer]:
-    """A server, and an environment in which it is Google's."""
+    """Start a server, in an environment where it takes Google's place."""
     for name in [
         name for name in os.environ if name.startswith(("CLOUDSDK_", "GOOGLE_", "FOLDLINE_", "KF_"))
     ]:
@@ -80,8 +82,10 @@ def server(
 
 @pytest.fixture
 def impatient(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what fails for good; what is asked again with success has time, however busy this machine
-    is."""
+    """Stop retrying early, for permanent failures.
+
+    Requests that succeed when retried keep the long limit, however busy this machine is.
+    """
     monkeypatch.setattr(retry, "PATIENCE", 0.5)
 
 
@@ -115,7 +119,7 @@ def name_of(job: dict[str, Any]) -> str:
 
 
 def count(value: Any, wanted: Any) -> int:
-    """How often a value stands in another, at any depth."""
+    """Return how often a value occurs in another, at any depth."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return int(value == wanted) + sum(count(one, wanted) for one in inner)
 
@@ -145,7 +149,7 @@ def test_what_is_sent(
     assert job["name"].startswith(f"{PLACE}/pipelineJobs/tiny-20")
     assert job["serviceAccount"] == ACCOUNT
     assert job["labels"] == {"foldline": "tiny", "team": "red"}
-    # Each task knows which code it is to be, the custom jobs too.
+    # Each step is given the code version that it must run, custom jobs included.
     wanted = {"name": runtime.WANTED_CODE, "value": fingerprint.version(fingerprint.IN_IMAGES)}
     assert count(job["pipelineSpec"], wanted) == len(kfold.STEPS)
     config = job["runtimeConfig"]
@@ -170,7 +174,7 @@ def test_what_is_sent(
     }
     assert machine["container_spec"]["image_uri"] == f"r.example/p/training@{DIGEST}"
     assert server.contexts == {"first": [job["jobDetail"]["pipelineRunContext"]["name"]]}
-    # An experiment that is there already is joined as well.
+    # An experiment that already exists is joined as well.
     assert submit(remote, bucket, "--experiment=first") == 0
     assert len(server.contexts["first"]) == 2
     run = name_of(job)
@@ -181,7 +185,7 @@ def test_what_is_sent(
     token = (
         server.called("POST", "pipelineJobs")[0].headers["authorization"].removeprefix("Bearer ")
     )
-    # Neither the token nor what it was made of is anywhere else.
+    # Neither the token nor the key that it was made with appears anywhere else.
     secrets = [token, json.loads(Path("key.json").read_text())["private_key"][100:160]]
     assert all(len(secret) > 10 for secret in secrets)
     written = [path.read_text() for path in Path("runs").rglob("*") if path.is_file()]
@@ -591,7 +595,7 @@ def test_fetch_leaves_what_a_local_run_leaves(
     for name in ("submission.csv", "oof.csv", "folds.csv", "report.html", "data_card.html"):
         assert Path("runs/tiny", name).read_bytes() == (finished_run / name).read_bytes(), name
     assert len(list(Path("runs/tiny/models").rglob("*.keras"))) == 6
-    # An artifact that is not whole is no result.
+    # An incomplete artifact is not accepted as a result.
     from components.storage import objects
 
     objects.delete(f"{uris[('blend', 'blended')][0]}/oof.csv")
@@ -713,7 +717,7 @@ def test_the_second_page_of_a_list_is_asked_for_again(
 def test_a_token_that_cannot_be_fetched_for_a_moment(
     remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each hour of a long wait."""
+    """A long wait needs a new token every hour."""
     server.fail("POST", "/token$", 503, {"error": "backend_error"}, times=2)
     assert submit(remote, bucket) == 0
     assert len(server.jobs) == 1

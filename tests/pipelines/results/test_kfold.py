@@ -88,5 +88,5 @@ def test_models_of_an_earlier_run_go_and_a_user_s_own_stay(tmp_path: Path) -> No
         "own/best.keras": "old",
     }
     assert not (out / "gone").exists()
-    # The cache's file, which had another name here, is as it was.
+    # The cached file, to which the replaced name was a hard link, is unchanged.
     assert earlier.read_text() == "old"

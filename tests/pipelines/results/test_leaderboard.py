@@ -18,8 +18,10 @@ NAMES = ("API_TOKEN", "USERNAME", "KEY", "CONFIG_DIR")
 
 @pytest.fixture
 def kaggle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kaggle]:
-    """The service; the client library reaches it by its own switch for a local one, through a
-    proxy."""
+    """Start a fake Kaggle service.
+
+    The client library reaches it through a proxy, with its own option for a local service.
+    """
     server = Kaggle()
     for name in (*(f"KAGGLE_{name}" for name in NAMES), "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -34,7 +36,7 @@ def kaggle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kaggle]:
 
 @pytest.fixture
 def run(tiny: Tiny, tmp_path: Path) -> Path:
-    """A run's folder as a run leaves it, as far as a submission needs it."""
+    """Return a run's folder with everything that a submission needs."""
     tiny.toml.write_text(
         tiny.toml.read_text().replace(
             "[leaderboard]\n", '[leaderboard]\ncompetition = "tiny-digits"\ntimeout_seconds = 3\n'
@@ -48,7 +50,7 @@ def run(tiny: Tiny, tmp_path: Path) -> Path:
 
 
 def scores(out: Path, cv: float) -> None:
-    """metrics.json, as a run that wrote the submission leaves it."""
+    """Write metrics.json as a run that wrote the submission leaves it."""
     (out / "metrics.json").write_text(
         json.dumps({"blend": {"oof": cv}, "submission": sha256(out / "submission.csv")})
     )
@@ -174,8 +176,7 @@ REFUSALS = [
 ]
 
 
-# What the store of files answers has no text of its own, and a body with status 200 is not looked
-# at.
+# The file store's responses have no message of their own, and a body with status 200 is not read.
 ASKED = [
     (step, fault, words)
     for step in ("StartSubmissionUpload", "PUT", "CreateSubmission")
@@ -233,7 +234,7 @@ def test_a_score_that_does_not_come_is_asked_for_later(
     assert ask("list", tiny, run) == 0
     (row,) = history(run)
     assert (row["public"], row["private"], row["status"]) == ("0.75", "0.7", "complete")
-    # All is known: the service is not asked again.
+    # Everything is known: no further request is sent.
     before = len(kaggle.requests)
     assert ask("list", tiny, run) == 0
     assert len(kaggle.requests) == before
@@ -252,7 +253,7 @@ def test_a_submission_that_cannot_be_scored(
     assert "could not score submission 5001" in said
     assert words in said
     assert history(run)[0]["status"] == "error"
-    # It may be sent again: nothing was scored.
+    # Nothing was scored, so the file may be submitted again.
     kaggle.outcome = {"status": "COMPLETE", "publicScore": "0.5"}
     assert ask("submit", tiny, run) == 0
 
@@ -264,7 +265,7 @@ def test_what_is_asked_for_while_it_is_scored_fails(
     assert ask("submit", tiny, run) == 1
     assert "submission 5001 was submitted" in capsys.readouterr().err
     assert history(run)[0]["status"] == "pending"
-    # The table is shown all the same.
+    # The table is still shown.
     assert ask("list", tiny, run) == 1
     shown = capsys.readouterr()
     assert "pending" in shown.out

@@ -21,7 +21,7 @@ from trainer.errors import IntegrityError
 
 
 def write(folder: Path, rows, split: str = "train", number: int = 0) -> Path:  # type: ignore[no-untyped-def]
-    """A shard of these records; its path."""
+    """Write the records to a shard and return its path."""
     with open_shard(folder, split, number) as add:
         for row in rows:
             add(row)
@@ -140,7 +140,7 @@ def test_a_failed_write_leaves_no_shard(tmp_path: Path) -> None:
 
 
 def test_numpy_integers_are_refused_as_features() -> None:
-    # A silent float would be the alternative: the caller converts.
+    # The alternative would be a silent conversion to float: the caller must convert.
     with pytest.raises(TypeError):
         encode_example({"target": np.array([1, 2])})  # type: ignore[dict-item]
 
@@ -176,7 +176,7 @@ def test_a_shard_of_nothing_is_no_file(tmp_path: Path) -> None:
     ],
 )
 def test_a_record_is_held_against_its_id(root: str, id_: str, good: bool) -> None:
-    # Only a ready record of an external set lacks the set's name.
+    # Only a ready record of an external set has an id without the set's name.
     about = {"id_feature": "image_name", "root": root}
     if good:
         check_id({"image_name": b"a"}, about, id_, "x: record 1")

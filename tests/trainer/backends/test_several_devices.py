@@ -1,5 +1,7 @@
-"""The same training on TensorFlow, and on JAX with one device, with eight, and with two
-processes."""
+"""Compare the same training on TensorFlow and on JAX.
+
+JAX runs with one device, eight devices and two processes.
+"""
 
 import dataclasses
 import json
@@ -28,7 +30,7 @@ RECIPE: dict[str, Any] = {
     "epochs": 3,
     "batch_size": 16,
     "tta": 2,
-    # No mask of dropout is the same on both backends.
+    # The two backends draw different dropout masks.
     "head": {"pooling": "average", "dropout": 0.0},
     "optimizer": {"kind": "adamw", "learning_rate": 0.01, "clip_norm": 1.0},
     "schedule": {"warmup_epochs": 0.5},
@@ -71,8 +73,7 @@ def predictions(out: Path) -> dict[str, pd.DataFrame]:
 
 
 def assert_agree(first: Path, second: Path) -> None:
-    """Every row of both is there once, and the probabilities are the same but for the order of
-    sums."""
+    """Check that both have every row once, with equal probabilities up to the order of sums."""
     for expected, found in zip(
         predictions(first).values(), predictions(second).values(), strict=True
     ):
@@ -89,13 +90,16 @@ def assert_agree(first: Path, second: Path) -> None:
 def by_tensorflow(
     inputs: Artifacts, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any]]:
-    """What TensorFlow makes of the recipe from weights that all begin with, and the recipe."""
+    """Train the recipe on TensorFlow; return its folder and the recipe.
+
+    All runs start with the same weights.
+    """
     folder = tmp_path_factory.mktemp("tensorflow")
     first = {**RECIPE, "epochs": 1, "optimizer": {"learning_rate": 1e-8}, "schedule": {}}
     finished(start(inputs, folder / "weights", first, "tensorflow"))
     recipe = {**RECIPE, "weights": str(folder / "weights" / "fold{fold}.keras")}
-    # The images of a CPU are painted by the host, those of JAX by the device: without the two
-    # roundings they would differ.
+    # On a CPU, TensorFlow's images are augmented on the host, JAX's on the device. The two differ
+    # only in rounding.
     said = finished(start(inputs, folder / "out", recipe, "tensorflow"))
     assert "TensorFlow" in said
     return folder / "out", recipe
@@ -136,14 +140,14 @@ def test_eight_devices_are_as_one(
         )
     )
     assert "8 × CPU" in said
-    # Once for all steps of both folds.
+    # Compiled once for all steps of both folds.
     assert said.count("Compiling jit(step)") == 1
-    # 40 held-out and 30 test images: neither is a whole number of batches.
+    # 40 held-out and 30 test images: neither fills its last batch.
     assert_agree(by_jax, tmp_path / "out")
 
 
 def pair(inputs: Artifacts, folder: Path, recipe: dict[str, Any]) -> list[subprocess.Popen[str]]:
-    """Two processes that train together."""
+    """Start two processes that train together."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -168,7 +172,7 @@ def test_two_processes_are_as_one(
     assert "process 1 of 2" in said[0]
     assert "process 2 of 2" in said[1]
     assert_agree(by_jax, tmp_path / "out0")
-    # Only the first writes.
+    # Only the first process writes.
     assert not (tmp_path / "out1").exists()
     read_manifest(tmp_path / "out0")
 
@@ -176,7 +180,7 @@ def test_two_processes_are_as_one(
 def test_two_processes_go_on_together(
     inputs: Artifacts, by_tensorflow: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    # Long enough that no fold is finished before they are killed.
+    # Long enough that no fold finishes before the processes are killed.
     recipe = {**by_tensorflow[1], "epochs": 20, "optimizer": {"learning_rate": 1e-4}}
     both = pair(inputs, tmp_path, recipe)
     kept = [tmp_path / f".out{number}.work" / f"process{number}" for number in range(2)]
@@ -187,7 +191,7 @@ def test_two_processes_go_on_together(
     for process in both:
         process.kill()
         process.communicate()
-    # One of them has written a checkpoint more than the other, and half of another one.
+    # One process has one complete checkpoint more than the other, and half of a further one.
     numbers = [max(int(path.name[:8]) for path in folder.glob("0*.checkpoint")) for folder in kept]
     common = min(numbers)
     for folder in kept:

@@ -20,7 +20,7 @@ DIGITS = ROOT / "pipelines" / "competitions" / "digits.toml"
 
 
 def broken(tiny: Tiny, old: str, new: str) -> str:
-    """The error of the small competition with one line changed."""
+    """Return the error of the small competition after one change to its file."""
     text = tiny.toml.read_text()
     assert old in text
     tiny.toml.write_text(text.replace(old, new, 1))
@@ -275,7 +275,7 @@ def test_a_file_that_is_no_file(tmp_path: Path) -> None:
 
 
 def test_whole_floats_are_integers_again(tiny: Tiny) -> None:
-    # kfp hands every number inside a dictionary or list over as a double.
+    # kfp passes every number inside a dictionary or list as a double.
     members = load_competition(tiny.toml).members
     carried = json.loads(json.dumps(dataclasses.asdict(members[0])), parse_int=float)
     assert parse(Member, carried, "member") == members[0]
@@ -313,7 +313,7 @@ def test_nonsense_is_an_error_and_never_a_crash(table: dict[str, object]) -> Non
 
 
 def sections(kind: type) -> set[type]:
-    """All sections below a file, those of lists included."""
+    """Return all section types of a file, those in lists included."""
     found: set[type] = set()
     for hint in typing.get_type_hints(kind).values():
         for part in (hint, *typing.get_args(hint)):

@@ -18,7 +18,7 @@ def drawn(kinds: list[str], count: int = 12) -> dict[str, np.ndarray]:
 
 
 def by_hand(image: np.ndarray, arrays: dict[str, Any], place: int, part: str) -> np.ndarray:
-    """One image, step by step."""
+    """Augment one image step by step."""
     image = image.astype(np.float64)
     if f"color_{part}" in arrays:
         brightness, saturation, contrast = arrays[f"color_{part}"][place]
@@ -79,6 +79,6 @@ def test_gradients_pass_to_every_pixel_that_is_seen() -> None:
         {name: arrays[name] for name in arrays if "color" not in name},
         "first",
     )
-    # As many pixels of the source are seen as of the result are not filled in.
+    # At least as many source pixels get a gradient as pixels of the result come from the source.
     seen = np.asarray(moved)[..., 0].sum(axis=(1, 2))
     assert ((gradient != 0).any(axis=3).sum(axis=(1, 2)) >= seen).all()

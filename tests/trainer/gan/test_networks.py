@@ -80,7 +80,7 @@ def test_no_batch_normalisation_where_the_paper_has_none() -> None:
 
 
 def test_spectral_normalisation_bounds_every_weight_of_the_discriminator() -> None:
-    """What the layers multiply by has no singular value above one, as power iteration finds it."""
+    """No matrix that a layer multiplies by has a singular value above one, by power iteration."""
     gan = recipe(spectral_norm=True, steps=40)
     trained = state.make(gans.device("tensorflow"), gans.networks(gan))
     gans.trained(trained, gan)
@@ -112,7 +112,7 @@ def test_losses_are_those_of_the_papers() -> None:
         return ops.zeros((2, 4, 4, 1)) + 0.5
 
     def discriminate(images: object, labels: np.ndarray) -> object:
-        # Real pixels of 0 are at -1, generated ones at 0.5.
+        # Real pixels of 0 become -1; generated pixels are 0.5.
         return ops.convert_to_tensor(real if float(ops.min(images)) < 0 else fake)  # type: ignore[arg-type]
 
     def sigmoid(values: np.ndarray) -> np.ndarray:
@@ -136,7 +136,7 @@ def test_losses_are_those_of_the_papers() -> None:
 
 @pytest.mark.parametrize(("side", "channels"), [(32, 1), (64, 3)])
 def test_operations_are_counted_as_the_layers_do_them(side: int, channels: int) -> None:
-    """Multiply-adds from the shapes of the kernels and of the maps."""
+    """Count multiply-adds from the shapes of the kernels and of the feature maps."""
     gan = recipe(conditional=False, width=8)
     counted = []
     for network in made(gan, side, channels):

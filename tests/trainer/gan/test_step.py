@@ -1,5 +1,8 @@
-"""The fused step: equal to two separate calls in turn, compiled once, the same on any backend and
-number of devices."""
+"""Test the fused step of a GAN.
+
+It equals two separate calls in turn, compiles once, and gives the same result on any backend and
+number of devices.
+"""
 
 import dataclasses
 import json
@@ -24,9 +27,9 @@ from trainer.errors import TrainingError
 from trainer.gan import step as gan_step
 from trainer.gan.losses import discriminator_loss, generator_loss
 
-# In each a different part of the recipe is tried.
+# Each recipe uses a different part of the step.
 RECIPES: dict[str, dict[str, Any]] = {
-    # The average is long reached: with 0.9 its short beginning alone would be seen in so few steps.
+    # 0.2 leaves the average's warm-up early; with 0.9, so few steps would show the warm-up alone.
     "two time scales": {"generator_rate": 1e-3, "decay": 0.1, "momentum": 0.3, "average": 0.2},
     "unconditional, hinge, bounded, augmented": {
         "conditional": False,
@@ -53,7 +56,7 @@ def float_policy() -> Iterator[None]:
 
 
 class Line(keras.optimizers.schedules.LearningRateSchedule):
-    """From a rate to its share `decay`, in all steps."""
+    """Falls linearly from a rate to `decay` times that rate over all steps."""
 
     def __init__(self, rate: float, gan: GanRecipe) -> None:
         self.rate, self.gan = rate, gan
@@ -72,8 +75,11 @@ def adam(rate: float, gan: GanRecipe, trained: list[Any]) -> keras.optimizers.Ad
 
 
 def in_turn(gan: GanRecipe) -> tuple[dict[str, list[np.ndarray]], np.ndarray]:
-    """The reference: a function that trains the discriminator and one that trains the generator,
-    each called by itself. Gives all variables at the end, and what each step reports."""
+    """Train the reference: one function for the discriminator and one for the generator, in turn.
+
+    Returns:
+        All variables at the end, and what each step reports.
+    """
     import tensorflow as tf
 
     networks = gans.networks(gan).networks
@@ -125,8 +131,10 @@ def assert_moved_alike(
     wanted: dict[str, list[np.ndarray]],
     share: float = 0.05,
 ) -> None:
-    """Each group of variables has moved as it should, but for a small share of the way: sums are in
-    another order, of which Adam makes much where a gradient is next to nothing."""
+    """Check that each group of variables moved as it should, up to a small share of the movement.
+
+    Sums are in another order, which Adam amplifies where a gradient is close to zero.
+    """
     for name, arrays in wanted.items():
         before, should, does = (
             np.concatenate([array.ravel() for array in group])
@@ -149,7 +157,7 @@ def test_one_graph_does_what_two_calls_in_turn_do(gan: GanRecipe) -> None:
 
 
 def test_the_generator_steps_before_the_discriminator_as_it_has_become() -> None:
-    """Its loss is that of the updated discriminator, which simultaneous steps would not give."""
+    """Its loss uses the updated discriminator; simultaneous steps would give another value."""
     gan = recipe(discriminator_rate=0.05, steps=1, average=0.0)
     before = gans.networks(gan).networks
     state = gans.networks(gan)
@@ -170,7 +178,7 @@ def test_the_generator_steps_before_the_discriminator_as_it_has_become() -> None
     generator_loss_of_step = values[gan_step.REPORTED.index("generator_loss")]
     assert generator_loss_of_step == pytest.approx(loss(networks["discriminator"]), rel=1e-3)
     assert abs(generator_loss_of_step - simultaneous) > 0.05
-    # And without an average, samples are the generator's own.
+    # Without an average, samples come from the generator itself.
     for average, variable in zip(
         networks["averaged"].variables, networks["generator"].variables, strict=True
     ):
@@ -193,13 +201,14 @@ def test_what_is_drawn_depends_on_the_seed_and_the_step_alone() -> None:
     for seed, step in ((4, 9), (3, 10)):
         other = gan_step.draw(gan, seed=seed, step=step, side=32, classes=10)
         assert not any(np.array_equal(one[name], other[name]) for name in one)
-    # Each phase has its own latent vectors, each showing its own augmentation.
+    # Each phase has its own latent vectors, and each call of the discriminator its own
+    # augmentation.
     assert not np.array_equal(one["latent_first"], one["latent_second"])
     assert not np.array_equal(one["cutout_first"], one["cutout_real"])
 
 
 class Echo:
-    """A program that predicts what it was made with."""
+    """A program that predicts the images it was given."""
 
     def __init__(self, images: list[float]) -> None:
         self.images = np.array(images)
@@ -235,8 +244,7 @@ def test_mixed_precision_keeps_its_weights_and_losses_in_single() -> None:
 def on_jax(
     gan: GanRecipe, folder: Path, *, devices: int, together: int = 1
 ) -> dict[str, np.ndarray]:
-    """The recipe by JAX in a process of its own, beginning with the weights that TensorFlow begins
-    with."""
+    """Run the recipe on JAX in a separate process, from the same initial weights as TensorFlow."""
     start = get_state(gans.program(gans.networks(gan)))
     np.savez(
         folder / "start.npz",
@@ -276,7 +284,7 @@ def on_jax(
     "changed",
     [
         {"loss": "hinge", "spectral_norm": True, "diffaugment": ["color", "translation"]},
-        # Batch normalisation in both networks: that of the whole batch, on any number of devices.
+        # Batch normalisation in both networks uses the complete batch, on any number of devices.
         {"decay": 0.1, "average": 0.2},
     ],
     ids=["hinge, bounded", "as without any key"],
@@ -299,6 +307,7 @@ def test_jax_does_the_same_on_one_device_and_on_several(
         state = {
             name: [found[f"{name}/{n}"] for n in range(len(group))] for name, group in start.items()
         }
-        # Another backend's sums, six steps of Adam, and a hinge: measured 0.07.
+        # Another backend's order of sums, six steps of Adam, and a hinge loss: the measured share
+        # is 0.07.
         assert_moved_alike(start, state, get_state(program), share=0.2)
     assert np.abs(one["samples"].astype(int) - four["samples"].astype(int)).max() <= 2

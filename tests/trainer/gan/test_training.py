@@ -1,5 +1,4 @@
-"""The training of a GAN on small digits: what it leaves, that it goes on after it was stopped, and
-what it says is wrong."""
+"""Test the training of a GAN on small digits: its outputs, its resuming and its errors."""
 
 import dataclasses
 import io
@@ -42,8 +41,10 @@ RECIPE: dict[str, Any] = {**gans.SMALL, "samples": 40, "steps": 20, "evaluate_ev
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifacts, Path]:
-    """Records of 300 digits enlarged to 32 pixels in 3 folds, and a judge that did not see the
-    first of them."""
+    """Return records of 300 digits enlarged to 32 pixels in 3 folds, and a judge.
+
+    The judge was not trained on the first fold.
+    """
     from components.records.convert import convert
     from components.records.merge import join
 
@@ -103,7 +104,7 @@ def training(
 
 @pytest.fixture(scope="module")
 def finished(given: tuple[Artifacts, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that an uninterrupted training leaves."""
+    """Return the folder that an uninterrupted training writes."""
     out = tmp_path_factory.mktemp("finished") / "out"
     training(given, out, recipe()).run()
     return out
@@ -118,7 +119,7 @@ def test_what_a_training_leaves(finished: Path) -> None:
         "the judge",
         "Fréchet distance",
     )
-    # As many of each kind, of all that were held out.
+    # The same number of samples and of real images, drawn from all that were held out.
     assert found["samples"]["images"] == found["real"]["images"] == 40
     assert len(found["class_accuracy"]) == 10
     # A generator that has learnt nothing is far from real images, which are close to each other.
@@ -159,7 +160,7 @@ def test_samples_are_records_of_all_classes(finished: Path) -> None:
 
 
 def test_the_model_that_is_left_makes_the_samples(finished: Path) -> None:
-    """From its file alone, by the latent vectors that the seed gives."""
+    """The generator's file alone suffices, with latent vectors from a seed."""
     generator = keras.models.load_model(finished / "generator.keras", compile=False)
     latent = np.random.default_rng(0).standard_normal((4, 8), np.float32)
     images = np.asarray(generator([latent, np.arange(4, dtype=np.int32)]))
@@ -168,7 +169,7 @@ def test_the_model_that_is_left_makes_the_samples(finished: Path) -> None:
 
 
 def assert_equal(first: Path, second: Path) -> None:
-    """All files have the same bytes, but for what a model's file and times say of the clock."""
+    """Check that all files are equal, except for timestamps and measured times."""
     models = [
         keras.models.load_model(folder / "generator.keras", compile=False).get_weights()
         for folder in (first, second)
@@ -190,8 +191,10 @@ def assert_equal(first: Path, second: Path) -> None:
 def test_a_training_that_was_stopped_and_died_ends_with_the_same_bits(
     given: tuple[Artifacts, Path], finished: Path, tmp_path: Path
 ) -> None:
-    """First it is asked to end; then its machine is gone while it works, and the newest checkpoint
-    is damaged besides."""
+    """The training is asked to stop; then its machine disappears while it works.
+
+    The newest checkpoint is damaged as well.
+    """
 
     class GoneError(Exception):
         pass
@@ -221,8 +224,10 @@ def test_a_training_that_was_stopped_and_died_ends_with_the_same_bits(
 def test_a_training_that_is_asked_to_end_when_all_steps_are_done(
     given: tuple[Artifacts, Path], finished: Path, tmp_path: Path, call: int
 ) -> None:
-    """It goes on from there, and its step is said to be compiled once, though it is not called any
-    more."""
+    """The training resumes from there.
+
+    It reports one compilation of its step, although the step is not called again.
+    """
     asked = iter(range(100))
     with pytest.raises(Preempted, match="step 20: received SIGTERM; a checkpoint is written"):
         training(given, tmp_path / "out", recipe(), stopping=lambda: next(asked) == call).run()
@@ -235,7 +240,7 @@ def test_a_training_that_is_asked_to_end_when_all_steps_are_done(
 def test_the_real_images_on_both_sides_are_of_the_same_classes_and_none_of_both(
     given: tuple[Artifacts, Path], tmp_path: Path
 ) -> None:
-    """Also where a class is rare among those held out, or among those that train."""
+    """Also if a class is rare among the held-out images or among the training images."""
     made = training(given, tmp_path / "out", recipe(samples=60))
     rows = np.arange(300)
     targets = np.where(rows % 20 == 0, 1, 0)
@@ -246,7 +251,7 @@ def test_the_real_images_on_both_sides_are_of_the_same_classes_and_none_of_both(
     real = made.evaluation.real
     assert np.bincount(real.held_labels).tolist() == np.bincount(real.trained_labels).tolist()
     assert len(real.held_labels) == 60
-    # Nine rare ones are held out, and six train.
+    # Nine rare images are held out, and six train.
     made.evaluation.gan = dataclasses.replace(made.recipe, samples=300)
     held, rows = rows[~((targets == 1) & (rows > 160))], rows[(targets == 0) | (rows > 160)]
     made.evaluation.look_at(made.images, targets, rows, held, made.workers)
@@ -285,7 +290,7 @@ def test_a_loss_that_is_no_number_stops_it_by_name(
         match=r"divergence: by step \d+ a loss is not finite .*: lower gan\.discriminator_rate",
     ):
         broken = training(given, tmp_path / "out", gan)
-        # What a step gives when it overflows: Adam's own bound keeps small nets finite for long.
+        # Simulate a step that overflows: Adam's own bound keeps small networks finite for long.
         step = broken.program.step
         broken.program.step = lambda arrays: np.asarray(step(arrays)) * np.inf  # type: ignore
         broken.run()
@@ -294,7 +299,7 @@ def test_a_loss_that_is_no_number_stops_it_by_name(
 def test_a_generator_that_makes_one_image_is_told_of(
     given: tuple[Artifacts, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # All that are held out: four of each class at least.
+    # All held-out images: at least four of each class.
     one = training(given, tmp_path / "out", recipe(samples=100))
     images, _ = gans.enlarged(16)
     same = images[:1].astype(np.float32) / 127.5 - 1
@@ -305,7 +310,7 @@ def test_a_generator_that_makes_one_image_is_told_of(
         "mode collapse: samples of every class differ from each other by less than"
     )
     assert said[1].startswith("classes missing")
-    # Three evaluations, and it lasts.
+    # Collapse lasts over three evaluations and is reported once.
     assert capsys.readouterr().out.count("warning: mode collapse") == 1
 
 
@@ -365,7 +370,7 @@ def test_the_way_in_keeps_and_removes_its_checkpoints(
         ),
     )
     assert not (tmp_path / "kept").exists()
-    # At the end of its steps it writes down where it is: what is left may take long.
+    # A checkpoint is written after the last step, because the remaining work may take long.
     assert mirrored == [
         *(f"grids/step{step:08d}.png" for step in (8, 16, 20)),
         "00000000.checkpoint",
@@ -408,8 +413,10 @@ def on_jax(
 def test_on_several_devices_it_is_trained_judged_stopped_and_gone_on_with(
     given: tuple[Artifacts, Path], tmp_path: Path
 ) -> None:
-    """Four devices, on which neither the samples nor the last batch of a look come out even; twice
-    the same steps."""
+    """Neither the samples nor an evaluation's last batch divide evenly by four devices.
+
+    An interrupted run repeats an uninterrupted one.
+    """
     gan = recipe(steps_per_execution=4, samples=42)
     whole = on_jax(given, tmp_path / "whole", gan, devices=4)
     assert whole.returncode == 0, whole.stderr[-3000:]

@@ -46,7 +46,7 @@ def test_nothing_to_do_is_the_identity_about_the_middle(size: int, side: int) ->
     np.testing.assert_array_equal(still.colour, np.tile(np.eye(3, 4), (5, 1, 1)))
     assert not still.mixes
     assert not (still.erase[:, 2] > still.erase[:, 0]).any()
-    # An augmentation of noughts draws the same.
+    # An augmentation whose values are all zero draws the same.
     np.testing.assert_array_equal(drawn(Augment(), np.arange(5), size=9).affine[:, [0, 4]], 1)
 
 
@@ -174,7 +174,7 @@ def test_a_choice_is_drawn_by_weight_and_comes_after_the_rest() -> None:
     affine = drawn(either, rows).affine
     assert (affine[:, 0] == -1).mean() == pytest.approx(0.75, abs=0.02)
     assert ((affine[:, 0] == -1) ^ (affine[:, 4] == -1)).all()
-    # A shift of the whole, seen through the flip of the choice.
+    # A shift drawn for every image, seen through the flip of the choice.
     both = drawn(
         Augment(shift=0.2, one_of=[AugmentChoice(flip_horizontal=1.0)]), rows[:5], size=20
     ).affine
@@ -208,8 +208,7 @@ def test_the_share_of_a_cut_image_is_its_exact_share_of_pixels(size: int) -> Non
         own = np.ones((size, size), bool)
         own[box[1] : box[3], box[0] : box[2]] = False
         assert share == np.float32(own.mean())
-    # Many boxes are clipped at an edge, where the share that was drawn is not the one that came of
-    # it.
+    # Many boxes are clipped at an edge, so that their share differs from the drawn one.
     assert (made.box == 0).any()
     assert 0.3 < made.share.mean() < 0.8
 

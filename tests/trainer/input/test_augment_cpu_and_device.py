@@ -1,4 +1,4 @@
-"""The host and the device paint the same image."""
+"""Test that augmenting on the host and on the device gives the same image."""
 
 import os
 import subprocess
@@ -52,7 +52,7 @@ def photographs(size: int, channels: int) -> np.ndarray:
     import cv2
     from sklearn.datasets import load_sample_images
 
-    # Pieces of two photographs, which have edges and plains as photographs do.
+    # Crops of two photographs, which have edges and flat areas.
     pieces = [
         cv2.resize(image[y : y + 200, x : x + 200], (size, size), interpolation=cv2.INTER_AREA)
         for image in load_sample_images().images
@@ -63,7 +63,7 @@ def photographs(size: int, channels: int) -> np.ndarray:
 
 
 def batch(name: str, size: int, channels: int) -> tuple[np.ndarray, AugmentParams, np.ndarray]:
-    """Stored images, what is done to them, and what the host makes of them."""
+    """Return stored images, their augmentation parameters and the host's result."""
     augment = RECIPES[name]
     images = photographs(size, channels)
     uniform = epoch_draws(augment, seed=3, epoch=1, rows=len(images))
@@ -93,8 +93,8 @@ def test_both_paths_give_the_same_image(name: str, size: int, channels: int) -> 
     by_device = np.asarray(ops.convert_to_numpy(painted))
     assert by_device.shape == by_host.shape
     difference = np.abs(by_device - by_host.astype(np.float32))
-    # The host rounds to uint8 after moving, colouring and mixing; the map of colours stretches the
-    # first of these.
+    # The host rounds to uint8 after moving, colouring and mixing; the colour map amplifies the
+    # first of these roundings.
     assert (difference > 1.5).mean() < 1e-3
     assert difference.mean() < 0.5
     if name in ("nothing", "crop"):

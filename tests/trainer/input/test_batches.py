@@ -54,7 +54,7 @@ def test_images_come_in_the_order_of_the_table(
     workers = Workers(2)
     found = workers.decoded(images, rows)
     workers.close()
-    # TensorFlow's default inverse DCT would differ here by a level.
+    # TensorFlow's default inverse DCT would differ here by one level.
     np.testing.assert_array_equal(found, np.stack([pixels_of(images.encoded[row]) for row in rows]))
     np.testing.assert_allclose(found.mean(axis=(1, 2)), images.means[rows], atol=2)
 
@@ -181,8 +181,8 @@ def test_labels_weights_and_columns_are_mixed_by_share(records_folder: Path) -> 
         expected = batch.drawn.share * rows + (1 - batch.drawn.share) * rows[batch.drawn.partner]
         for found in (batch.weights, batch.tabular[:, 0]):
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
-        # The loss is linear in labels: what counts is weight times label, and that is the sum of
-        # both images' own.
+        # The loss is linear in the labels: what counts is weight times label, the sum of both
+        # images' own.
         share, partners = batch.drawn.share, rows[batch.drawn.partner]
         counted = share * rows * rows + (1 - share) * partners * partners
         np.testing.assert_allclose(
@@ -240,7 +240,7 @@ def test_a_thread_works_ahead_and_ends_with_its_reader() -> None:
         if len(made) == 6:
             break
         time.sleep(0.01)
-    # Three are taken, two wait, and one is in the thread's hand.
+    # Three are taken, two are queued, and the thread holds one.
     assert len(made) == 6
     reader.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before

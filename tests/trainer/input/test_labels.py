@@ -33,8 +33,8 @@ def test_balanced_weights_are_those_of_the_training_rows() -> None:
     member = Member(name="m", epochs=1, loss=Loss(class_weights="balanced"))
     rows = np.array([0, 1, 3, 5])
     found = of_fold(member, EXAMPLES, rows, [], GOAL)
-    # Two of x, one of y, one of z: weights in the proportion 1/2 to 1 to 1, with a mean of 1 over
-    # these rows.
+    # Two rows of x, one of y, one of z: weights in the proportion 1/2 to 1 to 1, with a mean of 1
+    # over these rows.
     np.testing.assert_allclose(found.weights[rows], np.array([0.5, 0.5, 1, 1]) / 0.75)
     assert found.weights[rows].mean() == pytest.approx(1)
     with pytest.raises(TrainingError, match="belongs to class 'z'.*use fewer folds"):

@@ -20,7 +20,7 @@ def test_numbers_are_scaled_and_imputed_by_the_training_rows() -> None:
     np.testing.assert_allclose(found[[0, 1, 3], 0], (known - known.mean()) / known.std(), rtol=1e-6)
     assert found[2].tolist() == [0, 1]
     assert found[[0, 1, 3, 4], 1].tolist() == [0] * 4
-    # What the held-out row holds changes nothing.
+    # The held-out row's values change nothing.
     other = TABLE.assign(tabular_age=[10.0, 20.0, np.nan, 40.0, -7.0])
     assert fit(other, TRAIN, ["age"], ["age"]) == encoder
 
@@ -30,8 +30,8 @@ def test_categories_are_those_of_the_training_rows() -> None:
     found = encode(encoder, TABLE)
     assert encoder.width == found.shape[1] == 5
     assert (found.sum(axis=1) == 1).all()
-    # A missing value is a category; one that the training rows lack is unknown, as one that nobody
-    # has seen.
+    # A missing value is a category. A value that the training rows lack is unknown, as is one that
+    # no row has.
     assert found[2].argmax() == 0
     assert found[4].argmax() == 4
     assert encode(encoder, pd.DataFrame({"tabular_sex": ["never"]})).argmax() == 4

@@ -8,7 +8,7 @@ from trainer.config import known_backbones
 from trainer.config.member import Member
 from trainer.errors import TrainingError
 
-# One of each family, the smallest: all of them together would take minutes.
+# The smallest of each family: all of them together would take minutes.
 SMALLEST = [
     "EfficientNetB0",
     "EfficientNetV2B0",
@@ -33,8 +33,10 @@ def member(backbone: str, **keys: Any) -> Member:
 
 
 def reference(backbone: str, pixels: np.ndarray) -> np.ndarray:
-    """What the library's own preprocessing makes of pixels, by its `preprocess_input` or the layers
-    of the network itself."""
+    """Preprocess pixels as the library does.
+
+    It uses `preprocess_input` or the layers of the network itself.
+    """
     import keras
 
     name = backbone.removeprefix(known_backbones.PACKAGE_PREFIX)
@@ -56,8 +58,8 @@ def reference(backbone: str, pixels: np.ndarray) -> np.ndarray:
         module = "resnet_v2" if name.endswith("V2") else "resnet"
         return np.asarray(getattr(keras.applications, module).preprocess_input(pixels.copy()))
     if name.startswith("EfficientNetB"):
-        # Of torchvision's kind, by the package's own function and by Keras's layers with ImageNet's
-        # weights.
+        # The same as torchvision's, in the package's own function and in Keras's layers with
+        # ImageNet's weights.
         return np.asarray(keras.applications.densenet.preprocess_input(pixels.copy()))
     if name.startswith(("EfficientNetV2", "ConvNeXt", "MobileNetV3")):
         network = getattr(keras.applications, name)(
@@ -127,13 +129,13 @@ def test_a_network_of_each_family_computes_what_the_library_does(backbone: str) 
     logits = np.asarray(network(pixels))
     assert logits.shape == (2, 3)
     assert np.isfinite(logits).all()
-    # The inner network of the library, given what its own preprocessing makes of the pixels.
+    # The library's inner network, applied to pixels that the library preprocessed.
     backbone_model = network.get_layer(backbones.NAME)
     standardised = np.asarray(network.get_layer("standardize")(pixels))
     features = np.asarray(backbone_model(standardised))
     inner = next((layer for layer in backbone_model.layers if isinstance(layer, keras.Model)), None)
     if backbone == "EfficientNetB0":
-        # Its own first layers are neutral, and what is put before them undoes the rest.
+        # The network's own first layers are neutral, and the layers before them undo the rest.
         scaled = np.asarray(backbone_model.get_layer("as_given")(standardised))
         seen = np.asarray(inner.get_layer(inner.layers[1].name)(scaled))
         np.testing.assert_allclose(seen, reference(backbone, pixels), atol=1e-4)
@@ -185,7 +187,7 @@ def test_grey_images_are_shown_three_times() -> None:
 
 
 def wide(pixels):  # type: ignore[no-untyped-def]
-    """A backbone of a user's own."""
+    """A backbone defined by a user."""
     import keras
 
     return keras.layers.BatchNormalization(name="norm")(
@@ -194,7 +196,7 @@ def wide(pixels):  # type: ignore[no-untyped-def]
 
 
 def flat(pixels):  # type: ignore[no-untyped-def]
-    """No feature map."""
+    """A backbone that returns no feature map."""
     import keras
 
     return keras.layers.Flatten()(pixels)

@@ -72,7 +72,7 @@ def test_generalised_mean_pooling_is_the_papers(model) -> None:  # type: ignore[
     layer.set_weights([np.array(1.0)])
     np.testing.assert_allclose(np.asarray(layer(features)), features.mean(axis=(1, 2)), rtol=1e-5)
     assert len(layer.trainable_weights) == 1
-    # Features that are nought or below have a power, too.
+    # Features of zero or less are raised to a power, too.
     assert np.isfinite(np.asarray(layer(np.full((1, 2, 2, 1), -1.0, np.float32)))).all()
 
 
@@ -89,7 +89,7 @@ def test_multi_sample_dropout_averages_masks_of_one_layer(model) -> None:  # typ
         np.asarray(made(pixels, training=True) - made(pixels, training=False)).std()
         for made in (network, single)
     ]
-    # The mean of 8 independent masks scatters by about 1 / sqrt(8) of one.
+    # The mean of 8 independent masks has about 1 / sqrt(8) of the deviation of one mask.
     assert 0.25 < spread[0] / spread[1] < 0.5
     np.testing.assert_allclose(
         plain, np.asarray(single(pixels, training=False)), rtol=1e-4, atol=1e-5

@@ -53,7 +53,7 @@ def test_a_soft_label_has_the_share_of_both_losses(loss: Loss, exclusive: bool) 
     np.testing.assert_allclose(
         mixed, share[:, 0] * first + (1 - share[:, 0]) * second, rtol=1e-4, atol=1e-5
     )
-    # The notebook's was exactly 0 on these.
+    # The notebook's loss was exactly 0 on these.
     assert (mixed > 1e-4).mean() > 0.9
 
 

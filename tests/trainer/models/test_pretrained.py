@@ -1,4 +1,4 @@
-"""Files of weights in each format, written here as their makers write them."""
+"""Test weight files in each format, written here as the original tools write them."""
 
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def test_another_runs_member_with_another_head(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         found.get_layer("logits").get_weights()[0], fresh.get_layer("logits").get_weights()[0]
     )
-    # Pixels are standardised as the recipe says, and not as the other run's.
+    # Pixels are standardised with the recipe's statistics, not those of the other run.
     np.testing.assert_array_equal(found.get_layer("standardize").get_weights()[0], SHAPE["mean"])
 
 
@@ -59,8 +59,10 @@ def test_weights_of_keras_3(tmp_path: Path) -> None:
 
 
 def write_legacy(network: Any, path: Path) -> None:
-    """An HDF5 file of weights as Keras 2 wrote it: a group a layer, an array a weight, both listed
-    in attributes."""
+    """Write an HDF5 weights file as Keras 2 did.
+
+    It has one group per layer and one array per weight, both listed in attributes.
+    """
     import h5py
 
     with h5py.File(path, "w") as file:
@@ -88,7 +90,7 @@ def test_the_packages_own_files_fit_both_kinds_of_efficientnet(
     )
     source = build(package, seed=5)
     inner = source.get_layer(backbones.NAME)
-    # Statistics of batch normalisation that are those of no fresh network.
+    # Batch-normalisation statistics that no new network has.
     random = np.random.default_rng(0)
     inner.set_weights(
         [
@@ -144,7 +146,8 @@ def test_noisy_student_weights_are_asked_for_by_the_packages_own_names(
 
 
 def test_layers_without_names_fit_in_every_build(tmp_path: Path) -> None:
-    # Xception's shortcuts have no names of their own, and a task builds a network a fold.
+    # Xception's shortcut layers have no fixed names, and a training job builds one network per
+    # fold.
     member = Member(name="m", epochs=1, backbone="MobileNetV2", normalise="backbone")
     source = build(member, seed=5)
     source.save(tmp_path / "fold0.keras")

@@ -34,8 +34,8 @@ def test_restarts_begin_again_lower() -> None:
 
 
 def test_the_ramp_of_the_flowers_notebook() -> None:
-    # lr_start 1e-5, lr_max 4e-4 (5e-5 times 8), lr_min 1e-5, ramp 5, sustain 0, decay 0.8, as its
-    # formula gives them.
+    # The notebook's formula with lr_start 1e-5, lr_max 4e-4 (5e-5 times 8), lr_min 1e-5, ramp 5,
+    # sustain 0, decay 0.8.
     schedule = Schedule(
         kind="ramp",
         start=1e-5 / 4e-4,

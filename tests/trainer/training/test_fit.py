@@ -85,8 +85,8 @@ def test_the_folder_is_whole_and_has_a_history(whole: Path) -> None:
 def test_a_fold_does_not_depend_on_what_else_its_task_trains(
     whole: Path, inputs: Artifacts, tmp_path: Path
 ) -> None:
-    # In `whole` fold 2 moved into a model that two other folds had been trained in; here it is
-    # alone.
+    # In `whole`, fold 2 was trained in a network that two other folds had used before; here it is
+    # trained alone.
     alone = trained(inputs, [2], tmp_path / "alone")
     for name in (tables.OOF, tables.TEST):
         expected = pd.read_parquet(whole / name).query("fold == 2").reset_index(drop=True)
@@ -108,7 +108,7 @@ def test_a_saved_model_predicts_what_the_table_says(whole: Path, inputs: Artifac
 def test_nothing_of_the_held_out_fold_reaches_its_training(
     inputs: Artifacts, whole: Path, tmp_path: Path
 ) -> None:
-    # Another label on every held-out image changes neither the model nor its predictions.
+    # Changing the label of every held-out image changes neither the model nor its predictions.
     table = tables.read_examples(inputs.records)
     folds = tables.read_folds(inputs.folds_table)
     held_out = set(folds["id"][folds["fold"] == 0])
@@ -174,11 +174,11 @@ def assert_same(first: Path, second: Path) -> None:
 
 
 class Stopped(Exception):
-    """A process that ends here."""
+    """Simulates the end of the process."""
 
 
 def interrupted(inputs: Artifacts, out: Path, work: Path, member: Member, after: int) -> None:
-    """Train until so many checkpoints are written, one after each step, and die."""
+    """Train until `after` checkpoints are written, one after each step, and die."""
     left = after
 
     def die(path: Path) -> None:
@@ -218,13 +218,13 @@ def test_a_stopped_task_goes_on_to_the_same_bytes(
     inputs: Artifacts, tmp_path: Path, member: Member, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = trained(inputs, [0, 1], tmp_path / "whole", member)
-    # Inside an epoch, at its end, and in the second fold.
+    # Within an epoch, at its end, and in the second fold.
     for after in (3, 5, 4):
         interrupted(inputs, tmp_path / "out", tmp_path / "work", member, after)
     assert list((tmp_path / "work").glob("*.checkpoint"))
     capsys.readouterr()
     found = trained(inputs, [0, 1], tmp_path / "out", member, work=tmp_path / "work")
-    # Twelve steps, five an epoch; not one of them was lost.
+    # Twelve steps at five per epoch: none of them was lost.
     assert "fold 0: resuming from epoch 3, step 3" in capsys.readouterr().out
     assert_same(expected, found)
     assert not (tmp_path / "work").exists()
@@ -242,7 +242,7 @@ def test_a_damaged_checkpoint_costs_no_more_than_an_interval(
 
 
 def test_the_best_epoch_is_kept_and_said(inputs: Artifacts, tmp_path: Path) -> None:
-    # So high a rate that later epochs are worse than the first.
+    # The learning rate is so high that later epochs are worse than the first.
     member = dataclasses.replace(
         MEMBER,
         epochs=12,
@@ -284,7 +284,7 @@ def test_views_of_a_prediction_are_averaged(inputs: Artifacts, tmp_path: Path, w
     viewed = pd.read_parquet(out / tables.TEST)[CLASSES].to_numpy()
     np.testing.assert_allclose(viewed.sum(axis=1), 1, atol=1e-5)
     assert 1e-4 < np.abs(plain - viewed).mean() < 0.1
-    # The same model, so its history is the same: views are for predictions alone.
+    # The model is the same, and so is its history: views affect predictions only.
     histories = [
         pd.read_csv(folder / tables.HISTORY).query("fold == 0")["val_loss"].tolist()
         for folder in (out, whole)
@@ -304,7 +304,7 @@ def test_the_head_first_and_then_everything(inputs: Artifacts, tmp_path: Path, w
     assert len(history) == 3
     moved = keras.models.load_model(out / "fold0.keras").get_layer("backbone").get_weights()
     assert all(not np.array_equal(a, b) for a, b in zip(given, moved, strict=True))
-    # Stopped while the head alone has trained: the backbone is as it was.
+    # Stopped while only the head has trained: the backbone is unchanged.
     with pytest.raises(Stopped):
         interrupt = iter(range(3))
 
@@ -407,7 +407,7 @@ def test_weights_that_have_seen_the_held_out_images_are_refused(
         ),
     ):
         trained(inputs, [1], tmp_path / "out", leaking)
-    # The model of the same fold has not.
+    # The model of the same fold was not trained on them.
     trained(
         inputs,
         [1],
@@ -490,7 +490,7 @@ def test_a_task_that_is_stopped_between_the_head_and_everything_goes_on(
     expected = trained(inputs, [0, 1], tmp_path / "whole", member)
     interrupted(inputs, tmp_path / "out", tmp_path / "work", member, after)
     assert_same(expected, trained(inputs, [0, 1], tmp_path / "out", member, work=tmp_path / "work"))
-    # Whatever the head's epochs scored, everything is trained, from the full rate.
+    # Whatever the head's epochs scored, all layers are trained, starting at the full rate.
     history = pd.read_csv(expected / tables.HISTORY)
     assert history.groupby("fold")["epoch"].max().min() >= 3
     assert set(history["learning_rate"][history["epoch"] == 3]) == {3e-3}

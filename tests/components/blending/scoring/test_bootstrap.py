@@ -34,7 +34,8 @@ def test_draws_are_paired_and_do_not_depend_on_the_cores(monkeypatch: pytest.Mon
 
 
 def test_images_of_one_group_say_less_than_as_many_of_different_ones() -> None:
-    # Each image there ten times: drawn one by one, the copies seem to know ten times as much.
+    # Every image appears ten times. Resampled image by image, the copies would look like ten times
+    # as much evidence.
     targets, probabilities = np.repeat(TARGETS[:60], 10), np.repeat(PROBABILITIES[:60], 10, axis=0)
     scorer = {"a": counted("accuracy", targets, probabilities)}
     groups = np.repeat(np.arange(60), 10)
@@ -50,7 +51,7 @@ def test_resamples_without_a_score_are_left_out_and_too_few_give_none() -> None:
     }
     assert interval(np.array([0.5, np.nan, np.nan]), 0.5) == {"low": None, "high": None}
     assert standard_error(np.array([0.5, np.nan])) == 0
-    # One row of the class: about a third of the resamples have none.
+    # With a single row of the class, about a third of the resamples have none.
     targets = np.array([1, *[0] * 30])
     drawn = resampled(
         {"a": counted("roc_auc", targets, PROBABILITIES[:31])}, np.arange(31), resamples=500, seed=1
@@ -62,7 +63,7 @@ def test_resamples_without_a_score_are_left_out_and_too_few_give_none() -> None:
     "metric", ["macro_f1", "calibration_error", "roc_auc", "average_precision"]
 )
 def test_a_score_lies_in_its_interval_also_with_rare_classes(metric: str) -> None:
-    # Three images a class: almost every resample lacks some, and each has fewer different images
+    # Three images per class: almost every resample lacks some class, and has fewer distinct images
     # than the data.
     generator = np.random.default_rng(0)
     targets = np.repeat(np.arange(40), 3)

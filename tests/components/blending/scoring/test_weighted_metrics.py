@@ -12,7 +12,7 @@ from trainer.metrics import METRICS, problem, score
 
 @st.composite
 def predicted(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
-    """Targets of either form, and predictions; often tied."""
+    """Draw targets in either form, and predictions, often with ties."""
     generator = np.random.default_rng(draw(st.integers(0, 2**31)))
     rows, classes, digits = (
         draw(st.integers(4, 60)),
@@ -48,7 +48,8 @@ def test_a_row_that_counts_twice_is_a_row_that_is_there_twice(
         "quadratic_kappa",
         "weighted_f1",
     ) and (lost.any() or (whole.all(axis=0) != here.all(axis=0)).any()):
-        # Its mean is over the classes that are left, which the score of all rows does not know.
+        # The repeated rows lack a class (or its negatives), so the metric averages over fewer
+        # classes.
         return
     thresholds = np.linspace(0.3, 0.6, probabilities.shape[1]) if moved else None
     found = counted(metric, targets, probabilities, thresholds)(counts[None].astype(float))[0]

@@ -15,7 +15,7 @@ LIMIT = 1_000_000
 
 @pytest.fixture(scope="module")
 def photograph() -> np.ndarray:
-    """(427, 640, 3), from scikit-learn."""
+    """Return a (427, 640, 3) uint8 photograph that scikit-learn ships."""
     from sklearn.datasets import load_sample_image
 
     return np.asarray(load_sample_image("china.jpg"))
@@ -54,12 +54,13 @@ def test_a_large_jpeg_is_decoded_smaller_and_never_below_what_is_needed(
     assert decoded(data, side=134).shape == (400, 640, 3)
     assert decoded(data, side=50).shape == (100, 160, 3)
     assert decoded(data, side=20).shape == (50, 80, 3)
-    # No half of 427 rows is exact.
+    # 427 rows cannot be halved exactly.
     odd = saved(photograph, "JPEG")
     assert decoded(odd, side=20).shape == (427, 640, 3)
     with decoding(odd, side=20, max_pixels=LIMIT, exact=False) as (pixels, size, extent):
         assert (pixels.shape, size, extent) == ((54, 80, 3), (640, 427), (80, 427 / 8))
-    # Turned upright, the row that is partly filled would be a column, or come first.
+    # Turned upright, the partly filled row would become a column or come first, so the image is
+    # decoded at full size.
     turned = saved(photograph, "JPEG", exif=oriented(6))
     with decoding(turned, side=20, max_pixels=LIMIT, exact=False) as (pixels, size, extent):
         assert (pixels.shape, size, extent) == ((640, 427, 3), (427, 640), (427, 640))
@@ -125,7 +126,8 @@ def test_transparency_is_laid_over_white() -> None:
 
 
 def test_cmyk_jpegs_have_their_colours(photograph: np.ndarray) -> None:
-    # A smooth patch, which survives the JPEG; Adobe's inverted inks would come out as a negative.
+    # A smooth patch survives JPEG compression. If Adobe's inverted inks were not inverted back, it
+    # would come out as a negative.
     patch = np.full((32, 32, 3), (200, 120, 40), np.uint8)
     data = saved(Image.fromarray(patch).convert("CMYK"), "JPEG", quality=95)
     assert np.abs(decoded(data).astype(int) - patch).max() <= 8
@@ -200,7 +202,7 @@ def test_a_bomb_is_refused_by_its_header() -> None:
 
     size = (30_000).to_bytes(4, "big") * 2
     header = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size + b"\x08\x02\x00\x00\x00")
-    # There are no pixels at all: only the header is looked at.
+    # The file has no pixel data: only the header is read.
     with pytest.raises(
         BadImage, match="30000 × 30000 pixels are more than records.max_pixels = 1000000"
     ):
@@ -229,13 +231,13 @@ def test_the_scaled_way_is_as_good_as_the_full_one(photograph: np.ndarray) -> No
 
 
 def test_ycck_is_decoded_as_the_cmyk_it_stands_for(photograph: np.ndarray) -> None:
-    # Adobe's segment says how the four components are coded: 0, as they are; 2, the first three as
-    # YCbCr.
+    # Adobe's segment specifies how the four components are coded: 0 is unchanged, 2 codes the first
+    # three as YCbCr.
     cmyk = Image.fromarray(photograph[:64, :64]).convert("CMYK")
     inks = np.asarray(cmyk)
     ycc = np.asarray(Image.fromarray(np.ascontiguousarray(inks[:, :, :3])).convert("YCbCr"))
-    # Adobe stores inks inverted, which Pillow does as it saves; the transform is of what they leave
-    # of white.
+    # Adobe stores inks inverted, as Pillow does when it saves; the YCbCr transform applies to 255
+    # minus the stored inks.
     coded = Image.fromarray(np.dstack([255 - ycc, inks[:, :, 3]]), "CMYK")
     plain, other = (
         saved(cmyk, "JPEG", quality=100, subsampling=0),
@@ -247,5 +249,5 @@ def test_ycck_is_decoded_as_the_cmyk_it_stands_for(photograph: np.ndarray) -> No
     assert Image.open(io.BytesIO(ycck)).mode == "CMYK"
     difference = np.abs(decoded(ycck).astype(int) - decoded(plain))
     assert difference.mean() < 2
-    # Read as plain CMYK, the colours would be others altogether.
+    # Read as plain CMYK, the colours would be entirely different.
     assert np.abs(decoded(other).astype(int) - decoded(plain)).mean() > 20

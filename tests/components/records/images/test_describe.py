@@ -51,7 +51,7 @@ def test_a_hash_is_the_signs_of_the_lowest_frequencies() -> None:
     kept[0, 0] = low[8, 0]
     expected = sum(1 << place for place, value in enumerate(kept.ravel()) if value > 0)
     assert perceptual_hash(pixels) == expected
-    # Grey as a colour image is the same image.
+    # A grey image with three channels has the same hash.
     assert perceptual_hash(pixels.repeat(3, axis=2)) == expected
 
 

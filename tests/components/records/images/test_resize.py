@@ -38,7 +38,7 @@ def test_an_image_of_the_right_size_is_left_alone() -> None:
 def test_shrinking_is_a_mean_over_areas() -> None:
     image = np.random.default_rng(0).integers(0, 256, (64, 32, 3), dtype=np.uint8)
     expected = image.reshape(16, 4, 16, 2, 3).mean(axis=(1, 3))
-    # Each halving rounds.
+    # Each halving step rounds.
     assert np.abs(fitted(image, 16, "stretch") - expected).max() <= 1
 
 
@@ -70,7 +70,7 @@ def test_shrinking_is_near_opencv_s_areas(size: tuple[int, int]) -> None:
 
 
 def test_a_last_column_that_is_partly_filled_counts_as_much_as_it_is() -> None:
-    # A ramp of 401 columns, halved: the last of the 201 stands for one column, and not for two.
+    # A ramp of 401 columns, halved: the last of the 201 columns covers one source column, not two.
     ramp = np.linspace(0, 250, 401)
     halved = np.append(ramp[:400].reshape(200, 2).mean(axis=1), ramp[400])
     image = np.repeat(np.rint(halved)[None, :, None], 40, axis=0).astype(np.uint8).repeat(3, axis=2)

@@ -12,7 +12,7 @@ from trainer.errors import DataError
 
 
 def images(count: int, seed: int = 0) -> tuple[np.ndarray, list[int]]:
-    """(count, 32, 32, 3) uint8 and labels."""
+    """Return (count, 32, 32, 3) uint8 images and their labels, 0 to 9."""
     generator = np.random.default_rng(seed)
     return (
         generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8),
@@ -25,7 +25,7 @@ def planes(pixels: np.ndarray) -> np.ndarray:
 
 
 def python_batch(path: Path, pixels: np.ndarray, labels: list[int]) -> None:
-    """As the public ones: protocol 2, keys as bytes."""
+    """Write a batch like the public ones: pickle protocol 2, keys as bytes."""
     batch = {
         b"batch_label": b"training batch 1 of 5",
         b"labels": labels,
@@ -57,7 +57,7 @@ def test_batches_in_order(tmp_path: Path, write, ending: str) -> None:  # type: 
     assert [item.row.id for item in found] == [str(number) for number in range(1, 26)]
     assert [item.row.label for item in found] == labels
     np.testing.assert_array_equal(np.stack([item.load() for item in found]), pixels)
-    # A slice over the edge of two batches.
+    # A slice across two batches.
     part = read(tmp_path, f"data_batch_*{ending}", first=8, count=5)
     assert [item.row.id for item in part] == ["9", "10", "11", "12", "13"]
     np.testing.assert_array_equal(np.stack([item.load() for item in part]), pixels[8:13])

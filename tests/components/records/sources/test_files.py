@@ -20,7 +20,7 @@ def put(root: Path, *names: str) -> None:
 def read(
     root: Path, table: str | None, *, split: str = "train", skip: bool = False, **keys: object
 ) -> list[Item]:
-    """The items of a table, whose images are by default `i/<name>.jpg`."""
+    """Return the items of a table; its images are `i/<name>.jpg` by default."""
     if table is not None:
         (root / "t.csv").write_bytes(table.encode())
         keys = {
@@ -109,7 +109,7 @@ def test_ids_that_differ_in_case_only_are_two(tmp_path: Path) -> None:
 
 
 def test_a_letter_written_as_two_characters_is_found(tmp_path: Path) -> None:
-    # As macOS names files, and as tables name them.
+    # macOS decomposes letters in file names (NFD); tables do not.
     name = unicodedata.normalize("NFD", "é")
     put(tmp_path, f"i/{name}.jpg")
     (item,) = read(tmp_path, "name,label\né,1\n")
@@ -166,7 +166,7 @@ def test_files_without_a_row(tmp_path: Path) -> None:
         images="i/{id}.jpg",
         test_images="i/{id}.jpg",
     )
-    # Of one folder for both, what either names is used.
+    # Both splits share one folder: an image that either names is used.
     assert files.unused(data, Records(sizes=[8])) == [f"{tmp_path}/i/b.jpg"]
 
 

@@ -126,7 +126,7 @@ def test_rows_count_on_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(DataError, match="row 5, column 'pixel3': 256"):
         items(path)
     assert [item.row.id for item in items(path, 0, 4)] == ["1", "2", "3", "4"]
-    # A part of the rows, over the edge of two chunks.
+    # A part of the rows, across two chunks.
     assert [(item.row.id, item.load()[1, 1, 0]) for item in items(path, 1, 3)] == [
         ("2", 2),
         ("3", 3),
@@ -174,6 +174,6 @@ def test_blocks_that_follow_each_other_are_parsed_once(
     assert len(opened) == 1
     assert [item.row.id for item in reader.items(2, 2)] == ["3", "4"]
     assert len(opened) == 2
-    # Rows that nobody took are not passed over.
+    # Rows that the caller did not take are still skipped correctly.
     assert next(reader.items(4, 3)).row.id == "5"
     assert [item.row.id for item in reader.items(7, 2)] == ["8", "9"]

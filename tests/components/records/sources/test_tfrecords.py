@@ -34,15 +34,19 @@ def jpeg(seed: int, size: int) -> bytes:
 
 
 def write(path: Path, records: list[dict[str, bytes | int | float]]) -> None:
-    """A shard as public data sets have them; TensorFlow's writer makes the same bytes
-    (artifacts/test_records.py)."""
+    """Write a shard like those of public data sets.
+
+    TensorFlow's writer produces the same bytes (artifacts/test_records.py).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join(frame(encode_example(record)) for record in records))
 
 
 def flowers(root: Path, sizes: tuple[int, ...] = (32, 64)) -> None:
-    """The layout of flowers-104, small: train 12 + 6, val 6, test 5. The shards of the sizes are
-    cut differently."""
+    """Write a small set in the layout of flowers-104: 12 + 6 train, 6 val and 5 test records.
+
+    Each size is split into shards differently.
+    """
     for size in sizes:
         folder = root / f"tfrecords-jpeg-{size}x{size}"
         splits = {"train": list(range(18)), "val": list(range(18, 24)), "test": list(range(24, 29))}
@@ -99,7 +103,7 @@ def test_two_sizes_side_by_side_and_validation_joins_training(tmp_path: Path) ->
         "tfrecords-jpeg-64x64/train/01-64x64-9.tfrec",
         4,
     )
-    # Nothing was rewritten, and nothing copied.
+    # No file was rewritten or copied.
     assert {path: path.read_bytes() for path in (tmp_path / "data").rglob("*.tfrec")} == before
     assert not list(out.rglob("*.tfrec"))
     for size in (32, 64):
@@ -129,8 +133,11 @@ def test_looking_reads_no_image(tmp_path: Path) -> None:
 
 
 def melanoma(root: Path, *, year: str = "2020", first: int = 0, count: int = 12) -> None:
-    """The melanoma schema; `width` and `height` are missing in one shard, `sex` in one record, and
-    most in the test file."""
+    """Write records in the melanoma schema.
+
+    `width` and `height` are missing from one shard, `sex` from one record, and most features from
+    the test file.
+    """
     rows: list[dict[str, bytes | int | float]] = []
     for n in range(first, first + count):
         row: dict[str, bytes | int | float] = {
@@ -211,7 +218,7 @@ def test_external_records_join(tmp_path: Path, use: str) -> None:
     if use == "train":
         assert set(folds[12:]) == {ALWAYS_TRAINS}
     else:
-        # Folds of their own: each gets as many of them as of the others.
+        # External images are assigned on their own: each fold gets the same number of them.
         assert np.bincount(folds[12:]).tolist() == [4, 4, 4]
     assert np.bincount(folds[:12]).tolist() == [4, 4, 4]
 
@@ -363,7 +370,7 @@ def test_an_image_that_is_damaged_in_one_size_is_left_out_of_both(tmp_path: Path
             {"image": jpeg(n, size), "id": f"f{n}".encode(), "class": n % 2}
             for n in range(first, first + count)
         ]
-        # One is damaged in both sizes, another in the larger alone.
+        # One image is damaged in both sizes, another only in the larger one.
         rows[3]["image"] = b"x"
         if size == 64:
             rows[5]["image"] = b"x"

@@ -130,7 +130,7 @@ def test_the_network_that_the_file_names_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_backbone_with_a_file_of_weights(tmp_path: Path) -> None:
-    """Images of one channel and 32 pixels, enlarged for a network of three and 40."""
+    """Enlarge images of one channel and 32 pixels for a network of three channels and 40 pixels."""
     recipe = Member(name="m", backbone="MobileNetV2", size=40, epochs=1, normalise="backbone")
     made = build_classifier(
         recipe, outputs=2, size=40, channels=3, mean=np.zeros(3), std=np.ones(3), seed=4

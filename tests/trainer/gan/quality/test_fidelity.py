@@ -16,7 +16,7 @@ def normal(seed: int, count: int, dimensions: int, scale: float = 1.0) -> np.nda
 
 
 def by_root(first: np.ndarray, second: np.ndarray) -> float:
-    """The formula as it is written, with the root of a matrix."""
+    """Return the Fréchet distance from its formula, with the square root of a matrix."""
     means = [features.mean(axis=0) for features in (first, second)]
     spreads = [np.cov(features, rowvar=False) for features in (first, second)]
     root = scipy.linalg.sqrtm(spreads[0] @ spreads[1])
@@ -32,7 +32,7 @@ def test_the_distance_is_the_formula_s(counts: tuple[int, int], dimensions: int)
 
 
 def test_the_distance_of_more_features_than_images_is_that_of_their_span() -> None:
-    """Features of nought besides change nothing, and no root of a singular matrix is asked for."""
+    """Additional features of zero change nothing. No square root of a singular matrix is needed."""
     first, second = normal(0, 20, 6), normal(1, 20, 6)
     wide = [np.concatenate([features, np.zeros((20, 100))], axis=1) for features in (first, second)]
     assert fidelity.frechet(*wide) == pytest.approx(fidelity.frechet(first, second), rel=1e-9)
@@ -52,7 +52,7 @@ def test_the_distance_has_the_properties_of_one(
     assert between >= 0
     assert fidelity.frechet(second, first) == pytest.approx(between, rel=1e-6, abs=1e-8)
     assert fidelity.frechet(first, first) == pytest.approx(0, abs=1e-6)
-    # Moved as a whole, an equal set is as far as it was moved.
+    # A shifted copy of a set is as far away as the shift.
     assert fidelity.frechet(first, first + shift) == pytest.approx(
         dimensions * shift**2, rel=1e-6, abs=1e-6
     )
@@ -133,8 +133,10 @@ def test_what_is_wrong_is_named() -> None:
 
 
 def test_a_class_that_no_sample_is_taken_for_is_missing() -> None:
-    """Also where no class was asked for, and the judge alone says what a sample is; that they are
-    alike is not said."""
+    """Also without conditioning, where the judge alone assigns classes to samples.
+
+    That the samples are alike is not reported.
+    """
     labels = np.repeat([0, 1, 2], 40)
     real, others = (normal(seed, 120, 3) + 50 * labels[:, None] for seed in (0, 1))
     taken = np.zeros(120, int)
