@@ -1,5 +1,7 @@
-"""The devices that a task trains on, in one place. Called before anything of Keras, TensorFlow or
-JAX is imported."""
+"""Finds the devices that a training job runs on, and sets up Keras for them.
+
+`prepare` must run before the first import of Keras, TensorFlow or JAX.
+"""
 
 import contextlib
 import importlib.metadata
@@ -14,9 +16,6 @@ import numpy as np
 
 from trainer import runtime
 from trainer.errors import CompetitionError, TrainingError
-
-# Set by whoever starts several processes that train together, where they do not find each other by
-# themselves as on a TPU.
 
 _DEVICES = Path("/dev")
 Backend = Literal["tensorflow", "jax"]
@@ -45,7 +44,7 @@ class Device:
     augments: bool
 
     def libraries(self) -> dict[str, str]:
-        """The versions of what trains, by name."""
+        """Return the versions of the libraries that training uses, by name."""
         backend = ("jax",) if self.backend == "jax" else ("tensorflow", "tensorflow-cpu")
         found = {}
         for name in ("keras", *backend, "opencv-python-headless"):
@@ -66,17 +65,18 @@ class Device:
 def prepare(backend: str = "auto", *, compiled: Path | None = None) -> Device:
     """Find the devices and set up Keras for this process.
 
-    A launcher that runs several tasks side by side sets FOLDLINE_THREADS, so that they share the
-    cores instead of fighting for them: two tasks of one thread each do more on two cores than two
-    of two. The number decides the last bits of the results, as sums are cut differently.
+    A launcher that runs several jobs in parallel sets FOLDLINE_THREADS, so that the jobs share the
+    cores: on two cores, two jobs with one thread each are faster than two with two. The number of
+    threads changes the last bits of the results, because it changes the order of sums.
 
     Args:
-        backend: `auto`: TensorFlow on a CPU or a single GPU, JAX on a TPU or several devices.
-        compiled: a folder to keep compiled networks in, for the next process.
+        backend: `tensorflow`, `jax`, or `auto`: JAX on a TPU or on several devices, else
+            TensorFlow.
+        compiled: folder in which JAX keeps compiled networks for the next process; None for none.
 
     Raises:
-        CompetitionError: no such backend, or the process has begun with another.
-        TrainingError: the libraries of the devices found are not installed.
+        CompetitionError: there is no such backend, or Keras already runs on another.
+        TrainingError: the libraries for the devices are not installed.
     """
     if backend not in ("auto", "tensorflow", "jax"):
         raise CompetitionError(
@@ -100,14 +100,16 @@ def prepare(backend: str = "auto", *, compiled: Path | None = None) -> Device:
     if keras.config.backend() != chosen:
         raise CompetitionError(
             f"train.backend = {chosen!r}: Keras runs on {keras.config.backend()} in this process"
-            " already; start another"
+            " already; start a new process"
         )
     return _tensorflow(threads) if chosen == "tensorflow" else _jax(threads, compiled)
 
 
 def all_gather(device: Device) -> Callable[[int], list[int]]:
-    """A function that says what a number is in each process, called by all of them at the same
-    place."""
+    """Return a function that gathers a number from every process.
+
+    All processes must call it at the same place; it returns the numbers in process order.
+    """
     if device.processes == 1:
         return lambda value: [value]
     from jax.experimental import multihost_utils
@@ -118,7 +120,11 @@ def all_gather(device: Device) -> Callable[[int], list[int]]:
 
 
 def tpus() -> bool:
-    """Whether this host has TPU chips and the library that drives them."""
+    """Return whether this host has TPU chips.
+
+    Raises:
+        TrainingError: it has chips, but libtpu is not installed.
+    """
     chips = list(_DEVICES.glob("accel*")) or (
         list(_DEVICES.glob("vfio/[0-9]*")) if "TPU_WORKER_ID" in os.environ else []
     )
@@ -126,13 +132,14 @@ def tpus() -> bool:
         return False
     if importlib.util.find_spec("libtpu") is None:
         raise TrainingError(
-            "this host has TPU chips and no libtpu: install jax[tpu], or take an image that has it"
+            "this host has TPU chips, but libtpu is not installed: install jax[tpu], or use a"
+            " container image that has it"
         )
     return True
 
 
 def gpus() -> int:
-    """How many NVIDIA GPUs this process may use."""
+    """Return how many NVIDIA GPUs this process may use."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     found = len(list(_DEVICES.glob("nvidia[0-9]*")))
     if visible is None:
@@ -155,8 +162,8 @@ def _tensorflow(threads: int) -> Device:
         if found
         else "CPU"
     )
-    # A GPU has time to spare and takes a fourth of the bytes so; a CPU's own threads paint ten
-    # times faster than its graph.
+    # On a GPU, augmentation on the device needs a quarter of the transfers. On a CPU, our threads
+    # augment ten times faster than a graph of operations.
     return Device(
         name, "tensorflow", devices=1, process=0, processes=1, threads=threads, augments=bool(found)
     )
@@ -176,7 +183,7 @@ def _jax(threads: int, compiled: Path | None) -> Device:
             process_id=int(os.environ[runtime.PROCESS]),
         )
     elif tpus() and len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
-        # The hosts of a slice find each other.
+        # Without arguments: the hosts of a TPU slice find each other.
         jax.distributed.initialize()
     devices = jax.devices()
     if len(devices) > 1:

@@ -2,7 +2,8 @@
 
 A `Definition` is written in keras.ops. `trainer/backends/tensorflow.py` and
 `trainer/backends/jax.py` compile it. A program is compiled once and used for every fold: weights,
-optimizer state, pixel statistics and the learning rate are arguments of the compiled functions."""
+optimizer state, pixel statistics and the learning rate are arguments of the compiled functions.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,32 +79,32 @@ class Program(Protocol):
 
     @property
     def compilations(self) -> int:
-        """How often the step was compiled."""
+        """Return how often the step was compiled."""
 
     def step(self, arrays: Arrays, learning_rate: float | None = None) -> Any:
-        """Train by one step, or by several where the definition says so.
+        """Train one step, or several if the definition has `several_steps`.
 
         Args:
             arrays: the batch; the first axis is split over the devices.
             learning_rate: of this step; None if the optimizers have their own schedules.
 
         Returns:
-            (values,) float32, not waited for: for each update its loss and what it reports;
-            (steps, values) for several steps.
+            (values,) float32, for each update its loss and what it reports; (steps, values) for
+            several steps. The call does not wait until they are computed.
         """
 
     def predict(self, arrays: Arrays) -> np.ndarray:
-        """Predictions for a batch of the size that the program was first called with."""
+        """Return the predictions for a batch, which must have the size of the first call."""
 
     def pull(self) -> None:
         """Copy the state into the variables of networks and optimizers."""
 
     def push(self) -> None:
-        """Take the state from those variables."""
+        """Copy the state from the variables of networks and optimizers."""
 
 
 def compile_program(definition: Definition, backend: Literal["tensorflow", "jax"]) -> Program:
-    """Compile a definition for a backend; the first calls do the actual work."""
+    """Return the program of a definition; its functions are compiled when first called."""
     if backend == "jax":
         from trainer.backends.jax import JaxProgram
 
@@ -114,14 +115,14 @@ def compile_program(definition: Definition, backend: Literal["tensorflow", "jax"
 
 
 def groups(definition: Definition) -> dict[str, list[Any]]:
-    """All variables that a step changes, by network and by `<network>_optimizer`."""
+    """Return all variables that a step changes, by network and by `<network>_optimizer`."""
     networks = {name: network.variables for name, network in definition.networks.items()}
     optimizers = {f"{u.network}_optimizer": u.optimizer.variables for u in definition.updates}
     return {**networks, **optimizers}
 
 
 def get_state(program: Program) -> dict[str, list[np.ndarray]]:
-    """Copies of all that a step changes, including the seeds of dropout."""
+    """Return copies of all variables that a step changes, including the seeds of dropout."""
     program.pull()
     return {
         name: [np.array(variable) for variable in variables]
@@ -130,13 +131,13 @@ def get_state(program: Program) -> dict[str, list[np.ndarray]]:
 
 
 def set_state(program: Program, arrays: Mapping[str, list[np.ndarray]]) -> None:
-    """Return to what `get_state` returned."""
+    """Restore a state that `get_state` returned."""
     for name, variables in groups(program.definition).items():
         assign(variables, arrays[name])
     program.push()
 
 
 def assign(variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
-    """Set variables, in order."""
+    """Assign arrays to variables, in order."""
     for variable, value in zip(variables, arrays, strict=True):
         variable.assign(value)

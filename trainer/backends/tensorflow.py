@@ -74,7 +74,7 @@ def _calls(definition: Definition, *, training: bool) -> Calls:
 
 
 def _apply(definition: Definition, update: Update, arrays: Any, learning_rate: Any) -> list[Any]:
-    """Do one update; returns its loss and what it reports."""
+    """Do one update; return its loss and what it reports."""
     network, optimizer = definition.networks[update.network], update.optimizer
     variables = network.trainable_variables
     if learning_rate is not None:

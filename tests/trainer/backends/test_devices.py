@@ -41,7 +41,7 @@ def test_gpus_are_counted_as_far_as_they_may_be_used(
 def test_chips_need_their_library(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (devices / "accel0").touch()
     monkeypatch.setattr(devices_module.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(TrainingError, match="no libtpu: install jax.tpu"):
+    with pytest.raises(TrainingError, match="libtpu is not installed: install jax.tpu"):
         devices_module.tpus()
     monkeypatch.setattr(devices_module.importlib.util, "find_spec", lambda name: object())
     assert devices_module.tpus()
