@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 TRAINING ?= cpu
 TESTS ?= 2
 
-.PHONY: help install demo test bench lint format compile images container-test lock picture clean
+.PHONY: help install demo test acceptance bench lint format compile images container-test lock picture clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,17 +27,24 @@ demo: install ## Turn real digits into a checked submission in runs/digits
 	@$(BIN)/python -m pipelines.competitions.digits data/digits
 	@$(BIN)/foldline run pipelines/competitions/digits.toml
 
-test: install ## Run all tests, two files in parallel (TESTS=4 for four)
-	@$(BIN)/python -m pytest --numprocesses $(TESTS) --dist loadfile --no-loadscope-reorder
+test: install ## Run the fast tests, two files in parallel (TESTS=4 for four)
+	@$(BIN)/python -m pytest --numprocesses $(TESTS) --dist loadfile --no-loadscope-reorder \
+		--durations=25 --durations-min=5
+
+acceptance: install ## Run the slow tests: recipes, kills, several devices
+	@$(BIN)/python -m pytest -m acceptance --numprocesses $(TESTS) --dist worksteal \
+		--durations=25 --durations-min=5
 
 bench: install ## Compare with named baselines; writes benchmarks/results.md
 	@{ for part in folds near records scanning pooled augmenting training memory stacking reporting adversarial; do $(BIN)/python -W ignore benchmarks/$$part.py || exit 1; done; } \
 		| grep -v '^\[' | tee benchmarks/results.md
 
-lint: install ## Check style, types, shell scripts, Dockerfile, YAML and Terraform
+lint: install ## Check style, types, imports, words, shell scripts, Dockerfile, YAML and Terraform
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo
+	@$(BIN)/python infra/plain_words.py
 	@$(BIN)/shellcheck .ci/run infra/images/*.sh
 	@$(BIN)/hadolint --config infra/images/hadolint.yaml infra/images/Dockerfile
 	@$(BIN)/yamllint --strict --config-file infra/yamllint.yaml infra

@@ -1,12 +1,15 @@
-"""Fixtures of all tests."""
+"""Fixtures of all tests, and the time that a fast test may take."""
 
 import hashlib
+import resource
+import shutil
 import socket
 import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,47 @@ from components.storage import client
 from tests.support.tiny import Tiny, converted, dealt, finished, write_competition, write_gan
 from trainer.config.load import load_competition
 from trainer.config.objective import Artifacts
+
+# Seconds that a test without the marker `acceptance` may take, not counting its fixtures.
+BUDGET = 20.0
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of the child processes that it waited for."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test of the fast tier that exceeds the budget.
+
+    It fails only if it took that long both on the clock and in CPU time. A busy machine makes the
+    clock run on, and a test that uses two cores uses the CPU twice as fast.
+    """
+    began = time.monotonic(), cpu_seconds()
+    yield
+    took = min(time.monotonic() - began[0], cpu_seconds() - began[1])
+    if took > BUDGET and item.get_closest_marker("acceptance") is None:
+        pytest.fail(
+            f"took {took:.0f} s, more than {BUDGET:.0f}: make it faster, or mark it acceptance"
+        )
+
+
+# Not for the whole session: while it is open, its event loop runs in this process.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Start a real, headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")
@@ -67,9 +111,7 @@ def bucket(
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished local run of the small competition: read it, do not write to it."""
-    return finished(
-        tmp_path_factory, "finished-run", lambda folder: write_competition(folder, epochs=2).toml
-    )
+    return finished(tmp_path_factory, "finished-run", lambda folder: write_competition(folder).toml)
 
 
 @pytest.fixture(scope="session")

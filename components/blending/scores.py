@@ -10,12 +10,13 @@ import numpy as np
 from components.blending import diversity, stack
 from components.blending.align import Members
 from components.blending.methods import candidates
+from components.blending.reliability import calibration_scores
 from components.blending.scoring.bootstrap import interval, resampled
 from components.blending.scoring.weighted_metrics import Counted, CountedAll, counted, counted_all
 from components.blending.stack import Level1, Nested
 from trainer.config.output import Blend
 from trainer.errors import TrainingError
-from trainer.metrics import BINS, HIGHER_IS_BETTER, bins, confidence, listed, score
+from trainer.metrics import HIGHER_IS_BETTER, listed, score
 
 
 def without_scores(members: Members, metric: str, blend: Blend) -> dict[str, Any]:
@@ -106,7 +107,7 @@ def scores(
         "diversity": differences.described(
             members.scored, metric, targets, nested_by_method[fitted.method], drawn
         ),
-        "calibration": _calibration(targets, nested, blend),
+        "calibration": calibration_scores(targets, nested, blend),
         "missing": {
             "members": members.missing,
             "on_missing": blend.on_missing,
@@ -311,43 +312,6 @@ def _available_scores_by_fold(
         "oof": score_rows(np.ones(len(fold), dtype=bool)),
         "folds": [score_rows(fold == k) for k in np.unique(fold)],
     }
-
-
-def _calibration(targets: np.ndarray, nested: Nested, blend: Blend) -> dict[str, Any]:
-    """Return how well the nested probabilities are calibrated, before and after the calibration."""
-    stages = {"after": nested.probabilities} if blend.calibration == "none" else {
-        "before": nested.raw,
-        "after": nested.probabilities,
-    }  # fmt: skip
-    return {
-        "method": blend.calibration,
-        **{
-            stage: {
-                **{
-                    name: score(name, targets, values)
-                    for name in ("log_loss", "brier", "calibration_error")
-                },
-                "curve": _reliability(targets, values),
-            }
-            for stage, values in stages.items()
-        },
-    }
-
-
-def _reliability(targets: np.ndarray, probabilities: np.ndarray) -> list[dict[str, float]]:
-    """Return the mean confidence, the share of correct predictions and the number of predictions in
-    each non-empty bin of confidence."""
-    confidences, correct = (array.ravel() for array in confidence(targets, probabilities))
-    bin_numbers = bins(confidences)
-    count = np.bincount(bin_numbers, minlength=BINS)
-    mean, share = (
-        np.bincount(bin_numbers, weights=values, minlength=BINS) / np.maximum(count, 1)
-        for values in (confidences, correct)
-    )
-    return [
-        {"confidence": float(mean[k]), "accuracy": float(share[k]), "rows": int(count[k])}
-        for k in np.flatnonzero(count)
-    ]
 
 
 def _warnings(members: Members) -> list[str]:

@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 import pipelines.competitions
 from tests.e2e.test_sources import TEST, jpeg, melanoma, picture, put, shard
 from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.acceptance
 
 FILES = Path(pipelines.competitions.__file__).parent
 

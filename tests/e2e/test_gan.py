@@ -1,5 +1,5 @@
 """The GAN's pipeline: run, run again, changed, killed, with CIFAR-10's files, and the digits' own
-file as it stands."""
+file unchanged."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
 from pipelines.competitions import digits
@@ -75,6 +76,7 @@ def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.acceptance
 def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path: Path, finished_gan: Path) -> None:
     """The launcher is killed in the middle of the training, which ends with it; the same command
     goes on, and again."""
@@ -141,6 +143,7 @@ def running(out: Path) -> list[int]:
     return found
 
 
+@pytest.mark.acceptance
 def test_cifar_s_file_with_files_of_that_format(tmp_path: Path) -> None:
     """pipelines/competitions/cifar10_gan.toml with smaller networks and few steps; the rest as it
     stands."""
@@ -176,8 +179,9 @@ def test_cifar_s_file_with_files_of_that_format(tmp_path: Path) -> None:
     assert read_json(tmp_path / "out" / "metrics.json")["class_accuracy"] is not None
 
 
+@pytest.mark.acceptance
 def test_the_digits_file_makes_digits_of_every_class(tmp_path: Path) -> None:
-    """pipelines/competitions/digits_gan.toml as it stands: what it promises, by the classifier that
+    """pipelines/competitions/digits_gan.toml unchanged: what it promises, by the classifier that
     it trains."""
     digits.main(tmp_path / "data")
     text = (FILES / "digits_gan.toml").read_text()

@@ -90,15 +90,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, Path]:
     """A finished run that the tests below copy from. A path with "python3" in it is one that kfp
     would rewrite."""
     folder = tmp_path_factory.mktemp("python3-run")
-    tiny = write_competition(folder / "competition")
+    tiny = write_competition(folder / "competition", linear=True)
     done = run(tiny, folder / "out")
     assert started(done) == STEPS
     assert said(done, "reused") == []
     return tiny, folder / "out"
 
 
-def test_what_a_run_leaves(finished: tuple[Tiny, Path]) -> None:
-    tiny, out = finished
+def test_what_a_run_leaves(finished_run: Path) -> None:
+    """The run of the networks; the tests below use linear members, which train in a second."""
+    out = finished_run
     assert {path.name for path in out.iterdir()} == RESULTS | {"pipeline_root", "models"}
     for member in ("m0", "m1"):
         files = {f"fold{fold}{end}" for fold in range(3) for end in (".keras", ".seen.npy")}
@@ -114,7 +115,7 @@ def test_what_a_run_leaves(finished: tuple[Tiny, Path]) -> None:
     predicted = oof[list("0123456789")].to_numpy().argmax(axis=1)
     assert metrics["blend"]["oof"] == pytest.approx((predicted == oof["target"].astype(int)).mean())
     submission = pd.read_csv(out / "submission.csv")
-    answers = pd.read_csv(tiny.answers)
+    answers = pd.read_csv(out.parent / "data" / "answers.csv")
     assert submission["ImageId"].tolist() == answers["ImageId"].tolist()
     assert metrics["leaderboard"] == pytest.approx((submission["Label"] == answers["Label"]).mean())
     folds = pd.read_csv(out / "folds.csv", dtype={"id": str})
@@ -229,7 +230,7 @@ def test_a_run_submits_where_its_file_says_so(
 
 def test_a_changed_member_trains_that_member_alone(again: tuple[Tiny, Path]) -> None:
     tiny, out = again
-    tiny.toml.write_text(tiny.toml.read_text().replace("rotation = 5", "rotation = 6"))
+    tiny.toml.write_text(tiny.toml.read_text().replace("strength = 1.1", "strength = 1.2"))
     done = run(tiny, out)
     assert started(done) == {"plan", "train", "blend", "submission", "report"}
     assert said(done, "running").count("train") == 1
@@ -264,7 +265,7 @@ def test_the_user_s_own_folds_run_through(again: tuple[Tiny, Path]) -> None:
 
 
 def test_image_files_run_through(tmp_path: Path) -> None:
-    tiny = as_files(write_competition(tmp_path / "competition", members=1))
+    tiny = as_files(write_competition(tmp_path / "competition", members=1, linear=True))
     out = tmp_path / "out"
     assert started(run(tiny, out)) == STEPS
     assert json.loads((out / "metrics.json").read_text())["blend"]["oof"] > 0.3
@@ -293,20 +294,20 @@ def test_changed_code_runs_what_depends_on_it(again: tuple[Tiny, Path], tmp_path
     assert started(run(tiny, out, code=code)) == {"blend", "submission", "report"}
 
 
-def test_the_same_seed_gives_the_same_bytes(finished: tuple[Tiny, Path], tmp_path: Path) -> None:
-    tiny, out = finished
-    other = tmp_path / "other"
+@pytest.mark.acceptance
+def test_the_same_seed_gives_the_same_bytes(finished_run: Path, tmp_path: Path) -> None:
+    out, other = finished_run, tmp_path / "other"
+    tiny = write_competition(tmp_path / "competition")
     assert started(run(tiny, other)) == STEPS
     for name in ("oof.csv", "submission.csv", "folds.csv", "metrics.json"):
         assert (other / name).read_bytes() == (out / name).read_bytes()
 
 
-def test_the_cut_into_tasks_gives_the_same_bytes(
-    finished: tuple[Tiny, Path], tmp_path: Path
-) -> None:
-    # One member, and a task a fold: other than in the finished run, where it had a neighbour and
-    # all folds in one task.
-    _, out = finished
+@pytest.mark.acceptance
+def test_the_cut_into_jobs_gives_the_same_bytes(finished_run: Path, tmp_path: Path) -> None:
+    # One member and one job per fold. In the finished run, it had a neighbour, and one job trained
+    # all folds.
+    out = finished_run
     alone = write_competition(tmp_path / "competition", members=1)
     alone.toml.write_text(
         alone.toml.read_text()
@@ -404,9 +405,14 @@ def processes(text: str) -> list[int]:
     reason="finds what a run started by /proc, which Linux has",
 )
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)]
+    ("number", "status"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 130, marks=pytest.mark.acceptance),
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.acceptance),
+    ],
 )
-def test_a_stopped_run_leaves_no_process_and_no_result_and_goes_on(
+def test_a_stopped_run_leaves_no_process_and_no_result_and_resumes(
     tmp_path: Path, number: int, status: int
 ) -> None:
     tiny = write_competition(tmp_path / "competition", members=1, epochs=500)
@@ -431,13 +437,13 @@ def test_a_stopped_run_leaves_no_process_and_no_result_and_goes_on(
         tiny.toml.write_text(tiny.toml.read_text().replace("epochs = 500", "epochs = 3"))
         done = run(tiny, out)
         # All that was finished before the kill is there, and the training that was killed runs
-        # anew.
+        # again.
         assert started(done) == {"plan", "train", "blend", "submission", "report"}
         assert {path.name for path in out.iterdir()} == RESULTS | {"pipeline_root", "models"}
 
 
 def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
-    tiny = write_competition(tmp_path / "competition", members=1, epochs=500)
+    tiny = write_competition(tmp_path / "competition", members=1, linear=True)
     out = tmp_path / "out"
     with subprocess.Popen(command(tiny, out), stdout=subprocess.PIPE, text=True, cwd=ROOT) as first:
         assert first.stdout is not None
@@ -450,6 +456,7 @@ def test_two_runs_do_not_work_in_one_folder(tmp_path: Path) -> None:
         assert first.wait(timeout=300) == 130
 
 
+@pytest.mark.acceptance
 def test_a_step_that_is_killed_is_named(tmp_path: Path) -> None:
     tiny = write_competition(tmp_path / "competition", members=1, epochs=500)
     out = tmp_path / "out"

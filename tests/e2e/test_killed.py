@@ -25,6 +25,8 @@ from trainer.config.network import Cnn, Head
 from trainer.config.objective import Artifacts
 from trainer.events import RESTART
 
+pytestmark = pytest.mark.acceptance
+
 CLASSES = [str(digit) for digit in range(10)]
 START = """
 import json, sys
@@ -158,7 +160,7 @@ def test_killed_at_ten_random_moments(inputs: Artifacts, tmp_path: Path) -> None
     assert_same(expected, found)
 
 
-def test_a_preempted_task_asks_to_be_started_again(inputs: Artifacts, tmp_path: Path) -> None:
+def test_a_preempted_job_asks_to_be_started_again(inputs: Artifacts, tmp_path: Path) -> None:
     task = Killed(inputs, tmp_path, DEPTHWISE, [0])
     expected, _ = task.finish("whole")
     process = task.start("out")
@@ -166,7 +168,7 @@ def test_a_preempted_task_asks_to_be_started_again(inputs: Artifacts, tmp_path: 
     process.terminate()
     said, _ = process.communicate(timeout=300)
     assert process.returncode == RESTART == 75, said
-    assert "asked to end; a checkpoint is written: start it again" in said
+    assert "received SIGTERM; a checkpoint is written: start it again to resume" in said
     found, said = task.finish("out")
     assert "resuming from epoch" in said
     assert_same(expected, found)

@@ -5,6 +5,7 @@ import dataclasses
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from components.folds.make_folds import write_folds
 from components.statistics.summary import statistics as write_statistics
@@ -16,6 +17,8 @@ from trainer.config.load import load_competition
 from trainer.config.objective import Artifacts, Objective
 from trainer.jobs.context import RunContext
 from trainer.training.fit import train_folds
+
+pytestmark = pytest.mark.acceptance
 
 FILE = Path(digits.__file__).with_name("digits.toml")
 

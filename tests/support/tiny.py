@@ -54,9 +54,16 @@ def write_pixels(path: Path, images: np.ndarray, labels: np.ndarray | None = Non
 
 
 def write_competition(
-    folder: Path, *, train: int = 120, test: int = 30, members: int = 2, epochs: int = 12
+    folder: Path,
+    *,
+    train: int = 120,
+    test: int = 30,
+    members: int = 2,
+    epochs: int = 12,
+    linear: bool = False,
 ) -> Tiny:
-    """A competition of small digits with `members` tiny networks and 3 folds."""
+    """Write a competition of small digits with 3 folds and `members` tiny networks, or as many
+    linear members, which train in a second."""
     folder.mkdir(parents=True, exist_ok=True)
     images, labels = digits(train + test)
     tiny = Tiny(
@@ -111,8 +118,12 @@ sample = "sample.csv"
 answers = "answers.csv"
 """
         + "".join(
-            f'\n[[members]]\nname = "m{index}"\n{recipe}augment = {{ rotation = {5 * index}, shift'
-            " = 0.1 }\n"
+            f'\n[[members]]\nname = "m{index}"\n'
+            + (
+                f'backbone = "linear"\nlinear = {{ strength = {0.1 + index} }}\n'
+                if linear
+                else f"{recipe}augment = {{ rotation = {5 * index}, shift = 0.1 }}\n"
+            )
             for index in range(members)
         )
     )

@@ -42,7 +42,7 @@ def test_without_a_launcher_there_are_only_lines(
         (KeyError("x"), "KeyError: 'x'", True),
     ],
 )
-def test_an_error_is_told_in_its_own_words(
+def test_an_error_is_reported_in_its_own_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str, has_tail: bool
 ) -> None:
     monkeypatch.setenv(runtime.EVENTS, str(tmp_path / "events"))

@@ -181,7 +181,7 @@ def test_thresholds_change_decisions_and_no_probability() -> None:
     assert score("log_loss", targets, values, rows) == score("log_loss", targets, values)
 
 
-def test_which_metric_goes_with_which_task() -> None:
+def test_which_metric_fits_which_task() -> None:
     assert problem("partial_auc_33", "binary") is None
     assert "have no order" in str(problem("quadratic_kappa", "multilabel"))
     assert "must be one of accuracy, f1" in str(problem("partial_auc_0", "binary"))

@@ -172,7 +172,7 @@ def test_members_of_all_images_leave_the_score_to_the_tables(tmp_path: Path) -> 
     assert (found.targets == TARGETS).all()
 
 
-def test_other_folds_are_told(tmp_path: Path, task: Path) -> None:
+def test_other_folds_are_reported(tmp_path: Path, task: Path) -> None:
     same = gather([task], FOLDS, Blend(external=[external(tmp_path, fold=(FOLD + 1) % 3)]), CLASSES)
     assert same.warnings == []
     other = gather(

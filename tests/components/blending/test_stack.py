@@ -110,7 +110,7 @@ def test_two_folds_are_enough() -> None:
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
 
 
-def test_what_is_said_of_it_is_json() -> None:
+def test_its_description_is_json() -> None:
     rows = level1(0, [1.0, 0.5], 100)
     about = stack.describe(
         stack.fit(rows, Blend(method="best_alpha", calibration="platt", thresholds="f1"), 1)

@@ -120,7 +120,7 @@ def test_near_duplicates_in_two_folds_are_an_error() -> None:
     assert found["near_in_test"] == 2
 
 
-def test_duplicates_with_different_labels_are_told() -> None:
+def test_duplicates_with_different_labels_are_reported() -> None:
     found = audit(
         train("aab", [0, 1, 1]),
         np.array([0, 0, 1]),
@@ -137,7 +137,7 @@ def test_duplicates_with_different_labels_are_told() -> None:
     )
 
 
-def test_a_group_that_is_too_large_is_told() -> None:
+def test_a_group_that_is_too_large_is_reported() -> None:
     table = train("abcd", [0, 1, 0, 1]).assign(group=["p", "p", "p", ""])
     found = audit(
         table,

@@ -82,7 +82,7 @@ def test_curves_of_one_evaluation_are_drawn(finished_gan: Path) -> None:
     assert "real images" in text
 
 
-def test_a_loss_below_nought_is_seen(finished_gan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_below_zero_is_seen(finished_gan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A generator's hinge loss is negative when the generator does well."""
     folder = trained(finished_gan)
     history = pd.read_csv(folder / "history.csv").assign(generator_loss=-0.5)
@@ -106,23 +106,21 @@ def test_a_console_gets_the_figures(finished_gan: Path) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_browser_shows_it_whole(finished_gan: Path, tmp_path: Path, dark: bool) -> None:
-    from playwright.sync_api import sync_playwright
-
+def test_a_browser_shows_it_whole(
+    finished_gan: Path, browser: Any, tmp_path: Path, dark: bool
+) -> None:
     written(trained(finished_gan), tmp_path / "page.html")
-    with sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        view = browser.new_page(
-            viewport={"width": 400, "height": 800}, color_scheme="dark" if dark else "light"
-        )
-        wrong: list[str] = []
-        view.on("pageerror", lambda error: wrong.append(str(error)))
-        view.goto((tmp_path / "page.html").as_uri())
-        sizes = view.eval_on_selector_all(
-            "img", "all => all.map(one => [one.naturalWidth, one.clientWidth])"
-        )
-        assert len(sizes) == 4
-        assert all(natural > 0 and 0 < shown <= 400 for natural, shown in sizes)
-        assert view.evaluate("document.documentElement.scrollWidth") <= 400
-        browser.close()
+    view = browser.new_page(
+        viewport={"width": 400, "height": 800}, color_scheme="dark" if dark else "light"
+    )
+    wrong: list[str] = []
+    view.on("pageerror", lambda error: wrong.append(str(error)))
+    view.goto((tmp_path / "page.html").as_uri())
+    sizes = view.eval_on_selector_all(
+        "img", "all => all.map(one => [one.naturalWidth, one.clientWidth])"
+    )
+    assert len(sizes) == 4
+    assert all(natural > 0 and 0 < shown <= 400 for natural, shown in sizes)
+    assert view.evaluate("document.documentElement.scrollWidth") <= 400
+    view.close()
     assert wrong == []

@@ -262,7 +262,7 @@ def test_a_bad_test_image_is_never_left_out(tiny: Tiny, tmp_path: Path) -> None:
         )
 
 
-def test_files_without_a_row_are_told(
+def test_files_without_a_row_are_reported(
     tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     as_files(tiny)
@@ -275,7 +275,7 @@ def test_files_without_a_row_are_told(
     assert read_manifest(folder)["unused_files"] == 1
 
 
-def test_work_that_was_stopped_is_gone_on_with(
+def test_work_that_was_stopped_is_resumed(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_files(tiny)

@@ -1,10 +1,7 @@
 import dataclasses
 import html
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +60,8 @@ def run(records_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Repor
             "device": "CPU",
         }
         write_manifest(
-            task, {**told, "parameters": 1234, "views": 1, "libraries": {"keras": "3.0"}}
+            task,
+            {**told, "parameters": 1234, "views": 1, "libraries": {"keras": "3.0"}, "models": []},
         )
         tasks.append(task)
     (folder / "submission.csv").write_text("id,label\nt,0\n")
@@ -209,26 +207,6 @@ def test_what_consoles_show(run: ReportInputs) -> None:
     assert text.startswith("# a\\|b &lt;i>\n\n**0.9")
     assert "| m | " in text
     assert "Weights: m " in text
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Start a real, headless Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    path = (
-        shutil.which("chromium")
-        or shutil.which("chromium-browser")
-        or shutil.which("google-chrome")
-    )
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("no Chromium, and this is continuous integration: .ci/run installs it")
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    with sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1100, "light"), (1100, "dark"), (390, "light")])

@@ -24,7 +24,7 @@ def names(uri: str) -> list[str]:
     return [entry.uri.removeprefix(uri + "/") for entry in objects.listing(uri + "/")]
 
 
-def test_listing_goes_on_over_pages(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listing_covers_all_pages(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "PAGE", 3)
     for number in range(11):
         put(f"{bucket}/a/{number:02}.txt", b"x" * number)
@@ -262,7 +262,7 @@ def test_a_table_whose_name_leads_out_is_not_copied(bucket: str) -> None:
         objects.local_path(f"{bucket}/a/../../../../evil.csv")
 
 
-def test_what_the_client_finds_corrupt_is_told(
+def test_what_the_client_finds_corrupt_is_reported(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from google.cloud.storage.exceptions import DataCorruption

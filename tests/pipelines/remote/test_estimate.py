@@ -109,7 +109,7 @@ def test_the_table_adds_up() -> None:
     assert "prices of 2026-" in text
 
 
-def test_what_is_not_known_is_said() -> None:
+def test_what_is_not_known_is_stated() -> None:
     made = competition(Machine())
     text = estimate.table(made, SourceSummary(None, None, None), "kfp", estimate.prices(None))
     assert "?" in text.splitlines()[1]

@@ -424,7 +424,7 @@ def test_pods_of_tasks_that_may_be_tried_again() -> None:
         ("--host=127.0.0.1:1", "must start with http"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_is_sent(
+def test_what_is_wrong_is_reported_before_anything_is_sent(
     remote: Tiny,
     bucket: str,
     server: KfpServer,

@@ -281,7 +281,7 @@ def test_all_that_is_missing_is_named_at_once(
         ("--prices=none.toml", "--prices none.toml: cannot be read"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_is_sent(
+def test_what_is_wrong_is_reported_before_anything_is_sent(
     remote: Tiny,
     bucket: str,
     server: VertexServer,
@@ -664,7 +664,7 @@ def test_an_experiment_that_is_refused_starts_no_run(
     assert server.jobs == {}
 
 
-def test_a_run_that_gets_into_no_experiment_is_told_of_all_the_same(
+def test_a_run_that_gets_into_no_experiment_is_reported_all_the_same(
     remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.fail(

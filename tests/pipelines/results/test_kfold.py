@@ -33,7 +33,7 @@ def test_cross_validation_stands_beside_the_leaderboard() -> None:
     assert last == "cross-validation 0.9700   leaderboard 0.9810 (withheld answers)"
 
 
-def test_how_models_were_chosen_is_said_of_their_scores() -> None:
+def test_how_models_were_chosen_is_reported_of_their_scores() -> None:
     members = {
         "chosen": {"oof": 0.95, "folds": [0.94, 0.96], "validation": "best"},
         "final": {"oof": None, "folds": [], "validation": "none"},

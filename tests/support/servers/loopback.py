@@ -196,7 +196,7 @@ class VertexServer(Server):
         self.contexts: dict[str, list[str]] = {}
         self.entries: list[dict[str, Any]] = []
         self.page = 1000
-        # Called with a job before it is told of: a test lets time pass.
+        # Called with a job before the response is sent, so that a test can let time pass.
         self.passing: Callable[[dict[str, Any]], None] = lambda job: None
         store = f"/v1/(?P<place>{PLACE})/metadataStores/default/contexts"
         self.routes = [

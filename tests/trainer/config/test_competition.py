@@ -255,7 +255,7 @@ def test_what_is_wrong_is_named(tiny: Tiny, old: str, new: str, words: list[str]
         assert word in message
 
 
-def test_every_problem_is_told_at_once(tiny: Tiny) -> None:
+def test_every_problem_is_reported_at_once(tiny: Tiny) -> None:
     tiny.toml.write_text(
         tiny.toml.read_text().replace("count = 3", "count = 1").replace("seed = 7", "sede = 7")
     )

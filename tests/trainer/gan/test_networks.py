@@ -36,7 +36,7 @@ def test_shapes_and_ranges(side: int, channels: int, conditional: bool) -> None:
     assert np.asarray(discriminator([images, labels])).shape == (6,)
 
 
-def test_the_class_decides_only_where_it_is_told() -> None:
+def test_the_class_decides_only_where_it_is_given() -> None:
     latent = np.random.default_rng(0).standard_normal((2, 8), np.float32)[[0, 0]]
     labels = np.array([1, 2], np.int32)
     for conditional in (True, False):

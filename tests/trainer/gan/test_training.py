@@ -296,7 +296,7 @@ def test_a_loss_that_is_no_number_stops_it_by_name(
         broken.run()
 
 
-def test_a_generator_that_makes_one_image_is_told_of(
+def test_a_generator_that_makes_one_image_is_reported(
     given: tuple[Artifacts, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # All held-out images: at least four of each class.
@@ -410,7 +410,7 @@ def on_jax(
     )
 
 
-def test_on_several_devices_it_is_trained_judged_stopped_and_gone_on_with(
+def test_on_several_devices_it_is_trained_judged_stopped_and_resumed(
     given: tuple[Artifacts, Path], tmp_path: Path
 ) -> None:
     """Neither the samples nor an evaluation's last batch divide evenly by four devices.

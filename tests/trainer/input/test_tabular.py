@@ -38,7 +38,7 @@ def test_categories_are_those_of_the_training_rows() -> None:
     assert found[0].tolist() == found[3].tolist() != found[1].tolist()
 
 
-def test_a_column_that_says_nothing_is_nought() -> None:
+def test_a_column_that_says_nothing_is_zero() -> None:
     found = encode(fit(TABLE, TRAIN, ["empty", "age"], ["empty", "age"]), TABLE)
     assert np.isfinite(found).all()
     assert found[:, 0].tolist() == [0] * 5

@@ -42,7 +42,7 @@ def test_a_seed_decides_every_weight(model) -> None:  # type: ignore[no-untyped-
     assert not np.array_equal(*kernels)
 
 
-def test_a_channel_that_never_varies_does_not_divide_by_nought(model) -> None:  # type: ignore[no-untyped-def]
+def test_a_channel_that_never_varies_does_not_divide_by_zero(model) -> None:  # type: ignore[no-untyped-def]
     network = build_classifier(MEMBER, mean=np.array([7.0]), std=np.array([0.0]), seed=1, **SHAPE)
     assert np.isfinite(network.predict(np.full((2, 8, 8, 1), 7.0, np.float32), verbose=0)).all()
 

@@ -214,7 +214,7 @@ EVERYTHING = dataclasses.replace(
 
 
 @pytest.mark.parametrize("member", [MEMBER, EVERYTHING], ids=["plain", "everything"])
-def test_a_stopped_task_goes_on_to_the_same_bytes(
+def test_a_stopped_job_resumes_to_the_same_bytes(
     inputs: Artifacts, tmp_path: Path, member: Member, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = trained(inputs, [0, 1], tmp_path / "whole", member)
@@ -474,7 +474,7 @@ def test_a_network_is_compiled_once_for_all_folds(
 
 
 @pytest.mark.parametrize("after", [9, 10, 11])
-def test_a_task_that_is_stopped_between_the_head_and_everything_goes_on(
+def test_a_job_that_is_stopped_between_the_head_and_everything_resumes(
     inputs: Artifacts, tmp_path: Path, whole: Path, after: int
 ) -> None:
     member = dataclasses.replace(

@@ -64,7 +64,7 @@ def test_baseline_colour_jpegs_pass(data: bytes) -> None:
         "more after",
         "empty",
         "nothing",
-        "noughts",
+        "zeros",
         "noise",
     ],
 )

@@ -90,7 +90,7 @@ def test_a_generator_of_one_good_image_has_precision_and_no_recall() -> None:
     assert recall < 0.02
 
 
-def test_features_far_from_nought_lose_no_digits() -> None:
+def test_features_far_from_zero_lose_no_digits() -> None:
     real, others = normal(0, 50, 4), normal(1, 50, 4)
     near = fidelity.precision_recall(real, others, neighbours=3)
     assert fidelity.precision_recall(real + 1e5, others + 1e5, neighbours=3) == near
@@ -111,7 +111,7 @@ def test_diversity_is_that_within_a_class() -> None:
     assert whole.diversity == pytest.approx(0.75, abs=0.1)
 
 
-def test_nothing_is_said_of_a_training_that_is_well() -> None:
+def test_nothing_is_reported_of_a_training_that_is_well() -> None:
     assert fidelity.verdicts([FINE], CLASSES, np.array([0.9, 0.8, np.nan]), [0.9, 0.95, 1.0]) == []
     assert fidelity.verdicts([FINE, {**FINE, "frechet": 2.5}], CLASSES, np.ones(3), ALL) == []
 
