@@ -20,9 +20,13 @@ RUNNER = "kfp.dsl.executor_main"
 # kfp runs components from their text; only the launcher uploads to the leaderboard, because no step
 # has the token.
 LEFT_OUT = {"component.py", "upload.py"}
-# The training backends by library, each with the file that imports it. One is enough: an image that
-# trains on JAX may lack TensorFlow.
-ENGINES = {"jax": "jax.py", "tensorflow": "tensorflow.py"}
+# Libraries that an image may lack, each with the only module that cannot do without it: an image
+# that trains on JAX has no TensorFlow, and none has the package efficientnet.
+OPTIONAL = {
+    "jax": "trainer.backends.jax",
+    "tensorflow": "trainer.backends.tensorflow",
+    "efficientnet": "trainer.models.efficientnet_package",
+}
 
 
 def imports(path: Path) -> Iterator[tuple[str, str]]:
@@ -70,7 +74,7 @@ def draws_and_stores() -> bool:
 
 
 def main() -> int:
-    """Try every import of the image's files; returns the exit status."""
+    """Try every import of the image's files; return the exit status."""
     training = importlib.util.find_spec("keras") is not None
     packages = ["components", "trainer"] if training else ["components"]
     files = [
@@ -78,15 +82,17 @@ def main() -> int:
         for name in packages
         for path in Path(str(importlib.import_module(name).__file__)).parent.rglob("*.py")
     ]
-    left_out = LEFT_OUT | {
-        file for library, file in ENGINES.items() if importlib.util.find_spec(library) is None
-    }
-    needed = {pair for path in files if path.name not in left_out for pair in imports(path)}
-    # Some modules import a backend only if it was chosen.
+    absent = {name for name in OPTIONAL if importlib.util.find_spec(name) is None}
+    unusable = {OPTIONAL[name] for name in absent}
+    endings = tuple(f"{module.replace('.', '/')}.py" for module in unusable)
+    files = [path for path in files if not path.as_posix().endswith(endings)] if endings else files
     needed = {
-        pair
-        for pair in needed
-        if pair[0].split(".")[0] not in ENGINES or importlib.util.find_spec(pair[0].split(".")[0])
+        (module, name)
+        for path in files
+        if path.name not in LEFT_OUT
+        for module, name in imports(path)
+        # Other modules import these only when they use them.
+        if module.split(".")[0] not in absent and not {module, f"{module}.{name}"} & unusable
     }
     problems = [problem for pair in sorted({(RUNNER, ""), *needed}) if (problem := missing(*pair))]
     if not draws_and_stores():

@@ -21,6 +21,7 @@ from pipelines.targets import machines
 from trainer.config.competition import Competition
 from trainer.config.data import NO_FOLD
 from trainer.config.gan import HELD_OUT_FOLD, Gan
+from trainer.config.known_backbones import LINEAR
 from trainer.config.machine import Machine
 from trainer.config.member import Member
 from trainer.errors import CompetitionError
@@ -232,6 +233,9 @@ def _seconds(
 
 def _multiply_adds(member: Member, size: int) -> float:
     """10⁹ multiply-adds of a forward pass of one image; size: its side in pixels."""
+    if member.backbone == LINEAR:
+        # It trains in seconds: what counts is the start of its job.
+        return 0.0
     if member.backbone == "cnn":
         side, channels, total = size, 3, 0.0
         for number, (filters, stride) in enumerate(
@@ -286,7 +290,8 @@ def table(
     unlisted = [
         member.backbone
         for member in registry.members(competition)
-        if member.backbone != "cnn" and member.backbone.rpartition("/")[2] not in NETWORKS
+        if member.backbone not in ("cnn", LINEAR)
+        and member.backbone.rpartition("/")[2] not in NETWORKS
     ]
     notes = [
         (

@@ -170,3 +170,13 @@ def test_a_gan_and_its_judge_are_a_task_each() -> None:
     assert gan.hours is not None
     assert longer.hours is not None
     assert longer.hours - estimate.START == pytest.approx(4 * (gan.hours - estimate.START))
+
+
+def test_a_linear_member_costs_the_start_of_its_job() -> None:
+    made = competition(Machine())
+    linear = dataclasses.replace(made.members[0], backbone="linear", epochs=0)
+    assert estimate._seconds(linear, [0], made, 100_000, 10_000) == 0
+    text = estimate.table(
+        dataclasses.replace(made, members=[linear]), FOUND, "kfp", estimate.prices(None)
+    )
+    assert "unknown network" not in text
