@@ -2,10 +2,13 @@
 faults on demand."""
 
 import json
+import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+
+from werkzeug import Request, Response
+
+from tests.support.servers.http import serve
 
 TOKEN = "KGAT_planted"
 
@@ -37,17 +40,36 @@ class Kaggle:
         }
         self.looks_until_scored = 1
         self.ended = threading.Event()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(
-            target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        ).start()
+        self.url = serve("kaggle.com", self.respond).url_for("").rstrip("/")
 
     def close(self) -> None:
+        """End answers that are being delayed."""
         self.ended.set()
-        self.server.shutdown()
-        self.server.server_close()
+
+    def respond(self, request: Request) -> Response:
+        """Answer one request of the client library, or of an upload."""
+        step = request.path.rsplit("/", 1)[-1]
+        body = request.get_data()
+        if request.method == "PUT":
+            self.requests.append(("PUT", {}))
+            fault = self.faults.get("PUT")
+            if fault is None:
+                self.uploads[step] = body
+                return Response(b"", content_type="text/plain")
+        else:
+            asked = json.loads(body or b"{}")
+            self.requests.append((step, asked))
+            self.authorizations.add(request.headers.get("Authorization"))
+            fault = self.faults.get(step)
+            if fault is None:
+                status, answer = self.answer(step, asked)
+                return _response(status, answer)
+        self.ended.wait(fault.seconds)
+        if fault.drop:
+            # Close the connection without an answer.
+            request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            raise ConnectionAbortedError
+        return _response(fault.status, fault.body, fault.kind)
 
     def answer(self, step: str, asked: dict[str, Any]) -> tuple[int, Any]:
         if step == "StartSubmissionUpload":
@@ -79,50 +101,6 @@ class Kaggle:
         return 404, {"code": 404, "message": f"no {step}"}
 
 
-def _handler(kaggle: Kaggle) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def do_POST(self) -> None:
-            body = json.loads(self._body() or b"{}")
-            step = urlsplit(self.path).path.rsplit("/", 1)[-1]
-            kaggle.requests.append((step, body))
-            kaggle.authorizations.add(self.headers.get("Authorization"))
-            if not self._fault(step):
-                self._send(*kaggle.answer(step, body))
-
-        def do_PUT(self) -> None:
-            token, body = urlsplit(self.path).path.rsplit("/", 1)[-1], self._body()
-            kaggle.requests.append(("PUT", {}))
-            if not self._fault("PUT"):
-                kaggle.uploads[token] = body
-                self._send(200, b"", "text/plain")
-
-        def _body(self) -> bytes:
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-
-        def _fault(self, step: str) -> bool:
-            fault = kaggle.faults.get(step)
-            if fault is None:
-                return False
-            kaggle.ended.wait(fault.seconds)
-            self.close_connection = True
-            if not fault.drop:
-                self._send(fault.status, fault.body, fault.kind)
-            return True
-
-        def _send(self, status: int, body: Any, kind: str = "application/json") -> None:
-            data = body if isinstance(body, bytes) else json.dumps(body).encode()
-            try:
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-            except OSError:
-                self.close_connection = True  # the client has gone: that is what the test is about
-
-    return Handler
+def _response(status: int, body: Any, kind: str = "application/json") -> Response:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Response(data, status, content_type=kind)

@@ -4,14 +4,17 @@ Pipelines, for their own clients."""
 import datetime
 import json
 import re
-import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
+
+from werkzeug import Request, Response
+from werkzeug.datastructures import Headers
+
+from tests.support.servers.http import serve
 
 Answer = tuple[int, Any]
 PLACE = "projects/[^/]+/locations/[^/]+"
@@ -24,7 +27,7 @@ class Call:
     method: str
     path: str
     query: dict[str, list[str]]
-    headers: dict[str, str]
+    headers: Headers
     body: Any
 
 
@@ -47,27 +50,10 @@ class Server:
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
         self.routes: list[tuple[str, str, Callable[[re.Match[str], Call], Answer]]] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-            def do_any(self) -> None:
-                server.answer(self)
-
-            do_GET = do_POST = do_PATCH = do_DELETE = do_any
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
+        self.http = serve(type(self).__name__, self.answer)
+        self.url = self.http.url_for("").rstrip("/")
 
     def __enter__(self) -> "Server":
-        threading.Thread(
-            target=self.http.serve_forever, daemon=True, kwargs={"poll_interval": 0.02}
-        ).start()
         return self
 
     def __exit__(
@@ -76,8 +62,9 @@ class Server:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.http.shutdown()
-        self.http.server_close()
+        """Raise what went wrong while it answered."""
+        if error is None:
+            self.http.check()
 
     def fail(
         self,
@@ -96,16 +83,14 @@ class Server:
         """The requests to a path."""
         return [call for call in self.calls if call.method == method and re.search(path, call.path)]
 
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        """One request."""
-        parts = urlsplit(handler.path)
-        raw = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+    def answer(self, request: Request) -> Response:
+        """Answer one request."""
         call = Call(
-            handler.command,
-            unquote(parts.path),
-            parse_qs(parts.query),
-            dict(handler.headers),
-            _parsed(raw),
+            request.method,
+            unquote(request.path),
+            parse_qs(request.query_string.decode()),
+            Headers(request.headers),
+            _parsed(request.get_data()),
         )
         self.calls.append(call)
         headers: dict[str, str] = {}
@@ -122,22 +107,13 @@ class Server:
             status, body, headers = fault.status, fault.body, fault.headers
         else:
             status, body = self.routed(call)
-        data = (
-            body.encode()
-            if isinstance(body, str)
-            else b""
-            if body is None
-            else json.dumps(body).encode()
+        is_page = isinstance(body, str)
+        return Response(
+            body if is_page else "" if body is None else json.dumps(body),
+            status,
+            {name.replace("_", "-"): value for name, value in headers.items()},
+            content_type="text/html" if is_page else "application/json",
         )
-        handler.send_response(status)
-        handler.send_header(
-            "Content-Type", "text/html" if isinstance(body, str) else "application/json"
-        )
-        handler.send_header("Content-Length", str(len(data)))
-        for name, value in headers.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.end_headers()
-        handler.wfile.write(data)
 
     def routed(self, call: Call) -> Answer:
         for method, path, route in self.routes:
