@@ -128,11 +128,14 @@ def test_an_image_of_other_code_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
         pass
     monkeypatch.setenv(runtime.WANTED_CODE, "0.1.0-bbbbbbbb")
     words = (
-        "holds the code 0.1.0-aaaaaaaa, and the run was started with 0.1.0-bbbbbbbb: build the"
-        " images of that code"
+        "holds code version 0.1.0-aaaaaaaa, but the run was started with 0.1.0-bbbbbbbb: build"
+        " images from that code"
     )
     with pytest.raises(IntegrityError, match=words), progress.step_scope("check"):
         raise AssertionError("it began")
     monkeypatch.delenv(runtime.IMAGE_CODE)
-    with pytest.raises(IntegrityError, match="of no known version"), progress.step_scope("check"):
+    with (
+        pytest.raises(IntegrityError, match="holds code version unknown"),
+        progress.step_scope("check"),
+    ):
         raise AssertionError("it began")

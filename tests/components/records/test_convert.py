@@ -318,6 +318,7 @@ convert(competition.data, competition.records, classes=competition.classes, out=
 """
 
 
+@pytest.mark.acceptance
 def test_a_kill_leaves_nothing_that_is_taken_for_whole(tiny: Tiny, tmp_path: Path) -> None:
     as_files(tiny)
     tiny.toml.write_text(tiny.toml.read_text().replace("shard_images = 50", "shard_images = 3"))

@@ -82,10 +82,12 @@ def test_no_batch_normalisation_where_the_paper_has_none() -> None:
 def test_spectral_normalisation_bounds_every_weight_of_the_discriminator() -> None:
     """No matrix that a layer multiplies by has a singular value above one, by power iteration."""
     gan = recipe(spectral_norm=True, steps=40)
-    trained = state.make(gans.device("tensorflow"), gans.networks(gan))
-    gans.trained(trained, gan)
+    trained = gans.networks(gan)
+    gans.trained(gans.program(trained), gan)
     layers = [
-        layer for layer in trained.networks.discriminator.layers if isinstance(layer, Bounded)
+        layer
+        for layer in trained.networks[state.DISCRIMINATOR].layers
+        if isinstance(layer, Bounded)
     ]
     assert {layer.layer.name for layer in layers} == {"down0", "down1", "down2", "logit", "embed"}
     for layer in layers:
@@ -108,26 +110,27 @@ def test_losses_are_those_of_the_papers() -> None:
         "latent_second": np.ones((2, 3), np.float32),
     }
 
-    def generate(latent: np.ndarray, labels: np.ndarray) -> object:
+    def generate(inputs: list[np.ndarray]) -> object:
         return ops.zeros((2, 4, 4, 1)) + 0.5
 
-    def discriminate(images: object, labels: np.ndarray) -> object:
+    def discriminate(inputs: list[object]) -> object:
         # Real pixels of 0 become -1; generated pixels are 0.5.
+        images = inputs[0]
         return ops.convert_to_tensor(real if float(ops.min(images)) < 0 else fake)  # type: ignore[arg-type]
 
     def sigmoid(values: np.ndarray) -> np.ndarray:
         return 1 / (1 + np.exp(-values))
 
-    loss, right = discriminator_loss(recipe(), generate, discriminate, arrays)
+    loss, *right = discriminator_loss(recipe(), generate, discriminate, arrays)
     assert float(loss) == pytest.approx(
         float(-np.log(sigmoid(real)).mean() - np.log(1 - sigmoid(fake)).mean()), rel=1e-5
     )
-    assert (float(right["real"]), float(right["generated"])) == (0.5, 0.5)
+    assert [float(share) for share in right] == [0.5, 0.5]
     assert float(generator_loss(recipe(), generate, discriminate, arrays)) == pytest.approx(
         float(-np.log(sigmoid(fake)).mean()), rel=1e-5
     )
     hinge = recipe(loss="hinge")
-    loss, _ = discriminator_loss(hinge, generate, discriminate, arrays)
+    loss, *_ = discriminator_loss(hinge, generate, discriminate, arrays)
     assert float(loss) == pytest.approx((0 + 1.5) / 2 + (0 + 1.25) / 2)
     assert float(generator_loss(hinge, generate, discriminate, arrays)) == pytest.approx(
         -fake.mean()

@@ -185,6 +185,7 @@ def test_the_generator_steps_before_the_discriminator_as_it_has_become() -> None
         assert np.array_equal(np.array(average), np.array(variable))
 
 
+@pytest.mark.acceptance
 def test_several_steps_at_a_call_are_the_same_steps() -> None:
     gan = recipe(**RECIPES["unconditional, hinge, bounded, augmented"])
     one, some = (gans.program(gans.networks(gan)) for _ in range(2))
@@ -280,6 +281,7 @@ def on_jax(
         return {name: held[name] for name in held.files}
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize(
     "changed",
     [

@@ -188,6 +188,7 @@ def assert_equal(first: Path, second: Path) -> None:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
+@pytest.mark.acceptance
 def test_a_training_that_was_stopped_and_died_ends_with_the_same_bits(
     given: tuple[Artifacts, Path], finished: Path, tmp_path: Path
 ) -> None:
@@ -410,6 +411,7 @@ def on_jax(
     )
 
 
+@pytest.mark.acceptance
 def test_on_several_devices_it_is_trained_judged_stopped_and_resumed(
     given: tuple[Artifacts, Path], tmp_path: Path
 ) -> None:

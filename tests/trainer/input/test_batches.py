@@ -68,7 +68,7 @@ def test_a_table_that_names_another_record_is_an_error(records_folder: Path) -> 
         load(records_folder, examples, read_manifest(records_folder), size=8)
     examples = tables.read_examples(records_folder).query("split == 'train'").copy()
     examples.loc[examples.index[-1], "row_8"] = 999
-    with pytest.raises(IntegrityError, match="names record 999"):
+    with pytest.raises(IntegrityError, match="no record 999"):
         load(records_folder, examples, read_manifest(records_folder), size=8)
 
 
@@ -234,7 +234,7 @@ def test_a_thread_works_ahead_and_ends_with_its_reader() -> None:
             yield number
 
     before = threading.active_count()
-    reader = prefetch(items(), held=2)
+    reader = prefetch(items(), ahead=2)
     assert [next(reader) for _ in range(3)] == [0, 1, 2]
     for _ in range(200):
         if len(made) == 6:

@@ -61,7 +61,7 @@ def test_a_file_that_was_being_written_is_no_checkpoint(tmp_path: Path) -> None:
 
 def test_a_finished_fold_stays_and_its_checkpoints_go(tmp_path: Path) -> None:
     seen: list[str] = []
-    kept = Checkpoints(tmp_path / "work", mirror=lambda path: seen.append(path.name))
+    kept = Checkpoints(tmp_path / "work", on_write=lambda path: seen.append(path.name))
     kept.save(ARRAYS, {})
     kept.finish("fold0", {"model": [np.arange(3)], "oof": [np.zeros((0, 2))]}, {"epochs": 3})
     assert seen == ["00000000.checkpoint", "fold0.finished"]

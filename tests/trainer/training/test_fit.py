@@ -442,7 +442,7 @@ def test_the_key_of_a_task_knows_the_code_that_it_reaches_and_no_other(
     deep = tmp_path / "trainer" / "deep" / "deeper"
     deep.mkdir(parents=True)
     (deep / "kernel.py").write_text("FACTOR = 1\n")
-    with open(tmp_path / "trainer" / "losses.py", "a") as stream:
+    with open(tmp_path / "trainer" / "models" / "losses.py", "a") as stream:
         stream.write(
             "\n\ndef _scaled():\n    from trainer.deep.deeper import kernel\n\n    return"
             " kernel.FACTOR\n"
@@ -457,20 +457,20 @@ def test_the_key_of_a_task_knows_the_code_that_it_reaches_and_no_other(
 def test_a_network_is_compiled_once_for_all_folds(
     inputs: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainer.backends import tensorflow
+    from trainer.backends.tensorflow import TensorFlowProgram
 
-    engines = []
-    made = tensorflow.OnTensorFlow.__init__
+    programs = []
+    made = TensorFlowProgram.__init__
 
     def noted(self: Any, *parts: Any) -> None:
         made(self, *parts)
-        engines.append(self)
+        programs.append(self)
 
-    monkeypatch.setattr(tensorflow.OnTensorFlow, "__init__", noted)
+    monkeypatch.setattr(TensorFlowProgram, "__init__", noted)
     trained(inputs, [0, 1, 2], tmp_path / "out", dataclasses.replace(MEMBER, tta=2))
-    (engine,) = engines
-    assert engine._step.experimental_get_tracing_count() == 1
-    assert engine._logits.experimental_get_tracing_count() == 1
+    (program,) = programs
+    assert program.compilations == 1
+    assert program._predict.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.parametrize("after", [9, 10, 11])
@@ -514,14 +514,14 @@ def test_weights_that_diverged_are_named_where_no_loss_showed_it(
         schedule=Schedule(),
         optimizer=Optimizer(learning_rate=1e38),
     )
-    with pytest.raises(TrainingError, match="the predictions are no numbers"):
+    with pytest.raises(TrainingError, match="predictions contain NaN or infinity"):
         trained(inputs, [0], tmp_path / "out", wild)
 
 
 def test_an_update_that_never_comes_is_named(inputs: Artifacts, tmp_path: Path) -> None:
     member = dataclasses.replace(MEMBER, optimizer=Optimizer(accumulate=64))
     with pytest.raises(
-        TrainingError, match="accumulate = 64 is more than the 15 batches of a whole training"
+        TrainingError, match="accumulate = 64 exceeds the 15 batches of the whole training"
     ):
         trained(inputs, [0], tmp_path / "out", member)
 
@@ -549,9 +549,10 @@ def test_a_checkpoint_of_other_devices_is_left(
     kept = Checkpoints(tmp_path / "work")
     found = kept.latest()
     assert found is not None
-    kept.save(found[0], {**found[1], "made_by": "8 × TPU v5e (JAX)"})
+    kept.save(found.arrays, {**found.state, "device": "8 × TPU v5e (JAX)"})
     trained(inputs, [0], tmp_path / "out", work=tmp_path / "work")
-    assert "was made by 8 × TPU v5e (JAX); it is left" in capsys.readouterr().out
+    told = "ignoring a checkpoint from another device (8 × TPU v5e (JAX)); training restarts"
+    assert told in capsys.readouterr().out
     oof = pd.read_parquet(tmp_path / "out" / tables.OOF)
     expected = pd.read_parquet(whole / tables.OOF).query("fold == 0").reset_index(drop=True)
     pd.testing.assert_frame_equal(oof, expected, check_exact=True)

@@ -87,7 +87,7 @@ def test_a_model_of_other_inputs_is_named(tmp_path: Path) -> None:
         TrainingError,
         match=r"gan.features.weights = .*: takes images of 1 channels, but the data has 3",
     ):
-        feature_extractor.named(wanted, side=32, channels=3, judge=judge, near=here)
+        feature_extractor.named(wanted, side=32, channels=3, judge=judge, local_path=here)
 
 
 def test_code_in_a_model_is_not_run(tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def here(path: str) -> str:
 
 
 def chosen(
-    wanted: Features, judge: feature_extractor.Judge, *, near: Callable[[str], str] = here
+    wanted: Features, judge: feature_extractor.Judge, *, local_path: Callable[[str], str] = here
 ) -> feature_extractor.Judge:
-    return feature_extractor.named(wanted, side=32, channels=1, judge=judge, near=near)
+    return feature_extractor.named(wanted, side=32, channels=1, judge=judge, local_path=local_path)
 
 
 def test_the_network_that_the_file_names_is_taken(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_the_network_that_the_file_names_is_taken(tmp_path: Path) -> None:
         asked.append(uri)
         return str(tmp_path / "other.keras")
 
-    assert chosen(Features(weights="gs://b/other.keras"), judge, near=near).look(
+    assert chosen(Features(weights="gs://b/other.keras"), judge, local_path=near).look(
         gans.enlarged(2)[0]
     )[0].shape == (2, 9)
     assert asked == ["gs://b/other.keras"]
