@@ -50,8 +50,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def short_stacks() -> Iterator[None]:
     """Return frames without source lines from `inspect.stack`.
 
-    kfp asks for the whole stack at each setting of a step. Below pytest, where it is deep, compiling
-    a pipeline would take five seconds in place of a tenth of one.
+    kfp asks for the whole stack at each setting of a step. Below pytest, where the stack is deep,
+    compiling a pipeline would take five seconds instead of a tenth of one.
     """
     with pytest.MonkeyPatch.context() as patch:
         # The frame above this function's own is the caller's, as for `inspect.stack`.

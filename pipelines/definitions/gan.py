@@ -31,6 +31,7 @@ class GanOutputs(NamedTuple):
     data_card: dsl.HTML
 
 
+# One long function, because kfp compiles a pipeline from the body of one.
 def build(defaults: Mapping[str, Any], target: Target) -> Any:
     """Build the pipeline, ready to compile.
 

@@ -35,6 +35,7 @@ class KfoldOutputs(NamedTuple):
     data_card: dsl.HTML
 
 
+# One long function, because kfp compiles a pipeline from the body of one.
 def build(defaults: Mapping[str, Any], target: Target) -> Any:
     """Build the pipeline, ready to compile.
 
