@@ -133,10 +133,9 @@ def _run(options: argparse.Namespace) -> int:
     out = options.out or Path("runs") / competition.name
     console = Console()
     with runner.hold(out):
-        console.line(
-            "run", f"{competition.name} in {out}, log in {out / runner.PIPELINE_ROOT / runner.LOG}"
-        )
+        log = out / runner.PIPELINE_ROOT / runner.LOG
         try:
+            console.line("run", f"{competition.name} in {out}, log in {log}")
             outputs = runner.run(competition, out, console.event, in_containers=options.docker)
             metrics = results.gather(competition, outputs, out)
         except (RunError, KeyboardInterrupt) as error:
@@ -144,10 +143,12 @@ def _run(options: argparse.Namespace) -> int:
             _explain(
                 error,
                 out,
-                out / runner.PIPELINE_ROOT / runner.LOG,
+                log,
                 [name for name in results.names(competition) if (out / name).exists()],
             )
             return 1 if isinstance(error, RunError) else 130
+        finally:
+            console.close()
     print(f"\n{results.score_table(metrics)}\n")
     for name in results.names(competition):
         print(f"{out / name}")

@@ -71,12 +71,15 @@ class Console:
             print(line, file=self.stream, flush=True)
         else:
             self._refresh()
-            self.live.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            # As it is: rich would replace [brackets] and :words: in paths and names.
+            self.live.console.print(
+                line, markup=False, emoji=False, highlight=False, soft_wrap=True
+            )
 
     def close(self) -> None:
-        """Remove the live lines."""
+        """Remove the live lines, and give the terminal back as it was."""
         self.progress.clear()
-        if self.live is not None:
+        if self.live is not None and self.live.is_started:
             self._refresh()
             self.live.stop()
 
@@ -114,5 +117,11 @@ def _live(stream: TextIO) -> Any:
     from rich.live import Live
 
     console = RichConsole(file=stream, force_terminal=True)
-    # Refreshed by events: the display needs no thread of its own.
-    return Live(console=console, auto_refresh=False, transient=True)
+    # Refreshed by events: the display needs no thread of its own. What others print is not wrapped.
+    return Live(
+        console=console,
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )

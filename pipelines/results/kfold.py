@@ -31,7 +31,7 @@ FETCHED = {
 _RESULTS = (
     "oof.csv",
     "test.csv",
-    "folds.csv",
+    tables.FOLDS,
     "metrics.json",
     "report.html",
     "data_card.html",
@@ -85,7 +85,7 @@ def gather(
         file_name(competition.submission): outputs["submission"],
         tables.OOF_CSV: blended / tables.OOF_CSV,
         tables.TEST_CSV: blended / tables.TEST_CSV,
-        "folds.csv": outputs["folds"],
+        tables.FOLDS: outputs["folds"],
         "report.html": outputs["report"],
         "data_card.html": outputs["data_card"],
         "kfold.yaml": outputs["yaml"],

@@ -55,6 +55,7 @@ def run(tiny: Tiny, folder: Path, **arguments: str) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.acceptance
 def test_the_place_of_the_data_is_all_that_is_filled_in(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

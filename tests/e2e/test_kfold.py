@@ -177,6 +177,7 @@ def test_a_changed_parameter_runs_what_depends_on_it(again: tuple[Tiny, Path]) -
     }
 
 
+@pytest.mark.acceptance
 def test_another_run_s_blend_joins_as_a_member(again: tuple[Tiny, Path]) -> None:
     tiny, out = again
     for name in ("oof.csv", "test.csv"):
@@ -237,6 +238,7 @@ def test_a_changed_member_trains_that_member_alone(again: tuple[Tiny, Path]) -> 
     assert said(done, "reused").count("train") == 1
 
 
+@pytest.mark.acceptance
 def test_changed_bytes_of_an_input_run_what_depends_on_it(again: tuple[Tiny, Path]) -> None:
     tiny, out = again
     lines = tiny.sample.read_text().splitlines()
@@ -249,6 +251,7 @@ def test_changed_bytes_of_an_input_run_what_depends_on_it(again: tuple[Tiny, Pat
     assert started(run(tiny, out)) == STEPS - {"plan"}
 
 
+@pytest.mark.acceptance
 def test_the_user_s_own_folds_run_through(again: tuple[Tiny, Path]) -> None:
     tiny, out = again
     own = {str(number): number % 3 for number in range(1, 121)} | {"4": -1, "9": -2}
@@ -264,6 +267,7 @@ def test_the_user_s_own_folds_run_through(again: tuple[Tiny, Path]) -> None:
     assert started(run(tiny, out)) == STEPS - CONVERTING - {"plan"}
 
 
+@pytest.mark.acceptance
 def test_image_files_run_through(tmp_path: Path) -> None:
     tiny = as_files(write_competition(tmp_path / "competition", members=1, linear=True))
     out = tmp_path / "out"
@@ -277,6 +281,7 @@ def test_image_files_run_through(tmp_path: Path) -> None:
     assert started(run(tiny, out)) == STEPS - {"plan"}
 
 
+@pytest.mark.acceptance
 def test_changed_code_runs_what_depends_on_it(again: tuple[Tiny, Path], tmp_path: Path) -> None:
     tiny, out = again
     code = tmp_path / "code"

@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,12 @@ def run_by_command(file: Path, ids: list[str]) -> dict[str, Any]:
 DIGITS = [str(digit) for digit in range(10)]
 
 
-def test_class_folders(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "runner", [run, pytest.param(run_by_command, marks=pytest.mark.acceptance)]
+)
+def test_class_folders(
+    tmp_path: Path, runner: Callable[[Path, list[str]], dict[str, pd.DataFrame]]
+) -> None:
     for number in range(TRAIN):
         put(tmp_path / "data" / "train" / DIGITS[label(number)] / f"{number}.jpg", picture(number))
     for number in range(TEST):
@@ -149,7 +155,7 @@ def test_class_folders(tmp_path: Path) -> None:
     write_sample(tmp_path, ids)
     data = 'source = "files"\nimages = "train/{class}/{id}.*"\ntest_images = "test/{id}.png"'
     file = write_file(tmp_path, data, classes=DIGITS, sizes=[16, 24], more="parts = 2")
-    found = run_by_command(file, ids)
+    found = runner(file, ids)
     assert set(found["oof"]["id"]) == {f"{label(n)}/{n}" for n in range(TRAIN)}
     assert all(row.id.split("/")[0] == str(row.target) for row in found["oof"].itertuples())
 

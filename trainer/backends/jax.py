@@ -5,7 +5,6 @@ and the step is written as for one device: batch normalisation, losses and gradi
 the whole batch.
 """
 
-import itertools
 from collections import Counter
 from typing import Any
 
@@ -17,7 +16,6 @@ from jax import numpy as jnp
 
 from trainer.backends.program import Arrays, Calls, Definition, Update
 
-_numbers = itertools.count(1)
 _compiled: Counter[str] = Counter()
 
 
@@ -54,9 +52,10 @@ class JaxProgram:
         def predict(networks: Any, arrays: Any) -> Any:
             return definition.predict(_inference_calls(definition, networks), arrays)
 
-        # A name of its own, by which compilations are counted.
-        step.__name__ = f"foldline_step_{next(_numbers)}"
+        # Compilations are counted by this name.
+        step.__name__ = f"foldline_{definition.name}"
         self._name = f"jit({step.__name__})"
+        self._compiled_before = _compiled[self._name]
         # A state that came back in another layout would be compiled for again.
         self._step = jax.jit(step, donate_argnums=0, out_shardings=self._replicated)
         # Every process gets the predictions of all.
@@ -66,7 +65,7 @@ class JaxProgram:
     @property
     def compilations(self) -> int:
         """How often the step was compiled, also for another layout of the same arrays."""
-        return _compiled[self._name]
+        return _compiled[self._name] - self._compiled_before
 
     def step(self, arrays: Arrays, learning_rate: float | None = None) -> Any:
         """See `Program.step`."""
@@ -164,7 +163,7 @@ class _Step:
 
             calls = {key: call(key, network) for key, network in self.definition.networks.items()}
             loss, reported = update.loss(calls, arrays)
-            return sum(penalties, start=loss), (list(reported), frozen)
+            return loss + sum(penalties), (list(reported), frozen)
 
         gradient = jax.value_and_grad(compute, has_aux=True)
         (loss, (reported, frozen)), gradients = gradient(networks[name][0])

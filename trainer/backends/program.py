@@ -62,6 +62,8 @@ class Definition:
         average: a moving average that each step updates, if any.
         several_steps: the arrays of `Program.step` hold several steps along their second axis.
         xla: compile with XLA on TensorFlow. JAX always does.
+        name: of the compiled step. JAX's cache of compiled programs looks it up under this name,
+            which must be the same in the next process and differ between the programs of a job.
     """
 
     networks: Mapping[str, keras.Model]
@@ -70,6 +72,7 @@ class Definition:
     average: MovingAverage | None = None
     several_steps: bool = False
     xla: bool = False
+    name: str = "step"
 
 
 class Program(Protocol):

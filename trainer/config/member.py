@@ -238,6 +238,10 @@ class Member:
         for key in _FOR_NETWORKS:
             if getattr(self, key) != getattr(default, key):
                 yield Problem(key, "cannot be combined with backbone = 'linear'")
+        if dataclasses.replace(self.tabular, columns=[]) != Tabular():
+            yield Problem(
+                "tabular", "cannot be combined with backbone = 'linear', except for its columns"
+            )
         if self.validation == "best":
             yield Problem(
                 "validation", "= 'best': cannot be combined with backbone = 'linear', use 'last'"

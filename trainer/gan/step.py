@@ -57,6 +57,7 @@ def define(state: GanState) -> Definition:
         several_steps=True,
         # A DCGAN's convolutions gain from XLA on a CPU too; those of many classifiers do not.
         xla=True,
+        name="gan_step",
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.special
 from threadpoolctl import threadpool_limits
 
 from trainer.artifacts.manifest import atomic_write
@@ -33,7 +34,7 @@ class LinearModel:
         """(n, classes) float32 of (n, features) float32."""
         logits = (features @ self.weights + self.bias).astype(np.float64)
         if not self.exclusive:
-            return (1 / (1 + np.exp(-logits))).astype(np.float32)
+            return np.asarray(scipy.special.expit(logits)).astype(np.float32)
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
 

@@ -25,6 +25,7 @@ def define(
     *,
     task: str,
     augment_on_device: bool,
+    name: str = "step",
 ) -> Definition:
     """The program of a member's network.
 
@@ -34,6 +35,7 @@ def define(
         optimizer: updates the trainable weights; each step sets its learning rate.
         task: multiclass, binary or multilabel.
         augment_on_device: the program augments stored pixels; otherwise the CPU did.
+        name: of the compiled step.
     """
     row_loss = losses.of_rows(member.loss, exclusive=task == "multiclass")
     mixing = bool(member.augment.cutmix or member.augment.mixup)
@@ -55,7 +57,7 @@ def define(
         return calls[NETWORK](inputs(arrays, mixing=False))
 
     # Without XLA on TensorFlow: depthwise convolutions are several times slower with it on a CPU.
-    return Definition({NETWORK: network}, [Update(NETWORK, optimizer, loss)], predict)
+    return Definition({NETWORK: network}, [Update(NETWORK, optimizer, loss)], predict, name=name)
 
 
 def training_arrays(batch: Batch) -> dict[str, np.ndarray]:

@@ -1,7 +1,9 @@
 """The entry point of training: one member on some of its folds."""
 
+import os
 from collections.abc import Sequence
 
+from trainer import runtime
 from trainer.config.known_backbones import LINEAR
 from trainer.config.member import Member
 from trainer.config.objective import Artifacts, Objective
@@ -40,7 +42,9 @@ def train_folds(
             fit.
     """
     if member.backbone == LINEAR:
-        train_linear(member, folds, artifacts, objective, run.out)
+        if not int(os.environ.get(runtime.PROCESS, "0")):
+            # Of several processes, the first one fits it.
+            train_linear(member, folds, artifacts, objective, run.out)
         return
     with started(run) as active:
         # After `started`: this imports Keras.

@@ -77,6 +77,7 @@ class ModelPool:
                 optimizer,
                 task=self.objective.task,
                 augment_on_device=self.device.augments,
+                name="head_step" if head_only else "step",
             )
             program = compile_program(definition, self.device.backend)
             state = [np.array(variable) for variable in optimizer.variables]

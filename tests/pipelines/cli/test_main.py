@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,35 @@ def test_a_thread_count_that_is_none(
     monkeypatch.setenv("FOLDLINE_THREADS", "many")
     assert main(["run", str(tiny.toml), "--out", str(tmp_path / "out")]) == 2
     assert "FOLDLINE_THREADS = 'many': must be a whole number" in capsys.readouterr().err
+
+
+def test_on_a_terminal_errors_go_to_the_standard_error(tiny: Tiny, tmp_path: Path) -> None:
+    """Stop a run before its first step, with a terminal for its output and a file for errors."""
+    pty = pytest.importorskip("pty", reason="a terminal to write to: on Linux and macOS only")
+    main_end, child_end = pty.openpty()
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pipelines.cli.main",
+            "run",
+            str(tiny.toml),
+            "--out",
+            tmp_path / "out",
+        ],
+        stdout=child_end,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "FOLDLINE_THREADS": "many"},
+        check=False,
+    )
+    os.close(child_end)
+    shown = os.read(main_end, 100_000).decode()
+    os.close(main_end)
+    assert done.returncode == 2
+    assert "FOLDLINE_THREADS = 'many': must be a whole number" in done.stderr
+    assert "must be a whole number" not in shown
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h")
 
 
 def test_a_reader_that_has_read_enough(tiny: Tiny) -> None:

@@ -1,5 +1,6 @@
 import io
 import re
+import sys
 from typing import Any
 
 from pipelines.local.console import Console
@@ -123,3 +124,17 @@ def test_progress_is_a_bar_on_a_terminal_and_a_line_at_times_in_a_log(monkeypatc
         console.close()
     assert screen(terminal.getvalue()) == []
     assert log.getvalue().splitlines() == ["records     running", "records     ███░░ 30 %"]
+
+
+def test_a_terminal_is_given_back_as_it_was() -> None:
+    stream, shown = Terminal(), sys.stdout
+    console = Console(stream)
+    console.line("run", "data in [bold]/:fire:/out")
+    console.event(event("start", "records"))
+    console.close()
+    console.close()
+    text = stream.getvalue()
+    assert "data in [bold]/:fire:/out" in text
+    # The cursor is hidden and shown again.
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+    assert sys.stdout is shown

@@ -6,7 +6,6 @@ JAX runs with one device, eight devices and two processes.
 import dataclasses
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -144,7 +143,7 @@ def test_eight_devices_are_as_one(
     )
     assert "8 × CPU" in said
     # Compiled once for all steps of both folds.
-    assert len(re.findall(r"Compiling jit\(foldline_step_\d+\)", said)) == 1
+    assert said.count("Compiling jit(foldline_step)") == 1
     # 40 held-out and 30 test images: neither fills its last batch.
     assert_agree(by_jax, tmp_path / "out")
 

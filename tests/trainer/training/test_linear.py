@@ -99,6 +99,7 @@ assert not {{"keras", "tensorflow", "jax"}} & set(sys.modules)
         ({"head": {"dropout": 0.5}}, "head cannot be combined with backbone = 'linear'"),
         ({"tta": 2}, "tta cannot be combined with backbone = 'linear'"),
         ({"validation": "best"}, "validation = 'best': cannot be combined with"),
+        ({"tabular": {"columns": ["a"], "layers": [4]}}, "tabular cannot be combined with"),
         ({"loss": {"kind": "focal"}}, "loss cannot be combined with backbone = 'linear'"),
         ({"backbone": "cnn", "epochs": 1, "linear": {"side": 8}}, "linear only applies to"),
         ({"backbone": "cnn"}, "epochs is missing or 0: it must be a whole number from 1 to 10000"),
