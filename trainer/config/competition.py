@@ -17,7 +17,7 @@ from trainer.config.data import BUCKET, Data, Folds, Records
 from trainer.config.machine import Machine
 from trainer.config.member import Member
 from trainer.config.output import Blend, Leaderboard, Submission
-from trainer.config.schema import NAME, Problem, number, optional_text
+from trainer.config.schema import Problem, name_problems, number, optional_text
 from trainer.metrics import OF_CLASSES
 from trainer.metrics import problem as metric_problem
 
@@ -95,12 +95,7 @@ class Competition:
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several sections."""
-        if not NAME.fullmatch(self.name):
-            yield Problem(
-                "name",
-                f"= {self.name!r}: use lower-case letters, digits, _ and -; the first must be a"
-                " letter; at most 63 characters",
-            )
+        yield from name_problems(self.name)
         if error := metric_problem(self.metric, self.task):
             yield Problem("metric", error)
         key, pattern = self.data.tests()

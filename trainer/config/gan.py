@@ -14,7 +14,7 @@ from trainer.config.competition import Train
 from trainer.config.data import Data, Folds, Records
 from trainer.config.machine import Machine
 from trainer.config.member import Member
-from trainer.config.schema import NAME, Problem, number, optional_text, short
+from trainer.config.schema import Problem, name_problems, number, optional_text, short
 
 SIDES = (32, 64)
 # The fold whose images neither the GAN nor the judge is trained on.
@@ -220,12 +220,7 @@ class Gan:
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several sections."""
-        if not NAME.fullmatch(self.name):
-            yield Problem(
-                "name",
-                f"= {self.name!r}: use lower-case letters, digits, _ and -; the first must be a"
-                " letter; at most 63 characters",
-            )
+        yield from name_problems(self.name)
         if len(self.classes) < 2:
             yield Problem(
                 "classes", f"= {self.classes!r}: name at least two, for the judge to tell apart"

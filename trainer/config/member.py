@@ -10,7 +10,7 @@ from trainer.config import known_backbones
 from trainer.config.augment import Augment
 from trainer.config.known_backbones import LINEAR
 from trainer.config.network import Cnn, Head, Linear, Tabular
-from trainer.config.schema import NAME, Problem, number, optional_text, short
+from trainer.config.schema import Problem, name_problems, number, optional_text, short
 from trainer.metrics import HIGHER_IS_BETTER, METRICS
 
 # Keys of a member that a linear member does not have.
@@ -198,12 +198,7 @@ class Member:
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several keys, or the form of a value."""
-        if not NAME.fullmatch(self.name):
-            yield Problem(
-                "name",
-                f"= {self.name!r}: use lower-case letters, digits, _ and -; the first must be a"
-                " letter; at most 63 characters",
-            )
+        yield from name_problems(self.name)
         if error := known_backbones.problem(self.backbone, self.side()):
             yield Problem("backbone", f"= {self.backbone!r}: {error}")
         for key, default in (("cnn", Cnn()), ("linear", Linear())):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from trainer.config.schema import NAME, Problem, number, optional_text
+from trainer.config.schema import Problem, name_problems, number, optional_text
 
 Method: TypeAlias = Literal[
     "auto", "mean", "rank_mean", "greedy", "weights", "logistic", "best_alpha"
@@ -36,12 +36,7 @@ class Predictions:
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several keys, or the form of a value."""
-        if not NAME.fullmatch(self.name):
-            yield Problem(
-                "name",
-                f"= {self.name!r}: use lower-case letters, digits, _ and -; the first must be a"
-                " letter; at most 63 characters",
-            )
+        yield from name_problems(self.name)
 
 
 @dataclass(frozen=True, kw_only=True)

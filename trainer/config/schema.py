@@ -149,6 +149,16 @@ def _value(
     return value
 
 
+def name_problems(name: str) -> Iterator[Problem]:
+    """Yield the problem of a name, if it does not match `NAME`."""
+    if not NAME.fullmatch(name):
+        yield Problem(
+            "name",
+            f"= {name!r}: use lower-case letters, digits, _ and -; the first must be a letter; at"
+            " most 63 characters",
+        )
+
+
 def placeholder_problems(
     key: str, pattern: str, allowed: set[str], *, needed: set[str]
 ) -> Iterator[Problem]:
