@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -242,16 +243,12 @@ def bare_tensorflow(path: Path, size: int) -> Callable[[], None]:
     return run_epoch
 
 
-def bare_grain(jpegs: list[bytes], size: int) -> Callable[[], None]:
+def bare_grain(jpegs: list[bytes]) -> Callable[[], None]:
     """Return a function that decodes and batches one epoch with grain, and nothing else."""
     import grain
 
-    def read(jpeg: bytes) -> np.ndarray:
-        return np.asarray(
-            simplejpeg.decode_jpeg(jpeg, "RGB", fastdct=False, fastupsample=False)
-        ).reshape(size, size, 3)
-
-    dataset = grain.MapDataset.source(jpegs).map(read).batch(BATCH, drop_remainder=True)
+    decode = partial(simplejpeg.decode_jpeg, fastdct=False, fastupsample=False)
+    dataset = grain.MapDataset.source(jpegs).map(decode).batch(BATCH, drop_remainder=True)
     options = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=2 * THREADS)
 
     def run_epoch() -> None:
@@ -321,7 +318,7 @@ def main() -> None:
                 "device": ours(images, labels, workers, on_device=True),
                 "threads": bare_threads(jpegs, size, pool),
                 "tensorflow": bare_tensorflow(path, size),
-                "grain": bare_grain(jpegs, size),
+                "grain": bare_grain(jpegs),
             }
             for run_epoch in epochs.values():
                 run_epoch()
