@@ -3,8 +3,7 @@
     python benchmarks/augmenting.py
 
 Augmentation on the host is compared with the notebook's own code. Feeding stored pixels to a device
-that augments is compared with loops that only decode and batch: our own threads, tf.data, and
-grain.
+that augments is compared with loops that only decode and batch (threads, tf.data, grain).
 """
 
 import math
