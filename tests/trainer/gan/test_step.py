@@ -44,7 +44,16 @@ def recipe(**changed: Any) -> GanRecipe:
     return parse(GanRecipe, {**gans.SMALL, **changed}, "gan")
 
 
-@pytest.fixture(params=RECIPES.values(), ids=RECIPES.keys())
+@pytest.fixture(
+    params=[
+        pytest.param(RECIPES["two time scales"], id="two time scales"),
+        pytest.param(
+            RECIPES["unconditional, hinge, bounded, augmented"],
+            id="unconditional, hinge, bounded, augmented",
+            marks=pytest.mark.acceptance,
+        ),
+    ]
+)
 def gan(request: pytest.FixtureRequest) -> GanRecipe:
     return recipe(**request.param)
 
@@ -231,6 +240,7 @@ def test_samples_are_rounded_and_not_a_number_is_divergence() -> None:
         gan_step.sample(Echo([0.0, np.nan]), nothing, nothing)  # type: ignore[arg-type]
 
 
+@pytest.mark.acceptance
 def test_mixed_precision_keeps_its_weights_and_losses_in_single() -> None:
     gan = recipe(precision="mixed_bfloat16", steps=2)
     state = gans.networks(gan)

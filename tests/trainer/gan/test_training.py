@@ -221,7 +221,13 @@ def test_a_training_that_was_stopped_and_died_ends_with_the_same_bits(
     assert_equal(finished, out)
 
 
-@pytest.mark.parametrize("call", [19, 20], ids=["at the last step", "while it looks for copies"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(19, id="at the last step"),
+        pytest.param(20, id="while it looks for copies", marks=pytest.mark.acceptance),
+    ],
+)
 def test_a_training_that_is_asked_to_end_when_all_steps_are_done(
     given: tuple[Artifacts, Path], finished: Path, tmp_path: Path, call: int
 ) -> None:

@@ -131,6 +131,7 @@ def test_a_box_comes_from_the_partner_as_it_was_painted() -> None:
         np.testing.assert_array_equal(joined[place], expected)
 
 
+@pytest.mark.acceptance
 def test_jax_paints_as_tensorflow_does(tmp_path) -> None:  # type: ignore[no-untyped-def]
     code = """
 import sys
