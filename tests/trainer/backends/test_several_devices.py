@@ -23,6 +23,9 @@ from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.config.objective import Artifacts
 
+# The tests share two trainings: one process of xdist runs them all.
+pytestmark = pytest.mark.xdist_group("several devices")
+
 CLASSES = [str(digit) for digit in range(10)]
 RECIPE: dict[str, Any] = {
     "name": "m",

@@ -35,6 +35,9 @@ from trainer.jobs.checkpoint import Checkpoints, single_process
 from trainer.jobs.context import ActiveRun, RunContext
 from trainer.training.fit import train_folds
 
+# The tests share a training: one process of xdist runs them all.
+pytestmark = pytest.mark.xdist_group("gan training")
+
 CLASSES = [str(digit) for digit in range(10)]
 RECIPE: dict[str, Any] = {**gans.SMALL, "samples": 40, "steps": 20, "evaluate_every": 8}
 
