@@ -58,4 +58,4 @@ echo planted-secret | tee "${planted[@]}" >/dev/null
 FOLDLINE_KFP_TOKEN=planted-secret KAGGLE_API_TOKEN=planted-secret infra/images/build.sh light
 FOLDLINE_KFP_TOKEN=planted-secret KAGGLE_API_TOKEN=planted-secret infra/images/build.sh cpu
 rm -f "${planted[@]}"
-FOLDLINE_CONTAINER_TEST=1 "${PYTHON:-.venv/bin/python}" -m pytest tests/e2e/test_containers.py
+FOLDLINE_CONTAINER_TEST=1 "${PYTHON:-.venv/bin/python}" -m pytest -m acceptance tests/e2e/test_containers.py

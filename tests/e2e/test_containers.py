@@ -15,10 +15,13 @@ from components.storage.client import blob
 from tests.support.paths import ROOT
 from tests.support.tiny import Tiny, in_bucket
 
-pytestmark = pytest.mark.skipif(
-    "FOLDLINE_CONTAINER_TEST" not in os.environ,
-    reason="needs images and a Docker engine: make container-test",
-)
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.skipif(
+        "FOLDLINE_CONTAINER_TEST" not in os.environ,
+        reason="needs images and a Docker engine: make container-test",
+    ),
+]
 DOCKER = os.environ.get("DOCKER", "docker")
 MOST_BYTES = 600_000_000
 
