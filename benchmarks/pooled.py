@@ -26,7 +26,8 @@ from components.statistics.summary import statistics as write_statistics
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest, write_manifest
 from trainer.artifacts.records import decode_example, read_shard
-from trainer.config.data import Data, Records
+from trainer.config.data import Data
+from trainer.config.preparation import Records
 
 IMAGES = 300
 TIMES = 100

@@ -19,9 +19,9 @@ from components.statistics.summary import statistics
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import write_manifest
 from trainer.config.augment import Augment
-from trainer.config.data import Folds
 from trainer.config.member import Member
 from trainer.config.output import Blend
+from trainer.config.preparation import Folds
 
 IMAGES, SIZE, MEMBERS = 30_000, 384, 2
 

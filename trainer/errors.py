@@ -12,13 +12,55 @@ FoldlineError
 └── RunError           a step of a pipeline run failed
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 
 class FoldlineError(Exception):
     """Base of every error whose text is meant for the person who runs the pipeline."""
 
 
+class FileProblem(NamedTuple):
+    """One problem of a competition file.
+
+    Attributes:
+        file: the file, or the parameter that holds a section of it.
+        line: the line of the key, from 1; None if it is unknown.
+        key: the key with its section, such as `members[0].epochs`.
+        message: the rest of a sentence that starts with the key.
+        value: the value of the key, None if it is missing.
+        allowed: the values or keys that are allowed, in words; "" if the message says it.
+        close: an allowed key with nearly the same name, or "".
+    """
+
+    file: str
+    line: int | None
+    key: str
+    message: str
+    value: object = None
+    allowed: str = ""
+    close: str = ""
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.key} {self.message}"
+
+
 class CompetitionError(FoldlineError):
-    """The competition file, or a pipeline parameter that holds a section of it, is wrong."""
+    """The competition file, or a pipeline parameter that holds a section of it, is wrong.
+
+    Attributes:
+        problems: the problems of its keys, as far as it has such; the text has them all.
+    """
+
+    problems: Sequence[FileProblem] = ()
+
+    @classmethod
+    def of(cls, problems: Sequence[FileProblem]) -> "CompetitionError":
+        """Return the error of several problems, one per line of its text."""
+        error = cls("\n".join(map(str, problems)))
+        error.problems = problems
+        return error
 
 
 class DataError(FoldlineError):

@@ -13,9 +13,9 @@ from components.storage import objects
 from components.submission import sample
 from trainer.config import known_backbones
 from trainer.config.competition import Competition
-from trainer.config.data import NO_FOLD
 from trainer.config.gan import MIN_CLASS_SAMPLES, Gan
 from trainer.config.member import Member
+from trainer.config.preparation import NO_FOLD
 from trainer.errors import CompetitionError
 
 

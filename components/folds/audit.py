@@ -8,7 +8,7 @@ import pandas as pd
 
 from components.folds.groups import merged
 from trainer.artifacts import tables
-from trainer.config.data import ALWAYS_TRAINS, LEFT_OUT
+from trainer.config.preparation import ALWAYS_TRAINS, LEFT_OUT
 from trainer.errors import DataError
 
 _SHOWN = 20

@@ -20,7 +20,7 @@ def folds(
 
     with step_scope("folds"):
         from components.folds.make_folds import write_folds
-        from trainer.config.data import Folds
+        from trainer.config.preparation import Folds
         from trainer.config.schema import parse
 
         write_folds(

@@ -19,7 +19,7 @@ from components.storage import objects
 from components.storage.shards import local_shards
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import check_digest, read_manifest, write_json
-from trainer.config.data import ALWAYS_TRAINS, LEFT_OUT, Folds
+from trainer.config.preparation import ALWAYS_TRAINS, LEFT_OUT, Folds
 from trainer.errors import DataError
 from trainer.events import emit
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from components.storage.objects import local_path
 from trainer.artifacts.csv_rows import read_rows, read_two_columns
-from trainer.config.data import Folds
+from trainer.config.preparation import Folds
 from trainer.errors import DataError
 
 _LOWEST = -2

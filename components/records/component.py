@@ -11,7 +11,7 @@ def cut(data: dict, records: dict, source_digest: str) -> list:
     from trainer.events import step_scope
 
     with step_scope("cut"):
-        from trainer.config.data import Records
+        from trainer.config.preparation import Records
         from trainer.config.schema import parse
 
         parts = parse(Records, records, "records").parts
@@ -32,7 +32,8 @@ def records(part: dict, classes: list, task: str, images: dsl.Output[dsl.Dataset
 
     with step_scope("records"):
         from components.records.convert import convert
-        from trainer.config.data import Data, Records
+        from trainer.config.data import Data
+        from trainer.config.preparation import Records
         from trainer.config.schema import parse
 
         parsed = parse(Data, part["data"], "data"), parse(Records, part["records"], "records")
@@ -60,7 +61,8 @@ def join(
 
     with step_scope("join"):
         from components.records.merge import join_and_publish
-        from trainer.config.data import Data, Records
+        from trainer.config.data import Data
+        from trainer.config.preparation import Records
         from trainer.config.schema import parse
 
         parsed = parse(Data, data, "data"), parse(Records, records, "records")

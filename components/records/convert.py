@@ -25,7 +25,8 @@ from components.records.units import units_of
 from trainer import runtime
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import write_manifest
-from trainer.config.data import Data, Records
+from trainer.config.data import Data
+from trainer.config.preparation import Records
 from trainer.errors import DataError
 from trainer.events import ProgressBar, emit
 

@@ -14,7 +14,8 @@ from components.records.sources import files
 from components.storage.folders import publish
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import MANIFEST, read_manifest, write_manifest
-from trainer.config.data import Data, Records
+from trainer.config.data import Data
+from trainer.config.preparation import Records
 from trainer.errors import DataError, IntegrityError
 from trainer.events import emit
 

@@ -12,7 +12,8 @@ from components.records.sources.patterns import located
 from components.records.types import Item, Reader, Subset, subsets
 from components.storage import objects
 from trainer.artifacts.manifest import files_digest
-from trainer.config.data import Data, Records
+from trainer.config.data import Data
+from trainer.config.preparation import Records
 
 
 class SourceSummary(NamedTuple):

@@ -22,7 +22,8 @@ from components.storage import objects
 from components.storage.folders import local_root
 from trainer.artifacts import tables
 from trainer.artifacts.records import open_shard
-from trainer.config.data import Data, Records
+from trainer.config.data import Data
+from trainer.config.preparation import Records
 from trainer.errors import DataError
 from trainer.events import ProgressBar
 

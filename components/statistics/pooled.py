@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trainer.artifacts import tables
-from trainer.config.data import LEFT_OUT
+from trainer.config.preparation import LEFT_OUT
 
 
 def by_size(examples: pd.DataFrame, fold: np.ndarray, sizes: Sequence[int]) -> dict[str, Any]:

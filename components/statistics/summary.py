@@ -13,7 +13,7 @@ from components.statistics.drift import drift
 from components.statistics.pooled import by_size
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest, write_json
-from trainer.config.data import LEFT_OUT
+from trainer.config.preparation import LEFT_OUT
 from trainer.events import emit
 
 # ITU-R BT.601: the weight of red, green and blue in brightness.

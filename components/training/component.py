@@ -13,8 +13,8 @@ def plan(members: list, folds: dict, train: dict, records: dict, weights_digest:
     with step_scope("plan"):
         from components.training.plan import plan as plan_jobs
         from trainer.config.competition import Train
-        from trainer.config.data import Folds, Records
         from trainer.config.member import Member
+        from trainer.config.preparation import Folds, Records
         from trainer.config.schema import parse
 
         recipes = [

@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from trainer.config.competition import Train
-from trainer.config.data import NO_FOLD, Folds, Records
 from trainer.config.member import Member
+from trainer.config.preparation import NO_FOLD, Folds, Records
 from trainer.errors import CompetitionError
 
 

@@ -11,7 +11,9 @@ from components.gan.component import gallery as gallery_step
 from components.gan.component import train_gan as train_gan_step
 from components.training.component import train as train_step
 from pipelines.definitions import preparation
+from pipelines.reference.form import describe_parameters
 from pipelines.targets.base import Target
+from trainer.config.gan import Gan
 
 # The component functions by step name; a launcher fingerprints them.
 STEPS = {
@@ -56,21 +58,7 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         gan: dict,
         train: dict,
     ) -> GanOutputs:
-        """Train a generator of labelled images, judged by a classifier of the same images.
-
-        Args:
-            root: where the data is, gs://bucket/prefix; empty for data.root. Relative paths are
-                below it.
-            name: the name of the run's subject.
-            classes: the class names, in order.
-            seed: decides the folds, the initial weights and all random draws.
-            data: the [data] section of a GAN's file: what the images are.
-            records: the [records] section: how the images are stored.
-            folds: the [folds] section; the first fold is held out from the GAN and from its judge.
-            judge: the [judge] section: the classifier that judges the samples.
-            gan: the [gan] section: both networks and their training.
-            train: the [train] section: how training resumes after it was stopped.
-        """
+        """Train a generator of labelled images, judged by a classifier of the same images."""
         check_task = placed(
             "check",
             check_step(
@@ -128,7 +116,8 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
             data_card=statistics_task.outputs["card"],
         )
 
-    # kfp reads the parameter defaults from the function.
+    # kfp reads the parameters' descriptions and defaults from the function.
+    gan_pipeline.__doc__ = describe_parameters(gan_pipeline, Gan)
     gan_pipeline.__defaults__ = tuple(
         defaults[parameter] for parameter in inspect.signature(gan_pipeline).parameters
     )

@@ -13,7 +13,9 @@ from components.submission.component import submission as submission_step
 from components.training.component import plan as plan_step
 from components.training.component import train as train_step
 from pipelines.definitions import preparation
+from pipelines.reference.form import describe_parameters
 from pipelines.targets.base import Target
+from trainer.config.competition import Competition
 
 # The component functions by step name; a launcher fingerprints them.
 STEPS = {
@@ -65,24 +67,7 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         blend: dict,
         submission: dict,
     ) -> KfoldOutputs:
-        """Turn labelled images into out-of-fold predictions, a submission and a report.
-
-        Args:
-            root: where the data is, gs://bucket/prefix; empty for data.root. Relative paths are
-                below it.
-            name: the competition's name.
-            task: multiclass, binary or multilabel.
-            metric: accuracy, macro_f1, roc_auc, log_loss or another of trainer/metrics.py.
-            classes: the class names, in order.
-            seed: decides the folds, the initial weights and the augmentation.
-            data: the [data] section of a competition file: what the images are.
-            records: the [records] section: how the images are stored.
-            folds: the [folds] section: how images are assigned to folds.
-            train: the [train] section: how training is split into training jobs.
-            members: the [[members]] sections: one model recipe each.
-            blend: the [blend] section: how the members' predictions are combined.
-            submission: the [submission] section: what the submission file holds.
-        """
+        """Turn labelled images into out-of-fold predictions, a submission and a report."""
         check_task = placed(
             "check",
             check_step(
@@ -177,7 +162,8 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
             data_card=statistics_task.outputs["card"],
         )
 
-    # kfp reads the parameter defaults from the function.
+    # kfp reads the parameters' descriptions and defaults from the function.
+    kfold_pipeline.__doc__ = describe_parameters(kfold_pipeline, Competition)
     kfold_pipeline.__defaults__ = tuple(
         defaults[parameter] for parameter in inspect.signature(kfold_pipeline).parameters
     )

@@ -18,12 +18,11 @@ from components.records.source import SourceSummary
 from components.training.plan import plan
 from pipelines.definitions import registry
 from pipelines.targets import machines
-from trainer.config.competition import Competition
-from trainer.config.data import NO_FOLD
+from trainer.config.competition import Competition, Machine
 from trainer.config.gan import HELD_OUT_FOLD, Gan
 from trainer.config.known_backbones import LINEAR
-from trainer.config.machine import Machine
 from trainer.config.member import Member
+from trainer.config.preparation import NO_FOLD
 from trainer.errors import CompetitionError
 
 PRICES = Path(__file__).with_name("prices.toml")

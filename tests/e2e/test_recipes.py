@@ -12,9 +12,9 @@ from components.statistics.summary import statistics as write_statistics
 from pipelines.competitions import digits
 from tests.support.tiny import converted
 from trainer.artifacts import tables
-from trainer.config.data import Folds
 from trainer.config.load import load_competition
 from trainer.config.objective import Artifacts, Objective
+from trainer.config.preparation import Folds
 from trainer.jobs.context import RunContext
 from trainer.training.fit import train_folds
 

@@ -16,8 +16,8 @@ import pytest
 
 from components.storage.client import blob
 from trainer.config.competition import Competition
-from trainer.config.data import Folds
 from trainer.config.objective import Artifacts
+from trainer.config.preparation import Folds
 
 SIDE = 8
 

@@ -53,7 +53,7 @@ import numpy as np
 import pandas as pd
 
 from trainer.artifacts.manifest import atomic_write
-from trainer.config.data import LEFT_OUT, NO_FOLD
+from trainer.config.preparation import LEFT_OUT, NO_FOLD
 from trainer.errors import IntegrityError
 
 # Suffix of the file next to a model that lists the images that it was trained on.

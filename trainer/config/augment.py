@@ -3,50 +3,50 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from trainer.config.schema import Problem, number
+from trainer.config.schema import Flag, Number, Problem, Section, Whole, Within
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strength:
+class Strength(Section):
     """How strongly an image is changed.
 
     Each value is drawn again for each image and epoch, from ± its bound around no change.
-
-    distribution: `uniform` between the bounds, or `normal` with the bound as standard deviation, as
-        in published notebooks.
-    probability: probability that rotation, shear, zoom and shift are applied at all, 0 to 1.
-    rotation: bound in degrees, 0 to 180.
-    shear: bound in degrees, 0 to 60.
-    zoom: bound as a fraction, 0 to 0.9, for each axis separately; 0.1 gives a factor of 0.9 to 1.1.
-    shift: bound as a fraction of the side, 0 to 1, for each axis.
-    flip_horizontal: probability of a horizontal flip, 0 to 1.
-    flip_vertical: probability of a vertical flip, 0 to 1.
-    quarter_turns: whether images are turned by 0, 90, 180 or 270 degrees.
-    hue: bound as a fraction of the colour circle, 0 to 0.5.
-    saturation: bound as a fraction, 0 to 1; 0.3 gives a factor of 0.7 to 1.3.
-    contrast: bound as a fraction, 0 to 1; 0.3 gives a factor of 0.7 to 1.3.
-    brightness: bound as a fraction of 255, 0 to 1.
-    erase: probability that a rectangle is filled with the image's mean colour, 0 to 1.
-    erase_area: largest area of that rectangle as a fraction of the image, 0.02 to 1.
     """
 
     distribution: Literal["uniform", "normal"] = "uniform"
-    probability: float = number(1.0, low=0, high=1)
-    rotation: float = number(0.0, low=0, high=180)
-    shear: float = number(0.0, low=0, high=60)
-    zoom: float = number(0.0, low=0, high=0.9)
-    shift: float = number(0.0, low=0, high=1)
-    flip_horizontal: float = number(0.0, low=0, high=1)
-    flip_vertical: float = number(0.0, low=0, high=1)
-    quarter_turns: bool = False
-    hue: float = number(0.0, low=0, high=0.5)
-    saturation: float = number(0.0, low=0, high=1)
-    contrast: float = number(0.0, low=0, high=1)
-    brightness: float = number(0.0, low=0, high=1)
-    erase: float = number(0.0, low=0, high=1)
-    erase_area: float = number(0.33, low=0.02, high=1)
+    """How the value of a change is drawn: `uniform` between plus and minus its bound, or `normal`
+    with the bound as standard deviation, as in published notebooks."""
+    probability: Annotated[Number, Within(0, 1)] = 1.0
+    """Probability that rotation, shear, zoom and shift are applied to an image at all."""
+    rotation: Annotated[Number, Within(0, 180, "degrees")] = 0.0
+    """Largest rotation, in either direction."""
+    shear: Annotated[Number, Within(0, 60, "degrees")] = 0.0
+    """Largest shear, in either direction."""
+    zoom: Annotated[Number, Within(0, 0.9)] = 0.0
+    """Largest change of scale as a fraction, for each axis separately; 0.1 scales by 0.9 to 1.1."""
+    shift: Annotated[Number, Within(0, 1)] = 0.0
+    """Largest shift along each axis, as a fraction of the image's side."""
+    flip_horizontal: Annotated[Number, Within(0, 1)] = 0.0
+    """Probability that left and right are swapped."""
+    flip_vertical: Annotated[Number, Within(0, 1)] = 0.0
+    """Probability that top and bottom are swapped."""
+    quarter_turns: Flag = False
+    """Turn each image by 0, 90, 180 or 270 degrees, for images without a top, such as those of a
+    microscope."""
+    hue: Annotated[Number, Within(0, 0.5)] = 0.0
+    """Largest shift of the hue, as a fraction of the colour circle."""
+    saturation: Annotated[Number, Within(0, 1)] = 0.0
+    """Largest change of the saturation as a fraction; 0.3 multiplies it by 0.7 to 1.3."""
+    contrast: Annotated[Number, Within(0, 1)] = 0.0
+    """Largest change of the contrast as a fraction; 0.3 multiplies it by 0.7 to 1.3."""
+    brightness: Annotated[Number, Within(0, 1)] = 0.0
+    """Largest change of the brightness, as a fraction of 255."""
+    erase: Annotated[Number, Within(0, 1)] = 0.0
+    """Probability that a rectangle is filled with the image's mean colour."""
+    erase_area: Annotated[Number, Within(0.02, 1)] = 0.33
+    """Largest area of that rectangle, as a fraction of the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +54,20 @@ class AugmentChoice(Strength):
     """`[[members.augment.one_of]]`: changes that are applied after those of `[members.augment]`, to
     the images that draw this choice; the other keys are those of `[members.augment]`'s strengths.
 
-    weight: how often the choice is drawn, relative to the other choices, 0 to 1,000,000.
+    ```toml
+    [[members.augment.one_of]]
+    weight = 2
+    hue = 0.1
+    saturation = 0.3
+
+    [[members.augment.one_of]]
+    erase = 1
+    erase_area = 0.2
+    ```
     """
 
-    weight: float = number(1.0, low=0, high=1e6)
+    weight: Annotated[Number, Within(0, 1e6)] = 1.0
+    """How often this choice is drawn, relative to the weights of the other choices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,32 +77,39 @@ class Augment(Strength):
 
     The strengths (distribution to erase_area) are keys of this section, too.
 
-    interpolation: `bilinear` or `nearest`, between pixels.
-    fill: what fills areas from outside the image: `black`, or `edge` for the nearest pixel of the
-        edge.
-    crop: side in pixels of a square that is cut from the stored image, 8 to 1024; 0 for no crop.
-        Without augmentation the square is cut from the middle.
-    crop_at: `random` crops training images at a random place, `middle` always in the middle.
-    cutmix: probability that a rectangle of the image is replaced with that of another image of the
-        batch, 0 to 1.
-    cutmix_alpha: parameter of the Beta distribution that the share of the image is drawn from, 0.01
-        to 100.
-    mixup: probability that the image is mixed with another image of the batch, 0 to 1; an image
-        that CutMix changes is not mixed.
-    mixup_alpha: parameter of the Beta distribution that the share of the image is drawn from, 0.01
-        to 100.
-    one_of: `[[members.augment.one_of]]`, of which each image draws one.
+    ```toml
+    [members.augment]
+    rotation = 15
+    zoom = 0.1
+    flip_horizontal = 0.5
+    cutmix = 0.5
+    ```
     """
 
     interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    """How pixels are computed between those of the stored image: `bilinear` or `nearest`."""
     fill: Literal["black", "edge"] = "black"
-    crop: int = number(0, low=0, high=1024)
+    """What fills areas from outside the image: `black`, or `edge` for the nearest pixel of the
+    edge."""
+    crop: Annotated[Whole, Within(0, 1024, "pixels")] = 0
+    """Side of a square that is cut from the stored image, at least 8; 0 for no crop. Without
+    augmentation the square is cut from the middle."""
     crop_at: Literal["random", "middle"] = "random"
-    cutmix: float = number(0.0, low=0, high=1)
-    cutmix_alpha: float = number(1.0, low=0.01, high=100)
-    mixup: float = number(0.0, low=0, high=1)
-    mixup_alpha: float = number(0.2, low=0.01, high=100)
+    """Where training images are cut: `random`, at another place each time, or `middle`."""
+    cutmix: Annotated[Number, Within(0, 1)] = 0.0
+    """Probability that a rectangle of the image is replaced with that of another image of the batch
+    (Yun et al., arXiv:1905.04899)."""
+    cutmix_alpha: Annotated[Number, Within(0.01, 100)] = 1.0
+    """Parameter of the Beta distribution that CutMix draws the share of each image from; 1 draws
+    all shares equally often."""
+    mixup: Annotated[Number, Within(0, 1)] = 0.0
+    """Probability that the image is blended with another image of the batch (Zhang et al.,
+    arXiv:1710.09412); an image that CutMix changes is not blended."""
+    mixup_alpha: Annotated[Number, Within(0.01, 100)] = 0.2
+    """Parameter of the Beta distribution that mixup draws the share of each image from; small
+    values change images little."""
     one_of: list[AugmentChoice] = field(default_factory=list)
+    """`[[members.augment.one_of]]`: further changes, of which each image draws one."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several keys, or the form of a value."""

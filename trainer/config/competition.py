@@ -10,14 +10,14 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from trainer.config import known_backbones
-from trainer.config.data import BUCKET, Data, Folds, Records
-from trainer.config.machine import Machine
+from trainer.config.data import BUCKET, Data
 from trainer.config.member import Member
 from trainer.config.output import Blend, Leaderboard, Submission
-from trainer.config.schema import Problem, name_problems, number, optional_text
+from trainer.config.preparation import Folds, Records
+from trainer.config.schema import Flag, Number, Problem, Section, Text, Whole, Within, name_problems
 from trainer.metrics import OF_CLASSES
 from trainer.metrics import problem as metric_problem
 
@@ -28,26 +28,31 @@ RESERVED_COLUMNS = ("id", "target", "fold", "prediction")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
+class Train(Section):
     """`[train]`: how training is split into jobs, and which backend runs it.
 
-    folds_per_task: number of folds that one training job trains, 1 to 50 and at most folds.count;
-        the job imports its libraries and compiles its network once for all of them.
-    backend: `auto` uses TensorFlow on a CPU or a single GPU, and JAX on a TPU or several devices;
-        `tensorflow` or `jax` forces that backend.
-    checkpoint_seconds: seconds between two checkpoints of a training job, 0 to 86,400; a killed job
-        loses at most that much work.
-    checkpoints: `gs://bucket/prefix` to copy checkpoints to, for machines that may be taken away;
-        "" uses the run's own bucket if it has one.
-    hourly_price: price per hour of a training machine, 0 to 1,000,000 in any currency, for the cost
-        in the report; 0 if it is unknown.
+    ```toml
+    [train]
+    folds_per_task = 5
+    checkpoint_seconds = 120
+    ```
     """
 
-    folds_per_task: int = number(1, low=1, high=50)
+    folds_per_task: Annotated[Whole, Within(1, 50, "folds")] = 1
+    """Folds that one training job trains, at most `folds.count`. The job imports its libraries and
+    compiles its network once for all of them; more jobs run in parallel on more machines."""
     backend: Literal["auto", "tensorflow", "jax"] = "auto"
-    checkpoint_seconds: float = number(300.0, low=0, high=86_400)
-    checkpoints: str = optional_text()
-    hourly_price: float = number(0.0, low=0, high=1e6)
+    """What computes: `auto` uses TensorFlow on a CPU or a single GPU, and JAX on a TPU or several
+    devices; `tensorflow` or `jax` forces that one."""
+    checkpoint_seconds: Annotated[Number, Within(0, 86_400, "seconds")] = 300.0
+    """Time between two checkpoints of a training job; a job that is killed loses at most that much
+    work."""
+    checkpoints: Text = ""
+    """`gs://bucket/prefix` that checkpoints are copied to, for machines that may be taken away; ""
+    uses the run's own bucket if it has one."""
+    hourly_price: Annotated[Number, Within(0, 1e6, "per hour")] = 0.0
+    """Price of a training machine in any currency, for the cost in the report; 0 if it is
+    unknown."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several keys, or the form of a value."""
@@ -56,42 +61,102 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Competition:
-    """A complete competition file.
+class Machine(Section):
+    """`[machine]`: the machine of a training job when the pipeline is compiled for Vertex AI or a
+    cluster; a run on this machine ignores it.
 
-    `trainer.config.load.load` returns it with absolute paths.
+    pipelines/targets/machines.py lists the TPU slices and GPUs. With neither tpu nor gpu, a job
+    runs on a CPU.
 
-    name: name of the competition, for file names and titles; lower-case letters, digits, _ and -.
-    task: `multiclass` (one class per image), `binary` (two classes, the positive one second) or
-        `multilabel` (any number of classes per image).
-    metric: metric of the competition, a name listed in trainer/metrics.py.
-    classes: class names in the order of the class indices; at least two, at most 62 for multilabel.
-    seed: seed of folds, initial weights, image order and augmentation, 0 to 2**31 - 1.
-    data: `[data]`, where the images are.
-    records: `[records]`, how the images are stored.
-    folds: `[folds]`, how the labelled images are split.
-    train: `[train]`, how training is split into jobs.
-    members: `[[members]]`, the models of the ensemble; at least one.
-    blend: `[blend]`, how the members' predictions are combined.
-    submission: `[submission]`, how the submission file is written.
-    leaderboard: `[leaderboard]`, where the submission is scored.
-    machine: `[machine]`, what a training job runs on if it does not run on this machine.
+    ```toml
+    [machine]
+    gpu = "L4"
+    spot = true
+    hours = 6
+    ```
     """
 
-    name: str
+    tpu: Text = ""
+    """TPU slice, such as "v5e-8"; cannot be combined with `gpu`."""
+    gpu: Text = ""
+    """Kind of GPU, such as "L4"; cannot be combined with `tpu`."""
+    gpus: Annotated[Whole, Within(1, 16, "GPUs")] = 1
+    """Number of GPUs; requires `gpu`."""
+    cpus: Annotated[Whole, Within(0, 208, "vCPUs")] = 0
+    """Size of a machine without an accelerator, or of a pod with GPUs on a cluster; 0 for the
+    default of pipelines/targets/machines.py."""
+    memory_gib: Annotated[Whole, Within(0, 3000, "GiB")] = 0
+    """Memory of a machine without an accelerator, or of a pod with GPUs on a cluster; 0 for the
+    default of pipelines/targets/machines.py."""
+    disk_gb: Annotated[Whole, Within(100, 64_000, "GB")] = 200
+    """Size of the machine's boot disk."""
+    spot: Flag = False
+    """Use cheaper machines that may be taken away at any time; the job then resumes from its last
+    checkpoint."""
+    hours: Annotated[Number, Within(0.1, 168, "hours")] = 24.0
+    """Time after which a training job is stopped; a job on a plain CPU on Vertex AI has no such
+    limit."""
+    retries: Annotated[Whole, Within(0, 10)] = 1
+    """How many times a training job that failed is started again."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problems that involve several keys, or the form of a value."""
+        if self.tpu and self.gpu:
+            yield Problem("gpu", f"= {self.gpu!r}: cannot be combined with tpu")
+        if self.gpus > 1 and not self.gpu:
+            yield Problem("gpus", f"= {self.gpus}: requires gpu")
+        if self.tpu and (self.cpus or self.memory_gib):
+            yield Problem("cpus", "and memory_gib cannot be combined with tpu: a slice has its own")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Competition(Section):
+    """The keys at the top of a competition file, before its sections.
+
+    ```toml
+    name = "digits"
+    task = "multiclass"
+    metric = "accuracy"
+    classes = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+    seed = 42
+    ```
+    """
+
+    name: Text
+    """Name of the competition, for file names and titles: lower-case letters, digits, _ and -; the
+    first must be a letter."""
     task: Literal["multiclass", "binary", "multilabel"]
-    metric: str
-    classes: list[str]
+    """What is predicted for an image: `multiclass` (one of several classes), `binary` (one of two,
+    the positive class second) or `multilabel` (any number of classes)."""
+    metric: Text
+    """Metric of the competition, by which members and blends are compared: `accuracy`, `f1`,
+    `macro_f1`, `weighted_f1`, `precision`, `recall`, `quadratic_kappa`, `roc_auc`,
+    `average_precision`, `log_loss`, `brier`, `calibration_error`, or `partial_auc_80` for a
+    true-positive rate of at least 80 %."""
+    classes: list[Text]
+    """Names of the classes as they are in the labels, in the order of the class indices: at least
+    two, at most 62 for multilabel."""
     data: Data
+    """`[data]`: where the images and labels are."""
     records: Records
+    """`[records]`: how the images are stored."""
     members: list[Member]
+    """`[[members]]`: the models of the ensemble; at least one."""
     submission: Submission
-    seed: int = number(0, low=0, high=2**31 - 1)
+    """`[submission]`: how the submission file is written."""
+    seed: Annotated[Whole, Within(0, 2**31 - 1)] = 0
+    """Seed of folds, initial weights, image order and augmentation. The same seed gives the same
+    result on the same kind of device."""
     folds: Folds = field(default_factory=Folds)
+    """`[folds]`: how the labelled images are split for cross-validation."""
     train: Train = field(default_factory=Train)
+    """`[train]`: how training is split into jobs, and which library computes."""
     blend: Blend = field(default_factory=Blend)
+    """`[blend]`: how the members' predictions are combined."""
     leaderboard: Leaderboard = field(default_factory=Leaderboard)
+    """`[leaderboard]`: where the submission is scored."""
     machine: Machine = field(default_factory=Machine)
+    """`[machine]`: what a training job runs on if it does not run on this machine."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several sections."""

@@ -1,4 +1,4 @@
-"""The sections of the competition file that describe the data: `[data]`, `[records]`, `[folds]`."""
+"""The sections of the competition file that describe the data: `[data]` and its subsections."""
 
 import dataclasses
 import re
@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trainer.config.schema import Problem, number, optional_text, placeholder_problems, short
+from trainer.config.schema import (
+    Number,
+    Problem,
+    Section,
+    Text,
+    placeholder_problems,
+    short,
+)
 
 BUCKET = r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"
-# Values in place of a fold number. In the folds table: an image that is left out, or that always
-# trains and never validates. For a model: trained on all images, with none held out.
-LEFT_OUT, ALWAYS_TRAINS, NO_FOLD = -1, -2, -3
 # The keys that each source requires, and those that it also allows. Any other of these keys only
 # applies to other sources.
 _NEEDS: dict[str, tuple[set[str], set[str]]] = {
@@ -39,21 +43,31 @@ _NEEDS: dict[str, tuple[set[str], set[str]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TargetPart:
+class TargetPart(Section):
     """`[[data.target_parts]]`: one of the parts that a label is made of, such as the mask, the
     gender and the age of a person.
 
     The class index counts the parts as digits, the last one fastest. Each part has either values or
     bins.
 
-    column: column of the CSV train; or "{file}", the name of the image file without its extension.
-    values: the values of the part in order; `*` in a value matches any text.
-    bins: for a numeric column, the lower bounds of the second, third … range, in increasing order.
+    ```toml
+    [[data.target_parts]]
+    column = "{file}"
+    values = ["mask*", "incorrect_mask", "normal"]
+
+    [[data.target_parts]]
+    column = "age"
+    bins = [30, 60]
+    ```
     """
 
-    column: str
-    values: list[str] = field(default_factory=list)
-    bins: list[float] = field(default_factory=list)
+    column: Text
+    """Column of the CSV `train` with this part; or `{file}`, the name of the image file without its
+    extension."""
+    values: list[Text] = field(default_factory=list)
+    """Values of the part, in order; `*` in a value matches any text."""
+    bins: list[Number] = field(default_factory=list)
+    """For a numeric column, the lower bounds of the second, third … range, in increasing order."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several keys, or the form of a value."""
@@ -68,31 +82,38 @@ class TargetPart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class External:
+class External(Section):
     """`[[data.external]]`: labelled images from elsewhere, such as earlier years, in the same kind
     of source as the competition's own.
 
-    name: name of the set, at most 63 letters, digits, _ and -; it is put before the ids of the set,
-        as in "2019/ISIC_0000001".
-    use: `train`, the images are in every training set and never validate; `folds`, they are split
-        into folds like the competition's own.
-    groups: `own`, a group of this set is unrelated to a group of the same name elsewhere; `shared`,
-        it is the same group, for example the same patient.
-    train: labels of the set, as in `[data]`.
-    images: images of the set, as in `[data]`.
-    id: column of the ids; "" if it has the same name as in `[data]`.
-    target: column of the labels; "" if it has the same name as in `[data]`.
-    group: column of the groups; "" if it has the same name as in `[data]`.
+    ```toml
+    [[data.external]]
+    name = "2019"
+    train = "2019/train.csv"
+    images = "2019/{id}.jpg"
+    groups = "shared"
+    ```
     """
 
-    name: str
+    name: Text
+    """Name of the set, at most 63 letters, digits, _ and -. It is put before the ids of the set, as
+    in "2019/ISIC_0000001"."""
     use: Literal["train", "folds"] = "train"
+    """How the images are used: `train`, in every training set and never for validation; `folds`,
+    split into folds like the competition's own."""
     groups: Literal["own", "shared"] = "own"
-    train: str = optional_text()
-    images: str = optional_text()
-    id: str = optional_text()
-    target: str = optional_text()
-    group: str = optional_text()
+    """What a group of this set has in common with a group of the same name elsewhere: `own`,
+    nothing; `shared`, it is the same group, for example the same patient."""
+    train: Text = ""
+    """Labels of the set, as `train` in `[data]`."""
+    images: Text = ""
+    """Images of the set, as `images` in `[data]`."""
+    id: Text = ""
+    """Column of the ids; "" if it has the same name as in `[data]`."""
+    target: Text = ""
+    """Column of the labels; "" if it has the same name as in `[data]`."""
+    group: Text = ""
+    """Column of the groups; "" if it has the same name as in `[data]`."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several keys, or the form of a value."""
@@ -103,7 +124,7 @@ class External:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class Data(Section):
     """`[data]`: where the labelled and the unlabelled images are.
 
     All paths are relative to `root`. A competition requires images without a label, in `test` or
@@ -122,44 +143,57 @@ class Data:
     - cifar10: `train` (a pattern) and `test` are the batches of CIFAR-10, in the Python or the
       binary version.
 
-    source: kind of source, see above.
-    root: folder that all other paths are relative to: relative to the competition file, absolute,
-        or `gs://bucket/prefix`.
-    train: file with the labelled images, see source.
-    test: file with the unlabelled images, see source.
-    id: column or feature with the ids, which must be unique.
-    target: column or feature with the labels.
-    separator: text between the classes of one label in a multilabel competition.
-    target_parts: parts that make up the label, instead of `target`; for source = "files".
-    group: column or feature with the group, such as a patient or a person: images of one group are
-        never split over two folds. An empty cell is a group of its own, and so is a cell with NA,
-        nan or null.
-    image: feature with the JPEG; for source = "tfrecords".
-    images: pattern of the labelled images, see source.
-    validation_images: pattern of further labelled images, which join the training images; for
-        source = "tfrecords".
-    test_images: pattern of the unlabelled images, see source.
-    numeric: numeric columns or features to store in the tables and records.
-    categorical: categorical columns or features to store in the tables and records.
-    external: `[[data.external]]`, labelled images from elsewhere.
+    ```toml
+    [data]
+    source = "files"
+    root = "data"
+    train = "train.csv"
+    id = "image"
+    target = "label"
+    group = "patient"
+    images = "train/{id}.jpg"
+    test_images = "test/{id}.jpg"
+    ```
     """
 
     source: Literal["pixels", "files", "tfrecords", "cifar10"]
-    root: str = "."
-    train: str = optional_text()
-    test: str = optional_text()
-    id: str = optional_text()
-    target: str = optional_text()
-    separator: str = " "
+    """How the images are stored: `pixels`, `files`, `tfrecords` or `cifar10`, as described
+    above."""
+    root: Text = "."
+    """Folder that all other paths are relative to: relative to the competition file, absolute, or
+    `gs://bucket/prefix`."""
+    train: Text = ""
+    """File with the labelled images; what it holds depends on `source`."""
+    test: Text = ""
+    """File with the images to predict; what it holds depends on `source`."""
+    id: Text = ""
+    """Column or feature with the ids of the images, each of which must be unique."""
+    target: Text = ""
+    """Column or feature with the labels."""
+    separator: Text = " "
+    """Text between the classes of one label in a multilabel competition."""
     target_parts: list[TargetPart] = field(default_factory=list)
-    group: str = optional_text()
-    image: str = optional_text()
-    images: str = optional_text()
-    validation_images: str = optional_text()
-    test_images: str = optional_text()
-    numeric: list[str] = field(default_factory=list)
-    categorical: list[str] = field(default_factory=list)
+    """`[[data.target_parts]]`: the parts that make up the label, instead of `target`; for source =
+    "files"."""
+    group: Text = ""
+    """Column or feature with the group, such as a patient or a person: images of one group are
+    never split over two folds. An empty cell, NA, nan or null is a group of its own."""
+    image: Text = ""
+    """Feature with the JPEG; for source = "tfrecords"."""
+    images: Text = ""
+    """Pattern of the labelled image files, such as `train/{class}/{id}.jpg`."""
+    validation_images: Text = ""
+    """Pattern of further labelled images, which join the training images; for source =
+    "tfrecords"."""
+    test_images: Text = ""
+    """Pattern of the image files to predict, such as `test/{id}.jpg`."""
+    numeric: list[Text] = field(default_factory=list)
+    """Numeric columns or features to store beside the images, for `tabular`, `strata` and
+    `sample_weight`."""
+    categorical: list[Text] = field(default_factory=list)
+    """Categorical columns or features to store beside the images, for `tabular` and `strata`."""
     external: list[External] = field(default_factory=list)
+    """`[[data.external]]`: labelled images from elsewhere."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several keys, or the form of a value."""
@@ -251,84 +285,3 @@ class Data:
             validation_images="",
             external=[],
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Records:
-    """`[records]`: how images are stored.
-
-    sizes: sides in pixels, each 8 to 1024 and listed once; every image is stored in each of them.
-    quality: JPEG quality, 1 to 100.
-    shard_images: images per shard (TFRecord file), 1 to 1,000,000.
-    fit: how an image that is not square becomes square: `stretch`, `crop` or `pad`.
-    max_pixels: most pixels that a source image may have; a larger one is refused. It is also the
-        most pixels that are decoded at the same time.
-    on_bad_image: what happens if a labelled file is missing or is not a usable image: `fail` stops
-        the run, `skip` leaves the file out and lists it in rejects.csv.
-    max_bad_fraction: with `skip`, the largest fraction of the labelled images that may be left out,
-        0 to 1; the run fails if there are more.
-    parts: number of pipeline steps that share the work, 1 to 100.
-    publish: `gs://bucket/prefix` to copy the finished records to; "" for no copy.
-    """
-
-    sizes: list[int] = field(metadata={"low": 8, "high": 1024})
-    quality: int = number(95, low=1, high=100)
-    shard_images: int = number(2048, low=1, high=1_000_000)
-    fit: Literal["stretch", "crop", "pad"] = "stretch"
-    max_pixels: int = number(100_000_000, low=1, high=10_000_000_000)
-    on_bad_image: Literal["fail", "skip"] = "fail"
-    max_bad_fraction: float = number(0.01, low=0, high=1)
-    parts: int = number(1, low=1, high=100)
-    publish: str = optional_text()
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield the problems that involve several keys, or the form of a value."""
-        if not self.sizes or len(set(self.sizes)) != len(self.sizes):
-            yield Problem("sizes", f"= {short(self.sizes)}: list at least one, each once")
-        if self.publish and not re.fullmatch(BUCKET + r"(/[^/]+)+", self.publish):
-            yield Problem("publish", f"= {self.publish!r}: must be gs://bucket/prefix")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Folds:
-    """`[folds]`: how the labelled images are split into folds.
-
-    count: number of folds, 2 to 50.
-    exclude: ids of images to leave out.
-    exclude_file: file with more ids to leave out: one per line, or the first column of a CSV with
-        the header `id`.
-    duplicates: `group` puts byte-identical and near-duplicate images into the same fold; `drop`
-        leaves out all but the first of them; `identical` groups byte-identical images and does not
-        search for near-duplicates.
-    strata: tabular columns to spread evenly over the folds, in addition to the class.
-    bins: number of ranges with equally many images that a numeric column of strata is cut into, 2
-        to 100.
-    file: your own CSV with the columns id and fold, used as it is after the same audit: folds 0 to
-        count - 1, -1 to leave an image out, -2 to train on it in every fold and never validate.
-    """
-
-    count: int = number(5, low=2, high=50)
-    exclude: list[str] = field(default_factory=list)
-    exclude_file: str = optional_text()
-    duplicates: Literal["group", "drop", "identical"] = "group"
-    strata: list[str] = field(default_factory=list)
-    bins: int = number(4, low=2, high=100)
-    file: str = optional_text()
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield the problems that involve several keys, or the form of a value."""
-        for key in ("exclude", "exclude_file"):
-            value = getattr(self, key)
-            if self.file and value:
-                yield Problem(
-                    key,
-                    f"= {short(value)}: cannot be combined with file; give these ids the fold -1 in"
-                    f" {self.file}",
-                )
-        if self.file and self.duplicates == "drop":
-            yield Problem(
-                "duplicates",
-                "= 'drop': cannot be combined with file; give the copies the fold -1 in it",
-            )
-        if self.file and self.strata:
-            yield Problem("strata", f"= {short(self.strata)}: cannot be combined with file")

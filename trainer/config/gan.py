@@ -7,14 +7,24 @@ It shares its sections with a competition file; `[gan]` is its own.
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from trainer.config import known_backbones
-from trainer.config.competition import Train
-from trainer.config.data import Data, Folds, Records
-from trainer.config.machine import Machine
+from trainer.config.competition import Machine, Train
+from trainer.config.data import Data
 from trainer.config.member import Member
-from trainer.config.schema import Problem, name_problems, number, optional_text, short
+from trainer.config.preparation import Folds, Records
+from trainer.config.schema import (
+    Flag,
+    Number,
+    Problem,
+    Section,
+    Text,
+    Whole,
+    Within,
+    name_problems,
+    short,
+)
 
 SIDES = (32, 64)
 # The fold whose images neither the GAN nor the judge is trained on.
@@ -25,20 +35,26 @@ MIN_CLASS_SAMPLES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Features:
+class Features(Section):
     """`[gan.features]`: the network whose features are used to compare samples with real images;
     without weights, the judge.
 
-    backbone: a network of keras.applications or of the package efficientnet, by the same name as a
-        member's backbone; "" for a complete model in weights.
-    weights: a complete model (.keras) that takes pixels of 0 to 255, whose features are the input
-        of its last dense layer; or the weights of backbone: `imagenet`, `noisy-student` or a file.
-    size: side in pixels, 1 to 1024, that images are resized to for a backbone; 0 for no resizing.
+    ```toml
+    [gan.features]
+    backbone = "InceptionV3"
+    weights = "imagenet"
+    size = 299
+    ```
     """
 
-    backbone: str = optional_text()
-    weights: str = optional_text()
-    size: int = number(0, low=0, high=1024)
+    backbone: Text = ""
+    """A network of keras.applications or of the package efficientnet, named as a member's backbone;
+    "" for a complete model in `weights`."""
+    weights: Text = ""
+    """A complete model (.keras) that takes pixels from 0 to 255, whose features are the input of
+    its last dense layer; or the weights of `backbone`: `imagenet`, `noisy-student` or a file."""
+    size: Annotated[Whole, Within(0, 1024, "pixels")] = 0
+    """Side that images are resized to for `backbone`; 0 for no resizing."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several keys, or the form of a value."""
@@ -83,62 +99,67 @@ class Features:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GanRecipe:
+class GanRecipe(Section):
     """`[gan]`: a DCGAN, and how it is trained.
 
-    steps: number of training steps, 1 to 10,000,000, each of both networks, the discriminator
-        first; after a change of steps the training starts from scratch.
-    batch_size: images per step, 2 to 65,536, on all devices together.
-    latent: length of the latent vector that an image is generated from, 1 to 4096.
-    width: channels of the feature maps next to the image, 4 to 1024; each halving of the side
-        doubles them.
-    conditional: whether both networks are given the class.
-    loss: `non_saturating` (Goodfellow et al., arXiv:1406.2661, section 3) or `hinge` (Lim and Ye,
-        arXiv:1705.02894).
-    spectral_norm: whether the discriminator uses spectral normalisation of its weights instead of
-        batch normalisation (Miyato et al., arXiv:1802.05957).
-    generator_rate: learning rate of the generator's Adam, 1e-8 to 1; different rates give two time
-        scales (Heusel et al., arXiv:1706.08500).
-    discriminator_rate: learning rate of the discriminator's Adam, 1e-8 to 1.
-    momentum: first momentum (beta 1) of both Adams, 0 to 0.999.
-    decay: both learning rates fall linearly to this fraction of themselves, 0 to 1; 1 keeps them
-        constant.
-    average: decay of the exponential moving average of the generator's weights, 0 to 0.99999; the
-        averaged generator makes all samples, and the average is shorter in the first steps. 0 for
-        no averaging.
-    diffaugment: augmentation of real and generated images before the discriminator, for small data
-        sets (Zhao et al., arXiv:2006.10738): any of `color`, `translation` and `cutout`.
-    flip: whether real images are mirrored horizontally with a probability of one half.
-    precision: `float32` or `mixed_bfloat16`.
-    steps_per_execution: steps that the device runs per call, 1 to 10,000, for devices that are
-        faster than their host; steps and evaluate_every must be multiples of it.
-    evaluate_every: steps between two evaluations, 1 to 10,000,000.
-    samples: images that each evaluation judges, and that are stored as records at the end; 20 to
-        20,000 and at least four per class.
-    neighbours: k of the k-th neighbour in precision and recall, 1 to 100.
-    features: `[gan.features]`, the network for the comparison with real images.
+    ```toml
+    [gan]
+    steps = 20000
+    loss = "hinge"
+    spectral_norm = true
+    diffaugment = ["color", "translation"]
+    ```
     """
 
-    steps: int = number(low=1, high=10_000_000)
-    batch_size: int = number(64, low=2, high=65_536)
-    latent: int = number(100, low=1, high=4096)
-    width: int = number(64, low=4, high=1024)
-    conditional: bool = True
+    steps: Annotated[Whole, Within(1, 10_000_000, "steps")]
+    """Training steps, each of both networks, the discriminator first. After a change of `steps`
+    training starts from scratch."""
+    batch_size: Annotated[Whole, Within(2, 65_536, "images")] = 64
+    """Images per step, on all devices together."""
+    latent: Annotated[Whole, Within(1, 4096)] = 100
+    """Length of the vector of random numbers that an image is generated from."""
+    width: Annotated[Whole, Within(4, 1024, "channels")] = 64
+    """Channels of the feature maps next to the image; each halving of the side doubles them."""
+    conditional: Flag = True
+    """Tell both networks the class, so that images of a chosen class can be generated."""
     loss: Literal["non_saturating", "hinge"] = "non_saturating"
-    spectral_norm: bool = False
-    generator_rate: float = number(2e-4, low=1e-8, high=1)
-    discriminator_rate: float = number(2e-4, low=1e-8, high=1)
-    momentum: float = number(0.5, low=0, high=0.999)
-    decay: float = number(1.0, low=0, high=1)
-    average: float = number(0.999, low=0, high=0.99999)
+    """`non_saturating` (Goodfellow et al., arXiv:1406.2661, section 3) or `hinge` (Lim and Ye,
+    arXiv:1705.02894)."""
+    spectral_norm: Flag = False
+    """Use spectral normalisation of the discriminator's weights instead of batch normalisation
+    (Miyato et al., arXiv:1802.05957)."""
+    generator_rate: Annotated[Number, Within(1e-8, 1)] = 2e-4
+    """Learning rate of the generator's Adam; different rates give two time scales (Heusel et al.,
+    arXiv:1706.08500)."""
+    discriminator_rate: Annotated[Number, Within(1e-8, 1)] = 2e-4
+    """Learning rate of the discriminator's Adam."""
+    momentum: Annotated[Number, Within(0, 0.999)] = 0.5
+    """First momentum (beta 1) of both Adams."""
+    decay: Annotated[Number, Within(0, 1)] = 1.0
+    """Both learning rates fall linearly to this fraction of themselves; 1 keeps them constant."""
+    average: Annotated[Number, Within(0, 0.99999)] = 0.999
+    """Decay of the exponential moving average of the generator's weights, which makes all samples;
+    the average is shorter in the first steps. 0 for no averaging."""
     diffaugment: list[Literal["color", "translation", "cutout"]] = field(default_factory=list)
-    flip: bool = False
+    """Augmentation of real and generated images before the discriminator, for small data sets (Zhao
+    et al., arXiv:2006.10738): any of `color`, `translation` and `cutout`."""
+    flip: Flag = False
+    """Mirror real images horizontally with a probability of one half."""
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
-    steps_per_execution: int = number(1, low=1, high=10_000)
-    evaluate_every: int = number(1000, low=1, high=10_000_000)
-    samples: int = number(1000, low=20, high=20_000)
-    neighbours: int = number(3, low=1, high=100)
+    """Number format of the computation: `float32`, or `mixed_bfloat16` on devices that have it."""
+    steps_per_execution: Annotated[Whole, Within(1, 10_000, "steps")] = 1
+    """Steps that the device runs per call, for devices that are faster than their host; `steps` and
+    `evaluate_every` must be multiples of it."""
+    evaluate_every: Annotated[Whole, Within(1, 10_000_000, "steps")] = 1000
+    """Steps between two evaluations."""
+    samples: Annotated[Whole, Within(20, 20_000, "images")] = 1000
+    """Images that each evaluation judges, and that are stored as records at the end: at least four
+    per class."""
+    neighbours: Annotated[Whole, Within(1, 100)] = 3
+    """Number of nearest neighbours that precision and recall use (k in Kynkäänniemi et al.,
+    arXiv:1904.06991)."""
     features: Features = field(default_factory=Features)
+    """`[gan.features]`: the network that samples are compared with real images by."""
 
     def multiply_adds(self, side: int, channels: int) -> tuple[float, float]:
         """Return the multiply-adds of one image in a forward pass of the generator and of the
@@ -188,35 +209,40 @@ class GanRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gan:
-    """A complete GAN file.
+class Gan(Section):
+    """The keys at the top of a GAN file, before its sections.
 
-    `trainer.config.load.load` returns it with absolute paths.
-
-    name: name of the GAN, for file names and titles; lower-case letters, digits, _ and -.
-    classes: class names in the order of the class indices; at least two.
-    data: `[data]`, where the images are.
-    records: `[records]`, how the images are stored; sizes must be [32] or [64].
-    judge: `[judge]`, a member that is trained by the same pipeline on the same images as the GAN.
-        It classifies the samples, and its features compare them with real images unless
-        `[gan.features]` names another network. The first fold is held out from both.
-    gan: `[gan]`, the GAN and how it is trained.
-    seed: seed of folds, initial weights, latent vectors and augmentation, 0 to 2**31 - 1.
-    folds: `[folds]`, how the labelled images are split.
-    train: `[train]`, checkpoints and backend.
-    machine: `[machine]`, what a training job runs on if it does not run on this machine.
+    ```toml
+    name = "digits_gan"
+    classes = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+    seed = 42
+    ```
     """
 
-    name: str
-    classes: list[str]
+    name: Text
+    """Name of the GAN, for file names and titles: lower-case letters, digits, _ and -; the first
+    must be a letter."""
+    classes: list[Text]
+    """Names of the classes as they are in the labels, in the order of the class indices; at least
+    two."""
     data: Data
+    """`[data]`: where the images and labels are."""
     records: Records
+    """`[records]`: how the images are stored; `sizes` must be [32] or [64]."""
     judge: Member
+    """`[judge]`: a member that the same pipeline trains on the same images as the GAN. It
+    classifies the samples, and its features compare them with real images unless `[gan.features]`
+    names another network. The first fold is held out from both."""
     gan: GanRecipe
-    seed: int = number(0, low=0, high=2**31 - 1)
+    """`[gan]`: the GAN and how it is trained."""
+    seed: Annotated[Whole, Within(0, 2**31 - 1)] = 0
+    """Seed of folds, initial weights, latent vectors and augmentation."""
     folds: Folds = field(default_factory=Folds)
+    """`[folds]`: how the labelled images are split; the first fold is held out."""
     train: Train = field(default_factory=Train)
+    """`[train]`: checkpoints, and which library computes."""
     machine: Machine = field(default_factory=Machine)
+    """`[machine]`: what a training job runs on if it does not run on this machine."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several sections."""

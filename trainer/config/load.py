@@ -4,19 +4,23 @@ import dataclasses
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from trainer.config.competition import Competition
-from trainer.config.data import BUCKET, Data, Folds
+from trainer.config.data import BUCKET, Data
 from trainer.config.gan import Gan
 from trainer.config.known_backbones import is_published
 from trainer.config.member import Member
+from trainer.config.preparation import Folds
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError
 
 File = TypeVar("File", bound=Competition | Gan)
+# The names and the positions in lists that lead to a key.
+Place: TypeAlias = tuple[str | int, ...]
 
 
 class PathResolver:
@@ -123,33 +127,33 @@ def load_competition(path: str | Path) -> Competition:
     Raises:
         CompetitionError: as for `load`; or it is a GAN file.
     """
-    table = read_toml(path)
-    if "gan" in table:
+    file = read(path)
+    if isinstance(file, Gan):
         raise CompetitionError(
             f"{path}: is a GAN file, which has no submission and no leaderboard: name a competition"
             " file"
         )
-    file = parse(Competition, table, str(path))
     return resolve_paths(file, os.path.abspath(Path(path).parent))
 
 
 def read(path: str | Path) -> Competition | Gan:
     """Read and check a file as `load` does, but leave its paths as they are."""
-    table = read_toml(path)
+    text, table = _read_toml(Path(path))
+    line = Lines(text).find
     if "gan" in table:
-        return parse(Gan, table, str(path))
-    return parse(Competition, table, str(path))
+        return parse(Gan, table, str(path), line)
+    return parse(Competition, table, str(path), line)
 
 
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """The keys of a TOML file.
+def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return the text and the keys of a TOML file.
 
     Raises:
         CompetitionError: there is no such file, or it is not TOML.
     """
-    path = Path(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise CompetitionError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except (ValueError, RecursionError) as error:
@@ -208,3 +212,106 @@ def _resolved_gan(file: Gan, paths: PathResolver) -> Gan:
         judge=paths.member(file.judge),
         gan=dataclasses.replace(file.gan, features=features),
     )
+
+
+class Lines:
+    """The lines of a TOML file that has been read without an error.
+
+    The parser of the standard library keeps no lines, so it reads the file once more, one statement
+    at a time.
+    """
+
+    def __init__(self, text: str) -> None:
+        """
+        Args:
+            text: the text of the file.
+        """
+        self._text = text
+        self._lines: dict[Place, int] = {}
+
+    def find(self, key: str) -> int | None:
+        """Return the line, from 1, of a key, or of the nearest table around a key that is missing.
+
+        Args:
+            key: the key with its section, such as `members[0].epochs`.
+
+        Returns:
+            None if the file has none of the tables around it either.
+        """
+        if not self._lines:
+            self._lines = _positions(self._text)
+        place: Place = tuple(
+            int(index) if index else name
+            for index, name in re.findall(r"\[(\d+)\]|([^.\[\]]+)", key)
+        )
+        while place and place not in self._lines:
+            place = place[:-1]
+        return self._lines.get(place)
+
+
+def _positions(text: str) -> dict[Place, int]:
+    """Return the first line of each key and table."""
+    found: dict[Place, int] = {}
+    entries: dict[Place, int] = {}
+    table: Place = ()
+    for line, statement in _statements(text):
+        held = tomllib.loads(statement)
+        if statement.startswith("["):
+            table = _table(held, entries)
+            found.setdefault(table[:-1] if isinstance(table[-1], int) else table, line)
+            held = {}
+        for place in ((), *_places(held)):
+            if table + place:
+                found.setdefault(table + place, line)
+    return found
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each statement with its first line; one may have several lines."""
+    start, lines = 1, list[str]()
+    for number, line in enumerate(text.split("\n"), 1):
+        bare = line.strip()
+        if not lines and (not bare or bare.startswith("#")):
+            continue
+        start = start if lines else number
+        lines.append(line)
+        if bare.endswith((",", "[")):
+            continue  # in a list of thousands of lines, only the last can end it
+        try:
+            tomllib.loads("\n".join(lines))
+        except tomllib.TOMLDecodeError:
+            continue
+        yield start, "\n".join(lines).lstrip()
+        lines = []
+
+
+def _table(header: dict[str, Any], entries: dict[Place, int]) -> Place:
+    """Return the place that a header opens, and count the entries of lists of tables.
+
+    Args:
+        header: the header, as it is read alone.
+        entries: the number of entries of each list so far; is changed.
+    """
+    place: Place = ()
+    inner: Any = header
+    while inner and isinstance(inner, dict):
+        ((name, inner),) = inner.items()
+        place += (name,)
+        if isinstance(inner, list):
+            entries[place] = entries.get(place, 0) + 1
+        if place in entries:
+            place += (entries[place] - 1,)
+    return place
+
+
+def _places(value: Any) -> Iterator[Place]:
+    """Yield the place of each key and entry in a value."""
+    entries: Any = ()
+    if isinstance(value, dict):
+        entries = value.items()
+    elif isinstance(value, list):
+        entries = enumerate(value)
+    for name, inner in entries:
+        yield (name,)
+        for place in _places(inner):
+            yield (name, *place)

@@ -4,13 +4,23 @@ its subsections."""
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from trainer.config import known_backbones
 from trainer.config.augment import Augment
 from trainer.config.known_backbones import LINEAR
 from trainer.config.network import Cnn, Head, Linear, Tabular
-from trainer.config.schema import Problem, name_problems, number, optional_text, short
+from trainer.config.schema import (
+    Flag,
+    Number,
+    Problem,
+    Section,
+    Text,
+    Whole,
+    Within,
+    name_problems,
+    short,
+)
 from trainer.metrics import HIGHER_IS_BETTER, METRICS
 
 # Keys of a member that a linear member does not have.
@@ -34,28 +44,33 @@ _FOR_NETWORKS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loss:
+class Loss(Section):
     """`[members.loss]`: the loss, and how much each image counts in it.
 
-    kind: `cross_entropy` or `focal`, with softmax for multiclass, and with sigmoid for binary and
-        multilabel.
-    label_smoothing: fraction of each label that is spread evenly over all classes, 0 to 0.9.
-    gamma: exponent of the focal loss, 0 to 20.
-    alpha: weight of the positive class in the focal loss, 0 to 1; the weight of the negative class
-        is one minus alpha. 0 for no weighting.
-    class_weights: `balanced`, in inverse proportion to the training images of each class in the
-        fold; `given`, those of weights; or `none`.
-    weights: one weight per class, 0 to 1,000,000, for class_weights = "given".
-    sample_weight: column of data.numeric with the weight of each training image; "" for none.
+    ```toml
+    [members.loss]
+    kind = "focal"
+    class_weights = "balanced"
+    ```
     """
 
     kind: Literal["cross_entropy", "focal"] = "cross_entropy"
-    label_smoothing: float = number(0.0, low=0, high=0.9)
-    gamma: float = number(2.0, low=0, high=20)
-    alpha: float = number(0.0, low=0, high=1)
+    """`cross_entropy` or `focal` (Lin et al., arXiv:1708.02002), with softmax for multiclass, and
+    with sigmoid for binary and multilabel."""
+    label_smoothing: Annotated[Number, Within(0, 0.9)] = 0.0
+    """Fraction of each label that is spread evenly over all classes."""
+    gamma: Annotated[Number, Within(0, 20)] = 2.0
+    """Exponent of the focal loss; larger values give easy images less weight."""
+    alpha: Annotated[Number, Within(0, 1)] = 0.0
+    """Weight of the positive class in the focal loss; that of the negative class is one minus
+    alpha. 0 for no weighting."""
     class_weights: Literal["none", "balanced", "given"] = "none"
-    weights: list[float] = field(default_factory=list, metadata={"low": 0, "high": 1e6})
-    sample_weight: str = optional_text()
+    """Weights of the classes: `balanced`, in inverse proportion to the training images of each
+    class in the fold; `given`, those of `weights`; or `none`."""
+    weights: list[Annotated[Number, Within(0, 1e6)]] = field(default_factory=list)
+    """One weight per class, for class_weights = "given"."""
+    sample_weight: Text = ""
+    """Column of data.numeric with the weight of each training image; "" for none."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several keys, or the form of a value."""
@@ -69,31 +84,37 @@ class Loss:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimizer:
+class Optimizer(Section):
     """`[members.optimizer]`: the optimizer and its updates.
 
-    kind: `adam`, `adamw` or `sgd`.
-    learning_rate: highest learning rate of the schedule, 1e-8 to 10.
-    weight_decay: decoupled weight decay of adamw and sgd, 0 to 1; not applied to biases and
-        normalisation.
-    momentum: Nesterov momentum of sgd, 0 to 0.9999.
-    clip_norm: largest norm of all gradients together, up to 1,000,000; 0 for no clipping.
-    accumulate: batches whose gradients are averaged for one update, 1 to 1024.
-    average: momentum of an exponential moving average of the weights, which is used for
-        predictions, 0 to 0.99999; 0 for none.
+    ```toml
+    [members.optimizer]
+    kind = "sgd"
+    learning_rate = 0.05
+    weight_decay = 0.0005
+    ```
     """
 
     kind: Literal["adam", "adamw", "sgd"] = "adamw"
-    learning_rate: float = number(3e-3, low=1e-8, high=10)
-    weight_decay: float = number(0.01, low=0, high=1)
-    momentum: float = number(0.9, low=0, high=0.9999)
-    clip_norm: float = number(0.0, low=0, high=1e6)
-    accumulate: int = number(1, low=1, high=1024)
-    average: float = number(0.0, low=0, high=0.99999)
+    """Rule of the updates: `adam`, `adamw` or `sgd`."""
+    learning_rate: Annotated[Number, Within(1e-8, 10)] = 3e-3
+    """Highest learning rate of the schedule."""
+    weight_decay: Annotated[Number, Within(0, 1)] = 0.01
+    """Decoupled weight decay of adamw and sgd; not applied to biases and normalisation."""
+    momentum: Annotated[Number, Within(0, 0.9999)] = 0.9
+    """Nesterov momentum of sgd."""
+    clip_norm: Annotated[Number, Within(0, 1e6)] = 0.0
+    """Largest norm of all gradients together; 0 for no clipping."""
+    accumulate: Annotated[Whole, Within(1, 1024, "batches")] = 1
+    """Batches whose gradients are averaged for one update, for batches that do not fit in
+    memory."""
+    average: Annotated[Number, Within(0, 0.99999)] = 0.0
+    """Momentum of an exponential moving average of the weights, which is used for predictions; 0
+    for none."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class Schedule(Section):
     """`[members.schedule]`: the learning rate over the epochs; `optimizer.learning_rate` is its
     highest value. The four kinds are:
 
@@ -105,96 +126,114 @@ class Schedule:
       not improved for patience epochs.
     - constant: warm-up, then the highest rate.
 
-    kind: `cosine`, `ramp`, `plateau` or `constant`, see above.
-    warmup_epochs: epochs of warm-up, 0 to 1000, for all kinds but ramp; must be below epochs.
-    final: last rate as a fraction of the highest, 0 to 1, for cosine and ramp.
-    restarts: number of further cosine cycles, 0 to 100.
-    restart_decay: highest rate of a cycle as a fraction of that of the cycle before, 0.001 to 1.
-    start: first rate of ramp as a fraction of the highest, 0 to 1.
-    ramp_epochs: epochs of the rise of ramp, 0 to 1000.
-    sustain_epochs: epochs of ramp at the highest rate, 0 to 1000.
-    decay: factor by which ramp shrinks the distance to `final` in each epoch, 0 to 1.
-    factor: factor of plateau, 0.001 to 0.999.
-    patience: epochs without improvement before plateau applies its factor, 1 to 1000.
+    ```toml
+    [members.schedule]
+    kind = "cosine"
+    warmup_epochs = 2
+    ```
     """
 
     kind: Literal["cosine", "ramp", "plateau", "constant"] = "cosine"
-    warmup_epochs: float = number(0.0, low=0, high=1000)
-    final: float = number(0.01, low=0, high=1)
-    restarts: int = number(0, low=0, high=100)
-    restart_decay: float = number(1.0, low=0.001, high=1)
-    start: float = number(0.05, low=0, high=1)
-    ramp_epochs: int = number(5, low=0, high=1000)
-    sustain_epochs: int = number(0, low=0, high=1000)
-    decay: float = number(0.8, low=0, high=1)
-    factor: float = number(0.5, low=0.001, high=0.999)
-    patience: int = number(3, low=1, high=1000)
+    """Shape of the learning rate: `cosine`, `ramp`, `plateau` or `constant`, as described above."""
+    warmup_epochs: Annotated[Number, Within(0, 1000, "epochs")] = 0.0
+    """Warm-up, for all kinds but ramp; must be below `epochs`."""
+    final: Annotated[Number, Within(0, 1)] = 0.01
+    """Last rate as a fraction of the highest, for cosine and ramp."""
+    restarts: Annotated[Whole, Within(0, 100)] = 0
+    """Number of further cosine cycles."""
+    restart_decay: Annotated[Number, Within(0.001, 1)] = 1.0
+    """Highest rate of a cycle as a fraction of that of the cycle before."""
+    start: Annotated[Number, Within(0, 1)] = 0.05
+    """First rate of ramp as a fraction of the highest."""
+    ramp_epochs: Annotated[Whole, Within(0, 1000, "epochs")] = 5
+    """Rise of ramp."""
+    sustain_epochs: Annotated[Whole, Within(0, 1000, "epochs")] = 0
+    """Time that ramp stays at the highest rate."""
+    decay: Annotated[Number, Within(0, 1)] = 0.8
+    """Factor by which ramp shrinks the distance to `final` in each epoch."""
+    factor: Annotated[Number, Within(0.001, 0.999)] = 0.5
+    """Factor that plateau multiplies the rate by."""
+    patience: Annotated[Whole, Within(1, 1000, "epochs")] = 3
+    """Time without improvement before plateau applies its factor."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class Member(Section):
     """`[[members]]`: one model of the ensemble and how it is trained.
 
-    name: name of the member, unique; lower-case letters, digits, _ and -.
-    backbone: `linear`, a logistic regression on pixels; `cnn`, a small network; a classifier of
-        keras.applications by its name, `EfficientNetB3`; one of the
-        package efficientnet, `efficientnet/EfficientNetB3`; or `package.module:function`, a
-        function that is called with the standardised pixels and returns a feature map.
-    weights: initial weights: "" for none, `imagenet`, `noisy-student` (EfficientNets only), or a
-        file (.keras, .weights.h5 or .h5; a path or gs://...), in which {fold} stands for the number
-        of the fold.
-    size: stored image size to train on, one of records.sizes; 0 for the first of them.
-    normalise: how pixels are standardised: `backbone`, as the backbone's published weights expect
-        them; `imagenet`, by the statistics of ImageNet; `data`, by those of the fold's training
-        images; `none`, only divided by 255.
-    precision: `float32`, `mixed_bfloat16` or `mixed_float16`.
-    epochs: number of epochs, 1 to 10,000, after head_epochs; not for backbone = "linear".
-    head_epochs: epochs at the start in which the backbone is frozen, 0 to 10,000; requires weights.
-    head_learning_rate: learning rate in head_epochs, 1e-8 to 10.
-    batch_size: images per batch, 1 to 65,536, on all devices together.
-    per_device: whether batch_size counts the images of each device; the learning rate is then
-        multiplied by the number of devices.
-    validation: `last` uses the model of the last epoch; `best` uses that of the epoch with the best
-        `monitor` on the held-out fold; `none` trains one model on all images.
-    monitor: metric, or `loss`, that validation = "best" compares; "" for the metric of the
-        competition.
-    patience: epochs without a better score after which training with validation = "best" stops, 1
-        to 10,000; 0 for never.
-    tta: number of views that each prediction is averaged over, 1 to 100: the image as it is and tta
-        - 1 augmented ones.
-    cnn: `[members.cnn]`, the network for backbone = "cnn".
-    linear: `[members.linear]`, the regression for backbone = "linear".
-    head: `[members.head]`, the layers after the backbone.
-    tabular: `[members.tabular]`, tabular columns as inputs.
-    loss: `[members.loss]`, the loss.
-    optimizer: `[members.optimizer]`, the optimizer.
-    schedule: `[members.schedule]`, the learning rate over the epochs.
-    augment: `[members.augment]`, the augmentation.
+    ```toml
+    [[members]]
+    name = "b0"
+    backbone = "EfficientNetB0"
+    weights = "imagenet"
+    normalise = "backbone"
+    head_epochs = 1
+    epochs = 10
+    batch_size = 32
+    ```
     """
 
-    name: str
-    backbone: str = "cnn"
-    weights: str = optional_text()
-    size: int = number(0, low=0, high=1024)
+    name: Text
+    """Name of the member, unique: lower-case letters, digits, _ and -."""
+    backbone: Text = "cnn"
+    """Network: `linear`, a logistic regression on pixels; `cnn`, a small network; a classifier of
+    keras.applications by its name, such as `EfficientNetB3`; one of the package efficientnet, such
+    as `efficientnet/EfficientNetB3`; or `package.module:function`, a function that is called with
+    the standardised pixels and returns a feature map."""
+    weights: Text = ""
+    """Initial weights: "" for random ones, `imagenet`, `noisy-student` (EfficientNets only), or a
+    file (.keras, .weights.h5 or .h5; a path or gs://...), in which {fold} stands for the number of
+    the fold."""
+    size: Annotated[Whole, Within(0, 1024, "pixels")] = 0
+    """Side of the stored images to train on, one of records.sizes; 0 for the first of them."""
     normalise: Literal["backbone", "imagenet", "data", "none"] = "data"
+    """How pixels are standardised: `backbone`, as the backbone's published weights expect them;
+    `imagenet`, by the statistics of ImageNet; `data`, by those of the fold's training images;
+    `none`, only divided by 255."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    epochs: int = number(0, low=1, high=10_000)
-    head_epochs: int = number(0, low=0, high=10_000)
-    head_learning_rate: float = number(1e-3, low=1e-8, high=10)
-    batch_size: int = number(64, low=1, high=65_536)
-    per_device: bool = False
+    """Number format of the computation: `float32`, `mixed_bfloat16` (TPUs and recent GPUs) or
+    `mixed_float16` (older GPUs)."""
+    epochs: Annotated[Whole, Within(1, 10_000, "epochs")] = 0
+    """Passes over the training images, after `head_epochs`. Required, except for backbone =
+    "linear"."""
+    head_epochs: Annotated[Whole, Within(0, 10_000, "epochs")] = 0
+    """Passes at the start in which only the head learns; requires `weights`."""
+    head_learning_rate: Annotated[Number, Within(1e-8, 10)] = 1e-3
+    """Learning rate during `head_epochs`."""
+    batch_size: Annotated[Whole, Within(1, 65_536, "images")] = 64
+    """Images per training step, on all devices together."""
+    per_device: Flag = False
+    """Let `batch_size` count the images of each device; the learning rate is then multiplied by the
+    number of devices."""
     validation: Literal["last", "best", "none"] = "last"
-    monitor: str = optional_text()
-    patience: int = number(0, low=0, high=10_000)
-    tta: int = number(1, low=1, high=100)
+    """Which model is used: `last`, that of the last epoch; `best`, that of the epoch with the best
+    `monitor` on the held-out fold; `none` trains one model on all images, without a held-out
+    fold."""
+    monitor: Text = ""
+    """Metric, or `loss`, that validation = "best" compares; "" for the metric of the
+    competition."""
+    patience: Annotated[Whole, Within(0, 10_000, "epochs")] = 0
+    """Time without a better score after which training with validation = "best" stops; 0 for
+    never."""
+    tta: Annotated[Whole, Within(1, 100, "views")] = 1
+    """Views that each prediction is averaged over (test-time augmentation): the image as it is, and
+    tta - 1 augmented ones."""
     cnn: Cnn = field(default_factory=Cnn)
+    """`[members.cnn]`: the network for backbone = "cnn"."""
     linear: Linear = field(default_factory=Linear)
+    """`[members.linear]`: the regression for backbone = "linear"."""
     head: Head = field(default_factory=Head)
+    """`[members.head]`: the layers after the backbone."""
     tabular: Tabular = field(default_factory=Tabular)
+    """`[members.tabular]`: tabular columns as inputs."""
     loss: Loss = field(default_factory=Loss)
+    """`[members.loss]`: the loss."""
     optimizer: Optimizer = field(default_factory=Optimizer)
+    """`[members.optimizer]`: the optimizer."""
     schedule: Schedule = field(default_factory=Schedule)
+    """`[members.schedule]`: the learning rate over the epochs."""
     augment: Augment = field(default_factory=Augment)
+    """`[members.augment]`: random changes of training images."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several keys, or the form of a value."""

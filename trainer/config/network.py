@@ -3,25 +3,30 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from trainer.config.schema import Problem, number
+from trainer.config.schema import Flag, Number, Problem, Section, Text, Whole, Within
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cnn:
+class Cnn(Section):
     """`[members.cnn]`: a plain convolutional network, for backbone = "cnn".
 
-    filters: channels of each convolution, 1 to 4096.
-    strides: stride of each convolution, 1 to 4; as many as filters.
-    first_kernel: kernel side in pixels of the first convolution, 1 to 15; the others have 3.
+    ```toml
+    [members.cnn]
+    filters = [24, 32, 64, 64, 64]
+    strides = [2, 1, 2, 1, 2]
+    ```
     """
 
-    filters: list[int] = field(
-        default_factory=lambda: [24, 32, 64, 64], metadata={"low": 1, "high": 4096}
+    filters: list[Annotated[Whole, Within(1, 4096, "channels")]] = field(
+        default_factory=lambda: [24, 32, 64, 64]
     )
-    strides: list[int] = field(default_factory=lambda: [2, 1, 2, 1], metadata={"low": 1, "high": 4})
-    first_kernel: int = number(5, low=1, high=15)
+    """Channels of each convolution."""
+    strides: list[Annotated[Whole, Within(1, 4)]] = field(default_factory=lambda: [2, 1, 2, 1])
+    """Stride of each convolution; as many values as `filters` has."""
+    first_kernel: Annotated[Whole, Within(1, 15, "pixels")] = 5
+    """Side of the first convolution's kernel; the other kernels have a side of 3."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several keys, or the form of a value."""
@@ -34,57 +39,71 @@ class Cnn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linear:
+class Linear(Section):
     """`[members.linear]`: multinomial logistic regression on pixels, for backbone = "linear".
 
     It trains in about a second a fold without TensorFlow: a baseline for every other member.
 
-    side: images with a larger side are reduced to this one before their pixels become features, 2
-        to 64.
-    strength: inverse strength of the L2 penalty on standardised features (C of scikit-learn), 1e-6
-        to 1e6; smaller values regularise more.
+    ```toml
+    [members.linear]
+    side = 24
+    strength = 0.03
+    ```
     """
 
-    side: int = number(16, low=2, high=64)
-    strength: float = number(0.1, low=1e-6, high=1e6)
+    side: Annotated[Whole, Within(2, 64, "pixels")] = 16
+    """Images with a larger side are reduced to this one before their pixels become features."""
+    strength: Annotated[Number, Within(1e-6, 1e6)] = 0.1
+    """Inverse strength of the L2 penalty on standardised features (C of scikit-learn); smaller
+    values regularise more."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Head:
+class Head(Section):
     """`[members.head]`: from the backbone's feature map to the logits.
 
-    pooling: `average`, `max`, `gem` (generalised mean with a learnt exponent) or `flatten` (no
-        pooling).
-    hidden: sizes of dense layers with ReLU before the last layer, each 1 to 65,536.
-    dropout: dropout rate before each dense layer, 0 to 0.95.
-    samples: number of dropout masks before the last layer, 1 to 32; their logits are averaged
-        (multi-sample dropout).
+    ```toml
+    [members.head]
+    pooling = "gem"
+    dropout = 0.3
+    ```
     """
 
     pooling: Literal["average", "max", "gem", "flatten"] = "average"
-    hidden: list[int] = field(default_factory=list, metadata={"low": 1, "high": 65_536})
-    dropout: float = number(0.2, low=0, high=0.95)
-    samples: int = number(1, low=1, high=32)
+    """How the feature map becomes a vector: `average`, `max`, `gem` (generalised mean with a learnt
+    exponent) or `flatten` (all values)."""
+    hidden: list[Annotated[Whole, Within(1, 65_536, "units")]] = field(default_factory=list)
+    """Sizes of dense layers with ReLU before the last layer."""
+    dropout: Annotated[Number, Within(0, 0.95)] = 0.2
+    """Dropout rate before each dense layer."""
+    samples: Annotated[Whole, Within(1, 32)] = 1
+    """Number of dropout masks before the last layer, whose logits are averaged (multi-sample
+    dropout)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tabular:
+class Tabular(Section):
     """`[members.tabular]`: tabular columns that are inputs of the network, in addition to the
     image.
 
-    columns: names of the columns, from data.numeric and data.categorical; [] for none.
-    layers: sizes of the dense layers between the columns and the pooled image features, each 1 to
-        65,536.
-    batch_norm: whether batch normalisation follows each of these layers.
-    activation: `relu` or `swish`, after each of these layers.
-    dropout: dropout rate between these layers, 0 to 0.95.
-    preset: `melanoma`, the published layers for that data, which replace layers, batch_norm,
-        activation and dropout; "" for none.
+    ```toml
+    [members.tabular]
+    columns = ["age", "sex"]
+    layers = [64, 32]
+    ```
     """
 
-    columns: list[str] = field(default_factory=list)
-    layers: list[int] = field(default_factory=lambda: [32], metadata={"low": 1, "high": 65_536})
-    batch_norm: bool = False
+    columns: list[Text] = field(default_factory=list)
+    """Columns that the network receives in addition to the image, from data.numeric and
+    data.categorical; [] for none."""
+    layers: list[Annotated[Whole, Within(1, 65_536, "units")]] = field(default_factory=lambda: [32])
+    """Sizes of the dense layers between the columns and the pooled image features."""
+    batch_norm: Flag = False
+    """Add batch normalisation after each of these layers."""
     activation: Literal["relu", "swish"] = "relu"
-    dropout: float = number(0.0, low=0, high=0.95)
+    """Activation after each of these layers: `relu` or `swish`."""
+    dropout: Annotated[Number, Within(0, 0.95)] = 0.0
+    """Dropout rate between these layers."""
     preset: Literal["", "melanoma"] = ""
+    """`melanoma`: the published layers for that data, which replace layers, batch_norm, activation
+    and dropout; "" for none."""

@@ -1,26 +1,63 @@
-"""Typed sections: reads a table of keys into a frozen dataclass and reports every problem.
+"""Sections of a file: reads a table of keys into a frozen dataclass and reports every problem.
 
-The fields of a section are the keys that it may have; their types, bounds and defaults are its
-complete definition. A method `problems` of a section, if there is one, yields the problems that
-involve several keys.
+The fields of a section are the keys that it may have. Their annotations say which values pydantic
+accepts, and the text below a field says what the key means, for docs/configuration.md, editors and
+`foldline explain`. A method `problems` yields the problems that involve several keys.
 """
 
 import dataclasses
 import difflib
-import math
+import functools
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
-from typing import Any, Literal, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar
 
-from trainer.errors import CompetitionError
+import annotated_types
+from pydantic import (
+    AfterValidator,
+    AllowInfNan,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-Section = TypeVar("Section")
+from trainer.errors import CompetitionError, FileProblem
+
+Read = TypeVar("Read", bound="Section")
 # Names of competitions, members and the like: they become file names and columns.
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+# The type of pydantic's errors that come from a section's own `problems`.
+_OWN = "problem"
+
+
+def _as_whole(value: object) -> object:
+    # kfp passes numbers inside dictionaries and lists as doubles.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _as_number(value: object) -> object:
+    exact = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
+    return float(typing.cast(int, value)) if exact else value
+
+
+def _printable(value: str) -> str:
+    # A key that may be empty has "" as its default, which is accepted before this is asked.
+    if not value or not value.isprintable():
+        raise ValueError
+    return value
+
+
+Whole: TypeAlias = Annotated[int, Strict(), BeforeValidator(_as_whole)]
+Number: TypeAlias = Annotated[float, Strict(), AllowInfNan(False), BeforeValidator(_as_number)]
+Flag: TypeAlias = Annotated[bool, Strict()]
+Text: TypeAlias = Annotated[str, Strict(), AfterValidator(_printable)]
 
 
 class Problem(NamedTuple):
@@ -35,17 +72,89 @@ class Problem(NamedTuple):
     message: str
 
 
-def number(default: Any = dataclasses.MISSING, *, low: float, high: float) -> Any:
-    """Return a numeric field with inclusive bounds."""
-    return field(default=default, metadata={"low": low, "high": high})
+@dataclasses.dataclass(frozen=True)
+class Within(annotated_types.GroupedMetadata):
+    """The annotation of a number with inclusive bounds.
+
+    Attributes:
+        low: the smallest value.
+        high: the largest value.
+        unit: what the number counts or measures, such as "seconds"; "" if it has none.
+    """
+
+    low: float
+    high: float
+    unit: str = ""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield annotated_types.Ge(self.low)
+        yield annotated_types.Le(self.high)
 
 
-def optional_text() -> Any:
-    """Return a text field whose default is "", which means that it is not set."""
-    return field(default="", metadata={"may_be_empty": True})
+class Section:
+    """Base of all sections, which are frozen dataclasses with keyword arguments only.
+
+    Only `parse` checks values; a section that the code makes or changes is not checked.
+    """
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problems that involve several keys, or the form of a value."""
+        return iter(())
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        keys = core_schema.no_info_before_validator_function(
+            functools.partial(_without_defaults, cls), handler(source)
+        )
+        return core_schema.no_info_after_validator_function(_checked, keys)
 
 
-def parse(section: type[Section], table: Mapping[str, Any], origin: str) -> Section:
+def _without_defaults(section: type, table: object) -> object:
+    """Leave out the keys that have their default.
+
+    A default may be outside the bounds, if it means that the key is not set, and a file that states
+    every key must still be readable.
+    """
+    if not isinstance(table, Mapping):
+        return table
+    defaults = {f.name: f.default for f in dataclasses.fields(section)}
+    missing = dataclasses.MISSING
+    return {k: v for k, v in table.items() if not _same(defaults.get(k, missing), v)}
+
+
+def _same(default: object, value: object) -> bool:
+    """Say whether a value is the default; 0 and 0.0 are the same, 0 and false are not."""
+    return value == default and isinstance(value, bool) == isinstance(default, bool)
+
+
+def _checked(section: Section) -> Section:
+    """Report the problems that involve several keys."""
+    details = [
+        InitErrorDetails(
+            type=PydanticCustomError(_OWN, "{message}", {"key": key, "message": message}),
+            input=None,
+        )
+        for key, message in section.problems()
+    ]
+    if details:
+        raise ValidationError.from_exception_data(type(section).__name__, details)
+    return section
+
+
+@functools.cache
+def adapter(section: Any) -> TypeAdapter[Any]:
+    """Return what pydantic makes of a section."""
+    return TypeAdapter(section)
+
+
+def parse(
+    section: type[Read],
+    table: Mapping[str, Any],
+    origin: str,
+    line: Callable[[str], int | None] = lambda key: None,
+) -> Read:
     """Return a section as its dataclass, from TOML or from a pipeline parameter.
 
     Integers may arrive as floats, because kfp passes numbers inside dictionaries and lists as
@@ -55,98 +164,79 @@ def parse(section: type[Section], table: Mapping[str, Any], origin: str) -> Sect
         section: a frozen dataclass of keys, such as those in trainer/config/competition.py.
         table: the keys and their values.
         origin: the file or parameter that `table` is from, for the error.
+        line: returns the line of a key in that file, or None.
 
     Raises:
         CompetitionError: the table has problems: all of them, one per line.
     """
-    problems: list[Problem] = []
-    value = _section(section, table, "", problems)
-    if problems:
-        raise CompetitionError("\n".join(f"{origin}: {key} {message}" for key, message in problems))
-    return value
+    try:
+        kind: Any = section
+        return typing.cast(Read, adapter(kind).validate_python(table))
+    except ValidationError as error:
+        raise CompetitionError.of(
+            [
+                _problem(section, details, origin, line)
+                for details in error.errors(include_url=False)
+            ]
+        ) from None
 
 
-def _section(section: type, table: object, where: str, problems: list[Problem]) -> Any:
-    if not isinstance(table, Mapping):
-        problems.append(Problem(where.rstrip("."), f"= {short(table)}: must be a table of keys"))
-        return None
-    before = len(problems)
-    fields = {f.name: f for f in dataclasses.fields(section)}
-    hints = typing.get_type_hints(section)
-    for key in table:
-        if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
-            problems.append(
-                Problem(
-                    where + key, f"is an unknown key{hint} Allowed: {', '.join(sorted(fields))}"
-                )
-            )
-    values = {}
-    for name, spec in fields.items():
-        if (
-            name in table
-            and spec.default is not dataclasses.MISSING
-            and _same(spec.default, table[name])
-        ):
-            # A default may lie outside the bounds, if it means that the key is not set. A resolved
-            # section, which states every key, must still be readable.
-            values[name] = spec.default
-        elif name in table:
-            values[name] = _value(hints[name], table[name], where + name, spec.metadata, problems)
-        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            problems.append(
-                Problem(
-                    where + name, f"is missing: it must be {_expected(hints[name], spec.metadata)}"
-                )
-            )
-    if len(problems) > before:
-        return None
-    parsed = section(**values)
-    if hasattr(parsed, "problems"):
-        problems.extend(Problem(where + key, message) for key, message in parsed.problems())
-    return parsed
-
-
-def _same(default: object, value: object) -> bool:
-    """Say whether a value is the default; 0 and 0.0 are the same, 0 and false are not."""
-    return value == default and isinstance(value, bool) == isinstance(default, bool)
-
-
-def _value(
-    kind: Any, value: Any, key: str, bounds: Mapping[str, Any], problems: list[Problem]
-) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return _section(typing.cast(type, kind), value, key + ".", problems)
-    if typing.get_origin(kind) is list:
-        (item,) = typing.get_args(kind)
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            problems.append(Problem(key, f"= {short(value)}: must be {_expected(kind, bounds)}"))
-            return None
-        return [
-            _value(item, entry, f"{key}[{index}]", bounds, problems)
-            for index, entry in enumerate(value)
-        ]
-    if (
-        kind is float
-        and isinstance(value, int)
-        and not isinstance(value, bool)
-        and abs(value) < 2**53
-    ):
-        value = float(value)
-    if kind is int and isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if typing.get_origin(kind) is Literal:
-        fits = value in typing.get_args(kind)
+def _problem(
+    section: type, details: Any, origin: str, line: Callable[[str], int | None]
+) -> FileProblem:
+    """Return one of pydantic's errors in words."""
+    kind, value, place = details["type"], details["input"], details["loc"]
+    expected, close = "", ""
+    key = _joined(place)
+    if kind == _OWN:
+        context = details["ctx"]
+        key = f"{key}.{context['key']}".lstrip(".")
+        value, message = None, context["message"]
+    elif kind == "unexpected_keyword_argument":
+        names = sorted(f.name for f in dataclasses.fields(_at(section, place[:-1])))
+        expected = ", ".join(names)
+        close = next(iter(difflib.get_close_matches(str(place[-1]), names, n=1)), "")
+        hint = f"; did you mean {close!r}?" if close else "."
+        message = f"is an unknown key{hint} Allowed: {expected}"
     else:
-        fits = type(value) is kind and (kind is not float or math.isfinite(value))
-        if kind is str and fits:
-            fits = value.isprintable() and bool(value or bounds.get("may_be_empty"))
-    if fits and "low" in bounds and not bounds["low"] <= value <= bounds["high"]:
-        fits = False
-    if not fits:
-        problems.append(Problem(key, f"= {short(value)}: must be {_expected(kind, bounds)}"))
-    return value
+        expected = describe(_at(section, place))
+        if kind == "missing":
+            value, message = None, f"is missing: it must be {expected}"
+        else:
+            message = f"= {short(value)}: must be {expected}"
+    return FileProblem(origin, line(key), key, message, value, expected, close)
+
+
+def _joined(place: Sequence[int | str]) -> str:
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return "".join(parts).lstrip(".")
+
+
+def _at(section: Any, place: Sequence[int | str]) -> Any:
+    """Return the annotation of the key at a place."""
+    for part in place:
+        if isinstance(part, int):
+            (section,) = typing.get_args(bare(section))
+        else:
+            section = annotations(bare(section))[part]
+    return section
+
+
+@functools.cache
+def annotations(section: type) -> dict[str, Any]:
+    """Return the annotations of a section's keys, with their bounds."""
+    found = typing.get_type_hints(section, include_extras=True)
+    return {f.name: found[f.name] for f in dataclasses.fields(section)}
+
+
+def bare(kind: Any) -> Any:
+    """Return an annotation without its bounds."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+
+
+def bounds(kind: Any) -> Within | None:
+    """Return the bounds of a number's annotation, or None."""
+    return next((one for one in getattr(kind, "__metadata__", ()) if isinstance(one, Within)), None)
 
 
 def name_problems(name: str) -> Iterator[Problem]:
@@ -197,17 +287,22 @@ def short(value: object) -> str:
     return text if len(text) <= 200 else text[:200] + "…"
 
 
-def _expected(kind: Any, bounds: Mapping[str, Any]) -> str:
-    """Describe the values that a key may have."""
-    if dataclasses.is_dataclass(kind):
+def describe(kind: Any) -> str:
+    """Describe the values that a key may have.
+
+    Args:
+        kind: the annotation of the key.
+    """
+    plain = bare(kind)
+    if dataclasses.is_dataclass(plain):
         return "a table of keys"
-    if typing.get_origin(kind) is list:
-        (item,) = typing.get_args(kind)
-        if dataclasses.is_dataclass(item):
+    if typing.get_origin(plain) is list:
+        (item,) = typing.get_args(plain)
+        if dataclasses.is_dataclass(bare(item)):
             return "a list of tables"
-        return f"a list, each entry {_expected(item, bounds)}"
-    if typing.get_origin(kind) is Literal:
-        return "one of " + ", ".join(repr(choice) for choice in typing.get_args(kind))
+        return f"a list, each entry {describe(item)}"
+    if typing.get_origin(plain) is Literal:
+        return "one of " + ", ".join(repr(choice) for choice in typing.get_args(plain))
     words: Mapping[Any, str] = types.MappingProxyType(
         {
             int: "a whole number",
@@ -216,5 +311,5 @@ def _expected(kind: Any, bounds: Mapping[str, Any]) -> str:
             bool: "true or false",
         }
     )
-    limits = f" from {bounds['low']} to {bounds['high']}" if "low" in bounds else ""
-    return words[kind] + limits
+    found = bounds(kind)
+    return words[plain] + (f" from {found.low} to {found.high}" if found else "")

@@ -10,9 +10,9 @@ from trainer.artifacts import tables
 from trainer.artifacts.manifest import atomic_write
 from trainer.backends.devices import Device
 from trainer.backends.program import Program
-from trainer.config.data import NO_FOLD
 from trainer.config.member import Member
 from trainer.config.objective import Artifacts, Objective
+from trainer.config.preparation import NO_FOLD
 from trainer.errors import Preempted, TrainingError
 from trainer.events import emit
 from trainer.input import labels, tabular

@@ -13,10 +13,10 @@ import numpy as np
 
 from trainer import runtime
 from trainer.artifacts import tables
-from trainer.config.data import NO_FOLD
 from trainer.config.member import Member
 from trainer.config.network import Linear
 from trainer.config.objective import Artifacts, Objective
+from trainer.config.preparation import NO_FOLD
 from trainer.events import emit
 from trainer.input import labels, tabular
 from trainer.input.labels import Labels

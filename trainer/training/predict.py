@@ -6,9 +6,9 @@ import numpy as np
 
 from trainer.backends.devices import Device
 from trainer.backends.program import Program
-from trainer.config.data import NO_FOLD
 from trainer.config.member import Member
 from trainer.config.objective import Objective, fold_seed
+from trainer.config.preparation import NO_FOLD
 from trainer.errors import TrainingError
 from trainer.input.batches import view
 from trainer.input.shards import Images

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.config.data import NO_FOLD
 from trainer.config.member import Member
+from trainer.config.preparation import NO_FOLD
 from trainer.events import clock, emit
 
 _SECONDS_BETWEEN_STEPS = 1.0

@@ -12,7 +12,8 @@ from components.records.sources.patterns import MatchedFile, located
 from components.records.types import Item, Reader, Row, Subset, subsets
 from components.storage import objects
 from trainer.artifacts.csv_rows import read_rows
-from trainer.config.data import Data, Records
+from trainer.config.data import Data
+from trainer.config.preparation import Records
 from trainer.errors import DataError
 
 

@@ -21,7 +21,8 @@ from components.records.sources.patterns import MatchedFile, located
 from components.records.types import Rejected, Row, Subset, subsets
 from components.storage import objects
 from trainer.artifacts.records import decode_example, named_count, read_shard
-from trainer.config.data import Data, Records
+from trainer.config.data import Data
+from trainer.config.preparation import Records
 from trainer.errors import DataError, IntegrityError
 
 # Records per batch that a thread processes.

@@ -16,8 +16,8 @@ from tests.support.member_tables import (
 )
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import write_manifest
-from trainer.config.data import NO_FOLD
 from trainer.config.output import Blend, Predictions
+from trainer.config.preparation import NO_FOLD
 from trainer.errors import DataError, IntegrityError
 
 FOLDS = pd.DataFrame({"id": IDS, "fold": FOLD, "target": TARGETS})

@@ -18,8 +18,8 @@ from tests.support.member_tables import (
 )
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest, write_manifest
-from trainer.config.data import NO_FOLD
 from trainer.config.output import Blend
+from trainer.config.preparation import NO_FOLD
 from trainer.errors import DataError, IntegrityError
 
 

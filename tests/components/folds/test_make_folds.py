@@ -11,8 +11,8 @@ from components.folds.make_folds import copies, write_folds
 from tests.support.tiny import Tiny, converted
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest, write_manifest
-from trainer.config.data import LEFT_OUT, Folds
 from trainer.config.load import load_competition
+from trainer.config.preparation import LEFT_OUT, Folds
 from trainer.errors import DataError
 
 CLASSES = [str(digit) for digit in range(10)]

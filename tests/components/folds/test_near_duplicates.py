@@ -22,8 +22,9 @@ from components.records.images.jpeg import encoded
 from tests.support.tiny import digits
 from trainer.artifacts import tables
 from trainer.config.competition import Competition, Member
-from trainer.config.data import Data, Records
+from trainer.config.data import Data
 from trainer.config.output import Submission
+from trainer.config.preparation import Records
 from trainer.errors import DataError
 
 

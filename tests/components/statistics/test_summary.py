@@ -10,7 +10,7 @@ from components.statistics.card import write_card
 from components.statistics.summary import description, figures, kept, statistics, summary
 from tests.support.tiny import Links, digits
 from trainer.artifacts import tables
-from trainer.config.data import ALWAYS_TRAINS, LEFT_OUT, Folds
+from trainer.config.preparation import ALWAYS_TRAINS, LEFT_OUT, Folds
 
 CLASSES = ["<i>0</i>", *"123456789"]
 

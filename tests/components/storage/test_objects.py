@@ -282,7 +282,7 @@ def test_shards_are_not_fetched_where_no_near_duplicates_are_looked_for(
     bucket: str, records_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from components.folds.make_folds import write_folds
-    from trainer.config.data import Folds
+    from trainer.config.preparation import Folds
 
     def refused(*_: object) -> None:
         raise AssertionError("fetched")

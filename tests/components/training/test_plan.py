@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from components.training.plan import plan
 from trainer.config.competition import Train
-from trainer.config.data import NO_FOLD, Folds, Records
 from trainer.config.member import Member
 from trainer.config.network import Head
+from trainer.config.preparation import NO_FOLD, Folds, Records
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from trainer.artifacts import tables
-from trainer.config.data import ALWAYS_TRAINS, LEFT_OUT
+from trainer.config.preparation import ALWAYS_TRAINS, LEFT_OUT
 from trainer.errors import IntegrityError
 
 

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import re
+import tomllib
 import typing
 from pathlib import Path
 
@@ -7,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.reference.keys import keys, split_doc
 from tests.support.paths import ROOT
 from tests.support.tiny import Tiny
 from trainer.config.competition import Competition, Member
-from trainer.config.data import Folds
 from trainer.config.gan import Gan
 from trainer.config.load import load_competition
+from trainer.config.preparation import Folds
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError
 
@@ -52,7 +55,7 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("seed = 7", "sede = 7", ["tiny.toml: sede is an unknown key", "did you mean 'seed'"]),
+        ("seed = 7", "sede = 7", ["tiny.toml:5: sede is an unknown key", "did you mean 'seed'"]),
         ("count = 3", "count = 1", ["folds.count = 1", "a whole number from 2 to 50"]),
         ("count = 3", 'count = "3"', ["folds.count = '3'", "a whole number"]),
         ("count = 3", "count = true", ["folds.count = True"]),
@@ -328,12 +331,11 @@ def sections(kind: type) -> set[type]:
     ids=lambda section: section.__name__,
 )
 def test_every_section_says_where_it_is_and_what_each_key_means(section: type) -> None:
-    text = section.__doc__ or ""
-    assert text.startswith("`[")
-    known = {name for base in section.__mro__[1:] for name in vars(base).get("__annotations__", {})}
-    for key in dataclasses.fields(section):
-        if key.name not in known:
-            assert f"\n    {key.name}: " in text, key.name
+    text, example = split_doc(section)
+    assert text.startswith(("`[", "The keys at the top of a "))
+    assert tomllib.loads(example)
+    for key in keys(section).values():
+        assert re.fullmatch(r"[A-Z`].*\.", key.text), key.name
 
 
 def test_parts_make_as_many_classes_as_there_are(tiny: Tiny) -> None:
@@ -418,7 +420,7 @@ def test_a_list_of_classes_can_be_taken_apart(tiny: Tiny) -> None:
             'tpu = "v5e-8"\ncpus = 4',
             "machine.cpus and memory_gib cannot be combined with tpu",
         ),
-        ("machine", "hours = 0", "machine.hours = 0.0: must be a number from 0.1 to 168"),
+        ("machine", "hours = 0", "machine.hours = 0: must be a number from 0.1 to 168"),
     ],
 )
 def test_machines_that_cannot_be(tiny: Tiny, section: str, key: str, words: str) -> None:

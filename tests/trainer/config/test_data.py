@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from trainer.config.data import Data, External, Folds, Records, TargetPart
+from trainer.config.data import Data, External, TargetPart
+from trainer.config.preparation import Folds, Records
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError
 

@@ -1,6 +1,7 @@
 import dataclasses
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,11 @@ import pytest
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.config.competition import Competition
-from trainer.config.data import NO_FOLD
 from trainer.config.gan import Gan
-from trainer.config.load import read_toml
 from trainer.config.member import Member
 from trainer.config.network import Head, Linear
 from trainer.config.objective import Artifacts, Objective
+from trainer.config.preparation import NO_FOLD
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError
 from trainer.input.shards import Images
@@ -119,11 +119,11 @@ def test_it_takes_weights_of_classes_and_rows() -> None:
 def test_it_is_no_judge() -> None:
     from pipelines.compile import DEFAULTS
 
-    table = read_toml(DEFAULTS[1])
+    table = tomllib.loads(DEFAULTS[1].read_text())
     table["judge"] = {"name": "judge", "backbone": "linear"}
     with pytest.raises(CompetitionError, match=r"judge\.backbone = 'linear': must be a network"):
         parse(Gan, table, "gan.toml")
-    assert parse(Competition, read_toml(DEFAULTS[0]), "digits.toml").members
+    assert parse(Competition, tomllib.loads(DEFAULTS[0].read_text()), "digits.toml").members
 
 
 def test_large_images_are_reduced_by_area_and_small_ones_are_not() -> None:

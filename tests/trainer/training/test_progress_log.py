@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config.data import NO_FOLD
 from trainer.config.member import Member
+from trainer.config.preparation import NO_FOLD
 from trainer.training.progress_log import ProgressLog
 
 ROWS = [

@@ -7,7 +7,8 @@ import pytest
 from components.records.images.decode import BadImage
 from components.records.sources import files
 from components.records.types import Item, Subset
-from trainer.config.data import Data, Records, TargetPart
+from trainer.config.data import Data, TargetPart
+from trainer.config.preparation import Records
 from trainer.errors import DataError
 
 

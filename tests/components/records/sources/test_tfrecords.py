@@ -15,8 +15,9 @@ from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.artifacts.records import encode_example, frame
 from trainer.config.competition import Competition, Member
-from trainer.config.data import ALWAYS_TRAINS, Data, External, Folds, Records
+from trainer.config.data import Data, External
 from trainer.config.output import Submission
+from trainer.config.preparation import ALWAYS_TRAINS, Folds, Records
 from trainer.errors import DataError, IntegrityError
 from trainer.input.shards import load
 
