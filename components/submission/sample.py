@@ -38,6 +38,20 @@ def read(path: str | Path) -> Sample:
     return Sample(header[0], header[1:], [row[0] for row in rows], [row[1:] for row in rows])
 
 
+def without_file(ids: Iterable[str], submission: Submission, classes: Sequence[str]) -> Sample:
+    """Return the form of a submission for which there is no sample.
+
+    Args:
+        ids: the ids of the test images, in order.
+        submission: the settings.
+        classes: class names in order.
+    """
+    single = "probability" if submission.values == "probability" else "label"
+    columns = tuple(classes) if submission.values == "columns" else (single,)
+    rows = list(ids)
+    return Sample("id", columns, rows, [("",) * len(columns)] * len(rows))
+
+
 def check_form(sample: Sample, submission: Submission, classes: Sequence[str], task: str) -> None:
     """Check that the sample has the columns that `submission.values` writes, and no values of
     another kind.

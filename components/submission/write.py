@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 
 from components.storage.objects import local_path
-from components.submission.sample import Sample, check_form, check_ids, read, read_answers
+from components.submission.sample import (
+    Sample,
+    check_form,
+    check_ids,
+    read,
+    read_answers,
+    without_file,
+)
 from components.submission.verify import check_file
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import atomic_write, check_digest, read_manifest
@@ -50,11 +57,16 @@ def write_submission(
     """
     about = read_manifest(blended)
     task, thresholds = about["task"], about.get("thresholds")
-    check_digest([local_path(submission.sample)], sample_digest)
     predictions = pd.read_parquet(Path(blended) / tables.TEST)
-    sample = read(submission.sample)
-    check_form(sample, submission, classes, task)
-    check_ids(sample, submission.sample, predictions["id"], "the test images")
+    if submission.sample:
+        check_digest([local_path(submission.sample)], sample_digest)
+        sample = read(submission.sample)
+        check_form(sample, submission, classes, task)
+        check_ids(sample, submission.sample, predictions["id"], "the test images")
+        like = f"as in {Path(submission.sample).name}"
+    else:
+        sample = without_file(predictions["id"], submission, classes)
+        like = "in the order of the test images"
     probabilities = predictions.set_index("id").loc[sample.ids][list(classes)].to_numpy()
     check_probabilities(probabilities, sample, classes, exclusive=task != "multilabel")
     if submission.values in ("probability", "columns"):
@@ -80,7 +92,7 @@ def write_submission(
             partial, [sample.id_column, *sample.columns], sample.ids, cells, packed=submission.gzip
         )
         check_file(partial, sample, submission, classes, task=task, name=file_name(submission))
-    emit("note", "submission", f"{len(cells)} rows as in {Path(submission.sample).name}")
+    emit("note", "submission", f"{len(cells)} rows {like}")
 
 
 def _decisions(

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,36 @@ from trainer import runtime
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
 from trainer.errors import CompetitionError
+
+
+def command(
+    commands: Any, name: str, text: str, *examples: str, handler: Callable[..., int] | None = None
+) -> argparse.ArgumentParser:
+    """Add a command, with examples below its flags in `--help`.
+
+    Args:
+        commands: what `ArgumentParser.add_subparsers` returns.
+        name: the name of the command.
+        text: what it does, in a few words that start with a verb.
+        examples: command lines.
+        handler: called with the parsed flags; returns the exit status. None if the command has
+            actions of its own.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog="\n".join(["examples:", *(f"  {example}" for example in examples)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if handler is not None:
+        parser.set_defaults(command=handler)
+    return parser
+
+
+def add_file(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names a competition file."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
 
 
 def folder(text: str) -> Path:

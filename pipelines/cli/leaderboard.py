@@ -13,11 +13,21 @@ def add(commands: Any) -> None:
     Args:
         commands: what `ArgumentParser.add_subparsers` returns.
     """
-    board = commands.add_parser(
-        "leaderboard", help="submit a run's results to kaggle.com and show their scores"
+    board = arguments.command(
+        commands,
+        "leaderboard",
+        "submit a run's results to kaggle.com and show their scores",
+        "foldline leaderboard submit digits.toml --message 'two models'",
+        "foldline leaderboard list digits.toml",
     )
     actions = board.add_subparsers(required=True, metavar="ACTION")
-    submit = actions.add_parser("submit", help="upload the submission and wait for its score")
+    submit = arguments.command(
+        actions,
+        "submit",
+        "upload the submission and wait for its score",
+        "foldline leaderboard submit digits.toml",
+        handler=_submit,
+    )
     submit.add_argument(
         "--message",
         default="",
@@ -27,13 +37,15 @@ def add(commands: Any) -> None:
     submit.add_argument(
         "--again", action="store_true", help="submit even if the same file was submitted before"
     )
-    submit.set_defaults(command=_submit)
-    listing = actions.add_parser(
-        "list", help="show all submissions, and how well cross-validation predicts their scores"
+    listing = arguments.command(
+        actions,
+        "list",
+        "show all submissions, and how well cross-validation predicts their scores",
+        "foldline leaderboard list digits.toml",
+        handler=_list,
     )
-    listing.set_defaults(command=_list)
     for action in (submit, listing):
-        action.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
+        arguments.add_file(action)
         action.add_argument(
             "--out",
             type=arguments.folder,

@@ -1,6 +1,8 @@
-"""The commands of `foldline` that work on this machine: run, check, verify and compile."""
+"""The commands of `foldline` that work on this machine: run, runs, open, verify and compile."""
 
 import argparse
+import functools
+import json
 import sys
 import time
 from pathlib import Path
@@ -9,6 +11,8 @@ from typing import Any
 from pipelines.cli import arguments
 from trainer.errors import CompetitionError, RunError
 
+RUNS = Path("runs")
+
 
 def add(commands: Any) -> None:
     """Add the local commands.
@@ -16,8 +20,59 @@ def add(commands: Any) -> None:
     Args:
         commands: what `ArgumentParser.add_subparsers` returns.
     """
-    run = commands.add_parser("run", help="run a competition on this machine")
-    run.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
+    _add_run(commands)
+    runs = arguments.command(
+        commands,
+        "runs",
+        "list the finished runs with score, time and disk space",
+        "foldline runs",
+        "foldline runs --json",
+        handler=_runs,
+    )
+    runs.add_argument(
+        "folder",
+        type=arguments.folder,
+        nargs="?",
+        default=RUNS,
+        metavar="DIR",
+        help="the folder of the runs (default: runs)",
+    )
+    _add_json(runs)
+    open_ = arguments.command(
+        commands,
+        "open",
+        "show the report of a run in the browser",
+        "foldline open digits",
+        "foldline open runs/digits",
+        handler=_open,
+    )
+    open_.add_argument(
+        "run", type=arguments.folder, metavar="RUN", help="a name in runs/, or the run's folder"
+    )
+    verify = arguments.command(
+        commands,
+        "verify",
+        "check a records folder: every file's digest, every record's CRC",
+        "foldline verify gs://bucket/records",
+        handler=_verify,
+    )
+    verify.add_argument(
+        "folder", metavar="DIR", help="a records folder, or gs://bucket/prefix of a published one"
+    )
+    _add_compile(commands)
+
+
+def _add_run(commands: Any) -> None:
+    run = arguments.command(
+        commands,
+        "run",
+        "run a competition on this machine",
+        "foldline run digits.toml",
+        "foldline run digits.toml --out runs/second",
+        "foldline run digits.toml --json > scores.json",
+        handler=_run,
+    )
+    arguments.add_file(run)
     run.add_argument(
         "--out",
         type=arguments.folder,
@@ -29,18 +84,18 @@ def add(commands: Any) -> None:
         action="store_true",
         help="run every step in its own container (build the images with `make images`)",
     )
-    run.set_defaults(command=_run)
-    check = commands.add_parser("check", help="check a competition file and its data")
-    check.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
-    check.set_defaults(command=_check)
-    verify = commands.add_parser(
-        "verify", help="check a records folder: every file's digest, every record's CRC"
+    _add_json(run, "print the scores as JSON, and the progress to the standard error")
+
+
+def _add_compile(commands: Any) -> None:
+    compile_ = arguments.command(
+        commands,
+        "compile",
+        "write the pipelines as YAML",
+        "foldline compile",
+        "foldline compile digits.toml --gpu L4 --out build",
+        handler=_compile,
     )
-    verify.add_argument(
-        "folder", metavar="DIR", help="a records folder, or gs://bucket/prefix of a published one"
-    )
-    verify.set_defaults(command=_verify)
-    compile_ = commands.add_parser("compile", help="write the pipelines as YAML")
     compile_.add_argument(
         "file",
         type=Path,
@@ -53,26 +108,10 @@ def add(commands: Any) -> None:
     )
     arguments.add_machine(compile_)
     arguments.add_images(compile_)
-    compile_.set_defaults(command=_compile)
 
 
-def _check(options: argparse.Namespace) -> int:
-    from components.check.files import check_files
-    from pipelines.definitions import registry
-    from trainer.config.load import load
-
-    competition = load(options.file)
-    registry.check_machine(competition)
-    summary = check_files(competition, options.file)
-    members = ", ".join(member.name for member in registry.members(competition))
-    label = "members" if registry.of(competition) == registry.KFOLD else "judge"
-    labelled = "some" if summary.train is None else summary.train
-    tests = "some" if summary.test_ids is None else len(summary.test_ids)
-    print(
-        f"{options.file}: valid: {labelled} labelled and {tests} test images, "
-        f"{len(competition.classes)} classes, {competition.folds.count} folds, {label} {members}"
-    )
-    return 0
+def _add_json(parser: argparse.ArgumentParser, text: str = "print JSON for programs") -> None:
+    parser.add_argument("--json", action="store_true", help=text)
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -120,7 +159,7 @@ def _compile(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from components.check.files import check_files
     from pipelines.definitions import registry
-    from pipelines.local import runner
+    from pipelines.local import launch, runner
     from pipelines.local.console import Console
     from trainer.config.competition import Competition
     from trainer.config.load import load
@@ -130,14 +169,15 @@ def _run(options: argparse.Namespace) -> int:
     competition = load(options.file)
     check_files(competition, options.file)
     results = registry.results(registry.of(competition))
-    out = options.out or Path("runs") / competition.name
-    console = Console()
+    out = options.out or RUNS / competition.name
+    # With --json the standard output holds nothing else.
+    shown = sys.stderr if options.json else sys.stdout
+    console = Console(shown)
     with runner.hold(out):
         log = out / runner.PIPELINE_ROOT / runner.LOG
         try:
             console.line("run", f"{competition.name} in {out}, log in {log}")
-            outputs = runner.run(competition, out, console.event, in_containers=options.docker)
-            metrics = results.gather(competition, outputs, out)
+            metrics = launch.run_file(competition, out, console.event, in_containers=options.docker)
         except (RunError, KeyboardInterrupt) as error:
             console.close()
             _explain(
@@ -149,15 +189,77 @@ def _run(options: argparse.Namespace) -> int:
             return 1 if isinstance(error, RunError) else 130
         finally:
             console.close()
-    print(f"\n{results.score_table(metrics)}\n")
+    print(f"\n{results.score_table(metrics)}\n", file=shown)
     for name in results.names(competition):
-        print(f"{out / name}")
+        print(out / name, file=shown)
     if isinstance(competition, Competition) and competition.leaderboard.submit:
         from pipelines.results import leaderboard
 
-        print()
-        leaderboard.submit(competition, out, say=print)
-    print(f"\ndone in {clock(time.monotonic() - started)}")
+        print(file=shown)
+        leaderboard.submit(competition, out, say=functools.partial(print, file=shown))
+    print(f"\ndone in {clock(time.monotonic() - started)}", file=shown)
+    if options.json:
+        print(json.dumps(_about(launch.read_run(out)), indent=1))
+    return 0
+
+
+def _about(run: Any) -> dict[str, Any]:
+    """What a program wants to know of a finished run."""
+    blend = run.metrics.get("blend", {})
+    return {
+        "run": run.folder.name,
+        "folder": str(run.folder),
+        "metric": run.metrics.get("metric"),
+        "score": blend.get("oof"),
+        "low": blend.get("low"),
+        "high": blend.get("high"),
+        "members": {name: value["oof"] for name, value in run.metrics.get("members", {}).items()},
+        "leaderboard": run.metrics.get("leaderboard"),
+        "finished": run.finished.isoformat(timespec="seconds"),
+        "seconds": run.seconds,
+        "bytes": run.bytes,
+    }
+
+
+def _runs(options: argparse.Namespace) -> int:
+    from pipelines.local.launch import finished_runs
+    from trainer.events import clock
+
+    found = [_about(run) for run in finished_runs(options.folder)]
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    if not found:
+        print(f"{options.folder}: no run has finished there", file=sys.stderr)
+        return 0
+    table = [("run", "score", "metric", "finished", "took", "disk")]
+    for run in found:
+        score = "-" if run["score"] is None else f"{run['score']:.4f}"
+        took = "-" if run["seconds"] is None else clock(run["seconds"])
+        finished = run["finished"][:16].replace("T", " ")
+        disk = f"{run['bytes'] / 1e6:.0f} MB"
+        table.append((run["run"], score, run["metric"] or "GAN", finished, took, disk))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    return 0
+
+
+def _open(options: argparse.Namespace) -> int:
+    import webbrowser
+
+    named = [options.run, RUNS / options.run]
+    pages = [folder / name for folder in named for name in ("report.html", "gan.html")]
+    page = next((path for path in pages if path.is_file()), None)
+    if page is None:
+        raise CompetitionError(
+            f"{options.run}: no report there or in {RUNS / options.run}: `foldline runs` lists the"
+            " finished runs"
+        )
+    print(page)
+    if not webbrowser.open(page.resolve().as_uri()):
+        print("no browser could be started: open this file in one", file=sys.stderr)
     return 0
 
 

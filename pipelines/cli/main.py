@@ -1,16 +1,35 @@
-"""`foldline`: check a competition file, compile the pipelines, run one locally or remotely, verify
-records, submit results.
-
-Exit status: 0 for success; 1 if a step failed or records are damaged; 2 if the command line, the
-competition file or its data is wrong; 130 if interrupted.
-"""
+"""`foldline`: check a competition file, run it here or remotely, and use its results."""
 
 import argparse
 import os
 import sys
+from collections.abc import Mapping
+from importlib.metadata import version
 
-from pipelines.cli import leaderboard, local, remote
+from pipelines.cli import leaderboard, local, remote, start
 from trainer.errors import CompetitionError, DataError, FoldlineError
+
+# The commands by what a person wants to do.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "start": ("init", "check", "explain", "completion"),
+    "run on this machine": ("run", "runs", "open", "compile", "verify"),
+    "run on Vertex AI or a Kubeflow Pipelines server": (
+        "submit",
+        "schedule",
+        "status",
+        "logs",
+        "cancel",
+        "fetch",
+        "list",
+    ),
+    "use the results": ("leaderboard",),
+}
+STATUSES = """\
+exit status:
+  0    success
+  1    a step failed, records are damaged, or a service refused or failed
+  2    the command line, the competition file or its data is wrong
+  130  interrupted; the same command resumes"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,13 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     Args:
         arguments: without the program's name; None for those of this process.
     """
-    parser = argparse.ArgumentParser(
-        prog="foldline", description="Labelled images to a leaderboard submission."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (local, remote, leaderboard):
-        group.add(commands)
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         return int(options.command(options))
     except FoldlineError as error:
@@ -38,6 +51,34 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(
+        prog="foldline",
+        usage="foldline [--version] [--help] COMMAND ...",
+        description="Turn labelled images into an honest score and a leaderboard submission.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"foldline {version('foldline')}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    for module in (start, local, remote, leaderboard):
+        module.add(commands)
+    top.epilog = _grouped(commands)
+    return top
+
+
+def _grouped(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> str:
+    """Return the list of the commands by group, for --help."""
+    lines = []
+    for group, names in GROUPS.items():
+        lines.append(f"{group}:")
+        for name in names:
+            text = (commands.choices[name].description or "").rstrip(".")
+            lines.append(f"  {name:<12} {text[0].lower()}{text[1:]}")
+        lines.append("")
+    return "\n".join([*lines, "foldline COMMAND --help shows the flags and examples.\n", STATUSES])
 
 
 if __name__ == "__main__":

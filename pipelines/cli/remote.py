@@ -35,12 +35,24 @@ def add(commands: Any) -> None:
     Args:
         commands: what `ArgumentParser.add_subparsers` returns.
     """
-    submit = commands.add_parser(
-        "submit", help="run a competition on Vertex AI or on a Kubeflow Pipelines server"
+    submit = arguments.command(
+        commands,
+        "submit",
+        "run a competition on Vertex AI or on a Kubeflow Pipelines server",
+        "foldline submit digits.toml --project my-project --region us-central1 \\\n"
+        "      --bucket my-bucket --service-account foldline@my-project.iam.gserviceaccount.com",
+        "foldline submit digits.toml --gpu L4 --spot --dry-run",
+        "foldline submit digits.toml --target kfp --host https://kubeflow.example.com \\\n"
+        "      --bucket my-bucket",
+        handler=_submit,
     )
-    submit.set_defaults(command=_submit)
-    schedule = commands.add_parser("schedule", help="run a competition remotely on a schedule")
-    schedule.set_defaults(command=_schedule)
+    schedule = arguments.command(
+        commands,
+        "schedule",
+        "run a competition remotely on a schedule",
+        "foldline schedule digits.toml --cron 'TZ=Europe/Rome 0 5 * * 1'",
+        handler=_schedule,
+    )
     schedule.add_argument(
         "--cron",
         required=True,
@@ -48,7 +60,7 @@ def add(commands: Any) -> None:
         help="five fields, such as '0 5 * * 1'; on Vertex AI, TZ=Europe/Rome may come first",
     )
     for parser in (submit, schedule):
-        parser.add_argument("file", type=Path, metavar="FILE", help="the competition file (TOML)")
+        arguments.add_file(parser)
         parser.add_argument(
             "--experiment", default="", metavar="NAME", help="experiment that groups the run"
         )
@@ -82,8 +94,9 @@ def add(commands: Any) -> None:
         "--wait", action="store_true", help="wait until the run ends; fail if the run fails"
     )
     _add_for_submitted(commands)
-    listing = commands.add_parser("list", help="list the latest runs")
-    listing.set_defaults(command=_list)
+    listing = arguments.command(
+        commands, "list", "list the latest runs", "foldline list --limit 5", handler=_list
+    )
     listing.add_argument(
         "--limit", type=int, default=20, metavar="N", help="how many runs (default: 20)"
     )
@@ -93,14 +106,19 @@ def add(commands: Any) -> None:
 
 def _add_for_submitted(commands: Any) -> None:
     """Add the commands for a run that was submitted."""
-    for name, handler, text in (
-        ("status", _status, "show a run and its steps"),
-        ("logs", _logs, "show the last log lines of a run's steps"),
-        ("cancel", _cancel, "cancel a run"),
-        ("fetch", _fetch, "download a finished run's results into runs/<name>/"),
+    for name, handler, text, flags in (
+        ("status", _status, "show a run and its steps", ""),
+        ("logs", _logs, "show the last log lines of a run's steps", " --step train --lines 200"),
+        ("cancel", _cancel, "cancel a run", ""),
+        (
+            "fetch",
+            _fetch,
+            "download a finished run's results into runs/<name>/",
+            " --file digits.toml",
+        ),
     ):
-        parser = commands.add_parser(name, help=text)
-        parser.set_defaults(command=handler)
+        example = f"foldline {name} digits-20260102-030405-abcde{flags}"
+        parser = arguments.command(commands, name, text, example, handler=handler)
         parser.add_argument(
             "run", metavar="RUN", help="the run's name, as shown by `foldline list`"
         )

@@ -142,8 +142,6 @@ class Competition(Section):
     """`[records]`: how the images are stored."""
     members: list[Member]
     """`[[members]]`: the models of the ensemble; at least one."""
-    submission: Submission
-    """`[submission]`: how the submission file is written."""
     seed: Annotated[Whole, Within(0, 2**31 - 1)] = 0
     """Seed of folds, initial weights, image order and augmentation. The same seed gives the same
     result on the same kind of device."""
@@ -153,6 +151,8 @@ class Competition(Section):
     """`[train]`: how training is split into jobs, and which library computes."""
     blend: Blend = field(default_factory=Blend)
     """`[blend]`: how the members' predictions are combined."""
+    submission: Submission = field(default_factory=Submission)
+    """`[submission]`: how the submission file is written."""
     leaderboard: Leaderboard = field(default_factory=Leaderboard)
     """`[leaderboard]`: where the submission is scored."""
     machine: Machine = field(default_factory=Machine)
@@ -170,6 +170,8 @@ class Competition(Section):
         yield from self._submission_problems()
         if self.submission.values == "probability" and self.task != "binary":
             yield Problem("submission.values", "= 'probability': only applies to task = 'binary'")
+        if self.leaderboard.competition and not self.submission.sample:
+            yield Problem("submission.sample", "is missing: leaderboard.competition requires it")
         class_values = self.submission.values in ("class", "index")
         if self.leaderboard.answers and class_values and self.metric not in OF_CLASSES:
             yield Problem(

@@ -100,8 +100,10 @@ class Submission(Section):
     ```
     """
 
-    sample: Text
-    """Path of the sample submission, which determines the header, the ids and their order."""
+    sample: Text = ""
+    """Path of the sample submission, which determines the header, the ids and their order; without
+    one the columns are id and label (or the names of the classes), and the ids are in the order of
+    the test images."""
     values: Literal["class", "index", "probability", "columns"] = "class"
     """What is written for each id: `class`, the name of the predicted class; `index`, its number
     from 0; `probability`, that of the second of two classes; `columns`, the probability of each
