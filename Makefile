@@ -1,25 +1,25 @@
 .DEFAULT_GOAL := help
 # The first supported Python on this machine; to choose another:
 # `make install PYTHON=/path/to/python3.12`.
-PYTHON ?= $(shell for name in python3 python3.12 python3.11; do \
-	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$name && break; done)
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$name && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 TRAINING ?= cpu
 TESTS ?= 2
 
-.PHONY: help install demo test acceptance bench lint format compile images container-test lock picture clean
+.PHONY: help install demo test acceptance bench lint format compile docs reference images container-test lock picture clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Create .venv and install the versions of the lock file
 
-$(INSTALLED): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Foldline requires Python 3.11 or 3.12: install one, or name it with make install PYTHON=/path/to/python3.12"; exit 1; }
-	@echo "Installing into .venv with $$($(PYTHON) --version); the first time takes a few minutes"
+$(INSTALLED): requirements.lock pyproject.toml infra/uv.lock
+	@test -n "$(PYTHON)" || { echo "Foldline requires Python 3.11, 3.12 or 3.13, because TensorFlow has no wheels for others: install one, or name it with make install PYTHON=/path/to/python3.13"; exit 1; }
+	@echo "Installing into .venv with $$($(PYTHON) --version); this takes up to a few minutes"
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
+	@infra/install.sh .venv requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -45,7 +45,7 @@ lint: install ## Check style, types, imports, words, shell scripts, Dockerfile, 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/python infra/plain_words.py
-	@$(BIN)/shellcheck .ci/run infra/images/*.sh
+	@$(BIN)/shellcheck .ci/run infra/*.sh infra/images/*.sh infra/terraform/*.sh
 	@$(BIN)/hadolint --config infra/images/hadolint.yaml infra/images/Dockerfile
 	@$(BIN)/yamllint --strict --config-file infra/yamllint.yaml infra
 	@infra/terraform/check.sh
@@ -57,6 +57,13 @@ format: install ## Format the code and apply automatic fixes
 compile: install ## Compile the pipelines to YAML in build/
 	@$(BIN)/python pipelines/compile.py
 
+reference: install ## Write docs/configuration.md and the editors' schemas again
+	@$(BIN)/python -m pipelines.reference.write
+
+docs: install ## Build the documentation as a site in build/site; checks links
+	@NO_COLOR=1 $(BIN)/zensical build --clean --strict --config-file mkdocs.yml
+	@echo "build/site/index.html; to search, serve it: python3 -m http.server --directory build/site"
+
 images: install ## Build the container images (TRAINING=cpu, gpu or tpu)
 	@infra/images/build.sh light
 	@infra/images/build.sh $(TRAINING)
@@ -67,6 +74,8 @@ container-test: install ## Run a complete pipeline in containers (needs a Docker
 lock: install ## Resolve all dependencies again and write the lock files (needs uv)
 	uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links --upgrade --output-file requirements.lock pyproject.toml
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--no-emit-find-links --upgrade --output-file infra/uv.lock infra/uv.in
 	infra/images/lock.sh
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--no-emit-find-links --upgrade --output-file infra/terraform/checkov.lock infra/terraform/checkov.in

@@ -1,11 +1,14 @@
-"""The retry policy for every service: again for a minute, with growing random pauses."""
+"""The retry policy for every service: again for a minute, with growing random pauses.
+
+Google's library is imported when a service is called: it takes longer than many a step.
+"""
 
 import http.client
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from google.api_core.exceptions import RetryError
-from google.api_core.retry import Retry
+if TYPE_CHECKING:
+    from google.api_core.retry import Retry
 
 Result = TypeVar("Result")
 
@@ -15,12 +18,14 @@ PATIENCE, FIRST_PAUSE, LONGEST_PAUSE = 60.0, 1.0, 20.0
 TRANSIENT_STATUSES = (408, 429, 500, 502, 503, 504)
 
 
-def policy(is_transient: Callable[[Exception], bool]) -> Retry:
+def policy(is_transient: Callable[[Exception], bool]) -> "Retry":
     """The policy, for functions of Google's clients that take one.
 
     Args:
         is_transient: returns whether an error may go away by itself.
     """
+    from google.api_core.retry import Retry
+
     return Retry(
         predicate=is_transient,
         initial=FIRST_PAUSE,
@@ -32,6 +37,8 @@ def policy(is_transient: Callable[[Exception], bool]) -> Retry:
 
 def call(function: Callable[[], Result], is_transient: Callable[[Exception], bool]) -> Result:
     """Call a function, again where it fails for a transient reason; raises its last error."""
+    from google.api_core.exceptions import RetryError
+
     try:
         result: Result = policy(is_transient)(function)()
     except RetryError as error:

@@ -16,7 +16,7 @@ def load_model(path: str | Path) -> Any:
 
         >>> import numpy as np
         >>> network = fl.load_model("runs/digits/models/cnn/fold0.keras")
-        >>> pixels = np.zeros((3, 28, 28, 1), np.uint8)
+        >>> pixels = np.zeros((3, 8, 8, 1), np.uint8)
         >>> network.predict(pixels, verbose=0).shape
         (3, 10)
 
@@ -50,7 +50,7 @@ def load_model(path: str | Path) -> Any:
 def read_records(pattern: str | Path) -> Iterator[dict[str, bytes | int | float]]:
     """Yield the features of each record of TFRecords, without TensorFlow.
 
-        >>> record = next(fl.read_records("records/28x28/train*.tfrec"))
+        >>> record = next(fl.read_records("records/train*.tfrec"))
         >>> sorted(record)
         ['image', 'image_name', 'target']
 

@@ -2,22 +2,24 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from components.records.source import SourceSummary
-from foldline.result import RunResult, open_run
 from trainer.config import load as files
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
 from trainer.errors import CompetitionError
+
+if TYPE_CHECKING:
+    from components.records.source import SourceSummary
+    from foldline.result import RunResult
 
 
 def load(path: str | Path) -> Competition | Gan:
     """Read a competition file or a GAN file.
 
         >>> file = fl.load("digits.toml")
-        >>> file.name, file.folds.count
-        ('digits', 2)
+        >>> file.metric, file.folds.count
+        ('accuracy', 3)
 
     Args:
         path: the TOML file; paths in it are relative to its folder.
@@ -32,12 +34,12 @@ def load(path: str | Path) -> Competition | Gan:
     return files.load(path)
 
 
-def check(file: Competition | Gan | str | Path) -> SourceSummary:
+def check(file: Competition | Gan | str | Path) -> "SourceSummary":
     """Check that the files which a competition file names exist and agree with each other.
 
         >>> summary = fl.check("digits.toml")
         >>> summary.train, len(summary.test_ids)
-        (200, 50)
+        (120, 30)
 
     Args:
         file: as `load` returns it, or its path.
@@ -64,15 +66,17 @@ def run(
     *,
     progress: Callable[[dict[str, Any]], None] | None = None,
     in_containers: bool = False,
-) -> RunResult:
+) -> "RunResult":
     """Run a competition file on this machine; finished steps of an earlier run are reused.
 
         >>> steps = []
-        >>> result = fl.run("digits.toml", progress=lambda event: steps.append(event["step"]))
+        >>> run = fl.run(
+        ...     "digits.toml", "runs/digits", progress=lambda event: steps.append(event["step"])
+        ... )
         >>> steps[0], steps[-1]
         ('check', 'report')
-        >>> len(result.oof)
-        200
+        >>> len(run.oof)
+        120
 
     Args:
         file: as `load` returns it, or its path.
@@ -91,6 +95,7 @@ def run(
         RunError: a step failed; `step` and `tail` say which, and what it printed last.
         KeyboardInterrupt: the run was interrupted; the same call resumes it.
     """
+    from foldline.result import open_run
     from pipelines.local import runner
     from pipelines.local.console import Console
     from pipelines.local.launch import run_file

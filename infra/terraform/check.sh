@@ -9,7 +9,7 @@ root=../..
 checkov=$root/.venv/checkov
 if [ ! -e "$checkov/.installed" ] || [ checkov.lock -nt "$checkov/.installed" ]; then
     "$root/.venv/bin/python" -m venv --clear "$checkov"
-    "$checkov/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement checkov.lock
+    ../install.sh "$checkov" checkov.lock
     touch "$checkov/.installed"
 fi
 for variables in "" everything.tfvars; do

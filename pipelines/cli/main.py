@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
+from typing import Any
 
 from pipelines.cli import leaderboard, local, remote, start
 from trainer.errors import CompetitionError, DataError, FoldlineError
@@ -30,6 +30,16 @@ exit status:
   1    a step failed, records are damaged, or a service refused or failed
   2    the command line, the competition file or its data is wrong
   130  interrupted; the same command resumes"""
+
+
+class _Version(argparse.Action):
+    """Prints the version. Reading it takes longer than all the rest of the parser."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"foldline {version('foldline')}")
+        parser.exit()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
         description="Turn labelled images into an honest score and a leaderboard submission.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=f"foldline {version('foldline')}")
+    top.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = top.add_subparsers(required=True, metavar="COMMAND", help=argparse.SUPPRESS)
     for module in (start, local, remote, leaderboard):
         module.add(commands)

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,6 +69,9 @@ def hold(out: Path) -> Iterator[None]:
             raise RunError(
                 "start", f"another run uses {out}: wait until it ends, or choose another --out"
             ) from None
+        if threading.current_thread() is not threading.main_thread():
+            yield  # Python lets only the main thread handle signals
+            return
         previous_handler = signal.signal(signal.SIGTERM, interrupt)
         try:
             yield

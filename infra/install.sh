@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Installs the packages of a lock file into an environment that has pip, by hash:
+#
+#   infra/install.sh FOLDER LOCK
+#
+# uv needs a tenth of pip's time. It does not read pip's configuration, so where it cannot reach a
+# registry, pip installs instead.
+set -euo pipefail
+here=$(dirname "$0")
+python=$1/bin/python
+pip=("$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes)
+"${pip[@]}" --requirement "$here/uv.lock"
+if ! UV_SYSTEM_CERTS=1 "$1/bin/uv" pip install --quiet --python "$python" --no-deps --require-hashes --requirement "$2"; then
+    echo "uv cannot install (see above): pip installs instead, in a few minutes"
+    "${pip[@]}" --requirement "$2"
+fi
