@@ -32,7 +32,7 @@ test: install ## Run the fast tests, two files in parallel (TESTS=4 for four)
 		--durations=25 --durations-min=5
 
 acceptance: install ## Run the slow tests: recipes, kills, several devices
-	@$(BIN)/python -m pytest -m acceptance --numprocesses $(TESTS) --dist loadgroup \
+	@$(BIN)/python -m pytest -m acceptance --numprocesses $(TESTS) --dist loadgroup --maxschedchunk 1 \
 		--durations=25 --durations-min=5
 
 bench: install ## Compare with named baselines; writes benchmarks/results.md

@@ -131,6 +131,7 @@ def submit(
         RemoteError: the service refused the run.
     """
     from pipelines.cli.destination_flags import launcher_for
+    from pipelines.remote import estimate
     from pipelines.remote.prepare import prepare
     from pipelines.targets.base import ContainerImages
     from trainer import runtime
@@ -143,7 +144,7 @@ def submit(
     folder = Path("runs") / loaded.name
     launcher = launcher_for(destination)
     request = prepare(
-        loaded,
+        estimate.with_price(loaded, destination.target, estimate.prices(None)),
         Path(origin or loaded.name),
         destination,
         folder,

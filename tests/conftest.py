@@ -46,6 +46,15 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest tests first, so that no process is alone with one at the end."""
+    items.sort(key=lambda item: not _starts_first(item))
+
+
+def _starts_first(item: pytest.Item) -> bool:
+    return any(mark.kwargs.get("first", False) for mark in item.iter_markers("acceptance"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def short_stacks() -> Iterator[None]:
     """Return frames without source lines from `inspect.stack`.

@@ -32,6 +32,14 @@ exit status:
   130  interrupted; the same command resumes"""
 
 
+class _Grouped(argparse.RawDescriptionHelpFormatter):
+    """Leaves out the list of commands that argparse makes: `_grouped` makes one by groups."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        if action.nargs != argparse.PARSER:
+            super().add_argument(action)
+
+
 class _Version(argparse.Action):
     """Prints the version. Reading it takes longer than all the rest of the parser."""
 
@@ -69,10 +77,10 @@ def parser() -> argparse.ArgumentParser:
         prog="foldline",
         usage="foldline [--version] [--help] COMMAND ...",
         description="Turn labelled images into an honest score and a leaderboard submission.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Grouped,
     )
     top.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    commands = top.add_subparsers(required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    commands = top.add_subparsers(required=True, metavar="COMMAND", prog="foldline")
     for module in (start, local, remote, leaderboard):
         module.add(commands)
     top.epilog = _grouped(commands)

@@ -1,7 +1,6 @@
 """The remote commands of `foldline`: submit, schedule, status, logs, cancel, fetch and list."""
 
 import argparse
-import dataclasses
 import sys
 import time
 from collections.abc import Mapping
@@ -60,36 +59,7 @@ def add(commands: Any) -> None:
         help="five fields, such as '0 5 * * 1'; on Vertex AI, TZ=Europe/Rome may come first",
     )
     for parser in (submit, schedule):
-        arguments.add_file(parser)
-        parser.add_argument(
-            "--experiment", default="", metavar="NAME", help="experiment that groups the run"
-        )
-        parser.add_argument(
-            "--label",
-            action="append",
-            default=[],
-            metavar="K=V",
-            help="label for bills and lists; may be repeated",
-        )
-        parser.add_argument(
-            "--cache",
-            action=argparse.BooleanOptionalAction,
-            default=True,
-            help="reuse finished steps of other runs",
-        )
-        parser.add_argument(
-            "--dry-run",
-            action="store_true",
-            help="show the request and its estimated cost; send nothing",
-        )
-        parser.add_argument(
-            "--prices",
-            type=Path,
-            metavar="FILE",
-            help="a price table (default: pipelines/remote/prices.toml)",
-        )
-        arguments.add_machine(parser)
-        arguments.add_images(parser)
+        _add_for_new(parser)
     submit.add_argument(
         "--wait", action="store_true", help="wait until the run ends; fail if the run fails"
     )
@@ -102,6 +72,40 @@ def add(commands: Any) -> None:
     )
     for name in ("submit", "schedule", "status", "logs", "cancel", "fetch", "list"):
         add_destination(commands.choices[name], is_new=name in ("submit", "schedule", "list"))
+
+
+def _add_for_new(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a run that is not submitted yet."""
+    arguments.add_file(parser)
+    parser.add_argument(
+        "--experiment", default="", metavar="NAME", help="experiment that groups the run"
+    )
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="K=V",
+        help="label for bills and lists; may be repeated",
+    )
+    parser.add_argument(
+        "--cache",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="reuse finished steps of other runs",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show the request and its estimated cost; send nothing",
+    )
+    parser.add_argument(
+        "--prices",
+        type=Path,
+        metavar="FILE",
+        help="a price table (default: pipelines/remote/prices.toml)",
+    )
+    arguments.add_machine(parser)
+    arguments.add_images(parser)
 
 
 def _add_for_submitted(commands: Any) -> None:
@@ -170,12 +174,7 @@ def _prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
     # Before the data is checked: it fails at once if the user is not signed in.
     launcher = launcher_for(where)
     costs = estimate.prices(options.prices)
-    if not competition.train.hourly_price:
-        # The report shows what training cost.
-        hourly = round(costs.training(competition.machine, where.target), 4)
-        competition = dataclasses.replace(
-            competition, train=dataclasses.replace(competition.train, hourly_price=hourly)
-        )
+    competition = estimate.with_price(competition, where.target, costs)
     request = prepare(
         competition,
         options.file,

@@ -63,7 +63,7 @@ def add(commands: Any) -> None:
         "foldline completion zsh > ~/.zfunc/_foldline",
         handler=_completion,
     )
-    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell")
+    completion.add_argument("shell", choices=("bash", "zsh"), help="the shell")
 
 
 def _init(options: argparse.Namespace) -> int:

@@ -1,9 +1,10 @@
-"""Write docs/configuration.md and the schemas that editors read."""
+"""Write docs/configuration.md, the schemas that editors read, and the diagram of the pipeline."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.reference.diagram import with_diagram
 from pipelines.reference.keys import Key, Place, json_schema, keys, places, split_doc
 from trainer.artifacts.manifest import atomic_write
 from trainer.config.competition import Competition
@@ -12,7 +13,8 @@ from trainer.config.gan import Gan
 COMPETITIONS = Path(__file__).resolve().parents[1] / "competitions"
 # The file that the first line of a competition file or a GAN file names, by its kind.
 SCHEMAS = {Competition: "foldline.schema.json", Gan: "foldline-gan.schema.json"}
-PAGE = Path("docs") / "configuration.md"
+PAGE, ARCHITECTURE = Path("docs") / "configuration.md", Path("docs") / "architecture.md"
+_COMPILED = Path("tests") / "golden" / "kfold.yaml"
 _HEAD = """\
 # The keys of a competition file
 
@@ -88,7 +90,9 @@ def texts() -> dict[Path, str]:
     """Return what is generated, by path from the project's root."""
     root = COMPETITIONS.parents[1]
     schemas = {COMPETITIONS / name: schema(file) for file, name in SCHEMAS.items()}
-    return {path.relative_to(root): text for path, text in schemas.items()} | {PAGE: page()}
+    architecture = (root / ARCHITECTURE).read_text(encoding="utf-8")
+    pages = {PAGE: page(), ARCHITECTURE: with_diagram(architecture, root / _COMPILED)}
+    return {path.relative_to(root): text for path, text in schemas.items()} | pages
 
 
 def main() -> None:

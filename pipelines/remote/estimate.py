@@ -7,12 +7,13 @@ of its peak; this project's own demo does 28 GFLOP/s on a CPU core. The multiply
 are those of its paper at the image side in the table, and grow with the square of the side.
 """
 
+import dataclasses
 import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from components.records.source import SourceSummary
 from components.training.plan import plan
@@ -24,6 +25,8 @@ from trainer.config.known_backbones import LINEAR
 from trainer.config.member import Member
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import CompetitionError
+
+File = TypeVar("File", bound=Competition | Gan)
 
 PRICES = Path(__file__).with_name("prices.toml")
 # (10⁹ multiply-adds of a forward pass, image side in pixels). EfficientNet: Tan and Le,
@@ -118,6 +121,21 @@ class Prices:
                 f"prices: [{kind}] {name}: requires on_demand and spot"
             ) from None
         return entry
+
+
+def with_price(file: File, target: str, costs: Prices) -> File:
+    """Return a file with the price of its training machine, so that the report shows what training
+    cost; a price in the file stays.
+
+    Args:
+        file: a competition or a GAN, with the machine to use.
+        target: `vertex` or `kfp`.
+        costs: the price table.
+    """
+    if file.train.hourly_price:
+        return file
+    hourly = round(costs.training(file.machine, target), 4)
+    return dataclasses.replace(file, train=dataclasses.replace(file.train, hourly_price=hourly))
 
 
 def prices(file: Path | None) -> Prices:

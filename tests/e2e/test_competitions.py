@@ -1,5 +1,5 @@
-"""Each competition file, reduced: small networks of the same kind, small images and few of them, in
-the public format.
+"""Each competition file, reduced: small networks, small images and few of them, in the public
+format.
 
 What the file says of the data, the labels, the loss, the schedule and the submission stays as it
 is."""
@@ -18,6 +18,7 @@ import pytest
 
 import pipelines.competitions
 from tests.e2e.test_sources import TEST, jpeg, melanoma, picture, put, shard
+from tests.support.in_process import Outputs, run_in_process
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.acceptance
@@ -53,6 +54,19 @@ def reduced(
     path = folder / name
     path.write_text("".join(f"{key} = {toml(value)}\n" for key, value in table.items()))
     return path
+
+
+def small(name: str) -> dict[str, dict[str, Any]]:
+    """Changes of a member: a network of two layers in place of its backbone, which
+    tests/trainer/models/test_backbones.py builds."""
+    layers = {"filters": [8, 8], "strides": [2, 2]}
+    return {name: {"backbone": "cnn", "cnn": layers, "normalise": "data", "head_epochs": 0}}
+
+
+def run_here(file: Path) -> tuple[Outputs, pd.DataFrame]:
+    """Run a file in this process; its artifacts and its submission."""
+    outputs = run_in_process(file, file.parent / "out")
+    return outputs, pd.read_csv(outputs.submission, dtype=str)
 
 
 def run(file: Path) -> tuple[Path, pd.DataFrame]:
@@ -117,17 +131,13 @@ def test_flowers(tmp_path: Path) -> None:
         )
     ids = [f"f{n:08x}" for n in reversed(range(208, 208 + TEST))]
     write_sample(tmp_path / "data" / "sample_submission.csv", ["id", "label"], ids)
-    smaller = {
-        # A DenseNet takes a minute to compile; tests/trainer/models/test_backbones.py has one.
-        "densenet201": {"backbone": "MobileNetV2"},
-        "efficientnetb7": {"backbone": "efficientnet/EfficientNetB0"},
-    }
-    out, submission = run(reduced("flowers104.toml", tmp_path, 32, smaller))
+    smaller = small("densenet201") | small("efficientnetb7")
+    outputs, submission = run_here(reduced("flowers104.toml", tmp_path, 32, smaller))
     assert submission["id"].tolist() == ids
     assert set(submission["label"]) <= {str(n) for n in range(104)}
-    metrics = json.loads((out / "metrics.json").read_text())
+    metrics = json.loads((outputs.blended / "metrics.json").read_text())
     assert set(metrics["members"]) == {"densenet201", "efficientnetb7"}
-    assert len(pd.read_csv(out / "oof.csv")) == 208
+    assert len(pd.read_csv(outputs.blended / "oof.csv")) == 208
 
 
 def test_masks(tmp_path: Path) -> None:
@@ -155,13 +165,11 @@ def test_masks(tmp_path: Path) -> None:
     write_sample(tmp_path / "data" / "eval" / "info.csv", ["ImageID", "ans"], ids)
     table = tomllib.loads((FILES / "masks.toml").read_text())
     augment = {**table["members"][0]["augment"], "crop": 32}
-    file = reduced(
-        "masks.toml", tmp_path, 36, {"b4": {"backbone": "EfficientNetB0", "augment": augment}}
-    )
-    out, submission = run(file)
+    smaller = {"b4": {**small("b4")["b4"], "augment": augment}}
+    outputs, submission = run_here(reduced("masks.toml", tmp_path, 36, smaller))
     assert submission["ImageID"].tolist() == ids
     assert set(submission["ans"]) <= {str(n) for n in range(18)}
-    oof = pd.read_csv(out / "oof.csv", dtype={"id": str})
+    oof = pd.read_csv(outputs.blended / "oof.csv", dtype={"id": str})
     assert len(oof) == 7 * people
     # A person's images never stand in two folds.
     assert (oof["fold"].groupby(oof["id"].str.split("/").str[0]).nunique() == 1).all()
@@ -182,7 +190,8 @@ def test_melanoma(tmp_path: Path) -> None:
     shard(folder / f"test00-{TEST}.tfrec", tests)
     ids = [f"ISIC_{n:07d}" for n in range(200, 200 + TEST)]
     write_sample(tmp_path / "data" / "sample_submission.csv", ["image_name", "target"], ids)
-    file = reduced("melanoma.toml", tmp_path, 32, {"b3": {"backbone": "EfficientNetB0", "tta": 3}})
+    smaller = {"b3": {**small("b3")["b3"], "tta": 3}}
+    file = reduced("melanoma.toml", tmp_path, 32, smaller)
     out, submission = run(file)
     assert submission["image_name"].tolist() == ids
     probabilities = submission["target"].astype(float)

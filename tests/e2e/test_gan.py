@@ -179,7 +179,7 @@ def test_cifar_s_file_with_files_of_that_format(tmp_path: Path) -> None:
     assert read_json(tmp_path / "out" / "metrics.json")["class_accuracy"] is not None
 
 
-@pytest.mark.acceptance
+@pytest.mark.acceptance(first=True)
 def test_the_digits_file_makes_digits_of_every_class(tmp_path: Path) -> None:
     """pipelines/competitions/digits_gan.toml unchanged: what it promises, by the classifier that
     it trains."""

@@ -62,9 +62,13 @@ DEPTHWISE = Member(
 NET = """
 import keras
 def net(pixels):
-    small = keras.layers.UpSampling2D(4)(pixels)
-    options = {"include_top": False, "weights": None, "input_shape": (32, 32, 3)}
-    return keras.applications.MobileNet(alpha=0.25, **options)(small)
+    features = keras.layers.Conv2D(16, 3, padding="same", use_bias=False)(pixels)
+    for _ in range(2):
+        features = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)(features)
+        features = keras.layers.BatchNormalization()(features)
+        features = keras.layers.ReLU(6)(features)
+        features = keras.layers.Conv2D(32, 1, use_bias=False)(features)
+    return features
 """
 
 

@@ -24,7 +24,7 @@ def test_a_good_file(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
         (
             "count = 3",
             "count = 99",
-            "tiny.toml:27: folds.count = 99: must be a whole number from 2 to 50",
+            "tiny.toml:18: folds.count = 99: must be a whole number from 2 to 50",
         ),
         ('"train.csv"', '"trian.csv"', "data.train"),
         ('target = "label"', 'target = "digit"', "train.csv: no column 'digit'"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import foldline as fl
 from components import retry
 from pipelines.cli import remote as commands
 from pipelines.cli.main import main
@@ -109,6 +110,18 @@ def submit(tiny: Tiny, bucket: str, *more: str) -> int:
     return main(["submit", str(tiny.toml), *flags(bucket), *more])
 
 
+def place(bucket: str) -> fl.Destination:
+    return fl.Destination(
+        "vertex",
+        project="my-project",
+        region="us-central1",
+        root=f"{bucket}/runs",
+        service_account=ACCOUNT,
+        endpoint=os.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"],
+        logging=os.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING"],
+    )
+
+
 def only(server: VertexServer) -> dict[str, Any]:
     (job,) = server.jobs.values()
     return job
@@ -193,6 +206,38 @@ def test_what_is_sent(
     assert not any(
         secret in text for secret in secrets for text in (said.out, said.err, *written, *bodies)
     )
+
+
+def test_what_python_sends_is_what_the_command_sends(
+    remote: Tiny, bucket: str, server: VertexServer
+) -> None:
+    assert submit(remote, bucket, "--label=team=red") == 0
+    by_command = only(server)
+    images = {
+        "light": f"r.example/p/light@{DIGEST}",
+        "training": f"r.example/p/training@{DIGEST}",
+    }
+    job = fl.submit(remote.toml, place(bucket), images=images, labels={"team": "red"})
+    sent = server.jobs[f"{PLACE}/pipelineJobs/{job.name}"]
+    assert sent["pipelineSpec"] == by_command["pipelineSpec"]
+    assert sent["labels"] == by_command["labels"]
+    assert f"runs/{job.name}?project=my-project" in job.console
+    assert Path(f"runs/tiny/remote/{job.name}.json").is_file()
+    sent["state"] = "PIPELINE_STATE_RUNNING"
+    assert job.state() == "running"
+    with pytest.raises(
+        fl.errors.RemoteError, match=r"is running; only a succeeded run has results"
+    ):
+        job.fetch()
+    sent["state"] = "PIPELINE_STATE_FAILED"
+    sent["jobDetail"]["taskDetails"] = [
+        {"taskId": "1", "taskName": "root", "state": "FAILED"},
+        failed_task("folds", "no space"),
+    ]
+    with pytest.raises(fl.errors.RemoteError, match=r"failed: step folds: .*no space"):
+        job.wait(seconds_between=0.01)
+    job.cancel()
+    assert server.called("POST", f"{job.name}:cancel")
 
 
 def test_no_cache_reaches_the_tasks_inside_loops(
@@ -592,6 +637,9 @@ def test_fetch_leaves_what_a_local_run_leaves(
         tasks.append({"taskId": str(number + 2), **about})
     job["jobDetail"]["taskDetails"] = tasks
     assert main(["fetch", name_of(job)]) == 0
+    # The same in Python.
+    launcher = vertex.VertexLauncher(place(bucket))
+    assert fl.Job(name_of(job), launcher).fetch("fetched").score == fl.open_run("runs/tiny").score
     for name in ("submission.csv", "oof.csv", "folds.csv", "report.html", "data_card.html"):
         assert Path("runs/tiny", name).read_bytes() == (finished_run / name).read_bytes(), name
     assert len(list(Path("runs/tiny/models").rglob("*.keras"))) == 6

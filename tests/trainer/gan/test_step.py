@@ -292,19 +292,17 @@ def on_jax(
 
 
 @pytest.mark.acceptance
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"loss": "hinge", "spectral_norm": True, "diffaugment": ["color", "translation"]},
-        # Batch normalisation in both networks uses the complete batch, on any number of devices.
-        {"decay": 0.1, "average": 0.2},
-    ],
-    ids=["hinge, bounded", "as without any key"],
-)
-def test_jax_does_the_same_on_one_device_and_on_several(
-    changed: dict[str, Any], tmp_path: Path
-) -> None:
-    gan = recipe(**changed, steps=6)
+def test_jax_does_the_same_on_one_device_and_on_several(tmp_path: Path) -> None:
+    # Batch normalisation in the generator uses the complete batch, on any number of devices; the
+    # discriminator has spectral normalisation, and the rates fall.
+    gan = recipe(
+        loss="hinge",
+        spectral_norm=True,
+        diffaugment=["color", "translation"],
+        decay=0.1,
+        average=0.2,
+        steps=6,
+    )
     program = gans.program(gans.networks(gan))
     start = get_state(program)
     reported = gans.trained(program, gan)
