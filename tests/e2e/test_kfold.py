@@ -229,6 +229,7 @@ def test_a_run_submits_where_its_file_says_so(
         server.close()
 
 
+@pytest.mark.acceptance
 def test_a_changed_member_trains_that_member_alone(again: tuple[Tiny, Path]) -> None:
     tiny, out = again
     tiny.toml.write_text(tiny.toml.read_text().replace("strength = 1.1", "strength = 1.2"))
