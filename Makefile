@@ -22,6 +22,7 @@ $(INSTALLED): requirements.lock pyproject.toml infra/uv.lock
 	@infra/install.sh .venv requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+	@echo "Installed. To use the command foldline: source .venv/bin/activate"
 
 demo: install ## Turn real digits into a checked submission in runs/digits
 	@$(BIN)/python -m pipelines.competitions.digits data/digits

@@ -73,6 +73,12 @@ def check_form(sample: Sample, submission: Submission, classes: Sequence[str], t
                 f"{where} writes one column per class, but the sample's header {difference}"
             )
         return
+    column = sample.columns[0] if sample.columns else ""
+    if submission.values == "probability" and column in classes and column != classes[1]:
+        raise DataError(
+            f"{where} writes the probability of the second class, {classes[1]!r}, but the sample's"
+            f" column is {column!r}: list the classes in the other order"
+        )
     if len(sample.columns) != 1:
         raise DataError(
             f"{where} writes one column, but the sample has {len(sample.columns)} in addition to"

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
     runs = arguments.command(
         commands,
         "runs",
-        "list the finished runs with score, time and disk space",
+        "list the finished runs in ./runs with score, time and disk space",
         "foldline runs",
         "foldline runs --json",
         handler=_runs,

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,12 @@ def _init(options: argparse.Namespace) -> int:
 
     for path in write(options.file, options.data):
         print(path)
+    name = shlex.quote(str(options.file))
     if options.data == "example":
-        print(f"\nrun it: foldline run {options.file}", file=sys.stderr)
+        print(f"\nrun it: foldline run {name}", file=sys.stderr)
     else:
         print(
-            f"\nedit the lines marked with <--, then: foldline check {options.file}",
+            f"\nedit the lines marked with <--, then: foldline check {name}",
             file=sys.stderr,
         )
     return 0

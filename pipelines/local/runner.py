@@ -67,7 +67,9 @@ def hold(out: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(
-                "start", f"another run uses {out}: wait until it ends, or choose another --out"
+                "start",
+                f"another run uses {out}: wait until it ends (one that was killed needs some"
+                " seconds), or choose another --out",
             ) from None
         if threading.current_thread() is not threading.main_thread():
             yield  # Python lets only the main thread handle signals

@@ -21,9 +21,10 @@ _HEAD = """\
 A competition file is a [TOML](https://toml.io) file. `foldline init` writes one, `foldline check`
 says what is wrong with it, and `foldline explain data.group` prints what this page says of a key.
 An editor that reads JSON schemas, such as Visual Studio Code with the extension *Even Better TOML*,
-completes keys and marks mistakes; the first line of the file names the schema:
+completes keys and marks mistakes. The first line of the file names the schema, which
+`foldline init` writes next to it (in a clone, both schemas are in `pipelines/competitions/`):
 
-    #:schema foldline.schema.json
+    #:schema foldline.schema.json        (a GAN file: foldline-gan.schema.json)
 
 A key without a default is required. `members[0].epochs` in a message is the key `epochs` of the
 first `[[members]]`. The command `python -m pipelines.reference.write` writes this page from

@@ -132,7 +132,7 @@ class Competition(Section):
     """Metric of the competition, by which members and blends are compared: `accuracy`, `f1`,
     `macro_f1`, `weighted_f1`, `precision`, `recall`, `quadratic_kappa`, `roc_auc`,
     `average_precision`, `log_loss`, `brier`, `calibration_error`, or `partial_auc_80` for a
-    true-positive rate of at least 80 %."""
+    true-positive rate of at least 80 % (any from `partial_auc_1` to `partial_auc_99`)."""
     classes: list[Text]
     """Names of the classes as they are in the labels, in the order of the class indices: at least
     two, at most 62 for multilabel."""

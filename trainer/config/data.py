@@ -165,7 +165,9 @@ class Data(Section):
     train: Text = ""
     """File with the labelled images; what it holds depends on `source`."""
     test: Text = ""
-    """File with the images to predict; what it holds depends on `source`."""
+    """File with the images to predict; what it holds depends on `source`. For image files it is a
+    CSV with the ids and with the columns of `numeric` and `categorical`; without those it may be
+    left out."""
     id: Text = ""
     """Column or feature with the ids of the images, each of which must be unique."""
     target: Text = ""
@@ -256,6 +258,13 @@ class Data(Section):
             )
         if self.test and not self.id:
             yield Problem("id", "is missing: test requires it")
+        for key in ("numeric", "categorical"):
+            if getattr(self, key) and self.test_images and not self.test:
+                yield Problem(
+                    "test",
+                    f"is missing: {key} requires a CSV with these columns for the test images, in"
+                    " which a cell may be empty",
+                )
         if self.test and not self.test_images:
             yield Problem("test_images", "is missing: test requires it")
         yield from placeholder_problems("test_images", self.test_images, {"id"}, needed={"id"})

@@ -159,7 +159,10 @@ def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         # Not only invalid TOML: also a number with thousands of digits, brackets nested thousands
         # deep, or an impossible path.
-        raise CompetitionError(f"{path}: not valid TOML: {error}") from None
+        hint = ""
+        if "Cannot overwrite a value" in str(error):
+            hint = "; a section that may occur several times has double brackets, as in [[members]]"
+        raise CompetitionError(f"{path}: not valid TOML: {error}{hint}") from None
     except FileNotFoundError:
         raise CompetitionError(f"{path}: no such competition file") from None
     except OSError as error:

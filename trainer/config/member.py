@@ -225,7 +225,7 @@ class Member(Section):
     head: Head = field(default_factory=Head)
     """`[members.head]`: the layers after the backbone."""
     tabular: Tabular = field(default_factory=Tabular)
-    """`[members.tabular]`: tabular columns as inputs."""
+    """`[members.tabular]`: tabular columns as inputs of the network, or of the regression."""
     loss: Loss = field(default_factory=Loss)
     """`[members.loss]`: the loss."""
     optimizer: Optimizer = field(default_factory=Optimizer)
@@ -240,6 +240,8 @@ class Member(Section):
         yield from name_problems(self.name)
         if error := known_backbones.problem(self.backbone, self.side()):
             yield Problem("backbone", f"= {self.backbone!r}: {error}")
+            if not self.epochs:
+                return  # a linear member, whose name is misspelt, needs none
         for key, default in (("cnn", Cnn()), ("linear", Linear())):
             if getattr(self, key) != default and self.backbone != key:
                 yield Problem(key, f"only applies to backbone = {key!r}, not to {self.backbone!r}")

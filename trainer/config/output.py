@@ -101,9 +101,9 @@ class Submission(Section):
     """
 
     sample: Text = ""
-    """Path of the sample submission, which determines the header, the ids and their order; without
-    one the columns are id and label (or the names of the classes), and the ids are in the order of
-    the test images."""
+    """Path of the sample submission, relative to `data.root`, which determines the header, the ids
+    and their order; without one the columns are id and label (or the names of the classes), and the
+    ids are in the order of the test images."""
     values: Literal["class", "index", "probability", "columns"] = "class"
     """What is written for each id: `class`, the name of the predicted class; `index`, its number
     from 0; `probability`, that of the second of two classes; `columns`, the probability of each
@@ -128,8 +128,8 @@ class Leaderboard(Section):
     """
 
     answers: Text = ""
-    """Path of a file like the submission with the true answers, which scores the run's submission;
-    the pipeline never reads it. "" for none."""
+    """Path of a file like the submission with the true answers, relative to `data.root`, which
+    scores the run's submission; the pipeline never reads it. "" for none."""
     competition: Text = ""
     """Name of the competition on kaggle.com, the last part of its address; "" for none."""
     submit: Flag = False

@@ -52,7 +52,7 @@ class Records(Section):
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several keys, or the form of a value."""
         if not self.sizes or len(set(self.sizes)) != len(self.sizes):
-            yield Problem("sizes", f"= {short(self.sizes)}: list at least one, each once")
+            yield Problem("sizes", f"= {short(self.sizes)}: list at least one size, and none twice")
         if self.publish and not re.fullmatch(BUCKET + r"(/[^/]+)+", self.publish):
             yield Problem("publish", f"= {self.publish!r}: must be gs://bucket/prefix")
 

@@ -267,7 +267,7 @@ def placeholder_problems(
         required = ", ".join(f"{{{name}}}" for name in sorted(needed))
         optional = ", ".join(f"{{{name}}}" for name in sorted(allowed - needed))
         rule = (
-            f"must contain {required}, each exactly once"
+            f"must contain {required}{', each' if len(needed) > 1 else ''} exactly once"
             if needed
             else f"must not contain a placeholder{' other than ' + optional if optional else ''}"
         )
@@ -279,6 +279,8 @@ def placeholder_problems(
 
 def short(value: object) -> str:
     """Return the text of a value for a message, at most 200 characters of it."""
+    if isinstance(value, bool):
+        return str(value).lower()  # as it is in the file
     try:
         text = repr(value)
     except (ValueError, RecursionError):
@@ -299,7 +301,7 @@ def describe(kind: Any) -> str:
     if typing.get_origin(plain) is list:
         (item,) = typing.get_args(plain)
         if dataclasses.is_dataclass(bare(item)):
-            return "a list of tables"
+            return "a list of tables, each below a header in double brackets, as in [[members]]"
         return f"a list, each entry {describe(item)}"
     if typing.get_origin(plain) is Literal:
         return "one of " + ", ".join(repr(choice) for choice in typing.get_args(plain))

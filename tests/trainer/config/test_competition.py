@@ -58,7 +58,7 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         ("seed = 7", "sede = 7", ["tiny.toml:5: sede is an unknown key", "did you mean 'seed'"]),
         ("count = 3", "count = 1", ["folds.count = 1", "a whole number from 2 to 50"]),
         ("count = 3", 'count = "3"', ["folds.count = '3'", "a whole number"]),
-        ("count = 3", "count = true", ["folds.count = True"]),
+        ("count = 3", "count = true", ["folds.count = true"]),
         (
             "count = 3",
             'count = 3\nfile = "f.csv"\nexclude = ["1"]',

@@ -73,9 +73,9 @@ def test_what_fits_together(table: dict[str, Any]) -> None:
         ({**TABLE, "target_parts": [PART]}, "target or target_parts must be given, and not both"),
         (
             {**TABLE, "images": "i/x.jpg"},
-            r"images = 'i/x.jpg': must contain \{id\}, each exactly once; \{file\} is optional",
+            r"images = 'i/x.jpg': must contain \{id\} exactly once; \{file\} is optional",
         ),
-        ({**TABLE, "images": "i/{id}/{id}.jpg"}, r"must contain \{id\}, each exactly once"),
+        ({**TABLE, "images": "i/{id}/{id}.jpg"}, r"must contain \{id\} exactly once"),
         ({**TABLE, "images": "i/{name}.jpg"}, r"must contain \{id\}"),
         ({**TABLE, "images": "i/{class}/{id}.jpg"}, r"must contain \{id\}"),
         (
@@ -187,8 +187,8 @@ def test_parts_of_a_label(part: dict[str, Any], words: str) -> None:
     ("table", "words"),
     [
         ({}, "sizes is missing"),
-        ({"sizes": []}, r"sizes = \[\]: list at least one, each once"),
-        ({"sizes": [8, 8]}, "list at least one, each once"),
+        ({"sizes": []}, r"sizes = \[\]: list at least one size, and none twice"),
+        ({"sizes": [8, 8]}, "list at least one size, and none twice"),
         ({"sizes": [4]}, r"sizes\[0\] = 4: must be a whole number from 8 to 1024"),
         ({"sizes": 8}, "sizes = 8: must be a list"),
         ({"sizes": [8], "parts": 0}, "parts = 0"),
