@@ -1,5 +1,6 @@
 """Scores over all rows of predictions, by scikit-learn; never a mean over batches."""
 
+import difflib
 import re
 from collections.abc import Callable
 
@@ -42,9 +43,11 @@ def problem(metric: str, task: str) -> str | None:
         task: `multiclass`, `binary` or `multilabel`.
     """
     if metric not in HIGHER_IS_BETTER:
+        close = difflib.get_close_matches(metric, HIGHER_IS_BETTER, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
         return (
             f"= {metric!r}: must be one of {', '.join(METRICS)}; partial_auc_1 to partial_auc_99"
-            " set the true-positive rate in percent"
+            f" set the true-positive rate in percent{hint}"
         )
     if metric == "quadratic_kappa" and task == "multilabel":
         return (

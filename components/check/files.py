@@ -9,6 +9,7 @@ from components.blending import external
 from components.folds.user_ids import excluded, own_folds
 from components.records import source
 from components.records.source import SourceSummary
+from components.records.sources.files import class_folders
 from components.storage import objects
 from components.submission import sample
 from trainer.config import known_backbones
@@ -40,6 +41,7 @@ def check_files(file: Competition | Gan, origin: str | Path) -> SourceSummary:
     """
     stop_at_missing(_paths(file), origin)
     summary = source.look(file.data, file.records)
+    _check_class_folders(file, origin)
     if isinstance(file, Competition):
         _check_submission(file, summary)
     if summary.train_ids is not None:
@@ -55,6 +57,20 @@ def check_files(file: Competition | Gan, origin: str | Path) -> SourceSummary:
     if summary.train is not None:
         _check_amounts(file, origin, summary.train)
     return summary
+
+
+def _check_class_folders(file: Competition | Gan, origin: str | Path) -> None:
+    """Check that the folders of classes are the classes of the file."""
+    folders = class_folders(file.data)
+    unknown, missing = sorted(folders - set(file.classes)), sorted(set(file.classes) - folders)
+    if folders and (unknown or missing):
+        first = f"there is no class {unknown[0]!r}" if unknown else f"no image of {missing[0]!r}"
+        # Thousands of classes are no list that a person copies.
+        listed = f"; the folders are {sorted(folders)}" if len(folders) <= 20 else ""
+        raise CompetitionError(
+            f"{origin}: classes: {first} ({len(unknown)} folders without a class, {len(missing)}"
+            f" classes without a folder){listed}"
+        )
 
 
 def _paths(file: Competition | Gan) -> dict[str, str]:

@@ -24,7 +24,8 @@ class FinishedRun(NamedTuple):
         folder: the folder of its results.
         metrics: the contents of its metrics.json.
         finished: when it ended, in UTC.
-        seconds: how long it took; None if a remote run was downloaded.
+        seconds: how long it took, or the last part of it after an interruption; None if a remote
+            run was downloaded.
         bytes: the disk space of the folder, its cache of finished steps included.
     """
 
@@ -59,10 +60,21 @@ def run_file(
         KeyboardInterrupt: the run was interrupted; all its processes have ended.
     """
     started = time.monotonic()
-    outputs = runner.run(file, out, on_event, in_containers=in_containers)
+    worked: set[str] = set()
+
+    def follow(event: runner.Event) -> None:
+        if event["event"] == "start":
+            worked.add(event["step"])
+        on_event(event)
+
+    outputs = runner.run(file, out, follow, in_containers=in_containers)
     metrics: dict[str, Any] = registry.results(registry.of(file)).gather(file, outputs, out)
-    seconds = round(time.monotonic() - started, 1)
-    write_json(out / runner.PIPELINE_ROOT / _DURATION, {"seconds": seconds})
+    duration = out / runner.PIPELINE_ROOT / _DURATION
+    # A run that reused every step but the check, which is never reused, is no other run.
+    if worked - {"check"} or not duration.is_file():
+        seconds = round(time.monotonic() - started, 1)
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(duration, {"seconds": seconds, "finished": finished})
     return metrics
 
 
@@ -88,11 +100,13 @@ def read_run(folder: Path) -> FinishedRun:
     metrics = folder / tables.METRICS
     values = read_json(metrics)
     duration = folder / runner.PIPELINE_ROOT / _DURATION
+    known = read_json(duration) if duration.is_file() else {}
+    written = datetime.fromtimestamp(metrics.stat().st_mtime, UTC)
     return FinishedRun(
         folder=folder,
         metrics=values,
-        finished=datetime.fromtimestamp(metrics.stat().st_mtime, UTC),
-        seconds=read_json(duration)["seconds"] if duration.is_file() else None,
+        finished=datetime.fromisoformat(known["finished"]) if known else written,
+        seconds=known.get("seconds"),
         bytes=_disk_space(folder),
     )
 

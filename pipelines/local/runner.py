@@ -200,6 +200,10 @@ def _follow(
                 if ended:
                     break
                 time.sleep(0.1)
+    except KeyboardInterrupt:
+        text = "stopping: a training job writes a checkpoint first"
+        on_event({"event": "fold", "step": "run", "pid": os.getpid(), "text": text})
+        raise
     finally:
         _end(child)
     if failed is None and child.returncode != 0 and running:

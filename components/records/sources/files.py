@@ -45,6 +45,17 @@ def reader(subset: Subset, records: Records) -> Reader:
     return Reader(len(items), lambda first, count: iter(items[first : first + count]))
 
 
+def class_folders(data: Data) -> set[str]:
+    """Return the classes in the paths of the labelled images, where the paths name them.
+
+    Args:
+        data: the section; with a table of labels the result is empty.
+    """
+    if data.source != "files" or data.train:
+        return set()
+    return {entry.texts.get("class", "") for entry in located(data.root, data.images)}
+
+
 def unused(data: Data, records: Records) -> list[str]:
     """Return the files that match a pattern but that no row of any table names, sorted."""
     matching: set[str] = set()

@@ -68,8 +68,8 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         ("\nepochs = 12", "", ["members[0].epochs is missing"]),
         (
             'metric = "accuracy"',
-            'metric = "auc"',
-            ["metric = 'auc'", "must be one of accuracy, f1, macro_f1"],
+            'metric = "acuracy"',
+            ["metric = 'acuracy'", "must be one of accuracy, f1", "did you mean 'accuracy'?"],
         ),
         (
             'source = "pixels"',
