@@ -1,5 +1,6 @@
 """What runs on this machine: load, check, run and compile a competition file."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.config import load as files
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
+from trainer.config.schema import parse
 from trainer.errors import CompetitionError
 
 if TYPE_CHECKING:
@@ -156,7 +158,10 @@ def compile(
 
 
 def _loaded(file: Competition | Gan | str | Path) -> Competition | Gan:
-    return file if isinstance(file, Competition | Gan) else files.load(file)
+    if isinstance(file, Competition | Gan):
+        # It may have been changed since it was loaded.
+        return parse(type(file), dataclasses.asdict(file), file.name)
+    return files.load(file)
 
 
 def _origin(file: Competition | Gan | str | Path) -> str:

@@ -1,5 +1,6 @@
 """The front door: its names, what importing it costs, and the examples of its docstrings."""
 
+import dataclasses
 import doctest
 import importlib
 import shutil
@@ -161,6 +162,17 @@ def test_an_error_has_its_problems_for_programs(tiny: Tiny) -> None:
     assert "cuont" in tiny.toml.read_text().split("\n")[unknown.line - 1]
     (bound,) = (one for one in caught.value.problems if one.key == "folds.bins")
     assert (bound.value, bound.allowed) == (1, "a whole number from 2 to 100")
+
+
+def test_a_file_that_python_changed_is_checked(tiny: Tiny) -> None:
+    file = fl.load(tiny.toml)
+    assert isinstance(file, fl.Competition)
+    assert fl.check(file).train == 120
+    two = dataclasses.replace(file, folds=dataclasses.replace(file.folds, count=2))
+    with pytest.raises(
+        fl.errors.CompetitionError, match="folds_per_task = 3: must be"
+    ):
+        fl.check(two)
 
 
 def test_a_run_folder_can_be_held_outside_the_main_thread(tmp_path: Path) -> None:
