@@ -169,9 +169,7 @@ def test_a_file_that_python_changed_is_checked(tiny: Tiny) -> None:
     assert isinstance(file, fl.Competition)
     assert fl.check(file).train == 120
     two = dataclasses.replace(file, folds=dataclasses.replace(file.folds, count=2))
-    with pytest.raises(
-        fl.errors.CompetitionError, match="folds_per_task = 3: must be"
-    ):
+    with pytest.raises(fl.errors.CompetitionError, match="folds_per_task = 3: must be"):
         fl.check(two)
 
 
