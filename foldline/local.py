@@ -84,7 +84,8 @@ def run(
         file: as `load` returns it, or its path.
         out: the folder of the results; None for runs/<name>.
         progress: called with each event: a dictionary with the keys `event` (start, note, progress,
-            epoch, fold, reused, done or error), `step`, `pid` and `text`. None prints them.
+            epoch, fold, reused, stopping, done or error), `step`, `pid` and `text`. None prints
+            them.
         in_containers: run every step in its own container; requires a Docker engine and the images
             that `make images` builds.
 
@@ -97,14 +98,16 @@ def run(
         RunError: a step failed; `step` and `tail` say which, and what it printed last.
         KeyboardInterrupt: the run was interrupted; the same call resumes it.
     """
+    from components.check.files import check_files
     from foldline.result import open_run
-    from pipelines.local import runner
+    from pipelines.local import RUNS, runner
     from pipelines.local.console import Console
     from pipelines.local.launch import run_file
 
     loaded = _loaded(file)
-    check(loaded if isinstance(file, Competition | Gan) else file)
-    folder = Path(out) if out is not None else Path("runs") / loaded.name
+    # Not the machine: it is what a remote run takes.
+    check_files(loaded, _origin(file))
+    folder = Path(out) if out is not None else RUNS / loaded.name
     console = Console() if progress is None else None
     try:
         with runner.hold(folder):

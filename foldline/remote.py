@@ -8,7 +8,8 @@ from typing import Any
 
 from foldline.local import load
 from foldline.result import RunResult
-from pipelines.remote.destination import Destination, remember
+from pipelines.local import RUNS
+from pipelines.remote.destination import Destination, launcher_for, remember
 from pipelines.remote.launcher import FINISHED, RemoteRun
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
@@ -97,7 +98,7 @@ class Job:
         if run.state != "succeeded":
             raise RemoteError(f"run {self.name}: is {run.state}; only a succeeded run has results")
         folder = None if out is None else Path(out)
-        _, found, metrics = fetch(run, file, folder, Path("runs"))
+        _, found, metrics = fetch(run, file, folder, RUNS)
         return RunResult(found, metrics)
 
     def _get(self) -> RemoteRun:
@@ -130,7 +131,6 @@ def submit(
         CompetitionError: the file or the destination is wrong.
         RemoteError: the service refused the run.
     """
-    from pipelines.cli.destination_flags import launcher_for
     from pipelines.remote import estimate
     from pipelines.remote.prepare import prepare
     from pipelines.targets.base import ContainerImages
@@ -141,7 +141,7 @@ def submit(
     named = dict(images or {})
     for kind, variable in runtime.IMAGES.items():
         named.setdefault(kind, os.environ.get(variable, ""))
-    folder = Path("runs") / loaded.name
+    folder = RUNS / loaded.name
     launcher = launcher_for(destination)
     request = prepare(
         estimate.with_price(loaded, destination.target, estimate.prices(None)),

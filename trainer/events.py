@@ -31,7 +31,8 @@ def emit(event: str, step: str, text: str, *, log: bool = True, **values: Any) -
     """Print a log line, and append the event to the launcher's file if there is one.
 
     Args:
-        event: start, note, progress, epoch, fold, reused, done or error.
+        event: start, note, progress, epoch, fold, reused, done or error; the launcher itself also
+            reports stopping.
         step: the name of the step.
         text: what people read.
         log: False keeps `text` out of the log.

@@ -1,12 +1,10 @@
 """The flags of the commands for remote runs: where a run goes, and its launcher."""
 
 import argparse
-import os
-from typing import Any
 
 from pipelines.definitions import registry
 from pipelines.local import fingerprint
-from pipelines.remote.destination import TARGETS, Destination
+from pipelines.remote.destination import TARGETS
 from trainer import runtime
 from trainer.config import known_backbones
 from trainer.config.competition import Competition
@@ -48,18 +46,6 @@ def add_destination(parser: argparse.ArgumentParser, *, is_new: bool) -> None:
     parser.add_argument(
         "--namespace", metavar="NAME", help="your namespace on a multi-user Kubeflow server"
     )
-
-
-def launcher_for(where: Destination) -> Any:
-    if where.target == "vertex":
-        from pipelines.remote.vertex import VertexLauncher
-        from pipelines.targets.base import needs
-
-        needs("google.cloud.aiplatform_v1", "vertex")
-        return VertexLauncher(where)
-    from pipelines.remote.kubeflow import KubeflowLauncher
-
-    return KubeflowLauncher(where, token=os.environ.get(runtime.KFP_TOKEN, ""))
 
 
 def destination_flags(options: argparse.Namespace) -> dict[str, str | None]:

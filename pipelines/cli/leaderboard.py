@@ -1,10 +1,10 @@
 """`foldline leaderboard`: submit a run's results to kaggle.com, and list their scores."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from pipelines.cli import arguments
+from pipelines.local import RUNS
 
 
 def add(commands: Any) -> None:
@@ -60,7 +60,7 @@ def _submit(options: argparse.Namespace) -> int:
     from trainer.config.load import load_competition
 
     competition = load_competition(options.file)
-    out = options.out or Path("runs") / competition.name
+    out = options.out or RUNS / competition.name
     with runner.hold(out):
         leaderboard.submit(
             competition, out, message=options.message, again=options.again, say=print
@@ -74,7 +74,7 @@ def _list(options: argparse.Namespace) -> int:
     from trainer.config.load import load_competition
 
     competition = load_competition(options.file)
-    out = options.out or Path("runs") / competition.name
+    out = options.out or RUNS / competition.name
     with runner.hold(out):
         leaderboard.show(competition, out, say=print)
     return 0

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.cli import arguments
+from pipelines.local import RUNS
 from trainer.errors import CompetitionError, RunError
-
-RUNS = Path("runs")
 
 
 def add(commands: Any) -> None:

@@ -11,17 +11,22 @@ from pipelines.cli import arguments
 from pipelines.cli.destination_flags import (
     add_destination,
     destination_flags,
-    launcher_for,
     own_code_warnings,
     parsed_labels,
 )
 from pipelines.definitions import registry
+from pipelines.local import RUNS
 from pipelines.remote import cron
-from pipelines.remote.destination import Destination, recall, remember, resolve_destination
+from pipelines.remote.destination import (
+    Destination,
+    launcher_for,
+    recall,
+    remember,
+    resolve_destination,
+)
 from trainer.config.load import load
 from trainer.errors import CompetitionError, RemoteError
 
-RUNS = Path("runs")
 # Seconds between two requests for the state of a run.
 POLL = 15.0
 # How many of its last log lines are printed for a failed step.

@@ -52,7 +52,7 @@ class Console:
             self.notes[pid] = text
         elif kind in ("epoch", "progress"):
             self._report_progress(step, pid, text)
-        elif kind in ("fold", "reused"):
+        elif kind in ("fold", "reused", "stopping"):
             self.line(step, text)
         elif kind == "error":
             self.progress.pop(pid, None)

@@ -202,7 +202,7 @@ def _follow(
                 time.sleep(0.1)
     except KeyboardInterrupt:
         text = "stopping: a training job writes a checkpoint first"
-        on_event({"event": "fold", "step": "run", "pid": os.getpid(), "text": text})
+        on_event({"event": "stopping", "step": "run", "pid": os.getpid(), "text": text})
         raise
     finally:
         _end(child)

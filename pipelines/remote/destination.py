@@ -224,3 +224,20 @@ def recall(run: str, runs: Path) -> dict[str, Any]:
             )
         return fields
     return {}
+
+
+def launcher_for(where: Destination) -> Any:
+    """Return the launcher of a destination; only its service's client is imported.
+
+    Raises:
+        CompetitionError: the client is not installed.
+    """
+    if where.target == "vertex":
+        from pipelines.remote.vertex import VertexLauncher
+        from pipelines.targets.base import needs
+
+        needs("google.cloud.aiplatform_v1", "vertex")
+        return VertexLauncher(where)
+    from pipelines.remote.kubeflow import KubeflowLauncher
+
+    return KubeflowLauncher(where, token=os.environ.get(runtime.KFP_TOKEN, ""))
