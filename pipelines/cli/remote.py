@@ -17,13 +17,8 @@ from pipelines.cli.destination_flags import (
 from pipelines.definitions import registry
 from pipelines.local import RUNS
 from pipelines.remote import cron
-from pipelines.remote.destination import (
-    Destination,
-    launcher_for,
-    recall,
-    remember,
-    resolve_destination,
-)
+from pipelines.remote.destination import Destination, launcher_for, recall, remember
+from pipelines.remote.destination import resolve_destination as resolve
 from trainer.config.load import load
 from trainer.errors import CompetitionError, RemoteError
 
@@ -159,7 +154,7 @@ def _locate(options: argparse.Namespace) -> tuple[Destination, Any]:
         **stored,
         **{name: value for name, value in destination_flags(options).items() if value},
     }
-    where = resolve_destination(
+    where = resolve(
         target, fields, needs=("project", "region") if target == "vertex" else ("host",)
     )
     return where, launcher_for(where)
@@ -175,7 +170,7 @@ def _prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
     from pipelines.targets.base import ContainerImages
 
     competition = arguments.with_machine(load(options.file), options)
-    where = resolve_destination(options.target, destination_flags(options))
+    where = resolve(options.target, destination_flags(options))
     # Before the data is checked: it fails at once if the user is not signed in.
     launcher = launcher_for(where)
     costs = estimate.prices(options.prices)
@@ -331,7 +326,7 @@ def _list(options: argparse.Namespace) -> int:
         raise CompetitionError(f"--limit {options.limit}: must be at least 1")
     needs = ("project", "region") if options.target == "vertex" else ("host",)
     for run in launcher_for(
-        resolve_destination(options.target, destination_flags(options), needs=needs)
+        resolve(options.target, destination_flags(options), needs=needs)
     ).latest(limit=options.limit):
         print(f"{run.name:<44}  {run.state:<10}  {run.created}")
     return 0
