@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 from trainer.config.member import Augment, Cnn, Member
 from trainer.config.objective import Artifacts, Objective
-from trainer.jobs.context import RunContext
+from trainer.training.jobs.context import RunContext
 from trainer.training.fit import train_folds
 folder = Path(sys.argv[1])
 statistics = folder / "statistics.json"

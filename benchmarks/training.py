@@ -209,7 +209,7 @@ from pathlib import Path
 from trainer.backends import devices
 from trainer.backends.devices import Device
 from trainer.config.objective import Artifacts, Objective
-from trainer.jobs.context import RunContext
+from trainer.training.jobs.context import RunContext
 from trainer.training.fit import train_folds
 devices.prepare()
 from trainer.backends.tensorflow import TensorFlowProgram

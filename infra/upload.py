@@ -11,7 +11,7 @@ def main(repository: str, *files: str) -> None:
     """Upload each, and print what the console's URL ends with."""
     from kfp.registry import RegistryClient
 
-    from pipelines.local import fingerprint
+    from pipelines.definitions import fingerprint
 
     tags = [fingerprint.version().replace(".", "-"), "latest"]
     for file in files:

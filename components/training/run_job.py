@@ -15,9 +15,9 @@ from trainer.config.known_backbones import LINEAR
 from trainer.config.member import Member
 from trainer.config.objective import Artifacts, Objective
 from trainer.config.schema import parse
-from trainer.jobs.context import RunContext
-from trainer.jobs.keys import job_key
 from trainer.training.fit import train_folds
+from trainer.training.jobs.context import RunContext
+from trainer.training.jobs.keys import job_key
 
 
 def run_job(

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 lock=$1
 python=${PYTHON:-.venv/bin/python}
 docker=${DOCKER:-docker}
-digest=$("$python" -c 'from pipelines.local import fingerprint; print(fingerprint.version(fingerprint.IN_IMAGES))')
+digest=$("$python" -c 'from pipelines.definitions import fingerprint; print(fingerprint.version(fingerprint.IN_IMAGES))')
 case $lock in
     light) default=$("$python" -c 'import components; print(components.LIGHT_IMAGE)') ;;
     *) default=$("$python" -c 'import components; print(components.TRAINING_IMAGE)') ;;

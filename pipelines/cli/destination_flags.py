@@ -2,8 +2,7 @@
 
 import argparse
 
-from pipelines.definitions import registry
-from pipelines.local import fingerprint
+from pipelines.definitions import fingerprint, registry
 from pipelines.remote.destination import TARGETS
 from trainer import runtime
 from trainer.config import known_backbones

@@ -8,8 +8,7 @@ from typing import Any
 
 from components import LIGHT_IMAGE, TRAINING_IMAGE
 from components.check.files import weights_files
-from pipelines.definitions import registry
-from pipelines.local import fingerprint
+from pipelines.definitions import fingerprint, registry
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
 from trainer.errors import RunError

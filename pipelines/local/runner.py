@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipelines.definitions import registry
-from pipelines.local import containers, fingerprint
+from pipelines.definitions import fingerprint, registry
+from pipelines.local import containers
 from trainer import runtime
 from trainer.artifacts.manifest import write_json
 from trainer.config.competition import Competition

@@ -14,8 +14,7 @@ import yaml
 
 from components.check.files import check_files
 from pipelines.compile import TARGETS, compile_pipeline, parameters, target
-from pipelines.definitions import registry
-from pipelines.local import fingerprint
+from pipelines.definitions import fingerprint, registry
 from pipelines.remote.destination import Destination
 from pipelines.remote.launcher import RemoteRun, RunRequest
 from pipelines.targets.base import ContainerImages

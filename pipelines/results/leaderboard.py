@@ -12,7 +12,7 @@ from components.submission import sample, upload
 from components.submission.upload import Board, Entry
 from components.submission.verify import check_file
 from components.submission.write import file_name
-from pipelines.local import fingerprint
+from pipelines.definitions import fingerprint
 from trainer.artifacts import tables
 from trainer.artifacts.csv_rows import read_rows
 from trainer.artifacts.manifest import atomic_write, sha256

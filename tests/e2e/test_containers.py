@@ -116,7 +116,7 @@ def test_an_image_of_other_code_is_refused(tiny: Tiny, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("image", [components.LIGHT_IMAGE, components.TRAINING_IMAGE])
 def test_what_an_image_is(image: str) -> None:
-    from pipelines.local import fingerprint
+    from pipelines.definitions import fingerprint
 
     (about,) = json.loads(docker("image", "inspect", image))
     assert about["Config"]["User"] == "1000"

@@ -15,8 +15,8 @@ from trainer.artifacts import tables
 from trainer.config.load import load_competition
 from trainer.config.objective import Artifacts, Objective
 from trainer.config.preparation import Folds
-from trainer.jobs.context import RunContext
 from trainer.training.fit import train_folds
+from trainer.training.jobs.context import RunContext
 
 pytestmark = pytest.mark.acceptance
 

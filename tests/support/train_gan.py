@@ -11,7 +11,7 @@ from trainer.config.gan import GanRecipe
 from trainer.config.objective import GanArtifacts
 from trainer.config.schema import parse
 from trainer.gan.fit import train_gan
-from trainer.jobs.context import RunContext
+from trainer.training.jobs.context import RunContext
 
 
 def main(artifacts: str, recipe: str, out: str, stop: str) -> None:

@@ -8,8 +8,8 @@ from trainer.config.competition import Train
 from trainer.config.member import Member
 from trainer.config.objective import Artifacts, Objective
 from trainer.config.schema import parse
-from trainer.jobs.context import RunContext
 from trainer.training.fit import train_folds
+from trainer.training.jobs.context import RunContext
 
 
 def net(pixels):  # type: ignore[no-untyped-def]  # a symbolic tensor of whichever backend

@@ -82,7 +82,6 @@ def prepare(backend: str = "auto", *, compiled: Path | None = None) -> Device:
         raise CompetitionError(
             f"train.backend = {backend!r}: must be 'auto', 'tensorflow' or 'jax'"
         )
-    threads = int(os.environ.get(runtime.THREADS, "0")) or os.cpu_count() or 1
     together = runtime.COORDINATOR in os.environ
     if together and backend == "tensorflow":
         raise CompetitionError(
@@ -102,7 +101,17 @@ def prepare(backend: str = "auto", *, compiled: Path | None = None) -> Device:
             f"train.backend = {chosen!r}: Keras runs on {keras.config.backend()} in this process"
             " already; start a new process"
         )
-    return _tensorflow(threads) if chosen == "tensorflow" else _jax(threads, compiled)
+    return _tensorflow(host_threads()) if chosen == "tensorflow" else _jax(host_threads(), compiled)
+
+
+def host_threads() -> int:
+    """Return how many threads a training job uses: FOLDLINE_THREADS, or one per core."""
+    return int(os.environ.get(runtime.THREADS, "0")) or os.cpu_count() or 1
+
+
+def this_process() -> int:
+    """Return the number of this process, from 0, among those that train together."""
+    return int(os.environ.get(runtime.PROCESS, "0"))
 
 
 def all_gather(device: Device) -> Callable[[int], list[int]]:

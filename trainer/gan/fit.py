@@ -7,8 +7,8 @@ from pathlib import Path
 from trainer.artifacts import tables
 from trainer.config.gan import GanRecipe
 from trainer.config.objective import GanArtifacts
-from trainer.jobs.context import RunContext, started
-from trainer.jobs.keys import results_key
+from trainer.training.jobs.context import RunContext, started
+from trainer.training.jobs.keys import results_key
 
 
 def train_gan(
@@ -56,7 +56,7 @@ def gan_key(
 ) -> str:
     """A digest, 24 hex digits, that names the folder of a GAN's checkpoints.
 
-    Arguments as for `train_gan` and `trainer.jobs.keys.job_key`.
+    Arguments as for `train_gan` and `trainer.training.jobs.keys.job_key`.
     """
     # The judge counts by its predictions: its model file contains a date.
     files = [

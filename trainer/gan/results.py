@@ -22,7 +22,7 @@ from trainer.gan import pictures
 from trainer.gan.quality.evaluation import Evaluation, Judged
 from trainer.input.shards import Images
 from trainer.input.workers import Workers
-from trainer.jobs.context import ActiveRun
+from trainer.training.jobs.context import ActiveRun
 
 # The name of the pipeline's step, for messages.
 STEP = "train-gan"

@@ -29,8 +29,8 @@ from trainer.input import shards
 from trainer.input.batches import BatchPlan, steps_per_epoch, training_batches
 from trainer.input.labels import Labels
 from trainer.input.workers import Workers, prefetch
-from trainer.jobs.context import ActiveRun
-from trainer.jobs.memory import explain_out_of_memory
+from trainer.training.jobs.context import ActiveRun
+from trainer.training.jobs.memory import explain_out_of_memory
 
 _SECONDS_BETWEEN_LINES = 1.0
 # Steps that a device may be ahead of what was checked.

@@ -5,7 +5,6 @@ import math
 from dataclasses import dataclass
 
 from trainer.config.member import Schedule
-from trainer.metrics import better
 
 
 def rate(schedule: Schedule, highest: float, *, epoch: float, epochs: int) -> float:
@@ -55,17 +54,18 @@ class Plateau:
     best: float | None = None
     waited: int = 0
 
-    def update(self, schedule: Schedule, metric: str, value: float) -> None:
+    def update(self, schedule: Schedule, value: float, *, rises: bool) -> None:
         """Record the score of an epoch; does nothing for another kind of schedule.
 
         Args:
             schedule: the section `[members.schedule]`.
-            metric: name of the monitored metric, or `loss`.
-            value: its value.
+            value: the score.
+            rises: whether a higher score is better.
         """
         if schedule.kind != "plateau":
             return
-        if better(metric, value, self.best):
+        best = self.best
+        if best is None or (value > best if rises else value < best):
             self.best, self.waited = value, 0
             return
         self.waited += 1

@@ -1,13 +1,12 @@
 """The entry point of training: one member on some of its folds."""
 
-import os
 from collections.abc import Sequence
 
-from trainer import runtime
+from trainer.backends.devices import this_process
 from trainer.config.known_backbones import LINEAR
 from trainer.config.member import Member
 from trainer.config.objective import Artifacts, Objective
-from trainer.jobs.context import RunContext, started
+from trainer.training.jobs.context import RunContext, started
 from trainer.training.linear import train_linear
 
 
@@ -42,7 +41,7 @@ def train_folds(
             fit.
     """
     if member.backbone == LINEAR:
-        if not int(os.environ.get(runtime.PROCESS, "0")):
+        if not this_process():
             # Of several processes, the first one fits it.
             train_linear(member, folds, artifacts, objective, run.out)
         return

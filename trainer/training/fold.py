@@ -18,13 +18,13 @@ from trainer.errors import Preempted, TrainingError
 from trainer.input.batches import Batch, BatchPlan, steps_per_epoch, training_batches
 from trainer.input.labels import Labels
 from trainer.input.workers import prefetch
-from trainer.jobs.context import ActiveRun
-from trainer.jobs.memory import explain_out_of_memory
-from trainer.metrics import better, score
+from trainer.metrics import HIGHER_IS_BETTER, better, score
 from trainer.models import losses
 from trainer.models.schedules import Plateau, rate
 from trainer.training.classifier_program import NETWORK, averaged_weights, training_arrays
 from trainer.training.data import JobData
+from trainer.training.jobs.context import ActiveRun
+from trainer.training.jobs.memory import explain_out_of_memory
 from trainer.training.model_pool import ModelPool
 from trainer.training.predict import Predictor
 from trainer.training.progress_log import ProgressLog
@@ -258,7 +258,11 @@ class FoldTrainer:
                 if member.validation == "best":
                     self._keep_best(epoch, monitor, scores[monitor])
             if epoch >= member.head_epochs:
-                state.plateau.update(member.schedule, monitor, scores[monitor])
+                state.plateau.update(
+                    member.schedule,
+                    scores[monitor],
+                    rises=HIGHER_IS_BETTER.get(monitor, False),
+                )
         row |= {"learning_rate": last_rate, "seconds": round(state.seconds, 3)}
         state.history.append(row)
         self.context.log.epoch(row)

@@ -20,12 +20,12 @@ from trainer.input.batches import steps_per_epoch
 from trainer.input.labels import Labels
 from trainer.input.shards import Images
 from trainer.input.workers import Workers
-from trainer.jobs.context import ActiveRun
-from trainer.jobs.memory import explain_out_of_memory
 from trainer.metrics import score
 from trainer.training import data
 from trainer.training.classifier_program import NETWORK
 from trainer.training.fold import FoldContext, FoldState, FoldTrainer, memory_advice
+from trainer.training.jobs.context import ActiveRun
+from trainer.training.jobs.memory import explain_out_of_memory
 from trainer.training.model_pool import ModelPool
 from trainer.training.predict import Predictor
 from trainer.training.progress_log import ProgressLog

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.metadata
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from trainer import runtime
 from trainer.artifacts import tables
+from trainer.backends.devices import host_threads
 from trainer.config.member import Member
 from trainer.config.network import Linear
 from trainer.config.objective import Artifacts, Objective
@@ -48,7 +47,7 @@ def train_linear(
     size = member.size or data.default_size(artifacts)
     member = dataclasses.replace(member, size=size)
     job = data.load(artifacts, objective, folds, size)
-    threads = int(os.environ.get(runtime.THREADS, "0")) or os.cpu_count() or 1
+    threads = host_threads()
     workers = Workers(threads)
     try:
         pixels, test_pixels = (

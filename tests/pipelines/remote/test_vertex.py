@@ -16,8 +16,7 @@ import foldline as fl
 from components import retry
 from pipelines.cli import remote as commands
 from pipelines.cli.main import main
-from pipelines.definitions import kfold
-from pipelines.local import fingerprint
+from pipelines.definitions import fingerprint, kfold
 from pipelines.remote import vertex
 from tests.support.artifacts import upload_artifacts, upload_gan
 from tests.support.servers.loopback import VertexServer, denied, google_error, over_quota

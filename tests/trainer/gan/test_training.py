@@ -32,9 +32,9 @@ from trainer.config.schema import parse
 from trainer.errors import Preempted, TrainingError
 from trainer.gan.fit import gan_key, train_gan
 from trainer.gan.training import GanTraining
-from trainer.jobs.checkpoint import Checkpoints, single_process
-from trainer.jobs.context import ActiveRun, RunContext
 from trainer.training.fit import train_folds
+from trainer.training.jobs.checkpoint import Checkpoints, single_process
+from trainer.training.jobs.context import ActiveRun, RunContext
 
 # The tests share a training: one process of xdist runs them all.
 pytestmark = pytest.mark.xdist_group("gan training")

@@ -82,13 +82,13 @@ def test_a_plateau_halves_the_rate_when_the_score_stands_still() -> None:
     plateau = Plateau()
     factors = []
     for score in (0.5, 0.6, 0.6, 0.55, 0.7, 0.6, 0.6, 0.6, 0.6):
-        plateau.update(schedule, "accuracy", score)
+        plateau.update(schedule, score, rises=True)
         factors.append(plateau.factor)
     assert factors == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125]
     falling = Plateau()
     for loss in (0.5, 0.4, 0.45, 0.45):
-        falling.update(schedule, "loss", loss)
+        falling.update(schedule, loss, rises=False)
     assert falling.factor == 0.5
     other = Plateau()
-    other.update(Schedule(), "accuracy", 0.1)
+    other.update(Schedule(), 0.1, rises=True)
     assert other == Plateau()

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trainer import source_code
-from trainer.artifacts import tables
+from trainer.artifacts import source_code, tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.config.augment import Augment
 from trainer.config.competition import Train
@@ -20,9 +19,9 @@ from trainer.config.preparation import NO_FOLD
 from trainer.errors import TrainingError
 from trainer.input.shards import load
 from trainer.input.workers import Workers
-from trainer.jobs.context import RunContext
-from trainer.jobs.keys import job_key
 from trainer.training.fit import train_folds
+from trainer.training.jobs.context import RunContext
+from trainer.training.jobs.keys import job_key
 from trainer.training.predict import activation
 
 CLASSES = [str(digit) for digit in range(10)]
@@ -321,7 +320,7 @@ def test_the_head_first_and_then_everything(inputs: Artifacts, tmp_path: Path, w
             on_write=die,
             settings=Train(checkpoint_seconds=0),
         )
-    from trainer.jobs.checkpoint import Checkpoints
+    from trainer.training.jobs.checkpoint import Checkpoints
 
     kept = Checkpoints(tmp_path / "w").latest()
     assert kept is not None
@@ -544,7 +543,7 @@ def test_a_checkpoint_of_other_devices_is_left(
     inputs: Artifacts, tmp_path: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     interrupted(inputs, tmp_path / "out", tmp_path / "work", MEMBER, 6)
-    from trainer.jobs.checkpoint import Checkpoints
+    from trainer.training.jobs.checkpoint import Checkpoints
 
     kept = Checkpoints(tmp_path / "work")
     found = kept.latest()

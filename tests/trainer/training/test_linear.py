@@ -20,9 +20,9 @@ from trainer.config.schema import parse
 from trainer.errors import CompetitionError
 from trainer.input.shards import Images
 from trainer.input.workers import Workers
-from trainer.jobs.context import RunContext
 from trainer.models import linear
 from trainer.training.fit import train_folds
+from trainer.training.jobs.context import RunContext
 from trainer.training.linear import pixel_features
 
 CLASSES = [str(digit) for digit in range(10)]
@@ -78,7 +78,7 @@ import sys
 from pathlib import Path
 from trainer.config.member import Member
 from trainer.config.objective import Artifacts, Objective
-from trainer.jobs.context import RunContext
+from trainer.training.jobs.context import RunContext
 from trainer.training.fit import train_folds
 from trainer.training.linear import pixel_features
 records, statistics = {str(inputs.records)!r}, {str(inputs.statistics)!r}

@@ -4,14 +4,13 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer import runtime, source_code
-from trainer.artifacts import tables
+from trainer.artifacts import source_code, tables
 from trainer.artifacts.manifest import sha256
+from trainer.backends.devices import host_threads
 from trainer.config.member import Member
 from trainer.config.objective import Artifacts, Objective
 
@@ -67,7 +66,7 @@ def results_key(module: str, recipe: list[Any], files: Sequence[Path]) -> str:
         *recipe,
         source_code.digest(source_code.reached([module])),
         _libraries(),
-        os.environ.get(runtime.THREADS, ""),
+        host_threads(),
         [sha256(path) for path in files],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.definitions import fingerprint
 from pipelines.definitions.kfold import STEPS
-from pipelines.local import fingerprint
 from tests.support.paths import ROOT
-from trainer import source_code
+from trainer.artifacts import source_code
 
 
 def reached(step: str) -> set[str]:

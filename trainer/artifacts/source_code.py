@@ -9,7 +9,7 @@ from pathlib import Path
 from trainer.artifacts.manifest import sha256
 
 PACKAGES = ("components", "pipelines", "trainer")
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 # Templates and styles of pages belong to the modules in the same folder.
 _PAGE_FILES = ("*.html", "*.css")
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer import source_code
+from trainer.artifacts import source_code
 from trainer.artifacts.manifest import sha256
 
 # The packages in the container images.

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.jobs.checkpoint import Checkpoints
+from trainer.training.jobs.checkpoint import Checkpoints
 
 ARRAYS = {
     "model": [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7)],

@@ -10,7 +10,7 @@ from pathlib import Path
 from trainer.backends import devices
 from trainer.backends.devices import Device
 from trainer.config.competition import Train
-from trainer.jobs.checkpoint import AllGather, Checkpoints
+from trainer.training.jobs.checkpoint import AllGather, Checkpoints
 
 
 @dataclass(frozen=True)
