@@ -1,5 +1,6 @@
 """All members' predictions on the same rows: those of the training jobs, and external tables."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,11 @@ class _Tables(NamedTuple):
 
 
 def gather(
-    tasks: Sequence[str | Path], labelled: pd.DataFrame, blend: Blend, classes: Sequence[str]
+    tasks: Sequence[str | Path],
+    labelled: pd.DataFrame,
+    blend: Blend,
+    classes: Sequence[str],
+    expected: Mapping[str, Sequence[int]] | None = None,
 ) -> Members:
     """Join all members by id.
 
@@ -83,15 +88,19 @@ def gather(
         labelled: id, fold and target of the n rows that are held out once.
         blend: the external tables, and what to do if rows are missing.
         classes: class names in order.
+        expected: the folds that each member was to be trained on; None skips the check.
 
     Raises:
-        IntegrityError: a job's rows are duplicated, have unknown ids, have a fold or target that
-            differs from `labelled`, or have predictions that are not finite.
+        IntegrityError: the results of a fold did not arrive; a job's rows are duplicated, have
+            unknown ids, a fold or target that differs from `labelled`, or predictions that are not
+            finite.
         DataError: a member lacks rows that `on_missing` does not allow to be missing or that no
             other member has; or an external table is invalid.
     """
     # Read only once, because reading checks the digest of every model.
     manifests = [read_manifest(folder) for folder in tasks]
+    if expected is not None:
+        _check_complete(manifests, expected)
     trained, summaries = _read_members(tasks, manifests)
     task = next(iter(summaries.values()))["task"]
     imported = {entry.name: _external(entry, labelled, classes, task) for entry in blend.external}
@@ -187,6 +196,33 @@ def _read_members(
     return {
         name: _Tables(pd.concat(oof[name]), averaged[name].reset_index()) for name in oof
     }, summaries
+
+
+def _check_complete(
+    manifests: Sequence[Mapping[str, Any]], expected: Mapping[str, Sequence[int]]
+) -> None:
+    """Check that the results of every training job of the plan have arrived, each once.
+
+    Without this check, a backend that hands over only some of a loop's outputs would go unnoticed
+    where the missing rows may be filled in.
+    """
+    arrived: dict[str, list[int]] = {}
+    for manifest in manifests:
+        arrived.setdefault(manifest["member"], []).extend(manifest["folds"])
+    for name in sorted(arrived.keys() | expected.keys()):
+        wanted, found = Counter(expected.get(name, [])), Counter(arrived.get(name, []))
+        if wanted != found:
+            missing, surplus = sorted((wanted - found).elements()), sorted(found - wanted)
+            which = (
+                f"folds {', '.join(map(str, missing))} did not arrive"
+                if missing
+                else f"folds {', '.join(map(str, surplus))} arrived more often than planned"
+            )
+            raise IntegrityError(
+                f"member {name!r}: the results of {which} ({len(manifests)} training jobs arrived):"
+                " the service did not hand over all outputs of the loop; run again, and report it"
+                " if it stays"
+            )
 
 
 def _check_own(

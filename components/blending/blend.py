@@ -16,6 +16,7 @@ from components.storage.objects import local_path
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import check_digest, write_json, write_manifest
 from trainer.config.output import Blend
+from trainer.config.preparation import NO_FOLD
 from trainer.errors import IntegrityError
 from trainer.events import emit
 from trainer.metrics import decided
@@ -32,6 +33,7 @@ def blend(
     seed: int,
     out: str | Path,
     digest: str = "",
+    planned: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Blend the members, score each member and the blend, and write the final tables.
 
@@ -52,6 +54,8 @@ def blend(
         out: the folder to write: oof.parquet, oof.csv, test.parquet and test.csv (id and one column
             per class), history.csv (with a column `member`), metrics.json, manifest.json.
         digest: the launcher's digest of the external tables; "" skips the check.
+        planned: `validation` of every member that was to be trained, by name; None skips the check
+            that the results of all its folds have arrived.
 
     Returns:
         the contents of metrics.json.
@@ -76,7 +80,14 @@ def blend(
         raise IntegrityError(
             f"folds table: id {unknown.iloc[0]!r} is not in the records ({len(unknown)} such ids)"
         )
-    members = gather(tasks, labelled, blend, classes)
+    expected = None
+    if planned is not None:
+        numbers = sorted(set(labelled["fold"]))
+        expected = {
+            name: [NO_FOLD] if validation == "none" else numbers
+            for name, validation in planned.items()
+        }
+    members = gather(tasks, labelled, blend, classes, expected)
     count = len(classes)
     if not members.scored:
         empty = np.empty((0, count))

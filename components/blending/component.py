@@ -10,6 +10,7 @@ from components import LIGHT_IMAGE
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
 def blend(
     predictions: dsl.Input[List[dsl.Model]],  # noqa: UP006
+    members: list,
     folds: dsl.Input[dsl.Dataset],
     images: dsl.Input[dsl.Dataset],
     blend: dict,
@@ -32,6 +33,7 @@ def blend(
         method = parse(Blend, blend, "blend")
         result = blend_members(
             [job.path for job in predictions],
+            planned={member["name"]: member["validation"] for member in members},
             folds_table=folds.path,
             records=images.path,
             blend=method,

@@ -6,7 +6,7 @@ from components import LIGHT_IMAGE
 
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
-def cut(data: dict, records: dict, source_digest: str) -> list:
+def cut(data: dict, records: dict, source_digest: str) -> list[dict]:
     """List the parts that the loop runs over, each with all the inputs it needs."""
     from trainer.events import step_scope
 

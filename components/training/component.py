@@ -6,7 +6,7 @@ from components import LIGHT_IMAGE, TRAINING_IMAGE
 
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
-def plan(members: list, folds: dict, train: dict, records: dict, weights_digest: str) -> list:
+def plan(members: list, folds: dict, train: dict, records: dict, weights_digest: str) -> list[dict]:
     """The list of training jobs that the loop runs over."""
     from trainer.events import emit, step_scope
 

@@ -102,7 +102,7 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
                 weights_digest=settled["weights_digest"],
             ),
         )
-        with dsl.ParallelFor(items=jobs.output, name="training") as job:
+        with dsl.ParallelFor(items=jobs.output) as job:
             train_task = placed(
                 "train",
                 train_on_target(
@@ -120,6 +120,7 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
             "blend",
             blend_step(
                 predictions=dsl.Collected(train_task.outputs["predictions"]),
+                members=settled["members"],
                 folds=folds_task.outputs["table"],
                 images=stored_images,
                 blend=settled["blend"],

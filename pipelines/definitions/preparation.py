@@ -59,7 +59,7 @@ def prepare(
             source_digest=settled["source_digest"],
         ),
     )
-    with dsl.ParallelFor(items=parts.output, name="records") as part:
+    with dsl.ParallelFor(items=parts.output) as part:
         converted = placed(
             "records",
             records_step(part=part, classes=classes, task=task),

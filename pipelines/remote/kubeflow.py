@@ -6,6 +6,7 @@ the pod must have, and artifacts are looked up in the bucket.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,10 @@ from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
 from trainer import runtime
 from trainer.errors import CompetitionError, RemoteError
 
+# The oldest server that runs these pipelines. 2.14.0 is the first that collects the artifacts of a
+# loop (kubeflow/pipelines#11725), 2.16.0 the first that finds them in every case (#12808).
+OLDEST = (2, 16, 0)
+
 
 class KubeflowLauncher:
     """Launches runs on a Kubeflow Pipelines server; see `pipelines.remote.launcher.Launcher`."""
@@ -31,17 +36,12 @@ class KubeflowLauncher:
         """Check that the bucket exists and that the server is a Kubeflow Pipelines server."""
         bucket_location(self.where.root)
         with self.client.explained("server"):
-            health = self.client.call(self.client.health.healthz_service_get_healthz)
-        if health.multi_user is None:
-            raise RemoteError(
-                f"server: {self.where.host} answers, but not as Kubeflow Pipelines: is it a sign-in"
-                " page?"
-            )
+            health = self.client.health()
         if health.multi_user and not self.where.namespace:
             raise CompetitionError(
                 f"missing: --namespace (or {runtime.NAMESPACE}): a multi-user server requires it"
             )
-        return []
+        return _version_warnings(health.version, self.where.host)
 
     def body(self, request: RunRequest) -> dict[str, Any]:
         """The body of the server's REST request. Labels go into the description: runs have none."""
@@ -247,3 +247,31 @@ class KubeflowLauncher:
                 }
             )
         return remote_run
+
+
+def _version_warnings(version: str, host: str) -> list[str]:
+    """Check the version of a server.
+
+    Args:
+        version: as the server reports it; "" if it does not.
+        host: its address.
+
+    Returns:
+        a warning if the version is not a number, such as that of a server built from source.
+
+    Raises:
+        RemoteError: the server is too old.
+    """
+    oldest = ".".join(map(str, OLDEST))
+    number = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
+    if number is None:
+        return [
+            f"{host} does not report its version ({version or 'none'}): the pipelines need Kubeflow"
+            f" Pipelines {oldest} or newer"
+        ]
+    if tuple(map(int, number.groups())) < OLDEST:
+        raise RemoteError(
+            f"server: {host} is Kubeflow Pipelines {version}, which cannot collect the results of a"
+            f" loop reliably: upgrade it to {oldest} or newer (infra/cluster/README.md)"
+        )
+    return []

@@ -6,7 +6,7 @@ kfp's own `Client` prints, waits forever, or hides a status; the generated clien
 import contextlib
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from components import retry
 from pipelines.remote.destination import Destination
@@ -17,8 +17,20 @@ from trainer.errors import RemoteError
 TIMEOUT = (5, 60)
 
 
+class Health(NamedTuple):
+    """A server's own answer about itself.
+
+    Attributes:
+        multi_user: whether each user has a namespace of their own.
+        version: such as 2.17.0; "" if the server does not tell.
+    """
+
+    multi_user: bool
+    version: str
+
+
 class KubeflowClient:
-    """The services of a server: runs, experiments, recurring_runs and health."""
+    """The services of a server: runs, experiments and recurring_runs."""
 
     def __init__(self, where: Destination, token: str) -> None:
         """
@@ -42,13 +54,30 @@ class KubeflowClient:
         self.runs = kfp_server_api.RunServiceApi(self.api)
         self.experiments = kfp_server_api.ExperimentServiceApi(self.api)
         self.recurring_runs = kfp_server_api.RecurringRunServiceApi(self.api)
-        self.health = kfp_server_api.HealthzServiceApi(self.api)
 
     def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Call a function of a service; it is retried while the server fails temporarily."""
         return retry.call(
             lambda: function(*arguments, **options, _request_timeout=TIMEOUT), is_transient
         )
+
+    def health(self) -> Health:
+        """What the server says of itself.
+
+        The generated client's model of this answer lacks the version.
+
+        Raises:
+            RemoteError: the server is not a Kubeflow Pipelines server.
+        """
+        text = retry.call(lambda: self.text("/apis/v2beta1/healthz"), is_transient)
+        try:
+            answer = json.loads(text)
+            return Health(bool(answer["multi_user"]), str(answer.get("tag_name") or ""))
+        except (ValueError, KeyError, TypeError):
+            raise RemoteError(
+                f"server: {self.where.host} answers, but not as Kubeflow Pipelines: is it a sign-in"
+                " page?"
+            ) from None
 
     def text(self, path: str) -> str:
         """The answer to a GET request as text."""

@@ -92,6 +92,7 @@ def run_in_process(file: Path, out: Path) -> Outputs:
         seed=seed,
         out=str(out / "blended"),
         digest=resolved.blend_digest,
+        planned={member.name: member.validation for member in members},
     )
     write_submission(
         str(out / "blended"),

@@ -247,3 +247,22 @@ def test_a_missing_file_is_named(tmp_path: Path, task: Path) -> None:
             Blend(external=[Predictions(name="x", oof="/nowhere/oof.csv", test="x")]),
             CLASSES,
         )
+
+
+def test_results_that_a_service_did_not_hand_over_stop_the_blend(
+    tmp_path: Path, task: Path
+) -> None:
+    """Even where missing rows may be filled in, as a blend of fewer models is another blend."""
+    second = write_task(tmp_path / "b0", "b", [0], seed=2)
+    third = write_task(tmp_path / "b1", "b", [1, 2], seed=2)
+    filled = Blend(on_missing="impute_rank_mean")
+    expected = {"a": [0, 1, 2], "b": [0, 1, 2]}
+    assert gather([task, second, third], FOLDS, filled, CLASSES, expected).names == ["a", "b"]
+    with pytest.raises(IntegrityError, match="b': the results of folds 1, 2 did not arrive"):
+        gather([task, second], FOLDS, filled, CLASSES, expected)
+    with pytest.raises(IntegrityError, match="b': .* folds 0, 1, 2 did not arrive .1 train"):
+        gather([task], FOLDS, filled, CLASSES, expected)
+    with pytest.raises(IntegrityError, match="folds 1, 2 arrived more often than planned"):
+        gather([task, second, third, third], FOLDS, filled, CLASSES, expected)
+    with pytest.raises(IntegrityError, match="member 'b': .*more often than planned"):
+        gather([task, second], FOLDS, filled, CLASSES, {"a": [0, 1, 2]})

@@ -190,7 +190,7 @@ def test_a_lost_answer_makes_no_second_run(remote: Tiny, bucket: str, server: Kf
 def test_a_server_of_several_users_wants_a_namespace(
     remote: Tiny, bucket: str, server: KfpServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.multi_user = True
+    server.health["multi_user"] = True
     assert submit(remote, bucket) == 2
     assert "missing: --namespace" in capsys.readouterr().err
     assert submit(remote, bucket, "--namespace=team-a") == 0
@@ -444,3 +444,41 @@ def test_a_google_account_in_the_environment_is_none_of_a_cluster(
     monkeypatch.setenv("FOLDLINE_KUBERNETES_ACCOUNT", "pipeline-runner")
     assert submit(remote, bucket) == 0
     assert only(server)["service_account"] == "pipeline-runner"
+
+
+@pytest.mark.parametrize("version", ["2.5.0", "2.15.2", "v2.15.0-rc.1", "1.8.22"])
+def test_a_server_that_loses_results_of_a_loop_is_refused(
+    remote: Tiny,
+    bucket: str,
+    server: KfpServer,
+    version: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server.health["tag_name"] = version
+    assert submit(remote, bucket) == 1
+    assert f"is Kubeflow Pipelines {version}, which cannot collect" in capsys.readouterr().err
+    assert not server.runs
+
+
+@pytest.mark.parametrize(
+    ("version", "warned"), [("2.16.0", False), ("v2.17.3", False), ("3.0.0", False), ("dev", True)]
+)
+def test_newer_servers_are_accepted(
+    remote: Tiny,
+    bucket: str,
+    server: KfpServer,
+    version: str,
+    warned: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server.health["tag_name"] = version
+    assert submit(remote, bucket) == 0
+    assert ("does not report its version (dev)" in capsys.readouterr().err) is warned
+
+
+def test_a_server_that_hides_its_version_gets_a_warning(
+    remote: Tiny, bucket: str, server: KfpServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del server.health["tag_name"]
+    assert submit(remote, bucket) == 0
+    assert "does not report its version (none)" in capsys.readouterr().err

@@ -279,11 +279,11 @@ class KfpServer(Server):
         self.experiments: dict[str, str] = {}
         self.recurring: list[dict[str, Any]] = []
         self.logs: dict[str, str] = {}
-        self.multi_user = False
+        self.health: dict[str, Any] = {"multi_user": False, "tag_name": "2.17.0"}
         self.passing: Callable[[dict[str, Any]], None] = lambda run: None
         api = "/apis/v2beta1"
         self.routes = [
-            ("GET", f"{api}/healthz", lambda match, call: (200, {"multi_user": self.multi_user})),
+            ("GET", f"{api}/healthz", lambda match, call: (200, self.health)),
             ("GET", f"{api}/experiments", self.found_experiments),
             ("POST", f"{api}/experiments", self.new_experiment),
             ("POST", f"{api}/runs", self.create),
