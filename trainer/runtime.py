@@ -26,6 +26,19 @@ WORK = "FOLDLINE_WORK"
 COMPILED = "FOLDLINE_COMPILED"
 """Folder in which JAX keeps compiled networks for the next training job."""
 
+JOBS = "FOLDLINE_JOBS"
+"""How many training jobs a local run works on side by side. Each waits for its share of the GPUs,
+or for the TPU. Unset, as in a container of a cluster: a job has all devices that it finds."""
+
+# Set by a target for training on a service.
+
+EXPECTS = "FOLDLINE_EXPECTS"
+"""The devices that a training job was promised: `cpu`, `gpu:N` or `tpu:N`, as JAX counts them. A
+job that finds others ends at once."""
+
+RESTART_STATUS = "FOLDLINE_RESTART_STATUS"
+"""Exit status with which a job that was preempted asks to be started again; 75 if unset."""
+
 # Set by the user for training.
 
 THREADS = "FOLDLINE_THREADS"
@@ -70,6 +83,9 @@ IMAGES = {"light": IMAGE_LIGHT, "training": IMAGE_TRAINING}
 """The variable of each kind of image."""
 
 # Set for the project's own tests.
+
+HARDWARE = "FOLDLINE_HARDWARE"
+"""Folder in place of `/` in which accelerators are looked for, for machines that are made up."""
 
 CONTAINER_TEST = "FOLDLINE_CONTAINER_TEST"
 """Set by `make container-test`: the container tests run instead of being skipped."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from components.storage.shards import local_shards
 from components.training.run_job import run_context
+from trainer.backends.hardware import checked
 from trainer.config.competition import Train
 from trainer.config.gan import GanRecipe
 from trainer.config.objective import GanArtifacts
@@ -33,6 +34,8 @@ def run_training(
     """
     recipe = parse(GanRecipe, sections["gan"], "gan")
     settings = parse(Train, sections["train"], "train")
+    # Before anything is downloaded: a wrong machine costs money as long as it works.
+    checked()
     with local_shards(artifacts["records"]) as root:
         files = GanArtifacts(**artifacts, root=root)
         key = gan_key(recipe, files, classes, seed, weights_digest)

@@ -10,6 +10,7 @@ from components.storage import objects
 from components.storage.shards import local_shards
 from components.training.checkpoint_store import checkpoint_folder, default_uri
 from trainer import runtime
+from trainer.backends.hardware import checked
 from trainer.config.competition import Train
 from trainer.config.known_backbones import LINEAR
 from trainer.config.member import Member
@@ -42,6 +43,9 @@ def run_job(
     member = parse(Member, job["member"], "member")
     settings = parse(Train, job["settings"], "settings")
     numbers = [int(fold) for fold in job["folds"]]
+    if member.backbone != LINEAR:
+        # Before anything is downloaded: a wrong machine costs money as long as it works.
+        checked()
     with local_shards(images, member.size) as root:
         artifacts = Artifacts(records=images, root=root, folds_table=folds, statistics=statistics)
         if member.backbone == LINEAR:

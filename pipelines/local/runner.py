@@ -24,6 +24,7 @@ from pipelines.definitions import fingerprint, registry
 from pipelines.local import containers
 from trainer import runtime
 from trainer.artifacts.manifest import write_json
+from trainer.backends.hardware import found
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
 from trainer.errors import CompetitionError, RunError
@@ -117,8 +118,7 @@ def run(
             "root": "",
         },
         "root": str(root),
-        # A GAN's pipeline trains the judge and the GAN one after the other.
-        "threads": _threads(side_by_side=2 if isinstance(competition, Competition) else 1),
+        "threads": _threads(side_by_side=_working_jobs(competition)),
     }
     ours = {
         runtime.EVENTS: str(events),
@@ -126,6 +126,9 @@ def run(
         runtime.COMPILED: str(root / "compiled"),
         runtime.LAUNCHER: str(root / _LOCK),
     }
+    if not in_containers:
+        # Containers see no accelerator.
+        ours[runtime.JOBS] = str(_jobs(competition))
     if in_containers:
         containers.check_images()
         request["docker"] = containers.request(competition, root, ours)
@@ -150,6 +153,21 @@ def run(
     }
 
 
+def _jobs(file: Competition | Gan) -> int:
+    """How many training jobs kfp starts side by side.
+
+    A GAN's pipeline trains the judge and the GAN one after the other.
+    """
+    return 2 if isinstance(file, Competition) else 1
+
+
+def _working_jobs(file: Competition | Gan) -> int:
+    """How many of these jobs work at the same time: those that wait for a device need no cores."""
+    hardware = found()
+    most = {"cpu": _jobs(file), "gpu": len(hardware.ids), "tpu": 1}[hardware.kind]
+    return min(_jobs(file), most)
+
+
 def _threads(*, side_by_side: int) -> int:
     """The number of threads of a training job: the cores, divided by the jobs that run in parallel.
 
@@ -157,7 +175,7 @@ def _threads(*, side_by_side: int) -> int:
     training jobs. FOLDLINE_THREADS overrides it.
 
     Args:
-        side_by_side: how many training jobs kfp runs in parallel.
+        side_by_side: how many training jobs work in parallel.
 
     Raises:
         CompetitionError: FOLDLINE_THREADS is not a whole number from 1 to 1024.

@@ -5,7 +5,6 @@
 
 import contextlib
 import importlib.metadata
-import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +14,16 @@ from typing import Literal
 import numpy as np
 
 from trainer import runtime
+from trainer.backends.hardware import (
+    Expected,
+    Hardware,
+    checked,
+    expected,
+    is_usable,
+    missing,
+)
 from trainer.errors import CompetitionError, TrainingError
 
-_DEVICES = Path("/dev")
 Backend = Literal["tensorflow", "jax"]
 
 
@@ -33,6 +39,7 @@ class Device:
         processes: the number of processes.
         threads: the number of threads on the host that prepare images.
         augments: whether the device augments the images.
+        advice: what would make training faster here; "" for nothing.
     """
 
     name: str
@@ -42,6 +49,7 @@ class Device:
     processes: int
     threads: int
     augments: bool
+    advice: str = ""
 
     def libraries(self) -> dict[str, str]:
         """Return the versions of the libraries that training uses, by name."""
@@ -62,7 +70,9 @@ class Device:
         )
 
 
-def prepare(backend: str = "auto", *, compiled: Path | None = None) -> Device:
+def prepare(
+    backend: str = "auto", *, hardware: Hardware | None = None, compiled: Path | None = None
+) -> Device:
     """Find the devices and set up Keras for this process.
 
     A launcher that runs several jobs in parallel sets FOLDLINE_THREADS, so that the jobs share the
@@ -70,28 +80,41 @@ def prepare(backend: str = "auto", *, compiled: Path | None = None) -> Device:
     threads changes the last bits of the results, because it changes the order of sums.
 
     Args:
-        backend: `tensorflow`, `jax`, or `auto`: JAX on a TPU or on several devices, else
-            TensorFlow.
+        backend: `tensorflow`, `jax`, or `auto`: JAX on GPUs and TPUs, TensorFlow on a CPU.
+        hardware: the accelerators to use; None for all that are found.
         compiled: folder in which JAX keeps compiled networks for the next process; None for none.
 
     Raises:
-        CompetitionError: there is no such backend, or Keras already runs on another.
-        TrainingError: the libraries for the devices are not installed.
+        CompetitionError: there is no such backend, it does not train on these accelerators, or
+            Keras already runs on another.
+        TrainingError: JAX cannot use the accelerators, or they are not those that the job was
+            promised.
     """
     if backend not in ("auto", "tensorflow", "jax"):
         raise CompetitionError(
             f"train.backend = {backend!r}: must be 'auto', 'tensorflow' or 'jax'"
         )
+    promised = expected()
+    accelerated = promised is not None and promised.kind != "cpu"
     together = runtime.COORDINATOR in os.environ
-    if together and backend == "tensorflow":
+    if backend == "tensorflow" and (together or accelerated):
         raise CompetitionError(
-            "train.backend = 'tensorflow': several processes train together on JAX only"
+            "train.backend = 'tensorflow': trains in one process on a CPU; JAX trains on GPUs, on"
+            " TPUs and in several processes: remove the key"
         )
-    chosen = (
-        backend
-        if backend != "auto"
-        else ("jax" if together or tpus() or gpus() > 1 else "tensorflow")
-    )
+    hardware = checked() if hardware is None else hardware
+    advice = ""
+    if hardware.kind != "cpu" and backend != "tensorflow" and not is_usable(hardware):
+        advice = (
+            f"this machine has {hardware}, but the library with which JAX uses it is not installed:"
+            f" make install TRAINING={hardware.kind}, or pip install 'foldline[{hardware.kind}]'"
+        )
+        if accelerated or hardware.kind == "tpu":
+            raise TrainingError(advice)
+        hardware = Hardware()
+    chosen = backend
+    if backend == "auto":
+        chosen = "jax" if together or hardware.kind != "cpu" else "tensorflow"
     os.environ["KERAS_BACKEND"] = chosen
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
@@ -101,7 +124,9 @@ def prepare(backend: str = "auto", *, compiled: Path | None = None) -> Device:
             f"train.backend = {chosen!r}: Keras runs on {keras.config.backend()} in this process"
             " already; start a new process"
         )
-    return _tensorflow(host_threads()) if chosen == "tensorflow" else _jax(host_threads(), compiled)
+    if chosen == "tensorflow":
+        return _tensorflow(host_threads(), advice)
+    return _jax(host_threads(), compiled, hardware, promised, advice)
 
 
 def host_threads() -> int:
@@ -128,57 +153,36 @@ def all_gather(device: Device) -> Callable[[int], list[int]]:
     ]
 
 
-def tpus() -> bool:
-    """Return whether this host has TPU chips.
-
-    Raises:
-        TrainingError: it has chips, but libtpu is not installed.
-    """
-    chips = list(_DEVICES.glob("accel*")) or (
-        list(_DEVICES.glob("vfio/[0-9]*")) if "TPU_WORKER_ID" in os.environ else []
-    )
-    if not chips:
-        return False
-    if importlib.util.find_spec("libtpu") is None:
-        raise TrainingError(
-            "this host has TPU chips, but libtpu is not installed: install jax[tpu], or use a"
-            " container image that has it"
-        )
-    return True
-
-
-def gpus() -> int:
-    """Return how many NVIDIA GPUs this process may use."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    found = len(list(_DEVICES.glob("nvidia[0-9]*")))
-    if visible is None:
-        return found
-    return min(
-        found,
-        sum(bool(name.strip()) and not name.strip().startswith("-") for name in visible.split(",")),
-    )
-
-
-def _tensorflow(threads: int) -> Device:
+def _tensorflow(threads: int, advice: str) -> Device:
     # TensorFlow reads these when its first operation runs.
     for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[variable] = str(threads)
     import tensorflow as tf
 
-    found = tf.config.list_physical_devices("GPU")
-    name = (
-        f"GPU ({tf.config.experimental.get_device_details(found[0])['device_name']})"
-        if found
-        else "CPU"
-    )
-    # On a GPU, augmentation on the device needs a quarter of the transfers. On a CPU, our threads
-    # augment ten times faster than a graph of operations.
+    # JAX trains on GPUs. A TensorFlow of the user's that finds one must not take its memory.
+    tf.config.set_visible_devices([], "GPU")
+    # Our threads augment ten times faster than a graph of operations on a CPU.
     return Device(
-        name, "tensorflow", devices=1, process=0, processes=1, threads=threads, augments=bool(found)
+        "CPU",
+        "tensorflow",
+        devices=1,
+        process=0,
+        processes=1,
+        threads=threads,
+        augments=False,
+        advice=advice,
     )
 
 
-def _jax(threads: int, compiled: Path | None) -> Device:
+def _jax(
+    threads: int,
+    compiled: Path | None,
+    hardware: Hardware,
+    promised: Expected | None,
+    advice: str,
+) -> Device:
+    if promised is not None and promised.kind == "cpu":
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
     import jax
     import keras
 
@@ -191,10 +195,25 @@ def _jax(threads: int, compiled: Path | None) -> Device:
             num_processes=int(os.environ[runtime.PROCESSES]),
             process_id=int(os.environ[runtime.PROCESS]),
         )
-    elif tpus() and len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
+    elif hardware.kind == "tpu" and len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
         # Without arguments: the hosts of a TPU slice find each other.
         jax.distributed.initialize()
-    devices = jax.devices()
+    reason = "it falls back to the CPU"
+    try:
+        devices = jax.devices()
+    except RuntimeError as error:
+        devices, reason = [], str(error)
+    # A fall back to the CPU would take days, at the price of the accelerator.
+    if not devices or (hardware.kind != "cpu" and devices[0].platform == "cpu"):
+        raise TrainingError(
+            f"this machine has {hardware}, but JAX cannot use it ({reason}): is the driver"
+            " installed, and its folder in LD_LIBRARY_PATH? JAX_PLATFORMS=cpu trains on the CPU"
+        )
+    if promised is not None and (
+        devices[0].platform != promised.kind
+        or (promised.kind != "cpu" and len(devices) != promised.devices)
+    ):
+        raise TrainingError(missing(promised, f"{len(devices)} × {devices[0].device_kind} by JAX"))
     if len(devices) > 1:
         keras.distribution.set_distribution(
             keras.distribution.DataParallel(auto_shard_dataset=False)
@@ -208,4 +227,5 @@ def _jax(threads: int, compiled: Path | None) -> Device:
         processes=jax.process_count(),
         threads=threads,
         augments=True,
+        advice=advice,
     )

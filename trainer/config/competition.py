@@ -42,8 +42,8 @@ class Train(Section):
     """Folds that one training job trains, at most `folds.count`. The job imports its libraries and
     compiles its network once for all of them; more jobs run in parallel on more machines."""
     backend: Literal["auto", "tensorflow", "jax"] = "auto"
-    """What computes: `auto` uses TensorFlow on a CPU or a single GPU, and JAX on a TPU or several
-    devices; `tensorflow` or `jax` forces that one."""
+    """What computes: `auto` uses JAX on GPUs and TPUs, and TensorFlow on a CPU; `jax` is for tests
+    on a CPU, and `tensorflow` trains on the CPU even where there is a GPU."""
     checkpoint_seconds: Annotated[Number, Within(0, 86_400, "seconds")] = 300.0
     """Time between two checkpoints of a training job; a job that is killed loses at most that much
     work."""

@@ -35,7 +35,7 @@ def train_gan(
         Preempted: the process received SIGTERM; a checkpoint is written.
         TrainingError: a loss is not finite, weights do not fit, or there are too few images.
     """
-    with started(run) as active:
+    with started(run, batch_size=recipe.batch_size, holder="a GAN") as active:
         # After `started`: this imports Keras.
         from trainer.gan.training import GanTraining
 

@@ -45,7 +45,8 @@ def train_folds(
             # Of several processes, the first one fits it.
             train_linear(member, folds, artifacts, objective, run.out)
         return
-    with started(run) as active:
+    batch_size = 0 if member.per_device else member.batch_size
+    with started(run, batch_size=batch_size, holder=f"member {member.name}") as active:
         # After `started`: this imports Keras.
         from trainer.training.job import TrainingJob
 

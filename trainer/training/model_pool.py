@@ -67,8 +67,8 @@ class ModelPool:
         if head_only not in self.programs:
             if self.device.backend == "jax" and self.member.precision == "mixed_float16":
                 raise TrainingError(
-                    f"member {self.member.name!r}: precision = 'mixed_float16' requires TensorFlow "
-                    "on a single GPU: use mixed_bfloat16"
+                    f"member {self.member.name!r}: precision = 'mixed_float16': JAX trains "
+                    "here, which does not scale losses: use mixed_bfloat16"
                 )
             optimizer = optimizers.optimizer(self.member, head_only=head_only)
             definition = classifier_program.define(

@@ -1,62 +1,17 @@
-"""Test which devices are found on made-up machines.
+"""Test how Keras is set up for the devices of a machine."""
 
-Folders replace /dev, and libraries are present or missing.
-"""
-
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from trainer import runtime
 from trainer.backends import devices as devices_module
 from trainer.backends.devices import Device, all_gather
+from trainer.backends.hardware import Hardware
 from trainer.errors import CompetitionError, TrainingError
-
-
-@pytest.fixture
-def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(devices_module, "_DEVICES", tmp_path)
-    for variable in ("CUDA_VISIBLE_DEVICES", "TPU_WORKER_ID"):
-        monkeypatch.delenv(variable, raising=False)
-    return tmp_path
-
-
-def test_a_machine_without_any(devices: Path) -> None:
-    assert not devices_module.tpus()
-    assert devices_module.gpus() == 0
-
-
-def test_gpus_are_counted_as_far_as_they_may_be_used(
-    devices: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("nvidia0", "nvidia1", "nvidia2", "nvidiactl", "nvidia-uvm"):
-        (devices / name).touch()
-    assert devices_module.gpus() == 3
-    for visible, count in {"1": 1, "0,2": 2, "": 0, "-1": 0, "0,1,2,3": 3}.items():
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        assert devices_module.gpus() == count
-
-
-def test_chips_need_their_library(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (devices / "accel0").touch()
-    monkeypatch.setattr(devices_module.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(TrainingError, match="libtpu is not installed: install jax.tpu"):
-        devices_module.tpus()
-    monkeypatch.setattr(devices_module.importlib.util, "find_spec", lambda name: object())
-    assert devices_module.tpus()
-
-
-def test_newer_chips_are_vfio_devices_of_a_tpu_worker(
-    devices: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (devices / "vfio").mkdir()
-    (devices / "vfio" / "0").touch()
-    monkeypatch.setattr(devices_module.importlib.util, "find_spec", lambda name: object())
-    # Other machines pass other devices through with vfio.
-    assert not devices_module.tpus()
-    monkeypatch.setenv("TPU_WORKER_ID", "0")
-    assert devices_module.tpus()
 
 
 def test_what_it_says() -> None:
@@ -94,3 +49,71 @@ def test_only_what_computes_is_imported(backend: str) -> None:
     assert name.startswith("CPU (TensorFlow" if backend == "auto" else "CPU (JAX")
     # JAX trains without TensorFlow: the trainer's own threads read the images.
     assert tensorflow == str(backend == "auto")
+
+
+def prepared(
+    code: str = "devices.prepare()", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Prepare devices in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", f"from trainer.backends import devices; print({code})"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_a_gpu_without_its_library_is_advice_or_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody promised a GPU: training goes on, on the CPU, and says what would be faster."""
+    gpu = Hardware("gpu", ("0",))
+    monkeypatch.setattr(devices_module, "is_usable", lambda hardware: False)
+    device = devices_module.prepare(hardware=gpu)
+    assert device.name == "CPU"
+    assert device.advice.startswith("this machine has 1 NVIDIA GPU, but the library")
+    assert "make install TRAINING=gpu, or pip install 'foldline[gpu]'" in device.advice
+    monkeypatch.setenv(runtime.EXPECTS, "gpu:1")
+    with pytest.raises(TrainingError, match="pip install 'foldline.gpu.'"):
+        devices_module.prepare(hardware=gpu)
+    monkeypatch.delenv(runtime.EXPECTS)
+    with pytest.raises(TrainingError, match="4 TPU chips, .* TRAINING=tpu"):
+        devices_module.prepare(hardware=Hardware("tpu", tuple("0123")))
+
+
+def test_jax_does_not_fall_back_to_a_cpu() -> None:
+    """The library is there, the driver is not: as on a machine whose driver is not mounted."""
+    code = (
+        "setattr(devices, 'is_usable', lambda _: True)"
+        " or devices.prepare(hardware=devices.Hardware('gpu', ('0',)))"
+    )
+    done = prepared(code)
+    assert done.returncode == 1
+    assert "this machine has 1 NVIDIA GPU, but JAX cannot use it" in done.stderr.splitlines()[-1]
+
+
+def test_a_promise_of_a_cpu_is_kept_where_there_is_more(tmp_path: Path) -> None:
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "nvidia0").touch()
+    done = prepared(**{runtime.EXPECTS: "cpu", runtime.HARDWARE: str(tmp_path)})
+    assert done.stdout.startswith("CPU (TensorFlow"), done.stderr
+    done = prepared(**{runtime.EXPECTS: "gpu:2", runtime.HARDWARE: str(tmp_path)})
+    assert "to run on gpu:2 (FOLDLINE_EXPECTS), but finds 1 NVIDIA GPU" in done.stderr
+
+
+def test_jax_counts_what_was_promised() -> None:
+    """Half a TPU slice: the chips are there, but JAX finds fewer devices than the price is for."""
+    environment = {
+        runtime.EXPECTS: "tpu:8",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+    }
+    done = prepared("devices.prepare('jax', hardware=devices.Hardware())", **environment)
+    assert "to run on tpu:8 (FOLDLINE_EXPECTS), but finds 4 × cpu by JAX" in done.stderr
+
+
+def test_tensorflow_is_for_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(runtime.EXPECTS, "gpu:1")
+    with pytest.raises(CompetitionError, match="JAX trains on GPUs, on TPUs and in several proc"):
+        devices_module.prepare("tensorflow")

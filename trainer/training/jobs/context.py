@@ -9,7 +9,10 @@ from pathlib import Path
 
 from trainer.backends import devices
 from trainer.backends.devices import Device
+from trainer.backends.hardware import checked
+from trainer.backends.lease import lease
 from trainer.config.competition import Train
+from trainer.events import emit
 from trainer.training.jobs.checkpoint import AllGather, Checkpoints
 
 
@@ -63,22 +66,33 @@ class ActiveRun:
 
 
 @contextlib.contextmanager
-def started(context: RunContext) -> Iterator[ActiveRun]:
-    """Find the devices, set up Keras, and catch SIGTERM until the block ends.
+def started(context: RunContext, *, batch_size: int, holder: str) -> Iterator[ActiveRun]:
+    """Take devices, set up Keras, and catch SIGTERM until the block ends.
+
+    Args:
+        context: what the caller gives.
+        batch_size: images that the devices must share evenly; 0 if any number of devices can.
+        holder: what the job trains, for jobs that wait for its devices.
 
     Raises:
         CompetitionError: the backend does not exist, or this process uses another one already.
-        TrainingError: the libraries for the devices are not installed.
+        TrainingError: the devices are not those that the job was promised, or their libraries are
+            not installed.
     """
-    device = devices.prepare(context.settings.backend, compiled=context.compiled)
-    work = context.work
-    if work is None:
-        work = context.out.with_name(f".{context.out.name}.work")
-    # Every process keeps its own: the state is the same in all, but they need not share a disk.
-    folder = work / f"process{device.process}" if device.processes > 1 else work
-    checkpoints = Checkpoints(folder, context.on_write)
-    with _sigterm() as stopping:
-        yield ActiveRun(context, device, checkpoints, stopping, devices.all_gather(device))
+    with lease(checked(), batch_size=batch_size, holder=holder) as hardware:
+        device = devices.prepare(
+            context.settings.backend, hardware=hardware, compiled=context.compiled
+        )
+        if device.advice:
+            emit("note", "train", f"warning: {device.advice}")
+        work = context.work
+        if work is None:
+            work = context.out.with_name(f".{context.out.name}.work")
+        # Every process keeps its own: the state is the same in all, but they need not share a disk.
+        folder = work / f"process{device.process}" if device.processes > 1 else work
+        checkpoints = Checkpoints(folder, context.on_write)
+        with _sigterm() as stopping:
+            yield ActiveRun(context, device, checkpoints, stopping, devices.all_gather(device))
 
 
 @contextlib.contextmanager
