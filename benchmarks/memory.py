@@ -23,7 +23,7 @@ TASK = """
 import sys
 from pathlib import Path
 from trainer.config.member import Augment, Cnn, Member
-from trainer.config.objective import Artifacts, Objective
+from trainer.artifacts.objective import Artifacts, Objective
 from trainer.training.jobs.context import RunContext
 from trainer.training.fit import train_folds
 folder = Path(sys.argv[1])

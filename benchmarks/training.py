@@ -22,12 +22,12 @@ import numpy as np
 import simplejpeg
 from sklearn.datasets import load_sample_image
 
+from trainer.artifacts.objective import Objective
 from trainer.backends import devices
 from trainer.backends.devices import Device
 from trainer.config.augment import Augment
 from trainer.config.member import Member, Optimizer
 from trainer.config.network import Head
-from trainer.config.objective import Objective
 from trainer.input.batches import BatchPlan, training_batches
 from trainer.input.labels import Labels
 from trainer.input.shards import Images
@@ -208,7 +208,7 @@ import os, sys
 from pathlib import Path
 from trainer.backends import devices
 from trainer.backends.devices import Device
-from trainer.config.objective import Artifacts, Objective
+from trainer.artifacts.objective import Artifacts, Objective
 from trainer.training.jobs.context import RunContext
 from trainer.training.fit import train_folds
 devices.prepare()

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.definitions import registry
 from trainer.artifacts.manifest import atomic_write
-from trainer.config.competition import Competition, Machine
+from trainer.config.competition import Competition
 from trainer.config.gan import Gan
 from trainer.config.load import read
+from trainer.config.machine import Machine
 from trainer.errors import CompetitionError
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import pytest
 
 from components.storage import client
 from tests.support.tiny import Tiny, converted, dealt, finished, write_competition, write_gan
+from trainer.artifacts.objective import Artifacts
 from trainer.config.load import load_competition
-from trainer.config.objective import Artifacts
 
 # Seconds that a test without the marker `acceptance` may take, not counting its fixtures, on a
 # machine that imports pandas and scikit-learn in IMPORT seconds of CPU time.

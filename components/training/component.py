@@ -50,7 +50,7 @@ def train(
 
     with step_scope("train"):
         from components.training.run_job import run_job
-        from trainer.config.objective import Objective
+        from trainer.artifacts.objective import Objective
 
         run_job(
             job,

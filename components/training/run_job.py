@@ -10,11 +10,11 @@ from components.storage import objects
 from components.storage.shards import local_shards
 from components.training.checkpoint_store import checkpoint_folder, default_uri
 from trainer import runtime
+from trainer.artifacts.objective import Artifacts, Objective
 from trainer.backends.hardware import checked
 from trainer.config.competition import Train
 from trainer.config.known_backbones import LINEAR
 from trainer.config.member import Member
-from trainer.config.objective import Artifacts, Objective
 from trainer.config.schema import parse
 from trainer.training.fit import train_folds
 from trainer.training.jobs.context import RunContext

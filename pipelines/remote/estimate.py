@@ -19,9 +19,10 @@ from components.records.source import SourceSummary
 from components.training.plan import plan
 from pipelines.definitions import registry
 from pipelines.targets import machines
-from trainer.config.competition import Competition, Machine
+from trainer.config.competition import Competition
 from trainer.config.gan import HELD_OUT_FOLD, Gan
 from trainer.config.known_backbones import LINEAR
+from trainer.config.machine import Machine
 from trainer.config.member import Member
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import CompetitionError

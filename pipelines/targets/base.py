@@ -12,7 +12,7 @@ from typing import Any
 from kfp import dsl
 
 from components import LIGHT_IMAGE, TRAINING_IMAGE
-from trainer.config.competition import Machine
+from trainer.config.machine import Machine
 from trainer.errors import CompetitionError
 
 # (vCPUs, GiB) of the steps that need more than `REST`: for decoding, near-duplicates and the

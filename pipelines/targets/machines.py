@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from trainer.config.competition import Machine
+from trainer.config.machine import Machine
 from trainer.errors import CompetitionError
 
 _SAMPLES = "github.com/GoogleCloudPlatform/vertex-ai-samples notebooks/official/training"

@@ -18,11 +18,11 @@ import pytest
 from tests.support.paths import ROOT
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
+from trainer.artifacts.objective import Artifacts
 from trainer.config.augment import Augment
 from trainer.config.competition import Train
 from trainer.config.member import Member, Optimizer, Schedule
 from trainer.config.network import Cnn, Head
-from trainer.config.objective import Artifacts
 from trainer.events import RESTART
 
 pytestmark = pytest.mark.acceptance
@@ -33,7 +33,7 @@ import json, sys
 from trainer.events import step_scope
 with step_scope("train"):
     from components.training.run_job import run_job
-    from trainer.config.objective import Objective
+    from trainer.artifacts.objective import Objective
     given = json.loads(sys.argv[1])
     goal = Objective("multiclass", given.pop("classes"), "accuracy", seed=4)
     run_job(given.pop("job"), goal, **given)

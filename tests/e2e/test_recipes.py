@@ -12,8 +12,8 @@ from components.statistics.summary import statistics as write_statistics
 from pipelines.competitions import digits
 from tests.support.tiny import converted
 from trainer.artifacts import tables
+from trainer.artifacts.objective import Artifacts, Objective
 from trainer.config.load import load_competition
-from trainer.config.objective import Artifacts, Objective
 from trainer.config.preparation import Folds
 from trainer.training.fit import train_folds
 from trainer.training.jobs.context import RunContext

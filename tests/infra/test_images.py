@@ -123,7 +123,7 @@ from dataclasses import asdict
 from components.training.run_job import run_job
 from trainer.config.competition import Train
 from trainer.config.member import Cnn, Member
-from trainer.config.objective import Objective
+from trainer.artifacts.objective import Objective
 
 member = Member(name="m", size=8, cnn=Cnn(filters=[4], strides=[2]), epochs=1, batch_size=16)
 settings = asdict(Train(backend="jax"))

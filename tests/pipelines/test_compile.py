@@ -14,8 +14,8 @@ from pipelines.definitions import registry
 from pipelines.targets import machines
 from pipelines.targets.base import NEEDS, ContainerImages, Target
 from tests.support.paths import ROOT
-from trainer.config.competition import Machine
 from trainer.config.load import read
+from trainer.config.machine import Machine
 from trainer.errors import CompetitionError
 
 GOLDEN = ROOT / "tests" / "golden"

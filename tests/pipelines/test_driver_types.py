@@ -14,8 +14,8 @@ from pipelines.definitions import registry
 from pipelines.targets.base import Target
 from tests.support.driver_types import problems, type_of
 from tests.support.paths import ROOT
-from trainer.config.competition import Machine
 from trainer.config.load import read
+from trainer.config.machine import Machine
 
 GOLDEN = sorted((ROOT / "tests" / "golden").glob("*.yaml"))
 DIGITS = read(ROOT / "pipelines/competitions/digits.toml").pipeline_arguments()

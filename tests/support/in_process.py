@@ -16,11 +16,11 @@ from components.statistics.summary import statistics
 from components.submission.write import write_submission
 from components.training.plan import plan
 from components.training.run_job import run_job
+from trainer.artifacts.objective import Objective
 from trainer.config.competition import Train
 from trainer.config.data import Data
 from trainer.config.load import load_competition
 from trainer.config.member import Member
-from trainer.config.objective import Objective
 from trainer.config.output import Blend, Submission
 from trainer.config.preparation import Folds, Records
 from trainer.config.schema import parse

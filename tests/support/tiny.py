@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from components.storage.client import blob
+from trainer.artifacts.objective import Artifacts
 from trainer.config.competition import Competition
-from trainer.config.objective import Artifacts
 from trainer.config.preparation import Folds
 
 SIDE = 8

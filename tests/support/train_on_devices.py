@@ -4,9 +4,9 @@ import json
 import sys
 from pathlib import Path
 
+from trainer.artifacts.objective import Artifacts, Objective
 from trainer.config.competition import Train
 from trainer.config.member import Member
-from trainer.config.objective import Artifacts, Objective
 from trainer.config.schema import parse
 from trainer.training.fit import train_folds
 from trainer.training.jobs.context import RunContext

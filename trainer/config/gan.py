@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from trainer.config import known_backbones
-from trainer.config.competition import Machine, Train
+from trainer.config.competition import Train
 from trainer.config.data import Data
+from trainer.config.machine import Machine
 from trainer.config.member import Member
 from trainer.config.preparation import Folds, Records
 from trainer.config.schema import (

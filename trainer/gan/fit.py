@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.artifacts import tables
+from trainer.artifacts.objective import GanArtifacts
 from trainer.config.gan import GanRecipe
-from trainer.config.objective import GanArtifacts
 from trainer.training.jobs.context import RunContext, started
 from trainer.training.jobs.keys import results_key
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from trainer.artifacts import gan_files, tables
 from trainer.artifacts.manifest import read_manifest
+from trainer.artifacts.objective import GanArtifacts, fold_seed
 from trainer.backends.program import compile_program, get_state, set_state
 from trainer.config.augment import Augment
 from trainer.config.gan import HELD_OUT_FOLD, GanRecipe
-from trainer.config.objective import GanArtifacts, fold_seed
 from trainer.errors import TrainingError
 from trainer.events import clock, emit
 from trainer.gan import pictures, step

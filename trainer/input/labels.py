@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from trainer.artifacts import tables
+from trainer.artifacts.objective import Objective
 from trainer.config.member import Member
-from trainer.config.objective import Objective
 from trainer.errors import TrainingError
 from trainer.input import tabular
 

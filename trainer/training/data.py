@@ -11,7 +11,7 @@ import pandas as pd
 
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
-from trainer.config.objective import Artifacts, Objective
+from trainer.artifacts.objective import Artifacts, Objective
 from trainer.input import shards
 from trainer.input.shards import Images
 

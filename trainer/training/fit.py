@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from trainer.artifacts.objective import Artifacts, Objective
 from trainer.backends.devices import this_process
 from trainer.config.known_backbones import LINEAR
 from trainer.config.member import Member
-from trainer.config.objective import Artifacts, Objective
 from trainer.training.jobs.context import RunContext, started
 from trainer.training.linear import train_linear
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from trainer.artifacts.objective import Objective, fold_seed
 from trainer.backends.program import Program, get_state, set_state
 from trainer.config.member import Member
-from trainer.config.objective import Objective, fold_seed
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import Preempted, TrainingError
 from trainer.input.batches import Batch, BatchPlan, steps_per_epoch, training_batches

@@ -8,10 +8,10 @@ import numpy as np
 
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import atomic_write
+from trainer.artifacts.objective import Artifacts, Objective
 from trainer.backends.devices import Device
 from trainer.backends.program import Program
 from trainer.config.member import Member
-from trainer.config.objective import Artifacts, Objective
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import Preempted, TrainingError
 from trainer.events import emit

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from trainer.artifacts import tables
+from trainer.artifacts.objective import Artifacts, Objective
 from trainer.backends.devices import host_threads
 from trainer.config.member import Member
 from trainer.config.network import Linear
-from trainer.config.objective import Artifacts, Objective
 from trainer.config.preparation import NO_FOLD
 from trainer.events import emit
 from trainer.input import labels, tabular

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from trainer.artifacts import tables
+from trainer.artifacts.objective import Objective, fold_seed
 from trainer.backends.devices import Device
 from trainer.backends.program import Program, assign, compile_program, set_state
 from trainer.config.known_backbones import is_published
 from trainer.config.member import Member
-from trainer.config.objective import Objective, fold_seed
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import StorageError, TrainingError
 from trainer.input.labels import Labels

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from trainer.artifacts.objective import Objective, fold_seed
 from trainer.backends.devices import Device
 from trainer.backends.program import Program
 from trainer.config.member import Member
-from trainer.config.objective import Objective, fold_seed
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import TrainingError
 from trainer.input.batches import view

@@ -9,8 +9,8 @@ import pandas as pd
 
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import atomic_write, write_manifest
+from trainer.artifacts.objective import Objective
 from trainer.config.member import Member
-from trainer.config.objective import Objective
 from trainer.training.data import JobData
 
 

@@ -63,10 +63,10 @@ def test_weights_of_a_bucket_are_brought_near(
 ) -> None:
     from dataclasses import asdict
 
+    from trainer.artifacts.objective import Objective
     from trainer.config.competition import Train
     from trainer.config.member import Member
     from trainer.config.network import Cnn
-    from trainer.config.objective import Objective
 
     monkeypatch.setenv(runtime.WORK, str(tmp_path / "work"))
     member = Member(name="m", size=8, cnn=Cnn(filters=[4], strides=[2]), epochs=1, batch_size=16)

@@ -9,9 +9,10 @@ from pipelines.compile import DEFAULTS
 from pipelines.remote import estimate
 from pipelines.targets import machines
 from tests.support.paths import ROOT
-from trainer.config.competition import Competition, Machine
+from trainer.config.competition import Competition
 from trainer.config.load import read
 from trainer.config.load import read as read_any
+from trainer.config.machine import Machine
 from trainer.errors import CompetitionError
 
 DEFAULT, GAN = DEFAULTS

@@ -21,7 +21,7 @@ import pytest
 from tests.support.paths import ROOT
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
-from trainer.config.objective import Artifacts
+from trainer.artifacts.objective import Artifacts
 
 # The tests share two trainings: one process of xdist runs them all.
 pytestmark = pytest.mark.xdist_group("several devices")

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from trainer.artifacts.objective import Objective
 from trainer.config.member import Loss, Member
 from trainer.config.network import Tabular
-from trainer.config.objective import Objective
 from trainer.errors import TrainingError
 from trainer.input.labels import of_fold
 

@@ -189,7 +189,7 @@ def test_a_model_that_carries_code_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_list_of_images_that_carries_objects_is_refused(tmp_path: Path) -> None:
-    from trainer.config.objective import Objective
+    from trainer.artifacts.objective import Objective
     from trainer.training.model_pool import ModelPool
 
     class Runs:

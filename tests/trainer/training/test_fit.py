@@ -10,11 +10,11 @@ import pytest
 
 from trainer.artifacts import source_code, tables
 from trainer.artifacts.manifest import read_manifest
+from trainer.artifacts.objective import Artifacts, Objective, fold_seed
 from trainer.config.augment import Augment
 from trainer.config.competition import Train
 from trainer.config.member import Loss, Member, Optimizer, Schedule
 from trainer.config.network import Cnn, Head
-from trainer.config.objective import Artifacts, Objective, fold_seed
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import TrainingError
 from trainer.input.shards import load

@@ -10,11 +10,11 @@ import pytest
 
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
+from trainer.artifacts.objective import Artifacts, Objective
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
 from trainer.config.member import Member
 from trainer.config.network import Head, Linear
-from trainer.config.objective import Artifacts, Objective
 from trainer.config.preparation import NO_FOLD
 from trainer.config.schema import parse
 from trainer.errors import CompetitionError
@@ -77,7 +77,7 @@ def test_it_imports_no_framework(inputs: Artifacts, tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from trainer.config.member import Member
-from trainer.config.objective import Artifacts, Objective
+from trainer.artifacts.objective import Artifacts, Objective
 from trainer.training.jobs.context import RunContext
 from trainer.training.fit import train_folds
 from trainer.training.linear import pixel_features

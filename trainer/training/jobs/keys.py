@@ -10,9 +10,9 @@ from typing import Any
 
 from trainer.artifacts import source_code, tables
 from trainer.artifacts.manifest import sha256
+from trainer.artifacts.objective import Artifacts, Objective
 from trainer.backends.devices import host_threads
 from trainer.config.member import Member
-from trainer.config.objective import Artifacts, Objective
 
 _LIBRARIES = (
     "keras",
