@@ -18,7 +18,7 @@ from trainer.artifacts.manifest import atomic_write
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
 from trainer.config.load import read
-from trainer.config.machine import Machine
+from trainer.config.machine import Machine, Vertex
 from trainer.errors import CompetitionError
 
 if TYPE_CHECKING:
@@ -50,9 +50,13 @@ def compile_pipeline(path: str | Path, kind: str, defaults: Defaults, target: "T
     """
     from kfp.compiler import Compiler
 
+    from pipelines.targets.base import replace_shell
+
     path = Path(path)
     with atomic_write(path) as partial:
-        Compiler().compile(registry.wiring(kind).build(defaults, target), str(partial))
+        wiring = registry.wiring(kind)
+        replace_shell(wiring.STEPS.values())
+        Compiler().compile(wiring.build(defaults, target), str(partial))
         # kfp's header comment prints dict and list defaults in an order that varies between
         # processes: remove those defaults.
         text = partial.read_text(encoding="utf-8")
@@ -72,20 +76,28 @@ def parameters(file: Competition | Gan) -> dict[str, Any]:
     return values
 
 
-def target(kind: str, machine: Machine, images: "ContainerImages | None" = None) -> "Target":
+def target(
+    kind: str,
+    machine: Machine,
+    images: "ContainerImages | None" = None,
+    vertex: Vertex | None = None,
+) -> "Target":
     """The target of a kind.
 
     Args:
         kind: local, vertex or gke.
         machine: what training runs on; `compile_pipeline` checks that the target has it.
         images: the container images; None for the default tags.
+        vertex: resources of the user's project on Vertex AI; None for none.
     """
     from pipelines.targets import base
     from pipelines.targets.gke import GkeTarget
     from pipelines.targets.vertex import VertexTarget
 
     target_class = {"local": base.Target, "vertex": VertexTarget, "gke": GkeTarget}[kind]
-    return target_class(machine=machine, images=images or base.ContainerImages())
+    return target_class(
+        machine=machine, images=images or base.ContainerImages(), vertex=vertex or Vertex()
+    )
 
 
 def compile_all(
@@ -103,7 +115,10 @@ def compile_all(
     """
     return [
         compile_pipeline(
-            folder / f"{name}{ending}", name, parameters(file), target(kind, file.machine, images)
+            folder / f"{name}{ending}",
+            name,
+            parameters(file),
+            target(kind, file.machine, images, file.vertex),
         )
         for file, name in ((file, registry.of(file)) for file in files)
         for kind, ending in TARGETS.items()

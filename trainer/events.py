@@ -18,7 +18,8 @@ from typing import Any
 from trainer import runtime
 from trainer.errors import FoldlineError, IntegrityError, Preempted
 
-# The exit status that asks for a restart: EX_TEMPFAIL of sysexits.h.
+# The exit status that asks for a restart, unless the target names another: EX_TEMPFAIL of
+# sysexits.h.
 RESTART = 75
 
 # How often a step reports progress: to a launcher, which may show it live, and in the log.
@@ -109,7 +110,7 @@ def step_scope(name: str) -> Iterator[None]:
         yield
     except Preempted as error:
         emit("error", name, f"stopped: {error}", message=str(error), tail=[])
-        sys.exit(RESTART)
+        sys.exit(int(os.environ.get(runtime.RESTART_STATUS, RESTART)))
     except FoldlineError as error:
         emit("error", name, f"failed: {error}", message=str(error), tail=[])
         raise

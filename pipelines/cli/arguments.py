@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.definitions import registry
-from pipelines.targets import machines
+from pipelines.targets import accelerators
 from trainer import runtime
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
@@ -56,9 +56,11 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     """Add the flags that choose the training machine."""
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
-        "--tpu", metavar="SLICE", help="train on a TPU slice: " + ", ".join(machines.TPUS)
+        "--tpu", metavar="SLICE", help="train on a TPU slice: " + ", ".join(accelerators.TPUS)
     )
-    kind.add_argument("--gpu", metavar="KIND", help="train on GPUs: " + ", ".join(machines.GPUS))
+    kind.add_argument(
+        "--gpu", metavar="KIND", help="train on GPUs: " + ", ".join(accelerators.GPUS)
+    )
     kind.add_argument("--cpu", action="store_true", help="train without an accelerator")
     parser.add_argument("--gpus", type=int, metavar="N", help="how many GPUs")
     parser.add_argument(

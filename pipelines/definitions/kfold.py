@@ -102,7 +102,7 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
                 weights_digest=settled["weights_digest"],
             ),
         )
-        with dsl.ParallelFor(items=jobs.output) as job:
+        with dsl.ParallelFor(items=jobs.output, parallelism=target.at_once) as job:
             train_task = placed(
                 "train",
                 train_on_target(

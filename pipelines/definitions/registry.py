@@ -43,11 +43,17 @@ def check_machine(file: Competition | Gan) -> None:
     A member's batch size is checked when it trains: the size that fits may depend on the devices.
 
     Raises:
-        CompetitionError: there is no such machine, or gan.batch_size is not a multiple of its
-            devices.
+        CompetitionError: there is no such machine; or it has several hosts, or a number of devices
+            that does not divide gan.batch_size, and the file is a GAN's.
     """
     machines.check(file.machine)
     count = machines.devices(file.machine)
+    hosts = machines.hosts(file.machine)
+    if hosts > 1 and not isinstance(file, Competition):
+        raise CompetitionError(
+            f"machine.tpu = {file.machine.tpu!r}: has {hosts} hosts, and a GAN trains on one: use a"
+            " slice of at most 8 chips"
+        )
     if isinstance(file, Gan) and file.gan.batch_size % count:
         raise CompetitionError(
             f"gan.batch_size = {file.gan.batch_size}: must be a multiple of the {count} devices of"

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from components.records.source import SourceSummary
 from components.training.plan import plan
 from pipelines.definitions import registry
-from pipelines.targets import machines
+from pipelines.targets import accelerators, machines
 from trainer.config.competition import Competition
 from trainer.config.gan import HELD_OUT_FOLD, Gan
 from trainer.config.known_backbones import LINEAR
@@ -52,8 +52,8 @@ NETWORKS: Mapping[str, tuple[float, int]] = {
 # The network whose operations stand in for those of an unknown backbone.
 OTHER = "ResNet50"
 # Peaks in 10¹² half-precision operations per second: of a TPU chip
-# (docs.cloud.google.com/tpu/docs/v2 and so on), of a GPU (its data sheet, without sparsity).
-PEAKS: Mapping[str, float] = {"v2": 45, "v3": 123, "v5e": 197, "v6e": 918} | {
+# (docs.cloud.google.com/tpu/docs/v3 and so on), of a GPU (its data sheet, without sparsity).
+PEAKS: Mapping[str, float] = {"v3": 123, "v5e": 197, "v6e": 918} | {
     "T4": 65,
     "V100": 125,
     "L4": 121,
@@ -106,7 +106,7 @@ class Prices:
             times = 1.0 if machine.tpu else float(machine.gpus)
         else:
             listed, times = self._of("cpu", ""), machines.paid_cpus(machine, target)
-        base = times * float(listed["spot" if machine.spot else "on_demand"])
+        base = times * float(listed["spot" if machine.preemptible else "on_demand"])
         # The fee of Vertex AI is a share of the on-demand price, whatever is paid for the machine.
         return base + (
             float(self.table["surcharge"]) * times * float(listed["on_demand"])
@@ -210,7 +210,7 @@ def lines(
 
 def _machine(machine: Machine, target: str) -> str:
     """The training machine as text."""
-    if target == "vertex" and (machine.tpu or machine.gpu or machine.spot):
+    if target == "vertex" and (machine.tpu or machine.gpu or machine.preemptible):
         host = machines.on_vertex(machine)
         name = host.machine_type + (f" {host.topology}" if host.topology else "")
         name += (
@@ -222,7 +222,7 @@ def _machine(machine: Machine, target: str) -> str:
     else:
         cpus, memory = machines.cpu_needs(machine)
         name = f"{cpus} vCPU, {memory} GiB"
-    return name + (", spot" if machine.spot else "")
+    return name + (", spot" if machine.preemptible else ", flex" if machine.flexible else "")
 
 
 def _seconds(
@@ -271,7 +271,7 @@ def _multiply_adds(member: Member, size: int) -> float:
 def _operations(machine: Machine) -> float:
     """The operations per second that a machine reaches in training."""
     if machine.tpu:
-        peak = PEAKS[machine.tpu.partition("-")[0]] * machines.TPUS[machine.tpu].chips
+        peak = PEAKS[machine.tpu.partition("-")[0]] * accelerators.TPUS[machine.tpu].chips
         return SHARE * peak * 1e12
     if machine.gpu:
         return SHARE * PEAKS[machine.gpu] * machine.gpus * 1e12
@@ -303,7 +303,7 @@ def table(
     machine = competition.machine
     training = [line for line in estimates if line.what.startswith("train ")]
     most = (
-        sum(line.count * line.hourly for line in training) * machine.hours * (1 + machine.retries)
+        sum(line.count * line.hourly for line in training) * machine.hours * (1 + machine.restarts)
     )
     unlisted = [
         member.backbone
@@ -317,10 +317,10 @@ def table(
             f" to a factor of three; prices of {costs.table['date']}."
         ),
     ]
-    if target != "vertex" or machine.tpu or machine.gpu or machine.spot:
+    if target != "vertex" or machine.tpu or machine.gpu or machine.preemptible:
         notes.append(
             f"Training costs at most {currency} {most:.0f}: machine.hours = {machine.hours:g} per"
-            f" training job, {1 + machine.retries} attempts each."
+            f" training job, {1 + machine.restarts} attempts each."
         )
     if unlisted:
         notes.append(f"{', '.join(unlisted)}: unknown network, counted as {OTHER}.")

@@ -82,7 +82,7 @@ def prepare(
     # Steps stop at once in an image of other code: it could fail later, or do something else.
     variables = {runtime.WANTED_CODE: fingerprint.version(fingerprint.IN_IMAGES)}
     run_target = dataclasses.replace(
-        target(compiled, competition.machine, images),
+        target(compiled, competition.machine, images, competition.vertex),
         environment=dict.fromkeys(registry.wiring(kind).STEPS, variables),
         secret=where.secret,
     )

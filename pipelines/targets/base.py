@@ -5,14 +5,14 @@ request machines.
 """
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kfp import dsl
 
 from components import LIGHT_IMAGE, TRAINING_IMAGE
-from trainer.config.machine import Machine
+from trainer.config.machine import Machine, Vertex
 from trainer.errors import CompetitionError
 
 # (vCPUs, GiB) of the steps that need more than `REST`: for decoding, near-duplicates and the
@@ -29,6 +29,9 @@ NEEDS = {
 REST = (1, 4)
 # Retries of a step that does not train: nodes and networks fail.
 RETRIES = 2
+# The end of kfp's command that starts Python from a shell, and what stands there instead.
+_START = "_KFP_RUNTIME=true python3 "
+_EXEC = "export _KFP_RUNTIME=true\nexec python3 "
 # The steps that run on the training machine.
 TRAINING = ("train", "train-gan")
 
@@ -51,6 +54,26 @@ def needs(module: str, extra: str) -> None:
         raise CompetitionError(f"{module} is not installed: pip install '.[{extra}]'")
 
 
+def replace_shell(steps: Iterable[Any]) -> None:
+    """Make each step's Python replace the shell that kfp starts it from.
+
+    A shell that waits for Python does not pass SIGTERM on, so training would never write its last
+    checkpoint.
+
+    Args:
+        steps: components created with `dsl.component`; changed in place, once.
+
+    Raises:
+        RuntimeError: kfp's command has another form than the one that this project knows.
+    """
+    for step in steps:
+        command = step.component_spec.implementation.container.command
+        if _EXEC not in command[2]:
+            if command[2].count(_START) != 1:
+                raise RuntimeError(f"kfp starts Python in another way: {command[2]!r}")
+            command[2] = command[2].replace(_START, _EXEC)
+
+
 @dataclass(frozen=True)
 class ContainerImages:
     """The container images; on a cluster each by digest, `registry/name@sha256:…`.
@@ -70,6 +93,7 @@ class Target:
 
     Attributes:
         machine: what training runs on.
+        vertex: resources of the user's project on Vertex AI.
         images: the container images.
         environment: environment variables of each step, by step name. kfp's local cache does not
             notice a change in the code behind a step, so the local launcher puts a digest here.
@@ -78,9 +102,19 @@ class Target:
     """
 
     machine: Machine = field(default_factory=Machine)
+    vertex: Vertex = field(default_factory=Vertex)
     images: ContainerImages = field(default_factory=ContainerImages)
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     secret: str = ""
+
+    @property
+    def at_once(self) -> int | None:
+        """How many training jobs run at the same time; None for all of them."""
+        return self.machine.at_once or None
+
+    def variables(self, name: str) -> dict[str, str]:
+        """The environment variables of a step."""
+        return dict(self.environment.get(name, {}))
 
     def training(self, name: str, step: Any) -> Any:
         """The component of a training step, as this target runs it.
@@ -90,6 +124,10 @@ class Target:
             step: the component function.
         """
         return step
+
+    def image(self, name: str) -> str:
+        """The container image of a step."""
+        return self.images.training if name in TRAINING else self.images.light
 
     def placed(self, name: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
         """Set the image, environment and resources of a step.
@@ -101,17 +139,21 @@ class Target:
         Returns:
             `task`.
         """
-        for variable, value in self.environment.get(name, {}).items():
+        for variable, value in self.variables(name).items():
             task.set_env_variable(variable, value)
-        image = self.images.training if name in TRAINING else self.images.light
+        image = self.image(name)
         if image not in (LIGHT_IMAGE, TRAINING_IMAGE):
             task.set_container_image(image)
         return task
 
+    def retries(self, name: str) -> int:
+        """How often a step that failed is started again."""
+        return self.machine.restarts if name in TRAINING else RETRIES
+
     def retried(self, name: str, task: dsl.PipelineTask) -> None:
         """Set how often a step is retried."""
         # The check step is not retried: what it rejects once, it rejects again.
-        retries = self.machine.retries if name in TRAINING else 0 if name == "check" else RETRIES
+        retries = 0 if name == "check" else self.retries(name)
         if retries:
             task.set_retry(retries, backoff_duration="60s", backoff_factor=2.0)
 

@@ -1,9 +1,14 @@
-"""Kubeflow Pipelines on Google Kubernetes Engine: nodes with accelerators."""
+"""Kubeflow Pipelines on Google Kubernetes Engine: nodes with GPUs, and JobSets on TPUs."""
+
+import copy
+from typing import Any
 
 from kfp import dsl
 
+from components.jobset.manifest import Request
 from pipelines.targets import machines
-from pipelines.targets.base import NEEDS, REST, TRAINING, Target, needs
+from pipelines.targets.base import NEEDS, REST, RETRIES, TRAINING, Target, needs
+from trainer import runtime
 
 _SECRET = "/var/run/foldline"
 
@@ -11,8 +16,54 @@ _SECRET = "/var/run/foldline"
 class GkeTarget(Target):
     """Kubeflow Pipelines on Google Kubernetes Engine.
 
-    Sets node selectors, topology and tolerations for accelerators.
+    Sets node selectors and tolerations for GPUs. Training on a TPU is a JobSet, which a light step
+    creates and waits for: the pod of a task may not use a TPU.
     """
+
+    def training(self, name: str, step: Any) -> Any:
+        if not self.machine.tpu:
+            return step
+        node = machines.on_gke(self.machine)
+        request = Request(
+            image=self.images.training,
+            hosts=machines.hosts(self.machine),
+            chips=node.count,
+            resource=node.resource,
+            selectors=node.selectors,
+            tolerations=node.tolerations,
+            seconds=round(self.machine.hours * 3600),
+            restarts=self.machine.restarts,
+            queue=self.machine.queue,
+            environment={
+                **super().variables(name),
+                runtime.EXPECTS: machines.expected(self.machine),
+            },
+            secret=self.secret,
+        )
+        launcher = copy.deepcopy(step)
+        container = launcher.component_spec.implementation.container
+        container.image = self.images.light
+        container.command = [
+            "python3",
+            "-m",
+            "components.jobset.launch",
+            request.text(),
+            "--",
+            *container.command,
+        ]
+        return launcher
+
+    def variables(self, name: str) -> dict[str, str]:
+        if name not in TRAINING or self.machine.tpu:
+            return super().variables(name)
+        return {**super().variables(name), runtime.EXPECTS: machines.expected(self.machine)}
+
+    def retries(self, name: str) -> int:
+        # A JobSet restarts by itself.
+        return RETRIES if self.machine.tpu else super().retries(name)
+
+    def image(self, name: str) -> str:
+        return self.images.light if self.machine.tpu else super().image(name)
 
     def placed(self, name: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
         needs("kfp.kubernetes", "cluster")
@@ -25,7 +76,7 @@ class GkeTarget(Target):
             # Google's libraries read the key from here, also those of the kfp backend in the same
             # container.
             task.set_env_variable("GOOGLE_APPLICATION_CREDENTIALS", f"{_SECRET}/key.json")
-        if name not in TRAINING:
+        if name not in TRAINING or self.machine.tpu:
             self.request(task, *NEEDS.get(name, REST))
             return task
         node = machines.on_gke(self.machine)

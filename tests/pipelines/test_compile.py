@@ -11,7 +11,7 @@ import yaml
 
 from pipelines.compile import DEFAULTS, TARGETS, compile_all, compile_pipeline, parameters, target
 from pipelines.definitions import registry
-from pipelines.targets import machines
+from pipelines.targets import accelerators, machines
 from pipelines.targets.base import NEEDS, ContainerImages, Target
 from tests.support.paths import ROOT
 from trainer.config.load import read
@@ -134,7 +134,9 @@ def test_a_gan_and_its_judge_train_on_the_accelerator(tmp_path: Path) -> None:
     for task in ("train", "train-gan"):
         inputs = spec["components"][f"comp-{task}"]["inputDefinitions"]["parameters"]
         (pool,) = inputs["worker_pool_specs"]["defaultValue"]
-        assert pool["machine_spec"]["machine_type"] == machines.TPUS["v5e-8"].vertex.machine_type
+        assert (
+            pool["machine_spec"]["machine_type"] == accelerators.TPUS["v5e-8"].vertex.machine_type
+        )
         assert pool["container_spec"]["image_uri"] == "t@y"
         assert inputs["display_name"]["defaultValue"] == f"foldline-{task}"
     assert container(spec, "gallery")["image"] == "l@x"
@@ -148,7 +150,7 @@ def test_a_gan_and_its_judge_train_on_the_accelerator(tmp_path: Path) -> None:
         assert container(spec, task)["resources"]["accelerator"]["resourceType"] == "google.com/tpu"
 
 
-@pytest.mark.parametrize("name", sorted(machines.TPUS))
+@pytest.mark.parametrize("name", sorted(accelerators.TPUS))
 def test_a_tpu_on_vertex_is_a_custom_job(tmp_path: Path, name: str) -> None:
     spec, *_ = compiled(
         tmp_path,
@@ -158,7 +160,7 @@ def test_a_tpu_on_vertex_is_a_custom_job(tmp_path: Path, name: str) -> None:
     )
     inputs = spec["components"]["comp-train"]["inputDefinitions"]["parameters"]
     (pool,) = inputs["worker_pool_specs"]["defaultValue"]
-    wanted = machines.TPUS[name].vertex
+    wanted = accelerators.TPUS[name].vertex
     machine = {"machine_type": wanted.machine_type}
     if wanted.topology:
         machine["tpu_topology"] = wanted.topology
@@ -180,7 +182,7 @@ def test_a_tpu_on_vertex_is_a_custom_job(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "number"), [(k, n) for k, gpu in machines.GPUS.items() for n in gpu.machines]
+    ("kind", "number"), [(k, n) for k, gpu in accelerators.GPUS.items() for n in gpu.machines]
 )
 def test_gpus(tmp_path: Path, kind: str, number: int) -> None:
     spec, *_ = compiled(tmp_path, "vertex", Machine(gpu=kind, gpus=number))
@@ -188,8 +190,8 @@ def test_gpus(tmp_path: Path, kind: str, number: int) -> None:
         "worker_pool_specs"
     ]["defaultValue"]
     assert pool["machine_spec"] == {
-        "machine_type": machines.GPUS[kind].machines[number][0],
-        "accelerator_type": machines.GPUS[kind].vertex_type,
+        "machine_type": accelerators.GPUS[kind].machines[number][0],
+        "accelerator_type": accelerators.GPUS[kind].vertex_type,
         "accelerator_count": number,
     }
     spec, platform = compiled(tmp_path, "gke", Machine(gpu=kind, gpus=number))
@@ -201,16 +203,16 @@ def test_gpus(tmp_path: Path, kind: str, number: int) -> None:
     executor = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
     assert (
         executor["nodeSelector"]["labels"]["cloud.google.com/gke-accelerator"]
-        == machines.GPUS[kind].gke_accelerator
+        == accelerators.GPUS[kind].gke_accelerator
     )
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, one in machines.TPUS.items() if one.gke_accelerator]
+    "name", [name for name, one in accelerators.TPUS.items() if one.gke_accelerator]
 )
 def test_a_tpu_on_gke_is_a_node_with_its_labels_taints_and_chips(tmp_path: Path, name: str) -> None:
     spec, platform = compiled(tmp_path, "gke", Machine(tpu=name, spot=True, hours=3))
-    wanted = machines.TPUS[name]
+    wanted = accelerators.TPUS[name]
     accelerator = container(spec, "train")["resources"]["accelerator"]
     assert (accelerator["resourceType"], accelerator["resourceCount"]) == (
         "google.com/tpu",
@@ -290,7 +292,7 @@ def test_machines_that_are_not_there(machine: Machine, words: str) -> None:
 
 
 def test_every_machine_names_its_pages() -> None:
-    for one in (*machines.TPUS.values(), *machines.GPUS.values()):
+    for one in (*accelerators.TPUS.values(), *accelerators.GPUS.values()):
         assert one.pages
         assert all(
             page.startswith(("cloud.google.com/", "docs.cloud.google.com/", "github.com/"))

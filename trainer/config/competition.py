@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from trainer.config import known_backbones
 from trainer.config.data import BUCKET, Data
-from trainer.config.machine import Machine
+from trainer.config.machine import Machine, Vertex
 from trainer.config.member import Member
 from trainer.config.output import Blend, Leaderboard, Submission
 from trainer.config.preparation import Folds, Records
@@ -109,6 +109,8 @@ class Competition(Section):
     """`[leaderboard]`: where the submission is scored."""
     machine: Machine = field(default_factory=Machine)
     """`[machine]`: what a training job runs on if it does not run on this machine."""
+    vertex: Vertex = field(default_factory=Vertex)
+    """`[vertex]`: resources of your project that a run on Vertex AI uses."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several sections."""
@@ -280,8 +282,8 @@ class Competition(Section):
         """Return the arguments of the pipeline as plain JSON values.
 
         Left out are the leaderboard, because the pipeline must not see the answers, and the
-        machine, because it is chosen when the pipeline is compiled.
+        sections machine and vertex, because they are chosen when the pipeline is compiled.
         """
         values = dataclasses.asdict(self)
-        del values["leaderboard"], values["machine"]
+        del values["leaderboard"], values["machine"], values["vertex"]
         return values

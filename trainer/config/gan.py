@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from trainer.config import known_backbones
 from trainer.config.competition import Train
 from trainer.config.data import Data
-from trainer.config.machine import Machine
+from trainer.config.machine import Machine, Vertex
 from trainer.config.member import Member
 from trainer.config.preparation import Folds, Records
 from trainer.config.schema import (
@@ -244,6 +244,8 @@ class Gan(Section):
     """`[train]`: checkpoints, and which library computes."""
     machine: Machine = field(default_factory=Machine)
     """`[machine]`: what a training job runs on if it does not run on this machine."""
+    vertex: Vertex = field(default_factory=Vertex)
+    """`[vertex]`: resources of your project that a run on Vertex AI uses."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several sections."""
@@ -306,8 +308,9 @@ class Gan(Section):
     def pipeline_arguments(self) -> dict[str, Any]:
         """Return the arguments of the pipeline as plain JSON values.
 
-        Left out is the machine, because it is chosen when the pipeline is compiled.
+        Left out are the sections machine and vertex, because they are chosen when the pipeline is
+        compiled.
         """
         values = dataclasses.asdict(self)
-        del values["machine"]
+        del values["machine"], values["vertex"]
         return values

@@ -7,7 +7,7 @@ import pytest
 from components.records.source import SourceSummary
 from pipelines.compile import DEFAULTS
 from pipelines.remote import estimate
-from pipelines.targets import machines
+from pipelines.targets import accelerators
 from tests.support.paths import ROOT
 from trainer.config.competition import Competition
 from trainer.config.load import read
@@ -28,8 +28,8 @@ def competition(machine: Machine, file: Path = DEFAULT) -> Competition:
 def test_every_machine_has_a_price_and_spot_is_less(target: str, spot: bool) -> None:
     costs = estimate.prices(None)
     for machine in (
-        *(Machine(tpu=name) for name in machines.TPUS),
-        *(Machine(gpu=name, gpus=8) for name in machines.GPUS),
+        *(Machine(tpu=name) for name in accelerators.TPUS),
+        *(Machine(gpu=name, gpus=8) for name in accelerators.GPUS),
     ):
         hour = costs.training(dataclasses.replace(machine, spot=spot), target)
         assert 0.2 < hour < 120
