@@ -80,16 +80,32 @@ def test_every_toml_of_a_page_is_toml(page: Path) -> None:
 ELSEWHERE = ("--version", "--help", "leaderboard")
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reader's folder: the pages run the same example, so that later ones reuse its steps."""
+    return tmp_path_factory.mktemp("reader")
+
+
+@pytest.fixture
+def reader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder without the files of an earlier page; results stay."""
+    for path in folder.iterdir():
+        if path.name != "runs":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    monkeypatch.chdir(folder)
+    return folder
+
+
 @pytest.mark.acceptance
+@pytest.mark.xdist_group("pages")
 @pytest.mark.parametrize("name", ["tutorial.md", "cli.md"])
 def test_the_commands_of_a_page_run(
     name: str,
-    tmp_path: Path,
+    reader: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """In order, in an empty folder; the browser is not started."""
-    monkeypatch.chdir(tmp_path)
+    """In order, in a folder without files; the browser is not started."""
     monkeypatch.setattr("webbrowser.open", lambda address: True)
     ran = set()
     for command in commands(ROOT / "docs" / name):
@@ -109,15 +125,44 @@ def test_the_commands_of_a_page_run(
         return
     # What the page shows is what a run prints.
     printed = (ROOT / "docs" / name).read_text(encoding="utf-8")
-    metrics = json.loads((tmp_path / "runs" / "digits" / "metrics.json").read_text())
+    metrics = json.loads((reader / "runs" / "digits" / "metrics.json").read_text())
     assert f"cross-validation {metrics['blend']['oof']:.4f}" in printed
     assert f"leaderboard {metrics['leaderboard']:.4f}" in printed
 
 
 @pytest.mark.acceptance
-def test_the_python_of_the_pages_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the working folder of a person who has run the example, with a small network in it."""
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.xdist_group("pages")
+def test_the_notebook_runs(reader: Path) -> None:
+    """docs/digits.ipynb by Jupyter's own client."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(ROOT / "docs" / "digits.ipynb", as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(reader)}},
+    )
+    client.execute()
+    assert (reader / "runs" / "digits" / "report.html").is_file()
+    shown = [
+        output
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if output.output_type == "execute_result"
+    ]
+    assert any("blend by" in output["data"].get("text/html", "") for output in shown)
+    # The notebook in the repository has no outputs, which would go out of date.
+    stored = nbformat.read(ROOT / "docs" / "digits.ipynb", as_version=4)
+    assert all(not cell.get("outputs") for cell in stored.cells)
+
+
+@pytest.mark.acceptance
+@pytest.mark.xdist_group("pages")
+def test_the_python_of_the_pages_runs(reader: Path) -> None:
+    """With a small network in the example."""
     assert main(["init", "digits.toml"]) == 0
     text = Path("digits.toml").read_text()
     Path("broken.toml").write_text(text.replace("seed", "sede"))
@@ -133,34 +178,6 @@ def test_the_python_of_the_pages_runs(tmp_path: Path, monkeypatch: pytest.Monkey
                 [sys.executable, "-c", code], capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, code + done.stderr
-
-
-@pytest.mark.acceptance
-def test_the_notebook_runs(tmp_path: Path) -> None:
-    """docs/digits.ipynb by Jupyter's own client, in an empty folder."""
-    import nbformat
-    from nbclient import NotebookClient
-
-    notebook = nbformat.read(ROOT / "docs" / "digits.ipynb", as_version=4)
-    client = NotebookClient(
-        notebook,
-        timeout=300,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(tmp_path)}},
-    )
-    client.execute()
-    assert (tmp_path / "runs" / "digits" / "report.html").is_file()
-    shown = [
-        output
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-        if output.output_type == "execute_result"
-    ]
-    assert any("blend by" in output["data"].get("text/html", "") for output in shown)
-    # The notebook in the repository has no outputs, which would go out of date.
-    stored = nbformat.read(ROOT / "docs" / "digits.ipynb", as_version=4)
-    assert all(not cell.get("outputs") for cell in stored.cells)
 
 
 def test_the_site_is_built_with_all_links(tmp_path: Path) -> None:

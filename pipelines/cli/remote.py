@@ -185,7 +185,7 @@ def _prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
         experiment=options.experiment,
         cache=options.cache,
     )
-    for warning in [*own_code_warnings(competition), *launcher.check()]:
+    for warning in [*own_code_warnings(competition), *launcher.check(competition)]:
         print(f"warning: {warning}", file=sys.stderr)
     if options.dry_run:
         print(shown(launcher.body(request), request.file))

@@ -18,6 +18,8 @@ from pipelines.remote.kubeflow_client import TIMEOUT, KubeflowClient, checked, i
 from pipelines.remote.kubeflow_run import STATES, UUID, artifacts, documents, name_of, tasks
 from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
 from trainer import runtime
+from trainer.config.competition import Competition
+from trainer.config.gan import Gan
 from trainer.errors import CompetitionError, RemoteError
 
 # The oldest server that runs these pipelines. 2.14.0 is the first that collects the artifacts of a
@@ -32,7 +34,7 @@ class KubeflowLauncher:
         self.where = where
         self.client = KubeflowClient(where, token)
 
-    def check(self) -> list[str]:
+    def check(self, file: Competition | Gan) -> list[str]:
         """Check that the bucket exists and that the server is a Kubeflow Pipelines server."""
         bucket_location(self.where.root)
         with self.client.explained("server"):

@@ -91,8 +91,8 @@ class RemoteRun:
 class Launcher(Protocol):
     """A service that runs pipelines. Every method raises RemoteError if the service fails."""
 
-    def check(self) -> list[str]:
-        """Check that the destination exists; returns warnings."""
+    def check(self, file: Competition | Gan) -> list[str]:
+        """Check that the destination exists, and that `file` can run there; returns warnings."""
 
     def body(self, request: RunRequest) -> dict[str, Any]:
         """What `submit` would send."""

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from components.check.files import check_files
+from components.training.plan import plan
 from pipelines.compile import TARGETS, compile_pipeline, parameters, target
 from pipelines.definitions import fingerprint, registry
 from pipelines.remote.destination import Destination
@@ -25,6 +26,8 @@ from trainer.config.load import resolve_paths
 from trainer.errors import CompetitionError
 
 COMPILED = {"vertex": "vertex", "kfp": "gke"}
+# How many artifacts one input of a step on Vertex AI may receive.
+MOST_ARTIFACTS = 100
 _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
@@ -76,6 +79,8 @@ def prepare(
         )
     if problems:
         raise CompetitionError("\n".join(problems))
+    if where.target == "vertex":
+        _check_artifacts(competition)
     summary = check_files(competition, file)
     kind, compiled = registry.of(competition), COMPILED[where.target]
     path = out / f"{kind}{TARGETS[compiled]}"
@@ -109,6 +114,34 @@ def prepare(
         file=path,
         found=summary,
     )
+
+
+def _check_artifacts(competition: Competition | Gan) -> None:
+    """Check that one step can receive the results of all training jobs.
+
+    Vertex AI: "Maximum number of artifacts exceeded. Maximum allowed: 100"
+    (kubeflow/pipelines#7513); the run would fail after the training.
+    """
+    if not isinstance(competition, Competition):
+        return
+    jobs = len(
+        plan(competition.members, competition.folds, competition.train, competition.records)
+    )
+    if jobs > MOST_ARTIFACTS:
+        count = competition.folds.count
+        enough = next(
+            (
+                size
+                for size in range(competition.train.folds_per_task, count + 1)
+                if len(competition.members) * -(-count // size) <= MOST_ARTIFACTS
+            ),
+            None,
+        )
+        remedy = f"set train.folds_per_task = {enough}" if enough else "train fewer members"
+        raise CompetitionError(
+            f"members: {jobs} training jobs, but a step on Vertex AI receives the results of at"
+            f" most {MOST_ARTIFACTS}: {remedy}"
+        )
 
 
 def _arguments(competition: Competition | Gan, where: Destination) -> dict[str, Any]:

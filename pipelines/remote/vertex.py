@@ -17,10 +17,15 @@ from pipelines.remote.destination import Destination
 from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
 from pipelines.remote.vertex_errors import explained
 from pipelines.remote.vertex_job import run_of, text_of
+from pipelines.targets.machines import is_custom_job
+from trainer.config.competition import Competition
+from trainer.config.gan import Gan
 from trainer.errors import CompetitionError, RemoteError
 
 # Seconds that one call may take.
 TIMEOUT = 60.0
+# Seconds that a new metadata store may take.
+STORE_SECONDS = 300.0
 # The label of every run of this project.
 LABEL = "foldline"
 _CONSOLE = "https://console.cloud.google.com"
@@ -35,13 +40,31 @@ class VertexLauncher:
         self.endpoint = where.endpoint or f"https://{where.region}-aiplatform.googleapis.com"
         self.credentials = _credentials()
 
-    def check(self) -> list[str]:
-        """Check that the bucket exists; warns if it is in another region than the run."""
+    def check(self, file: Competition | Gan) -> list[str]:
+        """Check that the bucket exists, and that the run can work with it.
+
+        Args:
+            file: what will run, with the machine to use.
+
+        Returns:
+            a warning if the bucket is in another region than the run.
+
+        Raises:
+            CompetitionError: training jobs cannot use the bucket.
+        """
         location = bucket_location(self.where.root)
-        same_region = location == self.where.region or (
-            location in ("us", "eu", "asia") and _continent(self.where.region) == location
-        )
-        if same_region:
+        if location == self.where.region:
+            return []
+        # A location without a digit covers several regions, and so does nam4 or eur4.
+        several = not re.fullmatch(r"[a-z]+-[a-z]+\d+", location)
+        if several and is_custom_job(file.machine):
+            # cloud.google.com/vertex-ai/docs/training/cloud-storage-file-system
+            raise CompetitionError(
+                f"{self.where.root} is in several regions ({location}), and training jobs on"
+                f" accelerators or spot machines cannot use such a bucket: use one in"
+                f" {self.where.region}"
+            )
+        if several and _continent(self.where.region) == location:
             return []
         return [
             f"{self.where.root} is in {location}, but the run is in {self.where.region}: it will be"
@@ -239,7 +262,7 @@ class VertexLauncher:
 
     def _make_experiment(self, experiment: str) -> None:
         """Create an experiment in the form that the console compares, unless it exists."""
-        from google.api_core.exceptions import Conflict
+        from google.api_core.exceptions import Conflict, NotFound
         from google.cloud.aiplatform_v1.types import Context
 
         context = Context(
@@ -248,12 +271,33 @@ class VertexLauncher:
             schema_version="0.0.1",
             metadata={"experiment_deleted": False},
         )
-        with self._explained(f"experiment {experiment}"), contextlib.suppress(Conflict):
-            _patiently(
-                lambda **options: self._metadata().create_context(
-                    parent=self._store(), context_id=experiment, context=context, **options
-                )
+
+        def create(**options: Any) -> Any:
+            return self._metadata().create_context(
+                parent=self._store(), context_id=experiment, context=context, **options
             )
+
+        with self._explained(f"experiment {experiment}"), contextlib.suppress(Conflict):
+            try:
+                _patiently(create)
+            except NotFound:
+                # A new project has no metadata store until something is stored in it.
+                with contextlib.suppress(Conflict):
+                    self._make_store()
+                _patiently(create)
+
+    def _make_store(self) -> None:
+        """Create the project's metadata store, and wait until it exists: some seconds."""
+        from google.cloud.aiplatform_v1.types import MetadataStore
+
+        _patiently(
+            lambda **options: self._metadata().create_metadata_store(
+                parent=self.parent,
+                metadata_store_id="default",
+                metadata_store=MetadataStore(),
+                **options,
+            )
+        ).result(timeout=STORE_SECONDS)
 
     def _join_experiment(self, job: str, experiment: str) -> None:
         """Add a run to an experiment."""

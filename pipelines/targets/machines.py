@@ -112,6 +112,11 @@ def expected(machine: Machine) -> str:
     return f"gpu:{machine.gpus}" if machine.gpu else "cpu"
 
 
+def is_custom_job(machine: Machine) -> bool:
+    """Whether training on Vertex AI is a custom job: a plain step has no such machine."""
+    return bool(machine.tpu or machine.gpu or machine.preemptible)
+
+
 def hosts(machine: Machine) -> int:
     """How many machines train together."""
     return TPUS[machine.tpu].hosts if machine.tpu else 1

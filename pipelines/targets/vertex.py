@@ -87,7 +87,7 @@ class VertexTarget(Target):
         return task
 
     def _custom(self) -> bool:
-        return bool(self.machine.tpu or self.machine.gpu or self.machine.preemptible)
+        return machines.is_custom_job(self.machine)
 
 
 def _reservation(machine: Machine) -> dict[str, Any]:

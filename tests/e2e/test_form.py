@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
-from tests.support.tiny import Tiny
+from tests.support.tiny import Tiny, write_competition
 from trainer import runtime
 
 # What a Kubeflow Pipelines backend does with the file, done by kfp's local runner.
@@ -57,10 +57,10 @@ def run(tiny: Tiny, folder: Path, **arguments: str) -> subprocess.CompletedProce
 
 @pytest.mark.acceptance
 def test_the_place_of_the_data_is_all_that_is_filled_in(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(runtime.EVENTS, raising=False)
-    tiny.toml.write_text(tiny.toml.read_text().replace("epochs = 12", "epochs = 1"))
+    tiny = write_competition(tmp_path / "competition", linear=True)
     done = run(tiny, tmp_path, root=str(tiny.folder))
     assert done.returncode == 0, done.stdout + done.stderr
     outputs = json.loads(done.stdout.splitlines()[-1])

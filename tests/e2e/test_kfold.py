@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.servers.kaggle import TOKEN, Kaggle
-from tests.support.tiny import Tiny, as_files, write_competition
+from tests.support.tiny import Tiny, write_competition
 
 RESULTS = {
     "submission.csv",
@@ -267,20 +267,6 @@ def test_the_user_s_own_folds_run_through(again: tuple[Tiny, Path]) -> None:
 
 
 @pytest.mark.acceptance
-def test_image_files_run_through(tmp_path: Path) -> None:
-    tiny = as_files(write_competition(tmp_path / "competition", members=1, linear=True))
-    out = tmp_path / "out"
-    assert started(run(tiny, out)) == STEPS
-    assert json.loads((out / "metrics.json").read_text())["blend"]["oof"] > 0.3
-    assert (out / "submission.csv").read_text().splitlines()[1].startswith("t1,")
-    # One image file with other bytes.
-    (tiny.folder / "train" / "img-001.png").write_bytes(
-        (tiny.folder / "train" / "img-002.png").read_bytes()
-    )
-    assert started(run(tiny, out)) == STEPS - {"plan"}
-
-
-@pytest.mark.acceptance
 def test_changed_code_runs_what_depends_on_it(again: tuple[Tiny, Path], tmp_path: Path) -> None:
     tiny, out = again
     code = tmp_path / "code"
@@ -413,7 +399,6 @@ def processes(text: str) -> list[int]:
     ("number", "status"),
     [
         (signal.SIGINT, 130),
-        pytest.param(signal.SIGTERM, 130, marks=pytest.mark.acceptance),
         pytest.param(signal.SIGKILL, -9, marks=pytest.mark.acceptance),
     ],
 )

@@ -188,7 +188,7 @@ def test_two_processes_go_on_together(
     inputs: Artifacts, by_tensorflow: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     # Long enough that no fold finishes before the processes are killed.
-    recipe = {**by_tensorflow[1], "epochs": 20, "optimizer": {"learning_rate": 1e-4}}
+    recipe = {**by_tensorflow[1], "epochs": 8, "optimizer": {"learning_rate": 1e-4}}
     both = pair(inputs, tmp_path, recipe)
     kept = [tmp_path / f".out{number}.work" / f"process{number}" for number in range(2)]
     for _ in range(12_000):
