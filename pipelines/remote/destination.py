@@ -233,11 +233,11 @@ def launcher_for(where: Destination) -> Any:
         CompetitionError: the client is not installed.
     """
     if where.target == "vertex":
-        from pipelines.remote.vertex import VertexLauncher
+        from pipelines.remote.vertex.launcher import VertexLauncher
         from pipelines.targets.base import needs
 
         needs("google.cloud.aiplatform_v1", "vertex")
         return VertexLauncher(where)
-    from pipelines.remote.kubeflow import KubeflowLauncher
+    from pipelines.remote.kubeflow.launcher import KubeflowLauncher
 
     return KubeflowLauncher(where, token=os.environ.get(runtime.KFP_TOKEN, ""))

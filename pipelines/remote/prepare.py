@@ -124,9 +124,7 @@ def _check_artifacts(competition: Competition | Gan) -> None:
     """
     if not isinstance(competition, Competition):
         return
-    jobs = len(
-        plan(competition.members, competition.folds, competition.train, competition.records)
-    )
+    jobs = len(plan(competition.members, competition.folds, competition.train, competition.records))
     if jobs > MOST_ARTIFACTS:
         count = competition.folds.count
         enough = next(

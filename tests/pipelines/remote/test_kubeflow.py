@@ -401,7 +401,7 @@ def test_a_gan_is_sent_and_fetched(
 
 
 def test_pods_of_tasks_that_may_be_tried_again() -> None:
-    from pipelines.remote.kubeflow_run import _pods, fnv1a
+    from pipelines.remote.kubeflow.run import _pods, fnv1a
 
     # A node name and its hash from a user's report: github.com/kubeflow/pipelines/issues/10365.
     assert fnv1a("hello-pipeline-fs8jj.root-driver") == 3921009115

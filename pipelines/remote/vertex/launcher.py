@@ -15,8 +15,8 @@ from components import retry
 from components.storage.objects import bucket_location
 from pipelines.remote.destination import Destination
 from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
-from pipelines.remote.vertex_errors import explained
-from pipelines.remote.vertex_job import run_of, text_of
+from pipelines.remote.vertex.errors import explained
+from pipelines.remote.vertex.job import run_of, text_of
 from pipelines.targets.machines import is_custom_job
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan

@@ -14,8 +14,8 @@ from components import retry
 from components.storage.objects import bucket_location
 from pipelines.remote.cron import with_seconds
 from pipelines.remote.destination import Destination
-from pipelines.remote.kubeflow_client import TIMEOUT, KubeflowClient, checked, is_transient
-from pipelines.remote.kubeflow_run import STATES, UUID, artifacts, documents, name_of, tasks
+from pipelines.remote.kubeflow.client import TIMEOUT, KubeflowClient, checked, is_transient
+from pipelines.remote.kubeflow.run import STATES, UUID, artifacts, documents, name_of, tasks
 from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
 from trainer import runtime
 from trainer.config.competition import Competition
