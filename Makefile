@@ -4,8 +4,14 @@
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$name && break; done)
 BIN := .venv/bin
-INSTALLED := .venv/.installed
-TRAINING ?= cpu
+# What training runs on: cpu, gpu or tpu. By default what was installed before, or what this machine
+# has.
+TRAINING ?= $(shell cat .venv/.training 2>/dev/null || \
+	$(PYTHON) -c 'from trainer.backends.hardware import found; print(found().kind)')
+INSTALLED := .venv/.installed-$(TRAINING)
+LOCKS := $(strip requirements.lock $(if $(filter-out cpu,$(TRAINING)),infra/$(TRAINING).lock))
+# Images are for other machines.
+IMAGE := $(if $(filter command line environment,$(origin TRAINING)),$(TRAINING),cpu)
 TESTS ?= 2
 
 .PHONY: help install demo test acceptance bench lint format compile docs reference images container-test lock picture clean
@@ -13,14 +19,15 @@ TESTS ?= 2
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(INSTALLED) ## Create .venv and install the versions of the lock file
+install: $(INSTALLED) ## Create .venv and install the versions of the lock files (TRAINING=cpu, gpu or tpu)
 
-$(INSTALLED): requirements.lock pyproject.toml infra/uv.lock
+$(INSTALLED): $(LOCKS) pyproject.toml infra/uv.lock
 	@test -n "$(PYTHON)" || { echo "Foldline requires Python 3.11, 3.12 or 3.13, because TensorFlow has no wheels for others: install one, or name it with make install PYTHON=/path/to/python3.13"; exit 1; }
-	@echo "Installing into .venv with $$($(PYTHON) --version); this takes up to a few minutes"
+	@echo "Installing into .venv with $$($(PYTHON) --version), for training on a $(TRAINING) (to choose: make install TRAINING=cpu, gpu or tpu); this takes up to a few minutes"
 	@$(PYTHON) -m venv --clear .venv
-	@infra/install.sh .venv requirements.lock
+	@infra/install.sh .venv $(LOCKS)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo $(TRAINING) >.venv/.training
 	@touch $@
 	@echo "Installed. To use the command foldline: source .venv/bin/activate"
 
@@ -67,14 +74,20 @@ docs: install ## Build the documentation as a site in build/site; checks links
 
 images: install ## Build the container images (TRAINING=cpu, gpu or tpu)
 	@infra/images/build.sh light
-	@infra/images/build.sh $(TRAINING)
+	@infra/images/build.sh $(IMAGE)
 
 container-test: install ## Run a complete pipeline in containers (needs a Docker engine)
 	@infra/images/container_test.sh
 
 lock: install ## Resolve all dependencies again and write the lock files (needs uv)
-	uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-annotate \
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		$(foreach extra,cpu efficientnet leaderboard vertex cluster docker demo docs dev,--extra $(extra)) \
 		--no-emit-index-url --no-emit-find-links --upgrade --output-file requirements.lock pyproject.toml
+	for kind in gpu tpu; do \
+		uv pip compile --python-version 3.11 --python-platform x86_64-manylinux_2_31 --generate-hashes --no-header \
+			--no-annotate --no-emit-index-url --no-emit-find-links --constraints requirements.lock \
+			--output-file infra/$$kind.lock infra/images/$$kind.in || exit 1; \
+	done
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--no-emit-find-links --upgrade --output-file infra/uv.lock infra/uv.in
 	infra/images/lock.sh

@@ -69,7 +69,7 @@ for array in (numpy.ones(3), numpy.ones(3), numpy.ones(4)):
     step(array)
 print(names.count("jit(foldline_step_7)"))
 """
-    pytest.importorskip("jax", reason="pip install '.[train]'")
+    pytest.importorskip("jax", reason="pip install '.[cpu]'")
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True

@@ -3,8 +3,8 @@
 #
 #   infra/images/build.sh light|cpu|gpu|tpu [NAME]     (default: the name in the compiled pipeline)
 #
-# Reads BASE_IMAGE, DOCKER, DOCKER_BUILD_OPTIONS and PYTHON from the environment. Prints the image's
-# name and size.
+# Reads BASE_IMAGE, DOCKER, DOCKER_BUILD_OPTIONS, IMAGE_USER and PYTHON from the environment. Prints
+# the image's name and size.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 lock=$1
@@ -16,8 +16,10 @@ case $lock in
     *) default=$("$python" -c 'import components; print(components.TRAINING_IMAGE)') ;;
 esac
 name=${2:-$default}
+user=${IMAGE_USER:-1000}
+gpus=$([ "$lock" = gpu ] && echo all || true)
 # shellcheck disable=SC2086  # must be split into words
 DOCKER_BUILDKIT=1 "$docker" build ${DOCKER_BUILD_OPTIONS:-} --file infra/images/Dockerfile --build-arg "LOCK=$lock" \
-    --build-arg "SOURCE_DIGEST=$digest" ${BASE_IMAGE:+--build-arg "BASE_IMAGE=$BASE_IMAGE"} --tag "$name" .
-"$docker" run --rm "$name" python3 /opt/foldline/smoke.py
+    --build-arg "SOURCE_DIGEST=$digest" --build-arg "IMAGE_USER=$user" --build-arg "NVIDIA_DEVICES=$gpus" ${BASE_IMAGE:+--build-arg "BASE_IMAGE=$BASE_IMAGE"} --tag "$name" .
+"$docker" run --rm "$name" python3 /opt/foldline/smoke.py $([ "$user" = 0 ] && echo --root)
 echo "$name: $("$docker" image inspect --format '{{.Size}}' "$name" | awk '{ printf "%.0f MB", $1 / 1e6 }')"

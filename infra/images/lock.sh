@@ -4,7 +4,8 @@
 #
 # Inside a step kfp only reads and writes files, so the packages with which it compiles pipelines
 # and connects to a cluster are excluded (kfp-needs.txt). The light image also lacks the packages
-# that only the launcher needs (launcher-needs.txt).
+# that only the launcher needs (launcher-needs.txt). A step of it starts JobSets on a cluster, which
+# no training image does (jobset-needs.txt).
 set -euo pipefail
 cd "$(dirname "$0")"
 lock() {
@@ -15,7 +16,7 @@ lock() {
         --output-file "$out" ../../pyproject.toml "$@"
 }
 lock light.lock 2_28 --excludes launcher-needs.txt
-lock cpu.lock 2_28 --extra train
-lock gpu.lock 2_28 --extra train --excludes without-tensorflow-cpu.txt gpu.in
+lock cpu.lock 2_28 --excludes jobset-needs.txt --extra cpu
+lock gpu.lock 2_28 --excludes jobset-needs.txt --extra cpu --excludes without-tensorflow-cpu.txt gpu.in
 # libtpu requires a newer C library.
-lock tpu.lock 2_31 --extra train --excludes without-tensorflow-cpu.txt tpu.in
+lock tpu.lock 2_31 --excludes jobset-needs.txt --extra cpu --excludes without-tensorflow-cpu.txt tpu.in

@@ -21,11 +21,13 @@ RUNNER = "kfp.dsl.executor_main"
 # has the token.
 LEFT_OUT = {"component.py", "upload.py"}
 # Libraries that an image may lack, each with the only module that cannot do without it: an image
-# that trains on JAX has no TensorFlow, and none has the package efficientnet.
+# that trains on JAX has no TensorFlow, none that trains starts JobSets, and none has the package
+# efficientnet.
 OPTIONAL = {
     "jax": "trainer.backends.jax",
     "tensorflow": "trainer.backends.tensorflow",
     "efficientnet": "trainer.models.efficientnet_package",
+    "kubernetes": "components.jobset.launch",
 }
 
 
@@ -97,8 +99,8 @@ def main() -> int:
     problems = [problem for pair in sorted({(RUNNER, ""), *needed}) if (problem := missing(*pair))]
     if not draws_and_stores():
         problems.append("drawing a plot or storing a table gives a wrong result")
-    if os.getuid() == 0:
-        problems.append("the image runs as root")
+    if os.getuid() == 0 and "--root" not in sys.argv:
+        problems.append("the image runs as root; if that is intended: IMAGE_USER=0")
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:

@@ -51,16 +51,17 @@ def test_each_image_has_what_it_needs_and_no_more() -> None:
     assert {name: sorted(heavy & found) for name, found in libraries.items()} == {
         "light": [],
         "cpu": ["jax", "keras", "tensorflow-cpu"],
-        "gpu": ["jax", "keras", "tensorflow"],
+        "gpu": ["jax", "keras"],
         "tpu": ["jax", "keras", "libtpu"],
     }
+    assert {"jax-cuda12-plugin", "nvidia-cudnn-cu12"} <= libraries["gpu"]
+    # A light step starts JobSets.
+    assert [name for name in LOCKS if "kubernetes" in libraries[name]] == ["light"]
     for found in libraries.values():
         assert "kfp" in found
         # Only launchers need these, and kfp to talk to a cluster.
         assert not found & {
-            "kubernetes",
             "kfp-server-api",
-            "pyyaml",
             "google-cloud-aiplatform",
             "kagglesdk",
             "docker",
@@ -74,7 +75,8 @@ def test_the_dockerfile_installs_by_hash_and_starts_nothing() -> None:
     assert "--no-deps" in text
     assert "--only-binary :all:" in text
     assert not re.search(r"^(ENTRYPOINT|HEALTHCHECK|ADD)\b", text, re.MULTILINE)
-    assert re.findall(r"^USER (.*)$", text, re.MULTILINE)[-1] == "1000"
+    assert re.findall(r"^USER (.*)$", text, re.MULTILINE)[-1] == "${IMAGE_USER}"
+    assert "\nARG IMAGE_USER=1000\n" in text
     assert "org.opencontainers.image.version" in text
     assert "FOLDLINE_IMAGE_CODE=${SOURCE_DIGEST}" in text
 
@@ -176,3 +178,16 @@ def test_cloud_build_declares_what_it_uses() -> None:
             check=False,
         )
         assert done.returncode == 0, (step["id"], done.stderr)
+
+
+@pytest.mark.parametrize(("kind", "needed"), [("gpu", "jax-cuda12-plugin"), ("tpu", "libtpu")])
+def test_an_installation_here_has_what_the_images_have(kind: str, needed: str) -> None:
+    """`make install` adds this lock to requirements.lock, where a machine has the accelerator."""
+    added, tested = pinned(ROOT / "infra" / f"{kind}.lock"), pinned(ROOT / "requirements.lock")
+    image = pinned(IMAGES / f"{kind}.lock")
+    assert needed in added
+    assert {name for name in added if name in tested and not added[name] <= tested[name]} == set()
+    assert {name: added[name] for name in added if name in image} == {
+        name: image[name] for name in added if name in image
+    }
+    assert added.keys() <= tested.keys() | image.keys()

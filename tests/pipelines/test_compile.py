@@ -4,18 +4,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import yaml
 
+from components.jobset.manifest import Request
 from pipelines.compile import DEFAULTS, TARGETS, compile_all, compile_pipeline, parameters, target
 from pipelines.definitions import registry
 from pipelines.targets import accelerators, machines
-from pipelines.targets.base import NEEDS, ContainerImages, Target
+from pipelines.targets.base import NEEDS, ContainerImages, Target, replace_shell
 from tests.support.paths import ROOT
 from trainer.config.load import read
-from trainer.config.machine import Machine
+from trainer.config.machine import Machine, Vertex
 from trainer.errors import CompetitionError
 
 GOLDEN = ROOT / "tests" / "golden"
@@ -140,14 +142,15 @@ def test_a_gan_and_its_judge_train_on_the_accelerator(tmp_path: Path) -> None:
         assert pool["container_spec"]["image_uri"] == "t@y"
         assert inputs["display_name"]["defaultValue"] == f"foldline-{task}"
     assert container(spec, "gallery")["image"] == "l@x"
-    spec, platform = compiled_of("gan", tmp_path, "gke", Machine(tpu="v5e-8"))
+    spec, platform = compiled_of("gan", tmp_path, "gke", Machine(gpu="L4"))
     placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert {name for name, one in placed.items() if "nodeSelector" in one} == {
         "exec-train",
         "exec-train-gan",
     }
+    spec, *_ = compiled_of("gan", tmp_path, "gke", Machine(tpu="v5e-8"))
     for task in ("train", "train-gan"):
-        assert container(spec, task)["resources"]["accelerator"]["resourceType"] == "google.com/tpu"
+        assert container(spec, task)["command"][2] == "components.jobset.launch"
 
 
 @pytest.mark.parametrize("name", sorted(accelerators.TPUS))
@@ -185,7 +188,8 @@ def test_a_tpu_on_vertex_is_a_custom_job(tmp_path: Path, name: str) -> None:
     ("kind", "number"), [(k, n) for k, gpu in accelerators.GPUS.items() for n in gpu.machines]
 )
 def test_gpus(tmp_path: Path, kind: str, number: int) -> None:
-    spec, *_ = compiled(tmp_path, "vertex", Machine(gpu=kind, gpus=number))
+    when = "spot" if kind == "H100" else "now"
+    spec, *_ = compiled(tmp_path, "vertex", Machine(gpu=kind, gpus=number, when=when))
     (pool,) = spec["components"]["comp-train"]["inputDefinitions"]["parameters"][
         "worker_pool_specs"
     ]["defaultValue"]
@@ -194,7 +198,7 @@ def test_gpus(tmp_path: Path, kind: str, number: int) -> None:
         "accelerator_type": accelerators.GPUS[kind].vertex_type,
         "accelerator_count": number,
     }
-    spec, platform = compiled(tmp_path, "gke", Machine(gpu=kind, gpus=number))
+    spec, platform = compiled(tmp_path, "gke", Machine(gpu=kind, gpus=number, when=when))
     accelerator = container(spec, "train")["resources"]["accelerator"]
     assert (accelerator["resourceType"], accelerator["resourceCount"]) == (
         "nvidia.com/gpu",
@@ -207,35 +211,175 @@ def test_gpus(tmp_path: Path, kind: str, number: int) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, one in accelerators.TPUS.items() if one.gke_accelerator]
-)
-def test_a_tpu_on_gke_is_a_node_with_its_labels_taints_and_chips(tmp_path: Path, name: str) -> None:
-    spec, platform = compiled(tmp_path, "gke", Machine(tpu=name, spot=True, hours=3))
+@pytest.mark.parametrize("name", sorted(accelerators.TPUS))
+def test_a_tpu_on_gke_is_a_jobset_that_a_light_step_waits_for(tmp_path: Path, name: str) -> None:
+    machine = Machine(tpu=name, when="spot", hours=3, queue="tpus")
+    spec, *platforms = compiled(tmp_path, "gke", machine, ContainerImages("l@x", "t@y"))
     wanted = accelerators.TPUS[name]
-    accelerator = container(spec, "train")["resources"]["accelerator"]
-    assert (accelerator["resourceType"], accelerator["resourceCount"]) == (
-        "google.com/tpu",
-        str(wanted.chips),
-    )
-    executor = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
-    assert executor["nodeSelector"]["labels"] == {
+    step = container(spec, "train")
+    assert step["image"] == "l@x"
+    assert "accelerator" not in step["resources"]
+    assert "env" not in step
+    assert platforms == []
+    assert step["command"][:3] == ["python3", "-m", "components.jobset.launch"]
+    assert step["command"][4:6] == ["--", "sh"]
+    asked = Request.of(step["command"][3])
+    assert (asked.image, asked.resource) == ("t@y", "google.com/tpu")
+    assert asked.chips * asked.hosts == wanted.chips
+    assert asked.selectors == {
         "cloud.google.com/gke-spot": "true",
         "cloud.google.com/gke-tpu-accelerator": wanted.gke_accelerator,
         "cloud.google.com/gke-tpu-topology": wanted.gke_topology,
     }
-    assert {one["key"] for one in executor["tolerations"]} == {
-        "google.com/tpu",
-        "cloud.google.com/gke-spot",
-    }
-    assert executor["activeDeadlineSeconds"] == "10800"
+    assert set(asked.tolerations) == {"google.com/tpu", "cloud.google.com/gke-spot"}
+    assert (asked.seconds, asked.restarts, asked.queue) == (10_800, 5, "tpus")
+    assert asked.environment == {"FOLDLINE_EXPECTS": f"tpu:{name.rpartition('-')[2]}"}
 
 
-def test_a_tpu_that_gke_has_not(tmp_path: Path) -> None:
-    with pytest.raises(
-        CompetitionError, match="machine.tpu = 'v2-8': not available on GKE; GKE has v3-8, v5e-1"
+def test_a_reservation_or_a_flexible_start_on_gke_is_a_label_of_the_nodes(tmp_path: Path) -> None:
+    named = "projects/my-project/zones/us-east5-a/reservations/mine"
+    for machine, labels in (
+        (Machine(gpu="L4", when="flex"), {"cloud.google.com/gke-flex-start": "true"}),
+        (
+            Machine(gpu="L4", reservation=named),
+            {
+                "cloud.google.com/reservation-name": "mine",
+                "cloud.google.com/reservation-project": "my-project",
+                "cloud.google.com/reservation-affinity": "specific",
+            },
+        ),
     ):
-        compiled(tmp_path, "gke", Machine(tpu="v2-8"))
+        _, platform = compiled(tmp_path, "gke", machine)
+        executor = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
+        assert executor["nodeSelector"]["labels"].items() >= labels.items()
+
+
+def custom_job(
+    tmp_path: Path, machine: Machine, vertex: Vertex | None = None
+) -> dict[str, dict[str, Any]]:
+    """The default values of the custom job of a training step on Vertex AI."""
+    path = compile_pipeline(
+        tmp_path / "k.yaml",
+        "kfold",
+        parameters(FILES["kfold"]),
+        target("vertex", machine, None, vertex),
+    )
+    spec = yaml.safe_load(path.read_text())
+    inputs = spec["components"]["comp-train"]["inputDefinitions"]["parameters"]
+    return {name: one.get("defaultValue") for name, one in inputs.items()}
+
+
+def test_a_flexible_start_on_vertex_waits_as_long_as_the_file_says(tmp_path: Path) -> None:
+    job = custom_job(tmp_path, Machine(tpu="v6e-8", when="flex", wait_hours=2))
+    assert (job["strategy"], job["max_wait_duration"]) == ("FLEX_START", "7200s")
+    assert job["restart_job_on_worker_restart"] is False
+    # A v6e does not boot from other disks.
+    assert job["worker_pool_specs"][0]["disk_spec"]["boot_disk_type"] == "hyperdisk-balanced"
+    job = custom_job(tmp_path, Machine(tpu="v5e-8"))
+    assert (job["strategy"], job["max_wait_duration"]) == ("STANDARD", "86400s")
+    assert job["worker_pool_specs"][0]["disk_spec"]["boot_disk_type"] == "pd-ssd"
+
+
+def test_a_reservation_on_vertex(tmp_path: Path) -> None:
+    name = "projects/my-project/zones/us-east5-a/reservations/mine"
+    job = custom_job(tmp_path, Machine(gpu="A100", reservation=name))
+    assert job["worker_pool_specs"][0]["machine_spec"]["reservation_affinity"] == {
+        "reservation_affinity_type": "SPECIFIC_RESERVATION",
+        "key": "compute.googleapis.com/reservation-name",
+        "values": [name],
+    }
+
+
+def test_a_slice_of_several_hosts_is_one_replica_on_vertex(tmp_path: Path) -> None:
+    (pool,) = custom_job(tmp_path, Machine(tpu="v5e-16"))["worker_pool_specs"]
+    assert pool["replica_count"] == 1
+    assert pool["machine_spec"] == {"machine_type": "ct5lp-hightpu-4t", "tpu_topology": "4x4"}
+
+
+@pytest.mark.parametrize(
+    ("machine", "promised"),
+    [
+        (Machine(tpu="v3-8"), "tpu:8"),
+        (Machine(tpu="v5e-16"), "tpu:16"),
+        (Machine(gpu="L4", gpus=2), "gpu:2"),
+        (Machine(when="spot"), "cpu"),
+    ],
+)
+def test_a_training_job_is_told_what_to_expect(
+    tmp_path: Path, machine: Machine, promised: str
+) -> None:
+    (pool,) = custom_job(tmp_path, machine)["worker_pool_specs"]
+    variables = {entry["name"]: entry["value"] for entry in pool["container_spec"]["env"]}
+    assert variables == {"FOLDLINE_EXPECTS": promised, "FOLDLINE_RESTART_STATUS": "134"}
+    if not machine.tpu:
+        spec, *_ = compiled(tmp_path, "gke", machine)
+        assert container(spec, "train")["env"] == [{"name": "FOLDLINE_EXPECTS", "value": promised}]
+        assert "env" not in container(spec, "blend")
+
+
+def test_a_plain_cpu_job_is_told_so_too(tmp_path: Path) -> None:
+    spec, *_ = compiled(tmp_path, "vertex", Machine())
+    variables = {entry["name"]: entry["value"] for entry in container(spec, "train")["env"]}
+    assert variables["FOLDLINE_EXPECTS"] == "cpu"
+    spec, *_ = compiled(tmp_path, "local", Machine(gpu="L4"))
+    assert "env" not in container(spec, "train")
+
+
+def test_resources_of_the_project_are_passed_to_the_custom_job(tmp_path: Path) -> None:
+    vertex = Vertex(
+        network="projects/1/global/networks/n",
+        encryption_key="projects/p/locations/us-central1/keyRings/r/cryptoKeys/k",
+        tensorboard="projects/p/locations/us-central1/tensorboards/12",
+        persistent_resource="my-gpus",
+    )
+    job = custom_job(tmp_path, Machine(gpu="L4"), vertex)
+    assert job["network"] == vertex.network
+    assert job["encryption_spec_key_name"] == vertex.encryption_key
+    assert job["tensorboard"] == vertex.tensorboard
+    assert job["base_output_directory"] == "{{$.pipeline_root}}"
+    assert job["persistent_resource_id"] == "my-gpus"
+    attachment = "projects/p/regions/us-central1/networkAttachments/a"
+    job = custom_job(tmp_path, Machine(gpu="L4"), Vertex(network_attachment=attachment))
+    assert job["psc_interface_config"] == {"network_attachment": attachment}
+    plain = custom_job(tmp_path, Machine(gpu="L4"))
+    assert (plain["network"], plain["tensorboard"], plain["psc_interface_config"]) == ("", "", None)
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_at_once_bounds_the_loop_of_training(tmp_path: Path, kind: str) -> None:
+    def loops(machine: Machine) -> list[Any]:
+        spec, *_ = compiled(tmp_path, kind, machine)
+        return [
+            task.get("iteratorPolicy")
+            for task in spec["root"]["dag"]["tasks"].values()
+            if "parameterIterator" in task
+        ]
+
+    assert loops(Machine(at_once=3)) == [None, {"parallelismLimit": 3}]
+    assert loops(Machine()) == [None, None]
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("name", FILES)
+def test_python_replaces_the_shell_of_every_step(tmp_path: Path, kind: str, name: str) -> None:
+    """A shell that waits for it does not pass SIGTERM on."""
+    path = compile_pipeline(
+        tmp_path / "k.yaml", name, parameters(FILES[name]), target(kind, Machine(gpu="L4"))
+    )
+    text = path.read_text()
+    assert text.count("python3 -m kfp.dsl.executor_main") == len(registry.wiring(name).STEPS)
+    assert text.count("exec python3 -m kfp.dsl.executor_main") == len(registry.wiring(name).STEPS)
+
+
+def test_a_command_of_another_form_is_not_run_as_it_is() -> None:
+    class Container:
+        command: ClassVar = ["sh", "-ec", "python3 -m kfp"]
+
+    step = SimpleNamespace(
+        component_spec=SimpleNamespace(implementation=SimpleNamespace(container=Container()))
+    )
+    with pytest.raises(RuntimeError, match="kfp starts Python in another way"):
+        replace_shell([step])
 
 
 def test_plain_tasks_ask_for_cpu_and_memory_on_a_cloud_and_not_here(tmp_path: Path) -> None:
@@ -283,7 +427,11 @@ def test_a_spot_cpu_is_a_machine_as_large_as_asked(tmp_path: Path) -> None:
             "machine.cpus = 200, memory_gib = 0: g2-standard-8 has only 8 vCPUs and 32 GiB",
         ),
         (Machine(cpus=128), "must be at most 96 vCPUs and 624 GiB"),
-        (Machine(tpu="v4-8"), "Supported: v2-8, v3-8"),
+        (Machine(tpu="v4-8"), "Supported: v3-8, v5e-1"),
+        (
+            Machine(gpu="H100", gpus=2),
+            "machine.gpus = 2: a3-highgpu-2g is offered only with when = 'spot' or when = 'flex'",
+        ),
     ],
 )
 def test_machines_that_are_not_there(machine: Machine, words: str) -> None:

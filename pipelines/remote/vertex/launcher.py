@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components import retry
@@ -16,16 +16,13 @@ from components.storage.objects import bucket_location
 from pipelines.remote.destination import Destination
 from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
 from pipelines.remote.vertex.errors import explained
+from pipelines.remote.vertex.experiment import TIMEOUT, Experiments, patiently
 from pipelines.remote.vertex.job import run_of, text_of
 from pipelines.targets.machines import is_custom_job
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
 from trainer.errors import CompetitionError, RemoteError
 
-# Seconds that one call may take.
-TIMEOUT = 60.0
-# Seconds that a new metadata store may take.
-STORE_SECONDS = 300.0
 # The label of every run of this project.
 LABEL = "foldline"
 _CONSOLE = "https://console.cloud.google.com"
@@ -94,7 +91,8 @@ class VertexLauncher:
         job = self._job(request)
         if request.experiment:
             # Before the run: if this is rejected, nothing has cost money yet.
-            self._make_experiment(request.experiment)
+            with self._explained(f"experiment {request.experiment}"):
+                self._experiments().make(request.experiment)
         calls = 0
 
         def create(**options: Any) -> Any:
@@ -106,7 +104,7 @@ class VertexLauncher:
 
         with self._explained(f"run {request.name}"):
             try:
-                created = _patiently(create)
+                created = patiently(create)
             except Conflict:
                 if calls == 1:
                     raise
@@ -114,7 +112,9 @@ class VertexLauncher:
         warning = ""
         if request.experiment:
             try:
-                self._join_experiment(created.name, request.experiment)
+                with self._explained(f"experiment {request.experiment}"):
+                    context = self._run_context(created.name, request.experiment)
+                    self._experiments().join(request.experiment, context)
             except RemoteError as error:
                 warning = f"the run continues, but could not be added to the experiment: {error}"
         return dataclasses.replace(run_of(created, self._console(created)), warning=warning)
@@ -152,7 +152,7 @@ class VertexLauncher:
     def cancel(self, name: str) -> None:
         """Request that a run ends; its steps end soon after."""
         with self._explained(f"run {name}"):
-            _patiently(
+            patiently(
                 lambda **options: self._pipelines().cancel_pipeline_job(
                     name=self._name(name), **options
                 )
@@ -173,7 +173,7 @@ class VertexLauncher:
         newest: list[str] = []
         with self._explained(f"log of {step.name}"):
             while len(newest) < lines:
-                page = _patiently(lambda **options: self._entries(query, **options))
+                page = patiently(lambda **options: self._entries(query, **options))
                 newest += [text for entry in page.get("entries", []) if (text := text_of(entry))]
                 if not page.get("nextPageToken"):
                     break
@@ -218,7 +218,7 @@ class VertexLauncher:
 
     def _get_job(self, name: str) -> Any:
         """The PipelineJob of a run."""
-        return _patiently(
+        return patiently(
             lambda **options: self._pipelines().get_pipeline_job(name=self._name(name), **options)
         )
 
@@ -241,6 +241,9 @@ class VertexLauncher:
             "credentials": self.credentials,
         }
 
+    def _experiments(self) -> Experiments:
+        return Experiments(self.parent, self._options())
+
     def _console(self, job: Any) -> str:
         return (
             f"{_CONSOLE}/vertex-ai/locations/{self.where.region}/pipelines/runs/"
@@ -260,75 +263,18 @@ class VertexLauncher:
         page: dict[str, Any] = answer.json()
         return page
 
-    def _make_experiment(self, experiment: str) -> None:
-        """Create an experiment in the form that the console compares, unless it exists."""
-        from google.api_core.exceptions import Conflict, NotFound
-        from google.cloud.aiplatform_v1.types import Context
-
-        context = Context(
-            display_name=experiment,
-            schema_title="system.Experiment",
-            schema_version="0.0.1",
-            metadata={"experiment_deleted": False},
-        )
-
-        def create(**options: Any) -> Any:
-            return self._metadata().create_context(
-                parent=self._store(), context_id=experiment, context=context, **options
-            )
-
-        with self._explained(f"experiment {experiment}"), contextlib.suppress(Conflict):
-            try:
-                _patiently(create)
-            except NotFound:
-                # A new project has no metadata store until something is stored in it.
-                with contextlib.suppress(Conflict):
-                    self._make_store()
-                _patiently(create)
-
-    def _make_store(self) -> None:
-        """Create the project's metadata store, and wait until it exists: some seconds."""
-        from google.cloud.aiplatform_v1.types import MetadataStore
-
-        _patiently(
-            lambda **options: self._metadata().create_metadata_store(
-                parent=self.parent,
-                metadata_store_id="default",
-                metadata_store=MetadataStore(),
-                **options,
-            )
-        ).result(timeout=STORE_SECONDS)
-
-    def _join_experiment(self, job: str, experiment: str) -> None:
-        """Add a run to an experiment."""
-        with self._explained(f"experiment {experiment}"):
-            until = time.monotonic() + retry.PATIENCE
-            # The service creates the run's context shortly after the run.
-            while not (
-                context := self._get_job(
-                    job.rpartition("/")[2]
-                ).job_detail.pipeline_run_context.name
-            ):
-                if time.monotonic() > until:
-                    raise RemoteError(
-                        f"experiment {experiment}: the service created no context for the run"
-                    )
-                time.sleep(retry.FIRST_PAUSE)
-            _patiently(
-                lambda **options: self._metadata().add_context_children(
-                    context=f"{self._store()}/contexts/{experiment}",
-                    child_contexts=[context],
-                    **options,
+    def _run_context(self, job: str, experiment: str) -> str:
+        """The metadata context of a run; the service creates it shortly after the run."""
+        until = time.monotonic() + retry.PATIENCE
+        while not (
+            context := self._get_job(job.rpartition("/")[2]).job_detail.pipeline_run_context.name
+        ):
+            if time.monotonic() > until:
+                raise RemoteError(
+                    f"experiment {experiment}: the service created no context for the run"
                 )
-            )
-
-    def _metadata(self) -> Any:
-        from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
-
-        return MetadataServiceClient(**self._options())
-
-    def _store(self) -> str:
-        return f"{self.parent}/metadataStores/default"
+            time.sleep(retry.FIRST_PAUSE)
+        return str(context)
 
     def _explained(self, what: str) -> contextlib.AbstractContextManager[None]:
         return explained(what, f"{self.where.project}, {self.where.region}", self.endpoint)
@@ -351,8 +297,3 @@ def _credentials() -> Any:
 
 def _continent(region: str) -> str:
     return {"us": "us", "europe": "eu", "asia": "asia"}.get(region.partition("-")[0], "")
-
-
-def _patiently(call: Callable[..., Any]) -> Any:
-    """Call a function of the client with a timeout, and retry it if it fails temporarily."""
-    return retry.policy(retry.is_transient)(call)(timeout=TIMEOUT)

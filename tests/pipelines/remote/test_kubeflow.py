@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from components import retry
+from components.jobset.manifest import Request
 from pipelines.cli import remote as commands
 from pipelines.cli.main import main
 from tests.support.artifacts import upload_artifacts, upload_gan
@@ -95,15 +96,10 @@ def test_what_is_sent(
     assert config["parameters"]["root"] == f"{bucket}/data"
     assert config["parameters"]["members"][0]["name"] == "m0"
     spec = run["pipeline_spec"]
-    executors = spec["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert executors["exec-train"]["nodeSelector"]["labels"] == {
-        "cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice",
-        "cloud.google.com/gke-tpu-topology": "2x2",
-    }
-    resources = spec["pipeline_spec"]["deploymentSpec"]["executors"]["exec-train"]["container"][
-        "resources"
-    ]["accelerator"]
-    assert (resources["resourceType"], resources["resourceCount"]) == ("google.com/tpu", "4")
+    command = spec["deploymentSpec"]["executors"]["exec-train"]["container"]["command"]
+    asked = Request.of(command[3])
+    assert (asked.resource, asked.chips) == ("google.com/tpu", 4)
+    assert asked.environment[runtime.WANTED_CODE].startswith("0.1.0-")
     out = capsys.readouterr().out
     assert f"{server.url}/#/runs/details/{run['run_id']}" in out
     assert "4 google.com/tpu (v5e-4)" in out

@@ -17,7 +17,8 @@ from components import retry
 from pipelines.cli import remote as commands
 from pipelines.cli.main import main
 from pipelines.definitions import fingerprint, kfold
-from pipelines.remote import vertex
+from pipelines.remote.vertex import launcher as vertex
+from pipelines.remote.vertex.experiment import Experiments
 from tests.support.artifacts import upload_artifacts, upload_gan
 from tests.support.servers.loopback import VertexServer, denied, google_error, over_quota
 from tests.support.tiny import Tiny, in_bucket, upload, write_gan
@@ -319,7 +320,7 @@ def test_all_that_is_missing_is_named_at_once(
         ("--experiment=My Exp_1", "--experiment My Exp_1: use lower-case letters"),
         (
             "--tpu=v5e-9",
-            "machine.tpu = 'v5e-9': unknown accelerator; did you mean 'v5e-8'. Supported: v2-8",
+            "machine.tpu = 'v5e-9': unknown accelerator; did you mean 'v5e-8'. Supported: v3-8",
         ),
         ("--gpu=L5", "machine.gpu = 'L5': unknown accelerator. Supported: T4, V100, L4"),
         ("--prices=none.toml", "--prices none.toml: cannot be read"),
@@ -780,7 +781,7 @@ def test_ctrl_c_while_it_is_sent_names_the_run(
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(vertex.VertexLauncher, "_join_experiment", interrupted)
+    monkeypatch.setattr(Experiments, "join", interrupted)
     assert submit(remote, bucket, "--experiment=first") == 130
     assert (
         f"the run may have started: `foldline status {name_of(only(server))}`"
