@@ -99,8 +99,7 @@ def gather(
     """
     # Read only once, because reading checks the digest of every model.
     manifests = [read_manifest(folder) for folder in tasks]
-    if expected is not None:
-        _check_complete(manifests, expected)
+    _check_complete(manifests, expected)
     trained, summaries = _read_members(tasks, manifests)
     task = next(iter(summaries.values()))["task"]
     imported = {entry.name: _external(entry, labelled, classes, task) for entry in blend.external}
@@ -199,13 +198,15 @@ def _read_members(
 
 
 def _check_complete(
-    manifests: Sequence[Mapping[str, Any]], expected: Mapping[str, Sequence[int]]
+    manifests: Sequence[Mapping[str, Any]], expected: Mapping[str, Sequence[int]] | None
 ) -> None:
     """Check that the results of every training job of the plan have arrived, each once.
 
     Without this check, a backend that hands over only some of a loop's outputs would go unnoticed
     where the missing rows may be filled in.
     """
+    if expected is None:
+        return
     arrived: dict[str, list[int]] = {}
     for manifest in manifests:
         arrived.setdefault(manifest["member"], []).extend(manifest["folds"])
