@@ -21,5 +21,7 @@ gpus=$([ "$lock" = gpu ] && echo all || true)
 # shellcheck disable=SC2086  # must be split into words
 DOCKER_BUILDKIT=1 "$docker" build ${DOCKER_BUILD_OPTIONS:-} --file infra/images/Dockerfile --build-arg "LOCK=$lock" \
     --build-arg "SOURCE_DIGEST=$digest" --build-arg "IMAGE_USER=$user" --build-arg "NVIDIA_DEVICES=$gpus" ${BASE_IMAGE:+--build-arg "BASE_IMAGE=$BASE_IMAGE"} --tag "$name" .
-"$docker" run --rm "$name" python3 /opt/foldline/smoke.py $([ "$user" = 0 ] && echo --root)
+check=(python3 /opt/foldline/smoke.py)
+if [ "$user" = 0 ]; then check+=(--root); fi
+"$docker" run --rm "$name" "${check[@]}"
 echo "$name: $("$docker" image inspect --format '{{.Size}}' "$name" | awk '{ printf "%.0f MB", $1 / 1e6 }')"

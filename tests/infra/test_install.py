@@ -13,6 +13,8 @@ from trainer import runtime
 pytestmark = pytest.mark.skipif(
     shutil.which("make") is None, reason="needs make: apt-get install make"
 )
+HIDING = ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "TRAINING", "MAKEFLAGS")
+READ = ("Makefile", "requirements.lock", "pyproject.toml", "infra/uv.lock", "infra/gpu.lock")
 
 
 @pytest.fixture
@@ -23,13 +25,7 @@ def checkout(tmp_path: Path) -> Path:
         ROOT / "trainer", folder / "trainer", ignore=shutil.ignore_patterns("__pycache__")
     )
     (folder / "infra").mkdir()
-    for name in (
-        "Makefile",
-        "requirements.lock",
-        "pyproject.toml",
-        "infra/uv.lock",
-        "infra/gpu.lock",
-    ):
+    for name in READ:
         shutil.copy(ROOT / name, folder / name)
     shutil.copy(ROOT / "infra/tpu.lock", folder / "infra")
     return folder

@@ -305,7 +305,7 @@ def test_a_slice_of_several_hosts_is_one_replica_on_vertex(tmp_path: Path) -> No
         (Machine(when="spot"), "cpu"),
     ],
 )
-def test_a_training_job_is_told_what_to_expect(
+def test_a_training_job_knows_what_to_expect(
     tmp_path: Path, machine: Machine, promised: str
 ) -> None:
     (pool,) = custom_job(tmp_path, machine)["worker_pool_specs"]
@@ -317,7 +317,7 @@ def test_a_training_job_is_told_what_to_expect(
         assert "env" not in container(spec, "blend")
 
 
-def test_a_plain_cpu_job_is_told_so_too(tmp_path: Path) -> None:
+def test_a_plain_cpu_job_knows_so_too(tmp_path: Path) -> None:
     spec, *_ = compiled(tmp_path, "vertex", Machine())
     variables = {entry["name"]: entry["value"] for entry in container(spec, "train")["env"]}
     assert variables["FOLDLINE_EXPECTS"] == "cpu"
