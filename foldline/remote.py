@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,8 @@ def submit(
         experiment=experiment,
         cache=cache,
     )
+    for text in launcher.check(loaded.machine):
+        warnings.warn(text, stacklevel=2)
     # Before it is sent: a run that costs money must stay known.
     remember(destination, request.name, folder)
     run = launcher.submit(request)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.definitions import registry
-from pipelines.targets import accelerators
+from pipelines.targets import accelerators, machines
 from trainer import runtime
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
+from trainer.config.machine import Machine
 from trainer.errors import CompetitionError
 
 
@@ -92,23 +93,28 @@ def with_machine(competition: Competition | Gan, options: argparse.Namespace) ->
     Raises:
         CompetitionError: there is no such machine, or the flags contradict each other.
     """
+    changed = dataclasses.replace(competition, machine=chosen_machine(competition.machine, options))
+    registry.check_machine(changed)
+    return changed
+
+
+def chosen_machine(machine: Machine, options: argparse.Namespace) -> Machine:
+    """The machine that the flags choose; arguments and errors as for `with_machine`."""
     chosen: dict[str, Any] = {}
     if options.tpu or options.gpu or options.cpu:
         chosen = {"tpu": options.tpu or "", "gpu": options.gpu or "", "gpus": 1}
-        if (options.tpu or "", options.gpu or "") != (
-            competition.machine.tpu,
-            competition.machine.gpu,
-        ):
+        if (options.tpu or "", options.gpu or "") != (machine.tpu, machine.gpu):
             # The file's values are for another machine.
-            chosen |= {"cpus": 0, "memory_gib": 0}
+            chosen |= {"cpus": 0, "memory_gib": 0, "reservation": ""}
+            if machine.flexible and options.cpu:
+                chosen["when"] = "now"
     if options.gpus is not None:
         chosen["gpus"] = options.gpus
     if options.spot is not None:
-        chosen["spot"] = options.spot
-    machine = dataclasses.replace(competition.machine, **chosen)
-    problem = next(machine.problems(), None)
+        chosen |= {"spot": False, "when": "spot" if options.spot else "now"}
+    changed = dataclasses.replace(machine, **chosen)
+    problem = next(changed.problems(), None)
     if problem is not None:
         raise CompetitionError(f"machine.{problem.key} {problem.message}")
-    changed = dataclasses.replace(competition, machine=machine)
-    registry.check_machine(changed)
+    machines.check(changed)
     return changed

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.cli import leaderboard, local, remote, start
+from pipelines.cli import doctor, leaderboard, local, remote, start
 from trainer.errors import CompetitionError, DataError, FoldlineError
 
 # The commands by what a person wants to do.
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "start": ("init", "check", "explain", "completion"),
+    "start": ("init", "check", "explain", "doctor", "completion"),
     "run on this machine": ("run", "runs", "open", "compile", "verify"),
     "run on Vertex AI or a Kubeflow Pipelines server": (
         "submit",
@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = top.add_subparsers(required=True, metavar="COMMAND", prog="foldline")
-    for module in (start, local, remote, leaderboard):
+    for module in (start, doctor, local, remote, leaderboard):
         module.add(commands)
     top.epilog = _grouped(commands)
     return top

@@ -185,10 +185,11 @@ def _prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
         experiment=options.experiment,
         cache=options.cache,
     )
-    for warning in [*own_code_warnings(competition), *launcher.check(competition)]:
+    for warning in [*own_code_warnings(competition), *launcher.check(competition.machine)]:
         print(f"warning: {warning}", file=sys.stderr)
     if options.dry_run:
         print(shown(launcher.body(request), request.file))
+    assert request.found is not None  # only the doctor's run has no data
     print(estimate.table(competition, request.found, where.target, costs))
     return where, launcher, request
 
@@ -199,7 +200,7 @@ def _submit(options: argparse.Namespace) -> int:
         print("\nnothing was sent")
         return 0
     # Before it is sent: a run that costs money must stay known.
-    remember(where, request.name, RUNS / request.competition.name)
+    remember(where, request.name, RUNS / request.title)
     try:
         run = launcher.submit(request)
     except KeyboardInterrupt:
@@ -212,10 +213,10 @@ def _submit(options: argparse.Namespace) -> int:
     print(f"\nsubmitted {run.name}\n{run.console}")
     if run.warning:
         print(f"warning: {run.warning}", file=sys.stderr)
-    return _watch(launcher, run.name) if options.wait else 0
+    return watch(launcher, run.name) if options.wait else 0
 
 
-def _watch(launcher: Any, name: str) -> int:
+def watch(launcher: Any, name: str) -> int:
     """Print each change of a step's state until the run ends; returns the exit status."""
     from pipelines.remote.launcher import FINISHED
 

@@ -12,7 +12,7 @@ from trainer.config.gan import Gan
 from trainer.config.member import Member
 from trainer.errors import CompetitionError
 
-KFOLD, GAN = "kfold", "gan"
+KFOLD, GAN, DOCTOR = "kfold", "gan", "doctor"
 
 
 def of(file: Competition | Gan) -> str:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from components.records.source import SourceSummary
-from trainer.config.competition import Competition
-from trainer.config.gan import Gan
+from trainer.config.machine import Machine
 
 # The states of a run that has ended.
 FINISHED = {"succeeded", "failed", "cancelled"}
@@ -19,25 +18,25 @@ class RunRequest:
 
     Attributes:
         name: the name of the run.
-        competition: as loaded, with the training machine to use.
+        title: the name of the competition.
         spec: the compiled pipeline.
         platforms: its second YAML document, with settings for Kubernetes; {} if there is none.
         arguments: the value of each pipeline parameter.
         labels: the labels of the run.
         experiment: the experiment that groups the run; "" for none.
         file: the compiled pipeline's YAML file.
-        found: how many images there are.
+        found: how many images there are; None if the run has no data.
     """
 
     name: str
-    competition: Competition | Gan
+    title: str
     spec: dict[str, Any]
     platforms: dict[str, Any]
     arguments: dict[str, Any]
     labels: dict[str, str]
     experiment: str
     file: Path
-    found: SourceSummary
+    found: SourceSummary | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,8 @@ class RemoteRun:
 class Launcher(Protocol):
     """A service that runs pipelines. Every method raises RemoteError if the service fails."""
 
-    def check(self, file: Competition | Gan) -> list[str]:
-        """Check that the destination exists, and that `file` can run there; returns warnings."""
+    def check(self, machine: Machine) -> list[str]:
+        """Check that the destination exists, and that a `machine` can use it; returns warnings."""
 
     def body(self, request: RunRequest) -> dict[str, Any]:
         """What `submit` would send."""

@@ -16,6 +16,7 @@ from components.check.files import check_files
 from components.training.plan import plan
 from pipelines.compile import TARGETS, compile_pipeline, parameters, target
 from pipelines.definitions import fingerprint, registry
+from pipelines.local import RUNS
 from pipelines.remote.destination import Destination
 from pipelines.remote.launcher import RemoteRun, RunRequest
 from pipelines.targets.base import ContainerImages
@@ -23,9 +24,12 @@ from trainer import runtime
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
 from trainer.config.load import resolve_paths
+from trainer.config.machine import Machine
 from trainer.errors import CompetitionError
 
 COMPILED = {"vertex": "vertex", "kfp": "gke"}
+# Hours after which the doctor gives up.
+DOCTOR_HOURS = 0.5
 # How many artifacts one input of a step on Vertex AI may receive.
 MOST_ARTIFACTS = 100
 _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
@@ -102,10 +106,9 @@ def prepare(
         without_cache(spec)
     arguments = _arguments(competition, where)
     check_arguments(arguments, spec)
-    moment = datetime.datetime.now(datetime.UTC)
     return RunRequest(
-        name=f"{competition.name.replace('_', '-')}-{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
-        competition=competition,
+        name=run_name(competition.name),
+        title=competition.name,
         spec=spec,
         platforms=platforms[0] if platforms else {},
         arguments=arguments,
@@ -113,6 +116,57 @@ def prepare(
         experiment=experiment,
         file=path,
         found=summary,
+    )
+
+
+def run_name(title: str) -> str:
+    """A new name for a run, that both services accept."""
+    moment = datetime.datetime.now(datetime.UTC)
+    return f"{title.replace('_', '-')}-{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def prepare_doctor(
+    file: Competition | Gan | None, machine: Machine, where: Destination, images: ContainerImages
+) -> RunRequest:
+    """Compile the doctor's pipeline for a destination.
+
+    Args:
+        file: its section `[vertex]` applies; None for none.
+        machine: the machine to look at.
+        where: the destination of the run.
+        images: the container images, by digest.
+
+    Raises:
+        CompetitionError: an image has no digest, or there is no such machine.
+    """
+    problems = list(_image_problems(images))
+    if problems:
+        raise CompetitionError("\n".join(problems))
+    compiled = COMPILED[where.target]
+    variables = {runtime.WANTED_CODE: fingerprint.version(fingerprint.IN_IMAGES)}
+    run_target = dataclasses.replace(
+        # What fails once fails again.
+        target(
+            compiled,
+            dataclasses.replace(machine, retries=0, hours=DOCTOR_HOURS),
+            images,
+            file.vertex if file else None,
+        ),
+        environment={registry.DOCTOR: variables},
+        secret=where.secret,
+    )
+    path = RUNS / registry.DOCTOR / f"doctor{TARGETS[compiled]}"
+    compile_pipeline(path, registry.DOCTOR, {}, run_target)
+    spec, *platforms = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    return RunRequest(
+        name=run_name(registry.DOCTOR),
+        title=registry.DOCTOR,
+        spec=spec,
+        platforms=platforms[0] if platforms else {},
+        arguments={},
+        labels={},
+        experiment="",
+        file=path,
     )
 
 

@@ -33,7 +33,7 @@ RETRIES = 2
 _START = "_KFP_RUNTIME=true python3 "
 _EXEC = "export _KFP_RUNTIME=true\nexec python3 "
 # The steps that run on the training machine.
-TRAINING = ("train", "train-gan")
+TRAINING = ("train", "train-gan", "doctor")
 
 
 def needs(module: str, extra: str) -> None:

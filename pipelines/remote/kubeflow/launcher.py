@@ -18,8 +18,7 @@ from pipelines.remote.kubeflow.client import TIMEOUT, KubeflowClient, checked, i
 from pipelines.remote.kubeflow.run import STATES, UUID, artifacts, documents, name_of, tasks
 from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
 from trainer import runtime
-from trainer.config.competition import Competition
-from trainer.config.gan import Gan
+from trainer.config.machine import Machine
 from trainer.errors import CompetitionError, RemoteError
 
 # The oldest server that runs these pipelines. 2.14.0 is the first that collects the artifacts of a
@@ -34,7 +33,7 @@ class KubeflowLauncher:
         self.where = where
         self.client = KubeflowClient(where, token)
 
-    def check(self, file: Competition | Gan) -> list[str]:
+    def check(self, machine: Machine) -> list[str]:
         """Check that the bucket exists and that the server is a Kubeflow Pipelines server."""
         bucket_location(self.where.root)
         with self.client.explained("server"):
@@ -149,7 +148,7 @@ class KubeflowLauncher:
             body = self.body(request)
             created = self.client.recurring_runs.recurring_run_service_create_recurring_run(
                 recurring_run={
-                    "display_name": f"foldline {request.competition.name}",
+                    "display_name": f"foldline {request.title}",
                     "experiment_id": self._experiment(request.experiment or "foldline"),
                     "pipeline_spec": body["pipeline_spec"],
                     "runtime_config": body["runtime_config"],

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.storage import objects
-from pipelines.definitions import registry
 from pipelines.remote.launcher import RunStep
 
-PIPELINES = (registry.KFOLD, registry.GAN)
+PIPELINES = (registry.KFOLD, registry.GAN, registry.DOCTOR)
 STATES = {
     "SUCCEEDED": "succeeded",
     "FAILED": "failed",

@@ -19,8 +19,7 @@ from pipelines.remote.vertex.errors import explained
 from pipelines.remote.vertex.experiment import TIMEOUT, Experiments, patiently
 from pipelines.remote.vertex.job import run_of, text_of
 from pipelines.targets.machines import is_custom_job
-from trainer.config.competition import Competition
-from trainer.config.gan import Gan
+from trainer.config.machine import Machine
 from trainer.errors import CompetitionError, RemoteError
 
 # The label of every run of this project.
@@ -37,11 +36,11 @@ class VertexLauncher:
         self.endpoint = where.endpoint or f"https://{where.region}-aiplatform.googleapis.com"
         self.credentials = _credentials()
 
-    def check(self, file: Competition | Gan) -> list[str]:
+    def check(self, machine: Machine) -> list[str]:
         """Check that the bucket exists, and that the run can work with it.
 
         Args:
-            file: what will run, with the machine to use.
+            machine: what training runs on.
 
         Returns:
             a warning if the bucket is in another region than the run.
@@ -54,7 +53,7 @@ class VertexLauncher:
             return []
         # A location without a digit covers several regions, and so does nam4 or eur4.
         several = not re.fullmatch(r"[a-z]+-[a-z]+\d+", location)
-        if several and is_custom_job(file.machine):
+        if several and is_custom_job(machine):
             # cloud.google.com/vertex-ai/docs/training/cloud-storage-file-system
             raise CompetitionError(
                 f"{self.where.root} is in several regions ({location}), and training jobs on"
@@ -71,8 +70,8 @@ class VertexLauncher:
     def body(self, request: RunRequest) -> dict[str, Any]:
         """The PipelineJob of Vertex AI's REST interface."""
         return {
-            "displayName": request.competition.name,
-            "labels": {LABEL: request.competition.name[:63], **request.labels},
+            "displayName": request.title,
+            "labels": {LABEL: request.title[:63], **request.labels},
             "serviceAccount": self.where.service_account,
             "runtimeConfig": {
                 "gcsOutputDirectory": self.where.root,
@@ -196,7 +195,7 @@ class VertexLauncher:
             )
         client = ScheduleServiceClient(**self._options())
         body = Schedule(
-            display_name=f"foldline {request.competition.name}",
+            display_name=f"foldline {request.title}",
             cron=cron,
             max_concurrent_run_count=1,
             create_pipeline_job_request=CreatePipelineJobRequest(

@@ -1,0 +1,1 @@
+"""The step that looks at the machine it runs on: `foldline doctor`."""
