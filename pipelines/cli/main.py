@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.cli import doctor, leaderboard, local, remote, start
+from pipelines.cli import doctor, leaderboard, local, remote, schedules, start
 from trainer.errors import CompetitionError, DataError, FoldlineError
 
 # The commands by what a person wants to do.
@@ -16,6 +16,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "run on Vertex AI or a Kubeflow Pipelines server": (
         "submit",
         "schedule",
+        "schedules",
         "status",
         "logs",
         "cancel",
@@ -81,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = top.add_subparsers(required=True, metavar="COMMAND", prog="foldline")
-    for module in (start, doctor, local, remote, leaderboard):
+    for module in (start, doctor, local, remote, schedules, leaderboard):
         module.add(commands)
     top.epilog = _grouped(commands)
     return top

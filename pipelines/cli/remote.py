@@ -1,4 +1,4 @@
-"""The remote commands of `foldline`: submit, schedule, status, logs, cancel, fetch and list."""
+"""The remote commands of `foldline`: submit, status, logs, cancel, fetch and list."""
 
 import argparse
 import sys
@@ -16,7 +16,6 @@ from pipelines.cli.destination_flags import (
 )
 from pipelines.definitions import registry
 from pipelines.local import RUNS
-from pipelines.remote import cron
 from pipelines.remote.destination import Destination, launcher_for, recall, remember
 from pipelines.remote.destination import resolve_destination as resolve
 from trainer.config.load import load
@@ -45,21 +44,7 @@ def add(commands: Any) -> None:
         "      --bucket my-bucket",
         handler=_submit,
     )
-    schedule = arguments.command(
-        commands,
-        "schedule",
-        "run a competition remotely on a schedule",
-        "foldline schedule digits.toml --cron 'TZ=Europe/Rome 0 5 * * 1'",
-        handler=_schedule,
-    )
-    schedule.add_argument(
-        "--cron",
-        required=True,
-        metavar="CRON",
-        help="five fields, such as '0 5 * * 1'; on Vertex AI, TZ=Europe/Rome may come first",
-    )
-    for parser in (submit, schedule):
-        _add_for_new(parser)
+    add_for_new(submit)
     submit.add_argument(
         "--wait", action="store_true", help="wait until the run ends; fail if the run fails"
     )
@@ -70,11 +55,11 @@ def add(commands: Any) -> None:
     listing.add_argument(
         "--limit", type=int, default=20, metavar="N", help="how many runs (default: 20)"
     )
-    for name in ("submit", "schedule", "status", "logs", "cancel", "fetch", "list"):
-        add_destination(commands.choices[name], is_new=name in ("submit", "schedule", "list"))
+    for name in ("submit", "status", "logs", "cancel", "fetch", "list"):
+        add_destination(commands.choices[name], is_new=name in ("submit", "list"))
 
 
-def _add_for_new(parser: argparse.ArgumentParser) -> None:
+def add_for_new(parser: argparse.ArgumentParser) -> None:
     """Add the flags of a run that is not submitted yet."""
     arguments.add_file(parser)
     parser.add_argument(
@@ -160,7 +145,7 @@ def _locate(options: argparse.Namespace) -> tuple[Destination, Any]:
     return where, launcher_for(where)
 
 
-def _prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
+def prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
     """The destination, the launcher and a checked request.
 
     Prints warnings, the estimated cost and, for --dry-run, the request.
@@ -195,7 +180,7 @@ def _prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
 
 
 def _submit(options: argparse.Namespace) -> int:
-    where, launcher, request = _prepared(options)
+    where, launcher, request = prepared(options)
     if options.dry_run:
         print("\nnothing was sent")
         return 0
@@ -265,24 +250,6 @@ def _explain(launcher: Any, run: Any) -> None:
     if not failed and run.error:
         print(run.error, file=sys.stderr)
     print(run.console, file=sys.stderr)
-
-
-def _schedule(options: argparse.Namespace) -> int:
-    cron.check(options.cron)
-    if options.target == "kfp":
-        cron.with_seconds(options.cron)
-    _, launcher, request = _prepared(options)
-    if options.dry_run:
-        print("\nnothing was sent")
-        return 0
-    try:
-        name = launcher.schedule(request, options.cron)
-    except (KeyboardInterrupt, RemoteError):
-        # Not retried: a schedule has no name of ours by which a duplicate would be rejected.
-        print(f"see whether it was created: {launcher.schedules}", file=sys.stderr)
-        raise
-    print(f"\n{name} is scheduled: {options.cron}\nto pause or delete it: {launcher.schedules}")
-    return 0
 
 
 def _status(options: argparse.Namespace) -> int:

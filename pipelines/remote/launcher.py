@@ -87,6 +87,29 @@ class RemoteRun:
     warning: str = ""
 
 
+# The start of the names of schedules that this project's commands create.
+SCHEDULE_TITLE = "foldline "
+
+
+@dataclass(frozen=True)
+class RemoteSchedule:
+    """A schedule as its service reports it.
+
+    Attributes:
+        name: its name, by which it is paused or deleted.
+        title: the name of the competition.
+        cron: when its runs start.
+        state: active, paused or another word of the service.
+        next_run: when the next run starts, in ISO 8601; "" if the service does not tell.
+    """
+
+    name: str
+    title: str
+    cron: str
+    state: str
+    next_run: str = ""
+
+
 class Launcher(Protocol):
     """A service that runs pipelines. Every method raises RemoteError if the service fails."""
 
@@ -112,8 +135,14 @@ class Launcher(Protocol):
         """The last lines of a step's log, oldest first."""
 
     @property
-    def schedules(self) -> str:
+    def schedules_page(self) -> str:
         """The address of the page where schedules are paused and deleted."""
+
+    def schedules(self) -> list[RemoteSchedule]:
+        """The schedules of this project's pipelines."""
+
+    def change_schedule(self, name: str, action: str) -> None:
+        """Pause, resume or delete a schedule, by its name."""
 
     def schedule(self, request: RunRequest, cron: str) -> str:
         """Start runs on a schedule; returns the schedule's name."""

@@ -16,7 +16,13 @@ from pipelines.remote.cron import with_seconds
 from pipelines.remote.destination import Destination
 from pipelines.remote.kubeflow.client import TIMEOUT, KubeflowClient, checked, is_transient
 from pipelines.remote.kubeflow.run import STATES, UUID, artifacts, documents, name_of, tasks
-from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
+from pipelines.remote.launcher import (
+    SCHEDULE_TITLE,
+    RemoteRun,
+    RemoteSchedule,
+    RunRequest,
+    RunStep,
+)
 from trainer import runtime
 from trainer.config.machine import Machine
 from trainer.errors import CompetitionError, RemoteError
@@ -24,6 +30,9 @@ from trainer.errors import CompetitionError, RemoteError
 # The oldest server that runs these pipelines. 2.14.0 is the first that collects the artifacts of a
 # loop (kubeflow/pipelines#11725), 2.16.0 the first that finds them in every case (#12808).
 OLDEST = (2, 16, 0)
+
+
+_SCHEDULE_STATES = {"ENABLED": "active", "DISABLED": "paused"}
 
 
 class KubeflowLauncher:
@@ -137,8 +146,46 @@ class KubeflowLauncher:
             f" --prefix --tail={lines})"
         )
 
+    def schedules(self) -> list[RemoteSchedule]:
+        """The schedules of this project's pipelines."""
+        found: list[RemoteSchedule] = []
+        token = ""
+        with self.client.explained("schedules"):
+            while True:
+                page = self.client.call(
+                    self.client.recurring_runs.recurring_run_service_list_recurring_runs,
+                    namespace=self.where.namespace,
+                    page_token=token,
+                    page_size=100,
+                )
+                for run in page.recurring_runs or []:
+                    if (run.display_name or "").startswith(SCHEDULE_TITLE):
+                        cron = run.trigger.cron_schedule if run.trigger else None
+                        found.append(
+                            RemoteSchedule(
+                                name=run.recurring_run_id,
+                                title=run.display_name.removeprefix(SCHEDULE_TITLE),
+                                cron=(cron.cron or "") if cron else "",
+                                state=_SCHEDULE_STATES.get(run.status or "", "unknown"),
+                            )
+                        )
+                token = page.next_page_token
+                if not token:
+                    return found
+
+    def change_schedule(self, name: str, action: str) -> None:
+        """Pause, resume or delete a schedule."""
+        service = self.client.recurring_runs
+        call = {
+            "pause": service.recurring_run_service_disable_recurring_run,
+            "resume": service.recurring_run_service_enable_recurring_run,
+            "delete": service.recurring_run_service_delete_recurring_run,
+        }[action]
+        with self.client.explained(f"schedule {name}"):
+            self.client.call(call, name)
+
     @property
-    def schedules(self) -> str:
+    def schedules_page(self) -> str:
         return f"{self.where.host}/#/recurringruns"
 
     def schedule(self, request: RunRequest, cron: str) -> str:
@@ -148,7 +195,7 @@ class KubeflowLauncher:
             body = self.body(request)
             created = self.client.recurring_runs.recurring_run_service_create_recurring_run(
                 recurring_run={
-                    "display_name": f"foldline {request.title}",
+                    "display_name": f"{SCHEDULE_TITLE}{request.title}",
                     "experiment_id": self._experiment(request.experiment or "foldline"),
                     "pipeline_spec": body["pipeline_spec"],
                     "runtime_config": body["runtime_config"],

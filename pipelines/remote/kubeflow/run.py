@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.storage import objects
+from pipelines.definitions import registry
 from pipelines.remote.launcher import RunStep
 
 PIPELINES = (registry.KFOLD, registry.GAN, registry.DOCTOR)

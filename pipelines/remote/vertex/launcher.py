@@ -14,10 +14,17 @@ from typing import Any
 from components import retry
 from components.storage.objects import bucket_location
 from pipelines.remote.destination import Destination
-from pipelines.remote.launcher import RemoteRun, RunRequest, RunStep
+from pipelines.remote.launcher import (
+    SCHEDULE_TITLE,
+    RemoteRun,
+    RemoteSchedule,
+    RunRequest,
+    RunStep,
+)
 from pipelines.remote.vertex.errors import explained
 from pipelines.remote.vertex.experiment import TIMEOUT, Experiments, patiently
 from pipelines.remote.vertex.job import run_of, text_of
+from pipelines.remote.vertex.schedules import Schedules
 from pipelines.targets.machines import is_custom_job
 from trainer.config.machine import Machine
 from trainer.errors import CompetitionError, RemoteError
@@ -179,8 +186,18 @@ class VertexLauncher:
                 query["pageToken"] = page["nextPageToken"]
         yield from reversed(newest[:lines])
 
+    def schedules(self) -> list[RemoteSchedule]:
+        """The schedules of this project's pipelines."""
+        with self._explained("schedules"):
+            return list(Schedules(self.parent, self._options()).all())
+
+    def change_schedule(self, name: str, action: str) -> None:
+        """Pause, resume or delete a schedule."""
+        with self._explained(f"schedule {name}"):
+            Schedules(self.parent, self._options()).change(name, action)
+
     @property
-    def schedules(self) -> str:
+    def schedules_page(self) -> str:
         return f"{_CONSOLE}/vertex-ai/pipelines/schedules?project={self.where.project}"
 
     def schedule(self, request: RunRequest, cron: str) -> str:
@@ -195,7 +212,7 @@ class VertexLauncher:
             )
         client = ScheduleServiceClient(**self._options())
         body = Schedule(
-            display_name=f"foldline {request.title}",
+            display_name=f"{SCHEDULE_TITLE}{request.title}",
             cron=cron,
             max_concurrent_run_count=1,
             create_pipeline_job_request=CreatePipelineJobRequest(

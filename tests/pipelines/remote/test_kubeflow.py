@@ -316,7 +316,8 @@ def test_a_schedule(
     (made,) = server.recurring
     assert made["trigger"] == {"cron_schedule": {"cron": "0 0 5 * * 1"}}
     assert made["max_concurrency"] == 1
-    assert f"to pause or delete it: {server.url}/#/recurringruns" in capsys.readouterr().out
+    page = f"{server.url}/#/recurringruns"
+    assert f"to pause or delete it: foldline schedules, or {page}" in capsys.readouterr().out
     assert main([*command[:-1], "--cron=TZ=Europe/Rome 0 5 * * 1", "--dry-run"]) == 2
     assert "leave out TZ=…" in capsys.readouterr().err
     assert len(server.recurring) == 1

@@ -571,7 +571,8 @@ def test_a_schedule(
     assert "schedules/1 is scheduled" in out
     assert (
         "to pause or delete it:"
-        " https://console.cloud.google.com/vertex-ai/pipelines/schedules?project=my-project" in out
+        " foldline schedules, or https://console.cloud.google.com/vertex-ai/pipelines/schedules?project=my-project"
+        in out
     )
     assert main([*command, "--cron=* * * * *", "--dry-run"]) == 0
     assert len(server.schedules) == 1
@@ -581,7 +582,8 @@ def test_a_schedule(
     assert "lacks aiplatform.schedules.create" in err
     assert (
         "see whether it was created:"
-        " https://console.cloud.google.com/vertex-ai/pipelines/schedules" in err
+        " foldline schedules, or https://console.cloud.google.com/vertex-ai/pipelines/schedules"
+        in err
     )
 
 

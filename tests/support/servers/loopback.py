@@ -180,6 +180,13 @@ class VertexServer(Server):
             ("GET", f"/v1/(?P<place>{PLACE})/pipelineJobs", self.listed),
             ("GET", f"/v1/(?P<name>{PLACE}/pipelineJobs/[^/:]+)", self.told),
             ("POST", f"/v1/(?P<name>{PLACE}/pipelineJobs/[^/:]+):cancel", self.cancel),
+            ("GET", f"/v1/(?P<place>{PLACE})/schedules", self.all_schedules),
+            ("DELETE", f"/v1/(?P<name>{PLACE}/schedules/[^/:]+)", self.deleted_schedule),
+            (
+                "POST",
+                f"/v1/(?P<name>{PLACE}/schedules/[^/:]+):(?P<action>pause|resume)",
+                self.changed_schedule,
+            ),
             ("POST", f"/v1/(?P<place>{PLACE})/schedules", self.scheduled),
             ("POST", store, self.context),
             ("POST", f"{store}/(?P<name>[^/:]+):addContextChildren", self.children),
@@ -239,12 +246,32 @@ class VertexServer(Server):
         return 200, {}
 
     def scheduled(self, match: re.Match[str], call: Call) -> Answer:
-        self.schedules.append(call.body)
-        return 200, {
+        schedule = {
             **call.body,
-            "name": f"{match['place']}/schedules/{len(self.schedules)}",
+            "name": f"{match['place']}/schedules/{len(self.schedules) + 1}",
             "state": "ACTIVE",
+            "nextRunTime": "2026-12-07T05:00:00Z",
         }
+        self.schedules.append(schedule)
+        return 200, schedule
+
+    def all_schedules(self, match: re.Match[str], call: Call) -> Answer:
+        return 200, {"schedules": self.schedules}
+
+    def changed_schedule(self, match: re.Match[str], call: Call) -> Answer:
+        for schedule in self.schedules:
+            if schedule["name"] == match["name"]:
+                schedule["state"] = {"pause": "PAUSED", "resume": "ACTIVE"}[match["action"]]
+                return 200, {}
+        return 404, google_error(404, "no such schedule")
+
+    def deleted_schedule(self, match: re.Match[str], call: Call) -> Answer:
+        left = [one for one in self.schedules if one["name"] != match["name"]]
+        if len(left) == len(self.schedules):
+            return 404, google_error(404, "no such schedule")
+        self.schedules[:] = left
+        done = {"@type": "type.googleapis.com/google.protobuf.Empty"}
+        return 200, {"name": f"{match['name']}/operations/1", "done": True, "response": done}
 
     def context(self, match: re.Match[str], call: Call) -> Answer:
         name = call.query["contextId"][0]
@@ -291,6 +318,13 @@ class KfpServer(Server):
             ("GET", f"{api}/runs/(?P<id>[^/:]+)", self.told),
             ("POST", f"{api}/runs/(?P<id>[^/:]+):terminate", self.terminate),
             ("POST", f"{api}/recurringruns", self.again),
+            ("GET", f"{api}/recurringruns", self.all_recurring),
+            ("DELETE", f"{api}/recurringruns/(?P<id>[^/:]+)", self.change_recurring),
+            (
+                "POST",
+                f"{api}/recurringruns/(?P<id>[^/:]+):(?P<action>enable|disable)",
+                self.change_recurring,
+            ),
             ("GET", "/apis/v1alpha1/runs/(?P<id>[^/]+)/nodes/(?P<pod>[^/]+)/log", self.logged),
         ]
 
@@ -329,8 +363,22 @@ class KfpServer(Server):
         return 200, {}
 
     def again(self, match: re.Match[str], call: Call) -> Answer:
-        self.recurring.append(call.body)
-        return 200, {**call.body, "recurring_run_id": str(uuid.uuid4()), "max_concurrency": "1"}
+        made = {"recurring_run_id": str(uuid.uuid4()), "max_concurrency": "1", "status": "ENABLED"}
+        self.recurring.append({**call.body, **made})
+        return 200, self.recurring[-1]
+
+    def all_recurring(self, match: re.Match[str], call: Call) -> Answer:
+        return 200, {"recurringRuns": self.recurring}
+
+    def change_recurring(self, match: re.Match[str], call: Call) -> Answer:
+        for run in self.recurring:
+            if run["recurring_run_id"] == match["id"]:
+                if call.method == "DELETE":
+                    self.recurring.remove(run)
+                else:
+                    run["status"] = {"enable": "ENABLED", "disable": "DISABLED"}[match["action"]]
+                return 200, {}
+        return 404, {"message": "no such recurring run"}
 
     def logged(self, match: re.Match[str], call: Call) -> Answer:
         if match["pod"] not in self.logs:
