@@ -44,19 +44,29 @@ def train(
     metric: str,
     seed: int,
     predictions: dsl.Output[dsl.Model],
+    scores: dsl.Output[dsl.Metrics],
 ) -> None:
     """Train one member on some folds; write models, out-of-fold and test predictions."""
     from trainer.events import step_scope
 
     with step_scope("train"):
         from components.training.run_job import run_job
+        from components.training.summary import summarise
+        from trainer.artifacts.manifest import write_json
         from trainer.artifacts.objective import Objective
 
+        objective = Objective(task=task, classes=classes, metric=metric, seed=seed)
         run_job(
             job,
-            Objective(task=task, classes=classes, metric=metric, seed=seed),
+            objective,
             images=images.path,
             folds=folds.path,
             statistics=statistics.path,
             out=predictions.path,
         )
+        summary = summarise(predictions.path, images.path, objective)
+        for name, value in summary.scores.items():
+            scores.log_metric(name, value)
+        predictions.metadata.update(summary.lineage)
+        # kfp's local cache requires a file for every output.
+        write_json(scores.path, summary.scores)
