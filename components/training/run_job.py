@@ -20,6 +20,9 @@ from trainer.training.fit import train_folds
 from trainer.training.jobs.context import RunContext
 from trainer.training.jobs.keys import job_key
 
+# Vertex AI names a folder, `gs://…`, in this variable of a job that has a TensorBoard.
+_TENSORBOARD = "AIP_TENSORBOARD_LOG_DIR"
+
 
 def run_job(
     job: Mapping[str, Any],
@@ -55,6 +58,17 @@ def run_job(
         key = job_key(member, numbers, artifacts, objective, job["weights_digest"])
         with run_context(out, settings, key) as run:
             train_folds(member, numbers, artifacts, objective, run)
+    _publish_curves(Path(out) / "tensorboard", member.name)
+
+
+def _publish_curves(curves: Path, member: str) -> None:
+    """Copy the learning curves to where Vertex AI's TensorBoard reads them, if it does."""
+    target = os.environ.get(_TENSORBOARD, "").rstrip("/")
+    if not target:
+        return
+    for path in sorted(curves.rglob("*")):
+        if path.is_file():
+            objects.put(path, f"{target}/{member}/{path.relative_to(curves).as_posix()}")
 
 
 @contextlib.contextmanager

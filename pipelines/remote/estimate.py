@@ -322,6 +322,8 @@ def table(
             f"Training costs at most {currency} {most:.0f}: machine.hours = {machine.hours:g} per"
             f" training job, {1 + machine.restarts} attempts each."
         )
+    if machine.tpu or machine.gpu:
+        notes.append(machines.quota(machine, target, sum(line.count for line in training)))
     if unlisted:
         notes.append(f"{', '.join(unlisted)}: unknown network, counted as {OTHER}.")
     return "\n".join([*rows, "", *notes])

@@ -230,3 +230,25 @@ def _capacity(machine: Machine) -> dict[str, str]:
         "cloud.google.com/reservation-project": project,
         "cloud.google.com/reservation-affinity": "specific",
     }
+
+
+def quota(machine: Machine, target: str, jobs: int) -> str:
+    """How many chips or GPUs the run takes at the same time.
+
+    Args:
+        machine: what training runs on.
+        target: vertex or kfp.
+        jobs: how many training jobs there are.
+    """
+    at_once = min(jobs, machine.at_once or jobs)
+    name = machine.gpu or machine.tpu.partition("-")[0]
+    kind = f"{name} GPUs" if machine.gpu else f"TPU {name} chips"
+    # cloud.google.com/vertex-ai/docs/quotas names them so.
+    metric = name.lower().replace("-", "_")
+    metric = f"nvidia_{metric}_gpus" if machine.gpu else f"tpu_{metric}"
+    spot = "preemptible_" * machine.preemptible
+    where = f" (custom_model_training_{spot}{metric})" if target == "vertex" else ""
+    return (
+        f"Quota{where}: {at_once * chips(machine)} {kind} for {at_once} training jobs at"
+        " the same time; machine.at_once bounds them."
+    )

@@ -85,7 +85,12 @@ def test_weights_of_a_bucket_are_brought_near(
             "weights_digest": "",
         }
 
+    monkeypatch.setenv("AIP_TENSORBOARD_LOG_DIR", f"{bucket}/curves/")
     run_job(job(), objective, out=str(tmp_path / "first"), **given)
+    monkeypatch.delenv("AIP_TENSORBOARD_LOG_DIR")
+    # Vertex AI's TensorBoard reads the curves there.
+    (curve,) = names(f"{bucket}/curves")
+    assert curve.startswith("m/")
     objects.put(tmp_path / "first" / "fold1.keras", f"{bucket}/models/fold1.keras")
     run_job(
         job(weights=f"{bucket}/models/fold{{fold}}.keras"),

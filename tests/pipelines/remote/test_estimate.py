@@ -180,3 +180,28 @@ def test_a_linear_member_costs_the_start_of_its_job() -> None:
         dataclasses.replace(made, members=[linear]), FOUND, "kfp", estimate.prices(None)
     )
     assert "unknown network" not in text
+
+
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        (Machine(tpu="v5e-8"), "custom_model_training_tpu_v5e): 80 TPU v5e chips for 10 training"),
+        (Machine(tpu="v5e-8", at_once=3), "24 TPU v5e chips for 3 training jobs"),
+        (
+            Machine(gpu="A100-80GB", gpus=2, when="spot"),
+            "custom_model_training_preemptible_nvidia_a100_80gb_gpus): 20 A100-80GB GPUs for 10",
+        ),
+    ],
+)
+def test_the_quota_that_a_run_needs(machine: Machine, words: str) -> None:
+    made = competition(machine)
+    made = dataclasses.replace(made, train=dataclasses.replace(made.train, folds_per_task=1))
+    text = estimate.table(made, FOUND, "vertex", estimate.prices(None))
+    assert words in text
+    assert "machine.at_once bounds them" in text
+    assert "Quota: " in estimate.table(made, FOUND, "kfp", estimate.prices(None))
+
+
+def test_a_cpu_needs_no_quota_of_chips() -> None:
+    text = estimate.table(competition(Machine()), FOUND, "vertex", estimate.prices(None))
+    assert "Quota" not in text

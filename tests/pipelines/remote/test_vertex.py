@@ -842,3 +842,60 @@ def test_results_of_another_competition_are_not_mixed(
     assert main(["fetch", name_of(only(server)), f"--file={other}"]) == 2
     assert "is the file of 'other', but run tiny-" in capsys.readouterr().err
     assert not Path("runs/other").exists()
+
+
+def test_more_results_than_a_step_may_receive_are_refused(
+    remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run would train for a day, and then blend could not start."""
+    text = remote.toml.read_text().replace("folds_per_task = 3", "folds_per_task = 1")
+    first = text.index("[[members]]")
+    member = text[first : text.index("[[members]]", first + 1)]
+    many = "".join(member.replace('"m0"', f'"x{number}"') for number in range(32))
+    remote.toml.write_text(text[:first] + many + text[first:])
+    assert submit(remote, bucket) == 2
+    assert (
+        "102 training jobs, but a step on Vertex AI receives the results of at most 100: set"
+        " train.folds_per_task = 2" in capsys.readouterr().err
+    )
+    assert not server.jobs
+
+
+@pytest.mark.parametrize(
+    ("location", "flag", "status", "words"),
+    [
+        ("us", "--gpu=L4", 2, "is in several regions (us), and training jobs on accelerators"),
+        ("nam4", "--gpu=L4", 2, "is in several regions (nam4)"),
+        ("us", "--cpu", 0, ""),
+        ("eu", "--cpu", 0, "is in eu, but the run is in us-central1"),
+        ("us-central1", "--gpu=L4", 0, ""),
+        ("us-east1", "--gpu=L4", 0, "is in us-east1, but the run is in us-central1"),
+    ],
+)
+def test_a_bucket_that_training_jobs_cannot_use(
+    remote: Tiny,
+    bucket: str,
+    server: VertexServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    location: str,
+    flag: str,
+    status: int,
+    words: str,
+) -> None:
+    monkeypatch.setattr(vertex, "bucket_location", lambda uri: location)
+    assert submit(remote, bucket, flag) == status
+    err = capsys.readouterr().err
+    assert words in err
+    assert bool(server.jobs) is not bool(status)
+    assert words or not err
+
+
+def test_a_missing_metadata_store_is_made(remote: Tiny, bucket: str, server: VertexServer) -> None:
+    """A new project has none until something is stored in it."""
+    server.fail("POST", "/contexts$", 404, google_error(404, "no metadata store"), times=1)
+    assert submit(remote, bucket, "--experiment=first") == 0
+    (made,) = server.called("POST", "/metadataStores$")
+    assert made.query["metadataStoreId"] == ["default"]
+    assert list(server.contexts) == ["first"]
+    assert len(server.contexts["first"]) == 1

@@ -176,6 +176,7 @@ class VertexServer(Server):
         self.passing: Callable[[dict[str, Any]], None] = lambda job: None
         store = f"/v1/(?P<place>{PLACE})/metadataStores/default/contexts"
         self.routes = [
+            ("POST", f"/v1/(?P<place>{PLACE})/metadataStores", self.new_store),
             ("POST", f"/v1/(?P<place>{PLACE})/pipelineJobs", self.create),
             ("GET", f"/v1/(?P<place>{PLACE})/pipelineJobs", self.listed),
             ("GET", f"/v1/(?P<name>{PLACE}/pipelineJobs/[^/:]+)", self.told),
@@ -272,6 +273,12 @@ class VertexServer(Server):
         self.schedules[:] = left
         done = {"@type": "type.googleapis.com/google.protobuf.Empty"}
         return 200, {"name": f"{match['name']}/operations/1", "done": True, "response": done}
+
+    def new_store(self, match: re.Match[str], call: Call) -> Answer:
+        store = f"{match['place']}/metadataStores/{call.query['metadataStoreId'][0]}"
+        kind = "type.googleapis.com/google.cloud.aiplatform.v1.MetadataStore"
+        made = {"@type": kind, "name": store}
+        return 200, {"name": f"{store}/operations/1", "done": True, "response": made}
 
     def context(self, match: re.Match[str], call: Call) -> Answer:
         name = call.query["contextId"][0]
