@@ -73,6 +73,10 @@ NAMESPACE = "FOLDLINE_NAMESPACE"
 KFP_TOKEN = "FOLDLINE_KFP_TOKEN"
 """Bearer token for a Kubeflow Pipelines server."""
 
+KFP_TOKEN_COMMAND = "FOLDLINE_KFP_TOKEN_COMMAND"
+"""Command that prints such a token, for servers whose tokens expire. It is run again every few
+minutes, without a shell."""
+
 IMAGE_LIGHT = "FOLDLINE_IMAGE_LIGHT"
 """Image, by digest, of every step but training."""
 

@@ -240,4 +240,8 @@ def launcher_for(where: Destination) -> Any:
         return VertexLauncher(where)
     from pipelines.remote.kubeflow.launcher import KubeflowLauncher
 
-    return KubeflowLauncher(where, token=os.environ.get(runtime.KFP_TOKEN, ""))
+    return KubeflowLauncher(
+        where,
+        token=os.environ.get(runtime.KFP_TOKEN, ""),
+        token_command=os.environ.get(runtime.KFP_TOKEN_COMMAND, ""),
+    )

@@ -70,12 +70,12 @@ class JaxProgram:
     def step(self, arrays: Arrays, learning_rate: float | None = None) -> Any:
         """See `Program.step`."""
         rate = None if learning_rate is None else np.float32(learning_rate)
-        self._state, reported = self._step(self._state, self._placed(arrays), rate)
+        self._state, reported = self._step(self._state, self.place(arrays), rate)
         return reported
 
     def predict(self, arrays: Arrays) -> np.ndarray:
         """See `Program.predict`."""
-        return np.asarray(self._predict(self._state[0], self._placed(arrays)))
+        return np.asarray(self._predict(self._state[0], self.place(arrays)))
 
     def pull(self) -> None:
         """See `Program.pull`."""
@@ -112,16 +112,22 @@ class JaxProgram:
             return value
         return jax.device_put(value, self._replicated)
 
-    def _placed(self, arrays: Arrays) -> dict[str, Any]:
-        """This process's part of each array, as part of the whole batch on all devices."""
-        if self._layout is None:
-            return {name: jnp.asarray(values) for name, values in arrays.items()}
+    def place(self, arrays: Arrays) -> dict[str, Any]:
+        """Return this process's part of each array, as part of the whole batch on all devices.
+
+        Arrays that are on the devices stay there.
+        """
         return {
-            name: jax.make_array_from_process_local_data(
-                self._layout(values.shape).backend_layout, values
-            )
+            name: values if isinstance(values, jax.Array) else self._on_devices(values)
             for name, values in arrays.items()
         }
+
+    def _on_devices(self, values: Any) -> Any:
+        if self._layout is None:
+            return jnp.asarray(values)
+        return jax.make_array_from_process_local_data(
+            self._layout(values.shape).backend_layout, values
+        )
 
 
 class _Step:

@@ -5,16 +5,25 @@ kfp's own `Client` prints, waits forever, or hides a status; the generated clien
 
 import contextlib
 import json
+import shlex
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from components import retry
 from pipelines.remote.destination import Destination
 from trainer import runtime
-from trainer.errors import RemoteError
+from trainer.errors import CompetitionError, RemoteError
 
 # Seconds to connect, and to wait for an answer.
 TIMEOUT = (5, 60)
+_SIGN_IN = (
+    f"put a token into {runtime.KFP_TOKEN}, or a command that prints one into"
+    f" {runtime.KFP_TOKEN_COMMAND}"
+)
+# Seconds for which a command's token is used; they are valid for longer.
+TOKEN_SECONDS = 240.0
 
 
 class Health(NamedTuple):
@@ -32,11 +41,13 @@ class Health(NamedTuple):
 class KubeflowClient:
     """The services of a server: runs, experiments and recurring_runs."""
 
-    def __init__(self, where: Destination, token: str) -> None:
+    def __init__(self, where: Destination, token: str, token_command: str = "") -> None:
         """
         Args:
             where: the server.
             token: a bearer token, "" for none.
+            token_command: a command that prints a token, "" for none; it is used where `token` is
+                "".
         """
         import kfp_server_api
         import urllib3
@@ -46,6 +57,11 @@ class KubeflowClient:
         if token:
             configuration.api_key["authorization"] = token
             configuration.api_key_prefix["authorization"] = "Bearer"
+        elif token_command:
+            # The client calls the hook for a key that it has.
+            configuration.api_key["authorization"] = ""
+            configuration.api_key_prefix["authorization"] = "Bearer"
+            configuration.refresh_api_key_hook = _Tokens(token_command)
         # Do not follow a redirect to a sign-in page, and do not wait an hour if the server asks to.
         configuration.retries = urllib3.Retry(
             0, redirect=0, raise_on_redirect=False, respect_retry_after_header=False
@@ -110,9 +126,9 @@ class KubeflowClient:
         except ApiException as error:
             reason = _reason(error)
             if error.status == 401:
-                reason = f"not signed in ({reason}): put a token into {runtime.KFP_TOKEN}"
+                reason = f"not signed in ({reason}): {_SIGN_IN}"
             elif error.status in (302, 303, 307):
-                reason = f"redirected to a sign-in page: put a token into {runtime.KFP_TOKEN}"
+                reason = f"redirected to a sign-in page: {_SIGN_IN}"
             elif error.status == 403:
                 scope = (
                     f"namespace {self.where.namespace}" if self.where.namespace else "this server"
@@ -130,6 +146,41 @@ class KubeflowClient:
                 f"{what}: {self.where.host} cannot be reached:"
                 f" {getattr(error, 'reason', None) or error}"
             ) from None
+
+
+class _Tokens:
+    """Puts a token into the client's configuration before each request."""
+
+    def __init__(self, command: str) -> None:
+        self.command, self.token, self.until = command, "", 0.0
+
+    def __call__(self, configuration: Any) -> None:
+        if time.monotonic() >= self.until:
+            self.token = _printed(self.command)
+            self.until = time.monotonic() + TOKEN_SECONDS
+        configuration.api_key["authorization"] = self.token
+
+
+def _printed(command: str) -> str:
+    """The token that a command prints.
+
+    Raises:
+        CompetitionError: the command fails, or prints nothing.
+    """
+    try:
+        done = subprocess.run(
+            shlex.split(command), capture_output=True, text=True, check=False, timeout=TIMEOUT[1]
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        problem = str(error)
+    else:
+        token = done.stdout.strip()
+        if done.returncode == 0 and len(token.split()) == 1:
+            return token
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        problem = last if done.returncode else "it must print one token and nothing else"
+    # Never with what it printed: that may be a secret.
+    raise CompetitionError(f"{runtime.KFP_TOKEN_COMMAND} = {command!r}: {problem}")
 
 
 def is_transient(error: Exception) -> bool:

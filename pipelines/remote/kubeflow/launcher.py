@@ -38,9 +38,9 @@ _SCHEDULE_STATES = {"ENABLED": "active", "DISABLED": "paused"}
 class KubeflowLauncher:
     """Launches runs on a Kubeflow Pipelines server; see `pipelines.remote.launcher.Launcher`."""
 
-    def __init__(self, where: Destination, *, token: str = "") -> None:
+    def __init__(self, where: Destination, *, token: str = "", token_command: str = "") -> None:
         self.where = where
-        self.client = KubeflowClient(where, token)
+        self.client = KubeflowClient(where, token, token_command)
 
     def check(self, machine: Machine) -> list[str]:
         """Check that the bucket exists and that the server is a Kubeflow Pipelines server."""

@@ -17,6 +17,7 @@ from components import retry
 from components.jobset.manifest import Request
 from pipelines.cli import remote as commands
 from pipelines.cli.main import main
+from pipelines.remote.kubeflow import client
 from tests.support.artifacts import upload_artifacts, upload_gan
 from tests.support.servers.loopback import KfpServer, Server
 from tests.support.tiny import Tiny, in_bucket, upload, write_gan
@@ -479,3 +480,54 @@ def test_a_server_that_hides_its_version_gets_a_warning(
     del server.health["tag_name"]
     assert submit(remote, bucket) == 0
     assert "does not report its version (none)" in capsys.readouterr().err
+
+
+def test_a_command_gives_the_token_and_gives_it_again(
+    remote: Tiny,
+    bucket: str,
+    server: KfpServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Tokens of servers behind a proxy expire while a run is watched."""
+    command = tmp_path / "token"
+    command.write_text(
+        f"#!/bin/sh\necho x >>{tmp_path}/calls\necho planted-$(wc -l <{tmp_path}/calls)\n"
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv(runtime.KFP_TOKEN_COMMAND, str(command))
+    assert submit(remote, bucket) == 0
+    assert {call.headers.get("authorization") for call in server.calls} == {"Bearer planted-1"}
+    monkeypatch.setattr(client, "TOKEN_SECONDS", 0.0)
+    server.calls.clear()
+    assert submit(remote, bucket) == 0
+    sent = [call.headers.get("authorization") for call in server.calls]
+    assert len(set(sent)) == len(sent) > 2
+    assert "planted-" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("/nowhere/token", "No such file or directory"),
+        ("sh -c 'echo not signed in >&2; exit 3'", "not signed in"),
+        ("true", "it must print one token and nothing else"),
+        ("echo two words", "it must print one token and nothing else"),
+    ],
+)
+def test_a_command_that_gives_no_token(
+    remote: Tiny,
+    bucket: str,
+    server: KfpServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    words: str,
+) -> None:
+    monkeypatch.setenv(runtime.KFP_TOKEN_COMMAND, command)
+    assert submit(remote, bucket) == 2
+    err = capsys.readouterr().err
+    assert "FOLDLINE_KFP_TOKEN_COMMAND = " in err
+    assert words in err
+    assert not server.runs
