@@ -14,7 +14,7 @@ LOCKS := $(strip requirements.lock $(if $(filter-out cpu,$(TRAINING)),infra/$(TR
 IMAGE := $(if $(filter command line environment,$(origin TRAINING)),$(TRAINING),cpu)
 TESTS ?= 2
 
-.PHONY: help install demo test acceptance bench lint format compile docs reference images container-test lock picture clean
+.PHONY: help install demo test acceptance bench lint format compile docs reference images wheels container-test lock picture clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ docs: install ## Build the documentation as a site in build/site; checks links
 images: install ## Build the container images (TRAINING=cpu, gpu or tpu)
 	@infra/images/build.sh light
 	@infra/images/build.sh $(IMAGE)
+
+wheels: install ## Write build/wheels, to install without internet (TRAINING=cpu, gpu, tpu or none; PYTHON=…)
+	@infra/wheels.sh build/wheels $(IMAGE) $(if $(filter command line,$(origin PYTHON)),$(PYTHON))
 
 container-test: install ## Run a complete pipeline in containers (needs a Docker engine)
 	@infra/images/container_test.sh
