@@ -1,7 +1,7 @@
 data "google_project" "this" {
-  count = var.billing_account == null ? 0 : 1
+  count = var.billing_account == null && var.kms_key == null ? 0 : 1
 
-  project_id = var.project # a budget identifies projects by number
+  project_id = var.project # budgets and accounts of services have its number
 }
 
 # Notifies the billing account's administrators by mail; it stops nothing. Applying it requires

@@ -91,3 +91,14 @@ resource "google_kms_crypto_key_iam_member" "storage" {
   role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
   member        = data.google_storage_project_service_account.this[0].member
 }
+
+# Vertex AI encrypts with accounts of its own, where a file has [vertex] encryption_key.
+resource "google_kms_crypto_key_iam_member" "vertex" {
+  for_each = var.kms_key == null ? toset([]) : toset(["gcp-sa-aiplatform", "gcp-sa-aiplatform-cc"])
+
+  crypto_key_id = var.kms_key
+  role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
+  member        = "serviceAccount:service-${data.google_project.this[0].number}@${each.key}.iam.gserviceaccount.com"
+
+  depends_on = [google_project_service.this]
+}

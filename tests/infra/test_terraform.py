@@ -399,6 +399,7 @@ GRANTING = {
         "roles/secretmanager.secretAccessor",
     ),
     ("google_kms_crypto_key_iam_member", "storage", "roles/cloudkms.cryptoKeyEncrypterDecrypter"),
+    ("google_kms_crypto_key_iam_member", "vertex", "roles/cloudkms.cryptoKeyEncrypterDecrypter"),
 }
 
 

@@ -176,8 +176,8 @@ class VertexServer(Server):
         self.passing: Callable[[dict[str, Any]], None] = lambda job: None
         store = f"/v1/(?P<place>{PLACE})/metadataStores/default/contexts"
         self.routes = [
-            ("POST", f"/v1/(?P<place>{PLACE})/metadataStores", self.new_store),
             ("POST", f"/v1/(?P<place>{PLACE})/pipelineJobs", self.create),
+            ("POST", f"/v1/(?P<place>{PLACE})/metadataStores", self.new_store),
             ("GET", f"/v1/(?P<place>{PLACE})/pipelineJobs", self.listed),
             ("GET", f"/v1/(?P<name>{PLACE}/pipelineJobs/[^/:]+)", self.told),
             ("POST", f"/v1/(?P<name>{PLACE}/pipelineJobs/[^/:]+):cancel", self.cancel),
@@ -370,12 +370,12 @@ class KfpServer(Server):
         return 200, {}
 
     def again(self, match: re.Match[str], call: Call) -> Answer:
-        made = {"recurring_run_id": str(uuid.uuid4()), "max_concurrency": "1", "status": "ENABLED"}
+        made = {"recurring_run_id": str(uuid.uuid4()), "status": "ENABLED"}
         self.recurring.append({**call.body, **made})
-        return 200, self.recurring[-1]
+        return 200, {**self.recurring[-1], "max_concurrency": "1"}
 
     def all_recurring(self, match: re.Match[str], call: Call) -> Answer:
-        return 200, {"recurringRuns": self.recurring}
+        return 200, {"recurringRuns": [{**run, "max_concurrency": "1"} for run in self.recurring]}
 
     def change_recurring(self, match: re.Match[str], call: Call) -> Answer:
         for run in self.recurring:
