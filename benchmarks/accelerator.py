@@ -28,7 +28,7 @@ from trainer.backends import devices, hardware
 from trainer.config.augment import Augment
 from trainer.config.member import Member
 from trainer.config.network import Cnn, Head
-from trainer.input.batches import BatchPlan, training_batches
+from trainer.input.batches import BatchPlan, training_batches, view
 from trainer.input.labels import Labels
 from trainer.input.workers import Workers, prefetch
 
@@ -162,6 +162,8 @@ def probabilities(case: Case) -> np.ndarray:
     """Return (16, CLASSES) probabilities of a network with fixed weights."""
     from training import pictures
 
+    from trainer.training.classifier_program import augment_arrays
+
     ours = program(case, 16)
     network = ours.definition.networks["model"]
     generator = np.random.default_rng(3)
@@ -172,8 +174,14 @@ def probabilities(case: Case) -> np.ndarray:
         variable.assign(np.asarray(variable) + noise.astype(np.float32))
     ours.push()
     images = pictures(16, case.size)
-    pixels = Workers(1).decoded(images, np.arange(16))
-    logits = ours.predict({"pixels": pixels, "tabular": np.zeros((16, 0), np.float32)})
+    rows = np.arange(16)
+    unchanged = view(images, rows, recipe(case, 16).augment, number=0, seed=1)
+    arrays = {
+        "pixels": Workers(1).decoded(images, rows),
+        "tabular": np.zeros((16, 0), np.float32),
+        **augment_arrays(unchanged),
+    }
+    logits = ours.predict(arrays)
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     found: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
     return found
@@ -218,8 +226,8 @@ def train(folder: Path) -> None:
 
     files = (folder / "records", folder / "records", folder / "folds.csv")
     goal = Objective("multiclass", [str(number) for number in range(CLASSES)], "accuracy", 1)
-    member = dataclasses.replace(recipe(Case("cnn", 32, "float32"), 32), epochs=8)
-    context = RunContext(out=folder / "out", settings=Train(checkpoint_seconds=0, backend="jax"))
+    member = dataclasses.replace(recipe(Case("cnn", 32, "float32"), 32), epochs=3)
+    context = RunContext(out=folder / "out", settings=Train(checkpoint_seconds=0.2, backend="jax"))
     train_folds(member, [0], Artifacts(*files, folder / "statistics.json"), goal, context)
 
 
