@@ -115,6 +115,7 @@ def submit(
     labels: Mapping[str, str] | None = None,
     experiment: str = "",
     cache: bool = True,
+    notify: str = "",
 ) -> Job:
     """Submit a run to Vertex AI or a Kubeflow Pipelines server; it costs money there.
 
@@ -127,6 +128,8 @@ def submit(
         labels: labels for bills and lists.
         experiment: the experiment that groups the run; "" for none.
         cache: whether finished steps of other runs are reused.
+        notify: who hears of a run that failed: on Vertex AI mail addresses, separated by commas; on
+            a cluster a Kubernetes secret whose key `url` is a webhook; "" for nobody.
 
     Raises:
         CompetitionError: the file or the destination is wrong.
@@ -153,6 +156,7 @@ def submit(
         labels=dict(labels or {}),
         experiment=experiment,
         cache=cache,
+        notify=notify,
     )
     for text in launcher.check(loaded.machine):
         warnings.warn(text, stacklevel=2)

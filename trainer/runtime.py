@@ -39,6 +39,9 @@ job that finds others ends at once."""
 RESTART_STATUS = "FOLDLINE_RESTART_STATUS"
 """Exit status with which a job that was preempted asks to be started again; 75 if unset."""
 
+NOTIFY = "FOLDLINE_NOTIFY"
+"""Address of a webhook that the last step of a run posts to if the run failed."""
+
 # Set by the user for training.
 
 THREADS = "FOLDLINE_THREADS"

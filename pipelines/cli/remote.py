@@ -73,6 +73,13 @@ def add_for_new(parser: argparse.ArgumentParser) -> None:
         help="label for bills and lists; may be repeated",
     )
     parser.add_argument(
+        "--notify",
+        default="",
+        metavar="WHO",
+        help="who hears of a failed run: on Vertex AI mail addresses, separated by commas; on a"
+        " cluster a Kubernetes secret whose key `url` is a webhook",
+    )
+    parser.add_argument(
         "--cache",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -169,6 +176,7 @@ def prepared(options: argparse.Namespace) -> tuple[Destination, Any, Any]:
         labels=parsed_labels(options.label),
         experiment=options.experiment,
         cache=options.cache,
+        notify=options.notify,
     )
     for warning in [*own_code_warnings(competition), *launcher.check(competition.machine)]:
         print(f"warning: {warning}", file=sys.stderr)

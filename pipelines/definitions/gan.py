@@ -1,5 +1,6 @@
 """The GAN's pipeline: wiring only."""
 
+import contextlib
 import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -59,6 +60,9 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         train: dict,
     ) -> GanOutputs:
         """Train a generator of labelled images, judged by a classifier of the same images."""
+        # kfp reads the steps off the calls, so a `with` over all of them would only indent them.
+        ending = contextlib.ExitStack()
+        ending.enter_context(target.ending(name))
         check_task = placed(
             "check",
             check_step(
@@ -109,6 +113,9 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         gallery_task = placed(
             "gallery", gallery_step(name=name, trained=generator, recipe=settled["gan"], seed=seed)
         )
+        ending.close()
+        if target.notify:
+            return None  # type: ignore[return-value]  # its annotation is removed below
         return GanOutputs(
             trained=generator,
             judge=judge_model,
@@ -116,6 +123,8 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
             data_card=statistics_task.outputs["card"],
         )
 
+    if target.notify:
+        del gan_pipeline.__annotations__["return"]
     # kfp reads the parameters' descriptions and defaults from the function.
     gan_pipeline.__doc__ = describe_parameters(gan_pipeline, Gan)
     gan_pipeline.__defaults__ = tuple(

@@ -1,5 +1,6 @@
 """The k-fold pipeline: wiring only."""
 
+import contextlib
 import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -68,6 +69,9 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         submission: dict,
     ) -> KfoldOutputs:
         """Turn labelled images into out-of-fold predictions, a submission and a report."""
+        # kfp reads the steps off the calls, so a `with` over all of them would only indent them.
+        ending = contextlib.ExitStack()
+        ending.enter_context(target.ending(name))
         check_task = placed(
             "check",
             check_step(
@@ -155,6 +159,9 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
                 seed=seed,
             ),
         )
+        ending.close()
+        if target.notify:
+            return None  # type: ignore[return-value]  # its annotation is removed below
         return KfoldOutputs(
             folds=folds_task.outputs["table"],
             blended=blended,
@@ -163,6 +170,8 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
             data_card=statistics_task.outputs["card"],
         )
 
+    if target.notify:
+        del kfold_pipeline.__annotations__["return"]
     # kfp reads the parameters' descriptions and defaults from the function.
     kfold_pipeline.__doc__ = describe_parameters(kfold_pipeline, Competition)
     kfold_pipeline.__defaults__ = tuple(

@@ -55,6 +55,7 @@ def prepare(
     labels: Mapping[str, str],
     experiment: str = "",
     cache: bool = True,
+    notify: str = "",
 ) -> RunRequest:
     """Check all that can be checked on this machine, and compile the pipeline.
 
@@ -67,6 +68,7 @@ def prepare(
         labels: the labels of the run.
         experiment: the experiment that groups the run; "" for none.
         cache: whether the run may reuse finished steps of other runs.
+        notify: who hears of a run that failed, as `Target.notify`; "" for nobody.
 
     Raises:
         CompetitionError: one line per problem.
@@ -76,6 +78,7 @@ def prepare(
         *_local_paths(competition, file),
         *_image_problems(images),
         *_label_problems(labels),
+        *_notify_problems(notify, where.target),
     ]
     if experiment and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,127}", experiment):
         problems.append(
@@ -94,6 +97,7 @@ def prepare(
         target(compiled, competition.machine, images, competition.vertex),
         environment=dict.fromkeys(registry.wiring(kind).STEPS, variables),
         secret=where.secret,
+        notify=notify.replace(" ", ""),
     )
     try:
         compile_pipeline(path, kind, parameters(competition), run_target)
@@ -117,6 +121,20 @@ def prepare(
         file=path,
         found=summary,
     )
+
+
+def _notify_problems(notify: str, target: str) -> Iterator[str]:
+    if not notify:
+        return
+    if target == "vertex":
+        for address in notify.replace(" ", "").split(","):
+            if not re.fullmatch(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+", address):
+                yield f"--notify {address}: must be a mail address; several are separated by commas"
+    elif not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", notify):
+        yield (
+            f"--notify {notify}: must be the name of a Kubernetes secret whose key `url` is the"
+            " address of a webhook"
+        )
 
 
 def run_name(title: str) -> str:

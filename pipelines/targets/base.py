@@ -4,6 +4,7 @@
 request machines.
 """
 
+import contextlib
 import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -99,6 +100,8 @@ class Target:
             notice a change in the code behind a step, so the local launcher puts a digest here.
         secret: a Kubernetes secret with the `key.json` of a Google account, for a cluster that
             gives its pods no account; "" for none.
+        notify: who hears of a run that failed: on Vertex AI mail addresses, separated by commas; on
+            a cluster a Kubernetes secret with the `url` of a webhook; "" for nobody.
     """
 
     machine: Machine = field(default_factory=Machine)
@@ -106,11 +109,30 @@ class Target:
     images: ContainerImages = field(default_factory=ContainerImages)
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     secret: str = ""
+    notify: str = ""
 
     @property
     def at_once(self) -> int | None:
         """How many training jobs run at the same time; None for all of them."""
         return self.machine.at_once or None
+
+    def ending(self, title: Any) -> contextlib.AbstractContextManager[Any]:
+        """What all steps of a pipeline are in: an exit handler if somebody is notified.
+
+        A pipeline with an exit handler has no outputs of its own.
+
+        Args:
+            title: the name of the competition; a pipeline parameter.
+        """
+        if not self.notify:
+            return contextlib.nullcontext()
+        task = self.notification(title)
+        task.set_caching_options(False)
+        return dsl.ExitHandler(task)
+
+    def notification(self, title: Any) -> dsl.PipelineTask:
+        """The last step of a run that somebody is notified of; arguments as for `ending`."""
+        raise NotImplementedError(f"{type(self).__name__} notifies nobody")
 
     def variables(self, name: str) -> dict[str, str]:
         """The environment variables of a step."""

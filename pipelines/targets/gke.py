@@ -7,7 +7,7 @@ from kfp import dsl
 
 from components.jobset.manifest import Request
 from pipelines.targets import machines
-from pipelines.targets.base import NEEDS, REST, RETRIES, TRAINING, Target, needs
+from pipelines.targets.base import NEEDS, REST, RETRIES, TRAINING, Target, needs, replace_shell
 from trainer import runtime
 
 _SECRET = "/var/run/foldline"
@@ -52,6 +52,19 @@ class GkeTarget(Target):
             *container.command,
         ]
         return launcher
+
+    def notification(self, title: Any) -> dsl.PipelineTask:
+        needs("kfp.kubernetes", "cluster")
+        from kfp import kubernetes
+
+        from components.notify.component import notify
+
+        replace_shell([notify])
+        task = self.placed("notify", notify(title=title))
+        kubernetes.use_secret_as_env(
+            task, secret_name=self.notify, secret_key_to_env={"url": runtime.NOTIFY}
+        )
+        return task
 
     def variables(self, name: str) -> dict[str, str]:
         if name not in TRAINING or self.machine.tpu:

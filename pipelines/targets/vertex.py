@@ -66,6 +66,14 @@ class VertexTarget(Target):
             pool["machine_spec"]["tpu_topology"] = host.topology
         return job
 
+    def notification(self, title: Any) -> dsl.PipelineTask:
+        needs("google_cloud_pipeline_components", "vertex")
+        from google_cloud_pipeline_components.v1.vertex_notification_email import (
+            VertexNotificationEmailOp,
+        )
+
+        return VertexNotificationEmailOp(recipients=self.notify.split(","))
+
     def variables(self, name: str) -> dict[str, str]:
         if name not in TRAINING:
             return super().variables(name)

@@ -1,6 +1,7 @@
 """What the services do with the compiled pipelines: kfp's local runner checks no types."""
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,32 @@ def test_loops_have_no_name_of_their_own(tmp_path: Path) -> None:
         }
         assert loops
         assert all(key == told for key, told in loops.items())
+
+
+@pytest.mark.parametrize("kind", ["gke", "vertex"])
+@pytest.mark.parametrize("file", DEFAULTS, ids=lambda path: path.stem)
+def test_a_run_that_somebody_hears_of_ends_with_a_step_of_its_own(
+    tmp_path: Path, kind: str, file: Path
+) -> None:
+    read_file = read(file)
+    who = "me@example.com,you@example.com" if kind == "vertex" else "my-webhook"
+    notifying = dataclasses.replace(target(kind, Machine()), notify=who)
+    path = compile_pipeline(
+        tmp_path / "p.yaml", registry.of(read_file), parameters(read_file), notifying
+    )
+    documents = list(yaml.safe_load_all(path.read_text()))
+    spec = documents[0]
+    assert problems(spec, item_type) == []
+    tasks = spec["root"]["dag"]["tasks"]
+    (handler,) = (name for name in tasks if name.startswith("exit-handler"))
+    (last,) = tasks.keys() - {handler}
+    assert tasks[last]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+    assert tasks[last]["cachingOptions"] == {}
+    if kind == "vertex":
+        recipients = tasks[last]["inputs"]["parameters"]["recipients"]["runtimeValue"]["constant"]
+        assert recipients == who.split(",")
+        return
+    executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    (secret,) = executors[f"exec-{last}"]["secretAsEnv"]
+    assert secret["secretName"] == who
+    assert secret["keyToEnv"] == [{"envVar": "FOLDLINE_NOTIFY", "secretKey": "url"}]

@@ -84,6 +84,8 @@ class _Walk:
             return given[source["componentInputParameter"]]
         if "runtimeValue" in source:
             return type_of(source["runtimeValue"]["constant"])
+        if "taskFinalStatus" in source:
+            return "TASK_FINAL_STATUS"
         produced = source["taskOutputParameter"]
         producer = self.components[tasks[produced["producerTask"]]["componentRef"]["name"]]
         outputs = producer["outputDefinitions"]["parameters"]

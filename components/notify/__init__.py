@@ -1,0 +1,1 @@
+"""The step that tells a webhook that a run failed."""
