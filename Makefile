@@ -10,8 +10,8 @@ TRAINING ?= $(shell cat .venv/.training 2>/dev/null || \
 	$(PYTHON) -c 'from trainer.backends.hardware import found; print(found().kind)')
 INSTALLED := .venv/.installed-$(TRAINING)
 LOCKS := $(strip requirements.lock $(if $(filter-out cpu,$(TRAINING)),infra/$(TRAINING).lock))
-# Images are for other machines.
-IMAGE := $(if $(filter command line environment,$(origin TRAINING)),$(TRAINING),cpu)
+# What images and wheels are for: other machines than this one.
+KIND ?= cpu
 TESTS ?= 2
 
 .PHONY: help install demo test acceptance bench lint format compile docs reference images wheels container-test lock picture clean
@@ -72,12 +72,12 @@ docs: install ## Build the documentation as a site in build/site; checks links
 	@NO_COLOR=1 $(BIN)/zensical build --clean --strict --config-file mkdocs.yml
 	@echo "build/site/index.html; to search, serve it: python3 -m http.server --directory build/site"
 
-images: install ## Build the container images (TRAINING=cpu, gpu or tpu)
+images: install ## Build the container images (KIND=cpu, gpu or tpu)
 	@infra/images/build.sh light
-	@infra/images/build.sh $(IMAGE)
+	@infra/images/build.sh $(KIND)
 
-wheels: install ## Write build/wheels, to install without internet (TRAINING=cpu, gpu, tpu or none; PYTHON=…)
-	@infra/wheels.sh build/wheels $(IMAGE) $(if $(filter command line,$(origin PYTHON)),$(PYTHON))
+wheels: install ## Write build/wheels, to install without internet (KIND=cpu, gpu, tpu or none; FOR=a Python)
+	@infra/wheels.sh build/wheels $(KIND) $(FOR)
 
 container-test: install ## Run a complete pipeline in containers (needs a Docker engine)
 	@infra/images/container_test.sh

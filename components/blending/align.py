@@ -14,6 +14,7 @@ from components.blending.missing import resolve_missing
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.config.output import Blend, Predictions
+from trainer.config.preparation import NO_FOLD
 from trainer.errors import DataError, IntegrityError
 
 # Keys of a training job's manifest that the report shows.
@@ -215,12 +216,14 @@ def _check_complete(
         if wanted != found:
             missing, surplus = sorted((wanted - found).elements()), sorted(found - wanted)
             which = (
-                f"folds {', '.join(map(str, missing))} did not arrive"
+                "the model of all images did not arrive"
+                if missing == [NO_FOLD]
+                else f"folds {', '.join(map(str, missing))} did not arrive"
                 if missing
                 else f"folds {', '.join(map(str, surplus))} arrived more often than planned"
             )
             raise IntegrityError(
-                f"member {name!r}: the results of {which} ({len(manifests)} training jobs arrived):"
+                f"member {name!r}: results of {which} ({len(manifests)} training jobs arrived):"
                 " the service did not hand over all outputs of the loop; run again, and report it"
                 " if it stays"
             )

@@ -153,7 +153,9 @@ def _folder(folder: Path) -> Iterator[Finding]:
         step = "deleted from"
         renamed.unlink()
     except OSError as error:
-        advice = f"this user needs to own {folder}, or an image built with IMAGE_USER=0"
+        advice = "this user must be able to write there"
+        if runtime.IMAGE_CODE in os.environ:
+            advice += "; an image built with IMAGE_USER=0 runs as root"
         yield Finding("outputs", f"{folder}: cannot be {step}: {error}: {advice}", good=False)
         for left in (path, renamed):
             with contextlib.suppress(OSError):

@@ -32,10 +32,15 @@ from trainer.events import emit, step_scope
 
 # Seconds between two looks at the JobSet; tests shorten it.
 POLL = 5.0
+# Seconds after which pods that do not start are looked at.
+PATIENCE = 60.0
 # Log lines that are shown when it has ended.
 TAIL = 200
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_ROLE = "kubectl apply -f infra/cluster/jobset-role.yaml gives the account what it needs"
+_ROLE = (
+    "kubectl apply -f infra/cluster/jobset-role.yaml, with your namespace and account, gives the"
+    " account what it needs"
+)
 
 
 class Stopped(BaseException):
@@ -104,27 +109,28 @@ class Cluster:
 
     def owner(self) -> Owner:
         """The pod of this process."""
-        found = self._call(
-            self.core.read_namespaced_pod, name=os.environ["HOSTNAME"], namespace=self.namespace
-        )
+        # The host's name is cut at 63 characters; Kubeflow Pipelines also sets the complete name.
+        name = os.environ.get("KFP_POD_NAME") or os.environ["HOSTNAME"]
+        found = self._call(self.core.read_namespaced_pod, name=name, namespace=self.namespace)
         return Owner(
             found.metadata.name, found.metadata.uid, found.spec.service_account_name or "default"
         )
 
     def log(self, name: str) -> list[str]:
-        """The last lines of the first pod of a JobSet; of the newest one if it was restarted."""
+        """The last log lines of a JobSet: of the pod that failed, or else of the first host's.
+
+        Of several attempts it is the newest. A log that cannot be read is one line that says so: it
+        must not fail a training that has ended well.
+        """
         from kubernetes.client import ApiException
 
-        pods = self._call(
-            self.core.list_namespaced_pod,
-            namespace=self.namespace,
-            label_selector=f"{POD_LABEL}={name}",
-        ).items
-        first = [one for one in pods if _index(one) == 0]
-        if not first:
-            return []
-        newest = max(first, key=lambda one: str(one.metadata.creation_timestamp))
         try:
+            pods = self._pods(name)
+            failed = [one for one in pods if one.status and one.status.phase == "Failed"]
+            candidates = failed or [one for one in pods if _index(one) == 0]
+            if not candidates:
+                return []
+            newest = max(candidates, key=lambda one: str(one.metadata.creation_timestamp))
             text = self._call(
                 self.core.read_namespaced_pod_log,
                 name=newest.metadata.name,
@@ -133,11 +139,31 @@ class Cluster:
                 tail_lines=TAIL,
             )
         except ApiException as error:
-            # The container has not started, or its node is gone.
-            if error.status in (400, 404):
-                return []
-            raise
+            # The container has not started, its node is gone, or the account may not.
+            return [f"(no log: {error.status} {error.reason})"]
         return str(text or "").splitlines()
+
+    def trouble(self, name: str) -> str:
+        """Why the pods of a JobSet do not start; "" if nothing is known."""
+        if not (pods := self._pods(name)):
+            return f"no pod yet: kubectl -n {self.namespace} describe jobs -l {POD_LABEL}={name}"
+        for one in pods:
+            for condition in (one.status and one.status.conditions) or []:
+                if condition.type == "PodScheduled" and condition.status == "False":
+                    return str(condition.message or condition.reason)
+            for container in (one.status and one.status.container_statuses) or []:
+                waiting = container.state and container.state.waiting
+                if waiting:
+                    return f"{waiting.reason}: {waiting.message or 'no message'}"
+        return ""
+
+    def _pods(self, name: str) -> list[Any]:
+        found: list[Any] = self._call(
+            self.core.list_namespaced_pod,
+            namespace=self.namespace,
+            label_selector=f"{POD_LABEL}={name}",
+        ).items
+        return found
 
     def _place(self, name: str) -> dict[str, str]:
         return {
@@ -155,8 +181,9 @@ class Cluster:
 def launch(cluster: Cluster, request: Request, command: Sequence[str]) -> None:
     """Run a command as a JobSet until it has finished.
 
-    It replaces the JobSet of an earlier attempt of this step, whose pods end when they see that
-    their launcher is gone; the training resumes from its checkpoints.
+    If an earlier attempt of this step left a JobSet: one that has ended counts, and one that works
+    is replaced, because its pods end when they see that their launcher is gone; the training
+    resumes from its checkpoints.
 
     Args:
         cluster: the API server.
@@ -171,7 +198,8 @@ def launch(cluster: Cluster, request: Request, command: Sequence[str]) -> None:
     name = f"foldline-{digest}"
     owner = cluster.owner()
     # The pods end themselves when this step is gone without having been able to delete them.
-    whole = ["python3", "-m", "components.jobset.pod", owner.name, "--", *command]
+    seconds = str(request.seconds)
+    whole = ["python3", "-m", "components.jobset.pod", owner.name, seconds, "--", *command]
     body = manifest(name, request, whole, owner, cluster.namespace)
     with _sigterm():
         try:
@@ -186,13 +214,16 @@ def launch(cluster: Cluster, request: Request, command: Sequence[str]) -> None:
     if failure:
         raise TrainingError(
             f"JobSet {name} failed: {failure}; the end of its log is above; all of it:"
-            f" kubectl -n {cluster.namespace} logs -l {POD_LABEL}={name}"
+            f" kubectl -n {cluster.namespace} logs --tail=-1 --prefix -l {POD_LABEL}={name}"
         )
 
 
 def _create(cluster: Cluster, name: str, body: dict[str, Any]) -> None:
-    """Create the JobSet, in place of one of an earlier attempt."""
+    """Create the JobSet, in place of one of an earlier attempt that has not ended."""
     while not cluster.create(body):
+        existing = cluster.get(name)
+        if existing is not None and _ended(existing) is not None:
+            return
         # Kubernetes deletes it when its pods have ended.
         cluster.delete(name)
         time.sleep(POLL)
@@ -200,15 +231,17 @@ def _create(cluster: Cluster, name: str, body: dict[str, Any]) -> None:
 
 def _wait(cluster: Cluster, name: str) -> str:
     """Wait until a JobSet has ended; returns why it failed, "" if it did not."""
-    reported = ""
+    reported, since = "", time.monotonic()
     while True:
         found = cluster.get(name)
         if found is None:
-            raise TrainingError(f"JobSet {name} was deleted while it worked: start the run again")
+            raise TrainingError(f"JobSet {name} was deleted while it worked, by somebody else")
         ended = _ended(found)
         if ended is not None:
             return ended
         state = _state(found)
+        if state.startswith("starts") and time.monotonic() - since > PATIENCE:
+            state = f"{state}: {cluster.trouble(name)}".removesuffix(": ")
         if state != reported:
             reported = state
             emit("note", "train", f"JobSet {name} {state}")
@@ -286,7 +319,7 @@ def _explained() -> Iterator[None]:
     except ApiException as error:
         reason = f"{error.status} {error.reason}: {(error.body or '')[:500]}"
         advice = f"; {_ROLE}" if error.status == 403 else ""
-        if error.status == 404:
+        if error.status == 404 and "pods" not in (error.body or ""):
             advice = "; is JobSet installed in this cluster (infra/cluster/README.md)?"
         raise RemoteError(f"the Kubernetes API refuses ({reason}){advice}") from None
     except urllib3.exceptions.HTTPError as error:

@@ -10,14 +10,17 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 GROUP, VERSION, PLURAL = "jobset.x-k8s.io", "v1alpha2", "jobsets"
+# Labels and annotations have another prefix than the API (api/jobset/v1alpha2/jobset_types.go).
+_PREFIX = "jobset.sigs.k8s.io"
 # The label of the pods of a JobSet, and that of the queue that Kueue admits it from.
-POD_LABEL = f"{GROUP}/jobset-name"
+POD_LABEL = f"{_PREFIX}/jobset-name"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 # One JobSet has one kind of job, with one container.
 JOB = CONTAINER = "train"
 # Exit status of a pod that was asked to stop, and that of one that SIGTERM ended before.
 _STOPPED = [75, 143]
 _SECRET = "/var/run/foldline"
+_NO_PROXY = {"sidecar.istio.io/inject": "false"}
 # Kubernetes deletes a finished JobSet after a day: until then, its pods' logs can be read.
 _KEPT_SECONDS = 86_400
 
@@ -33,7 +36,8 @@ class Request:
         resource: the resource's name, google.com/tpu.
         selectors: labels that the nodes must have.
         tolerations: taints of the nodes that the pods tolerate, value by key; "" for any value.
-        seconds: how long the JobSet may work.
+        seconds: how long the training may work.
+        wait_seconds: how long the pods may wait for their nodes, in addition.
         restarts: how often it starts again after a failure. A node that is taken away is none.
         queue: the local queue of Kueue; "" for none.
         environment: environment variables.
@@ -47,6 +51,7 @@ class Request:
     selectors: Mapping[str, str]
     tolerations: Mapping[str, str]
     seconds: int
+    wait_seconds: int
     restarts: int
     queue: str
     environment: Mapping[str, str]
@@ -119,7 +124,7 @@ def manifest(
     if request.hosts > 1:
         # All hosts of a slice are in one node pool, and no other job is.
         metadata["annotations"] = {
-            f"alpha.{GROUP}/exclusive-topology": "cloud.google.com/gke-nodepool"
+            f"alpha.{_PREFIX}/exclusive-topology": "cloud.google.com/gke-nodepool"
         }
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
@@ -136,7 +141,9 @@ def _job(request: Request, command: Sequence[str], owner: Owner) -> dict[str, An
         "completions": request.hosts,
         "completionMode": "Indexed",
         "backoffLimit": 0,
-        "activeDeadlineSeconds": request.seconds,
+        # It counts from the start of the job, when its nodes need not exist yet; the pod itself
+        # counts the work.
+        "activeDeadlineSeconds": request.seconds + request.wait_seconds,
         "podFailurePolicy": {
             "rules": [
                 {
@@ -153,7 +160,11 @@ def _job(request: Request, command: Sequence[str], owner: Owner) -> dict[str, An
                 },
             ]
         },
-        "template": {"spec": _pod(request, command, owner)},
+        "template": {
+            # With a proxy of Istio beside it, which never ends, a pod would never complete.
+            "metadata": {"labels": dict(_NO_PROXY), "annotations": dict(_NO_PROXY)},
+            "spec": _pod(request, command, owner),
+        },
     }
 
 

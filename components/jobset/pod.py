@@ -50,16 +50,18 @@ class Outputs:
         return cls(uris, Path(outputs["outputFile"]), f"{folder}/executor.json" if folder else "")
 
 
-def run(command: Sequence[str], launcher_ended: Callable[[], bool]) -> int:
+def run(command: Sequence[str], seconds: float, launcher_ended: Callable[[], bool]) -> int:
     """Run a step in this pod.
 
     Args:
         command: its command, with the executor input.
+        seconds: how long it may work.
         launcher_ended: returns whether the step that launched this pod has ended: then this pod is
             useless.
 
     Returns:
-        its exit status; 1 if its launcher has ended, which asks for no restart.
+        its exit status; 1, which asks for no restart, if its launcher has ended or its time is
+        over.
     """
     if launcher_ended():
         print(_USELESS, flush=True)
@@ -73,7 +75,12 @@ def run(command: Sequence[str], launcher_ended: Callable[[], bool]) -> int:
     watch = threading.Thread(target=_watch, args=(child, launcher_ended, useless), daemon=True)
     watch.start()
     try:
-        status = child.wait()
+        status = child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        print(f"machine.hours = {seconds / 3600:g} are over: this pod ends", flush=True)
+        useless.set()
+        child.terminate()
+        child.wait()
     finally:
         signal.signal(signal.SIGTERM, before)
     if useless.is_set():
@@ -167,10 +174,10 @@ def pod_has_ended(name: str) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Run a step in this pod: LAUNCHER -- COMMAND…; returns its exit status."""
-    launcher, separator, *command = arguments
+    """Run a step in this pod: LAUNCHER SECONDS -- COMMAND…; returns its exit status."""
+    launcher, seconds, separator, *command = arguments
     assert separator == "--"
-    return run(command, lambda: pod_has_ended(launcher))
+    return run(command, float(seconds), lambda: pod_has_ended(launcher))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ from trainer.events import emit
 
 # Characters of the service's own message that are sent, and seconds that the webhook may take.
 _LONGEST, _PATIENCE = 1000, 30
+# How services say that a run succeeded. Kubeflow Pipelines 2.16 leaves RUNNING if there is a loop
+# (kubeflow/pipelines#13321).
+_GOOD, _OPEN = ("SUCCEEDED", "COMPLETE", "CACHED"), "RUNNING"
 
 
 def send_failure(title: str, *, state: str, run: str, message: str) -> bool:
@@ -29,7 +32,7 @@ def send_failure(title: str, *, state: str, run: str, message: str) -> bool:
         CompetitionError: there is no address of a webhook.
         RemoteError: the webhook refuses the message or cannot be reached.
     """
-    if state == "SUCCEEDED":
+    if state in _GOOD:
         return False
     address = os.environ.get(runtime.NOTIFY, "")
     if not address.startswith(("https://", "http://")):
@@ -37,7 +40,8 @@ def send_failure(title: str, *, state: str, run: str, message: str) -> bool:
             f"{runtime.NOTIFY}: must be the address of a webhook, from the key `url` of the secret"
             " that --notify names"
         )
-    text = f"Foldline: {title} ended as {state.lower()}: {run}"
+    how = "ended, the server does not say how" if state == _OPEN else f"ended as {state.lower()}"
+    text = f"Foldline: {title} {how}: {run}"
     if message:
         text += f"\n{message[:_LONGEST]}"
     request = urllib.request.Request(
@@ -53,5 +57,5 @@ def send_failure(title: str, *, state: str, run: str, message: str) -> bool:
     except OSError as error:
         reason = getattr(error, "reason", None) or error
         raise RemoteError(f"the webhook cannot be reached: {reason}") from None
-    emit("note", "notify", "the webhook knows that the run failed")
+    emit("note", "notify", "posted to the webhook")
     return True

@@ -68,5 +68,7 @@ def train(
         for name, value in summary.scores.items():
             scores.log_metric(name, value)
         predictions.metadata.update(summary.lineage)
-        # kfp's local cache requires a file for every output.
-        write_json(scores.path, summary.scores)
+        # kfp's local cache requires a file for every output. Other hosts of the same job must not
+        # replace the first one's.
+        if summary.lineage:
+            write_json(scores.path, summary.scores)

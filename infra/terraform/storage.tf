@@ -92,13 +92,15 @@ resource "google_kms_crypto_key_iam_member" "storage" {
   member        = data.google_storage_project_service_account.this[0].member
 }
 
-# Vertex AI encrypts with accounts of its own, where a file has [vertex] encryption_key.
+# Vertex AI encrypts with an account of its own, where a file has [vertex] encryption_key. Custom jobs
+# use another one, gcp-sa-aiplatform-cc, which exists after a project's first custom job: grant it the
+# same role then.
 resource "google_kms_crypto_key_iam_member" "vertex" {
-  for_each = var.kms_key == null ? toset([]) : toset(["gcp-sa-aiplatform", "gcp-sa-aiplatform-cc"])
+  count = var.kms_key == null ? 0 : 1
 
   crypto_key_id = var.kms_key
   role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
-  member        = "serviceAccount:service-${data.google_project.this[0].number}@${each.key}.iam.gserviceaccount.com"
+  member        = "serviceAccount:service-${data.google_project.this[0].number}@gcp-sa-aiplatform.iam.gserviceaccount.com"
 
   depends_on = [google_project_service.this]
 }

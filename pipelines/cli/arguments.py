@@ -111,7 +111,9 @@ def chosen_machine(machine: Machine, options: argparse.Namespace) -> Machine:
     if options.gpus is not None:
         chosen["gpus"] = options.gpus
     if options.spot is not None:
-        chosen |= {"spot": False, "when": "spot" if options.spot else "now"}
+        chosen["spot"] = False
+        if options.spot or machine.when == "spot":
+            chosen["when"] = "spot" if options.spot else "now"
     changed = dataclasses.replace(machine, **chosen)
     problem = next(changed.problems(), None)
     if problem is not None:

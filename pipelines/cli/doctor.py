@@ -85,10 +85,14 @@ def _there(options: argparse.Namespace) -> int:
     remember(where, request.name, RUNS / request.title)
     run = launcher.submit(request)
     print(f"submitted {run.name}\n{run.console}", flush=True)
-    status = remote.watch(launcher, run.name)
+    status = remote.watch(launcher, run.name, results=False)
+    if status == 130:
+        return status
     finished = launcher.get(run.name)
     for step in finished.tasks:
         if step.name == "doctor":
+            if step.error:
+                print(step.error)
             for line in launcher.logs(finished, step, lines=_LINES):
                 print(line)
     return status

@@ -209,8 +209,14 @@ def _submit(options: argparse.Namespace) -> int:
     return watch(launcher, run.name) if options.wait else 0
 
 
-def watch(launcher: Any, name: str) -> int:
-    """Print each change of a step's state until the run ends; returns the exit status."""
+def watch(launcher: Any, name: str, *, results: bool = True) -> int:
+    """Print each change of a step's state until the run ends; returns the exit status.
+
+    Args:
+        launcher: of the run.
+        name: the name of the run.
+        results: the run has results: say how to get them, or why it failed.
+    """
     from pipelines.remote.launcher import FINISHED
 
     printed: dict[tuple[str, int], str] = {}
@@ -234,6 +240,8 @@ def watch(launcher: Any, name: str) -> int:
         )
         return 130
     print(f"{run.name}: {run.state}")
+    if not results:
+        return int(run.state != "succeeded")
     if run.state != "succeeded":
         _explain(launcher, run)
         return 1

@@ -118,7 +118,9 @@ def run(
             "root": "",
         },
         "root": str(root),
-        "threads": _threads(side_by_side=_working_jobs(competition)),
+        "threads": _threads(
+            side_by_side=_jobs(competition) if in_containers else _working_jobs(competition)
+        ),
     }
     ours = {
         runtime.EVENTS: str(events),

@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import json
-import math
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,8 @@ from pipelines.definitions import fingerprint, registry
 from pipelines.local import RUNS
 from pipelines.remote.destination import Destination
 from pipelines.remote.launcher import RemoteRun, RunRequest
-from pipelines.targets.base import ContainerImages
+from pipelines.remote.parameters import check_arguments
+from pipelines.targets.base import ContainerImages, Target
 from trainer import runtime
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
@@ -35,14 +35,6 @@ MOST_ARTIFACTS = 100
 _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "STRING": (str,),
-    "NUMBER_INTEGER": (int,),
-    "NUMBER_DOUBLE": (int, float),
-    "BOOLEAN": (bool,),
-    "LIST": (list,),
-    "STRUCT": (dict,),
-}
 
 
 def prepare(
@@ -99,12 +91,7 @@ def prepare(
         secret=where.secret,
         notify=notify.replace(" ", ""),
     )
-    try:
-        compile_pipeline(path, kind, parameters(competition), run_target)
-    except OSError as error:
-        raise CompetitionError(
-            f"{path}: cannot be created or written to: {error.strerror}"
-        ) from None
+    _compiled(path, kind, parameters(competition), run_target)
     spec, *platforms = yaml.safe_load_all(path.read_text(encoding="utf-8"))
     if not cache:
         without_cache(spec)
@@ -143,6 +130,16 @@ def run_name(title: str) -> str:
     return f"{title.replace('_', '-')}-{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
+def _compiled(path: Path, kind: str, defaults: Mapping[str, Any], run_target: Target) -> None:
+    """Compile a pipeline to a file."""
+    try:
+        compile_pipeline(path, kind, defaults, run_target)
+    except OSError as error:
+        raise CompetitionError(
+            f"{path}: cannot be created or written to: {error.strerror}"
+        ) from None
+
+
 def prepare_doctor(
     file: Competition | Gan | None, machine: Machine, where: Destination, images: ContainerImages
 ) -> RunRequest:
@@ -174,7 +171,7 @@ def prepare_doctor(
         secret=where.secret,
     )
     path = RUNS / registry.DOCTOR / f"doctor{TARGETS[compiled]}"
-    compile_pipeline(path, registry.DOCTOR, {}, run_target)
+    _compiled(path, registry.DOCTOR, {}, run_target)
     spec, *platforms = yaml.safe_load_all(path.read_text(encoding="utf-8"))
     return RunRequest(
         name=run_name(registry.DOCTOR),
@@ -269,54 +266,6 @@ def without_cache(spec: dict[str, Any]) -> None:
     for component in (spec["root"], *spec["components"].values()):
         for task in component.get("dag", {}).get("tasks", {}).values():
             task["cachingOptions"] = {}
-
-
-def check_arguments(arguments: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
-    """Check that the arguments fit the parameters of a compiled pipeline.
-
-    The services accept arguments that do not, and the run fails later.
-
-    Args:
-        arguments: the value of each parameter.
-        spec: the compiled pipeline.
-
-    Raises:
-        CompetitionError: one line per argument that is missing, unknown or of another type.
-    """
-    definitions = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    problems = [
-        f"parameter {name}: is not a parameter of the pipeline"
-        for name in arguments
-        if name not in definitions
-    ]
-    for name, definition in definitions.items():
-        if name not in arguments:
-            if not definition.get("isOptional") and "defaultValue" not in definition:
-                problems.append(f"parameter {name}: is missing, and the pipeline has no default")
-            continue
-        kind, value = definition["parameterType"], arguments[name]
-        # A bool is an int in Python, but not a number for the services.
-        fits = isinstance(value, _TYPES[kind]) and (
-            kind == "BOOLEAN" or not isinstance(value, bool)
-        )
-        if not fits:
-            problems.append(f"parameter {name} = {value!r}: must be {kind}")
-        elif not _is_json(value):
-            problems.append(f"parameter {name}: holds a value that JSON lacks, such as NaN")
-    if problems:
-        raise CompetitionError("\n".join(problems))
-
-
-def _is_json(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(isinstance(key, str) and _is_json(entry) for key, entry in value.items())
-    if isinstance(value, list):
-        return all(map(_is_json, value))
-    return (
-        value is None
-        or isinstance(value, str | int)
-        or (isinstance(value, float) and math.isfinite(value))
-    )
 
 
 def competition_of(run: RemoteRun) -> Competition | Gan:

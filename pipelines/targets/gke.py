@@ -32,6 +32,7 @@ class GkeTarget(Target):
             selectors=node.selectors,
             tolerations=node.tolerations,
             seconds=round(self.machine.hours * 3600),
+            wait_seconds=round(self.machine.wait_hours * 3600),
             restarts=self.machine.restarts,
             queue=self.machine.queue,
             environment={

@@ -37,11 +37,9 @@ def test_two_members_never_train_on_one_device_at_once(tmp_path: Path) -> None:
     out = tmp_path / "out"
     (tmp_path / "machine" / "dev").mkdir(parents=True)
     (tmp_path / "machine" / "dev" / "nvidia0").touch()
-    (tmp_path / "tmp").mkdir()
     environment = {
         **os.environ,
         runtime.HARDWARE: str(tmp_path / "machine"),
-        "TMPDIR": str(tmp_path / "tmp"),
     }
     environment.pop("CUDA_VISIBLE_DEVICES", None)
     command = [sys.executable, "-m", "pipelines.cli.main", "run", str(tiny.toml), "--out", str(out)]

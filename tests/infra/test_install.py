@@ -75,4 +75,4 @@ def test_images_are_for_other_machines(checkout: Path, tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "nvidia0").touch()
     assert "build.sh cpu\n" in planned(checkout, tmp_path, "images")
-    assert "build.sh tpu\n" in planned(checkout, tmp_path, "images", "TRAINING=tpu")
+    assert "build.sh tpu\n" in planned(checkout, tmp_path, "images", "KIND=tpu")

@@ -107,7 +107,8 @@ def prepare(
     if hardware.kind != "cpu" and backend != "tensorflow" and not is_usable(hardware):
         advice = (
             f"this machine has {hardware}, but the library with which JAX uses it is not installed:"
-            f" make install TRAINING={hardware.kind}, or pip install 'foldline[{hardware.kind}]'"
+            f" make install TRAINING={hardware.kind}, or pip install 'foldline[{hardware.kind}]';"
+            " JAX_PLATFORMS=cpu trains on the CPU without this message"
         )
         if accelerated or hardware.kind == "tpu":
             raise TrainingError(advice)

@@ -111,8 +111,9 @@ def missing(promised: Expected, what: str) -> str:
         what: what there is instead.
     """
     return (
-        f"this job was to run on {promised} ({runtime.EXPECTS}), but finds {what}: the machine or"
-        " its driver is not what [machine] asks for; `foldline doctor` shows what the service gives"
+        f"this job was to run on {promised} ({runtime.EXPECTS}), but finds {what}: the machine, its"
+        " driver or the training image is not what [machine] asks for; `foldline doctor` shows what"
+        " the service gives"
     )
 
 
@@ -143,11 +144,10 @@ def _tpu_chips() -> int:
 def _gpus() -> list[str]:
     """The names of the NVIDIA GPUs that this process may use."""
     dev = _root() / "dev"
-    numbers = sorted(
-        int(match[1]) for path in dev.glob("nvidia*") if (match := _GPU.fullmatch(path.name))
-    )
+    count = sum(_GPU.fullmatch(path.name) is not None for path in dev.glob("nvidia*"))
+    # CUDA counts the GPUs that there are from 0; a container may have the file of the second alone.
     # In the Windows Subsystem for Linux, one file stands for all GPUs.
-    present = [str(number) for number in numbers] or ["0"] * (dev / "dxg").exists()
+    present = [str(number) for number in range(count)] or ["0"] * (dev / "dxg").exists()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None or not present:
         return present
@@ -160,4 +160,4 @@ def _gpus() -> list[str]:
     return names
 
 
-_GPU = re.compile(r"nvidia(\d+)")
+_GPU = re.compile(r"nvidia\d+")

@@ -8,7 +8,6 @@ files.
 import contextlib
 import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,8 +22,8 @@ _POLL = 0.2
 
 
 def folder() -> Path:
-    """The folder of the lock files."""
-    return Path(tempfile.gettempdir()) / "foldline-devices"
+    """The folder of the lock files: the same for everyone on the machine, whatever TMPDIR is."""
+    return Path(os.environ.get(runtime.HARDWARE) or "/") / "tmp" / "foldline-devices"
 
 
 def share(hardware: Hardware, batch_size: int, jobs: int) -> int:
@@ -108,7 +107,7 @@ def _wait(stack: contextlib.ExitStack, names: Sequence[str], count: int, holder:
 def _open(path: Path) -> IO[str]:
     """Open a lock file of all users; creates it if it does not exist."""
     if not path.parent.is_dir():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         # As /tmp: everyone may add files, and delete their own.
         path.parent.chmod(0o1777)
     flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW

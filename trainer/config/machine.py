@@ -50,7 +50,7 @@ class Machine(Section):
     spot: Flag = False
     """The same as `when = "spot"`."""
     wait_hours: Annotated[Number, Within(0.1, 168, "hours")] = 24.0
-    """How long a job with `when = "flex"` waits for its machine on Vertex AI."""
+    """How long a job waits for its machine: with `when = "flex"` on Vertex AI, on a TPU on GKE."""
     reservation: Text = ""
     """Reservation that the machines are taken from, projects/PROJECT/zones/ZONE/reservations/NAME;
     cannot be combined with `when`."""

@@ -89,8 +89,11 @@ def _pods(node: str, task: str) -> list[str]:
         task: the name of the step.
     """
     workflow, _, number = node.rpartition("-")
+    # With --notify, all steps are in an exit handler.
     hashes = [
-        fnv1a(f"{workflow}.root.{task}.executor({attempt})") for attempt in reversed(range(_TRIES))
+        fnv1a(f"{workflow}.root.{inside}{task}.executor({attempt})")
+        for inside in ("", "exit-handler-1.")
+        for attempt in reversed(range(_TRIES))
     ]
     retried = [f"{workflow}-retry-system-container-impl-{value}" for value in hashes]
     return [*retried, *(f"{workflow}-{template}-{number}" for template in _TEMPLATES), node]

@@ -29,7 +29,7 @@ def explained(what: str, place: str, endpoint: str) -> Iterator[None]:
         endpoint: the address of the service.
 
     Raises:
-        RemoteError: the request failed.
+        RemoteError: the request failed, or what it started does not end.
     """
     import requests
     from google.api_core import exceptions
@@ -56,6 +56,10 @@ def explained(what: str, place: str, endpoint: str) -> Iterator[None]:
         raise RemoteError(f"{what}: Vertex AI failed for {retry.PATIENCE:g} s: {reason}") from None
     except exceptions.GoogleAPICallError as error:
         raise RemoteError(f"{what}: {_reason(error)}") from None
+    except TimeoutError:
+        raise RemoteError(
+            f"{what}: Vertex AI has not finished in time: look at the console"
+        ) from None
     except requests.RequestException as error:
         raise RemoteError(f"{what}: {endpoint} cannot be reached: {error}") from None
 

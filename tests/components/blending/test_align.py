@@ -258,7 +258,7 @@ def test_results_that_a_service_did_not_hand_over_stop_the_blend(
     filled = Blend(on_missing="impute_rank_mean")
     expected = {"a": [0, 1, 2], "b": [0, 1, 2]}
     assert gather([task, second, third], FOLDS, filled, CLASSES, expected).names == ["a", "b"]
-    with pytest.raises(IntegrityError, match="b': the results of folds 1, 2 did not arrive"):
+    with pytest.raises(IntegrityError, match="b': results of folds 1, 2 did not arrive"):
         gather([task, second], FOLDS, filled, CLASSES, expected)
     with pytest.raises(IntegrityError, match="b': .* folds 0, 1, 2 did not arrive .1 train"):
         gather([task], FOLDS, filled, CLASSES, expected)

@@ -60,6 +60,7 @@ def test_a_folder_that_cannot_be_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
+    monkeypatch.setenv(runtime.IMAGE_CODE, "0.1.0-abc")
     finding = found(tmp_path / "file" / "outputs")["outputs"]
     assert not finding.good
     assert "cannot be created" in finding.text

@@ -74,14 +74,8 @@ def test_it_waits_until_the_jobset_is_done_and_shows_its_log(
     container = body["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"][
         "containers"
     ][0]
-    assert container["command"] == [
-        "python3",
-        "-m",
-        "components.jobset.pod",
-        LAUNCHER,
-        "--",
-        *COMMAND,
-    ]
+    own = ["python3", "-m", "components.jobset.pod", LAUNCHER, "3600", "--"]
+    assert container["command"] == [*own, *COMMAND]
     name = body["metadata"]["name"]
     assert capsys.readouterr().out.splitlines() == [
         f"[train] JobSet {name} waits in the queue",
@@ -106,20 +100,31 @@ def test_a_failure_has_its_reason_and_its_log(
     assert "the loss is not finite" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("earlier", [ACTIVE, DONE, {"conditions": [condition("Failed", "once")]}])
-def test_a_step_that_was_started_again_replaces_its_jobset(
-    server: KubernetesServer, earlier: dict[str, Any]
-) -> None:
-    """Pods of the earlier one end by themselves: their launcher is another pod."""
+def test_a_step_that_was_started_again_replaces_what_works(server: KubernetesServer) -> None:
+    """Pods of the earlier JobSet end by themselves: their launcher is another pod."""
     server.passing = through(DONE)
     launch(Cluster(), request(), COMMAND)
     (jobset,) = server.jobsets.values()
-    jobset["status"] = earlier
+    jobset["status"] = ACTIVE
+    server.passing = through(ACTIVE, DONE)
     launch(Cluster(), request(), COMMAND)
     assert len(server.called("DELETE", "jobsets/")) == 1
     assert len(server.called("POST", "jobsets$")) == 3
     # Another command is another JobSet.
     launch(Cluster(), request(), [*COMMAND, "other"])
+    assert len(server.jobsets) == 2
+
+
+def test_what_has_ended_is_not_trained_again(server: KubernetesServer) -> None:
+    """The launcher may fail after the JobSet, and is then started again."""
+    server.passing = through(DONE)
+    launch(Cluster(), request(), COMMAND)
+    launch(Cluster(), request(), COMMAND)
+    server.passing = through({"conditions": [condition("Failed", "six times")]})
+    for _ in range(2):
+        with pytest.raises(TrainingError, match="six times"):
+            launch(Cluster(), request(), [*COMMAND, "other"])
+    assert not server.called("DELETE", "jobsets/")
     assert len(server.jobsets) == 2
 
 
@@ -132,11 +137,74 @@ def test_a_jobset_that_somebody_deletes(server: KubernetesServer) -> None:
         launch(Cluster(), request(), COMMAND)
 
 
-def test_a_log_that_is_gone_is_no_failure(server: KubernetesServer) -> None:
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_a_log_that_cannot_be_read_fails_no_training(
+    server: KubernetesServer, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
     server.passing = through(DONE)
     server.logs = {"pod-0": "x"}
-    server.fail("GET", "/log$", 400, refusal(400, "BadRequest"))
+    server.fail("GET", "/log$", status, refusal(status, "Gone"))
     launch(Cluster(), request(), COMMAND)
+    assert f"(no log: {status} " in capsys.readouterr().out
+
+
+def test_the_log_is_that_of_the_host_that_failed(
+    server: KubernetesServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.passing = through({"conditions": [condition("Failed", "once")]})
+    server.logs = {"pod-0": "all is well", "pod-3": "out of memory", "pod-1": "all is well"}
+    server.statuses = {"pod-3": {"phase": "Failed"}}
+    with pytest.raises(TrainingError):
+        launch(Cluster(), request("v5e-16"), COMMAND)
+    assert "out of memory" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (None, "starts: no pod yet: kubectl -n kubeflow describe jobs -l jobset.sigs.k8s.io/"),
+        (
+            {
+                "phase": "Pending",
+                "conditions": [
+                    {"type": "PodScheduled", "status": "False", "message": "0/3 nodes have TPUs"}
+                ],
+            },
+            "starts: 0/3 nodes have TPUs",
+        ),
+        (
+            {
+                "phase": "Pending",
+                "containerStatuses": [
+                    {
+                        "name": "train",
+                        "image": "x",
+                        "imageID": "",
+                        "ready": False,
+                        "restartCount": 0,
+                        "state": {
+                            "waiting": {"reason": "ErrImagePull", "message": "no such image"}
+                        },
+                    }
+                ],
+            },
+            "starts: ErrImagePull: no such image",
+        ),
+    ],
+)
+def test_pods_that_do_not_start_have_a_reason(
+    server: KubernetesServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: dict[str, Any] | None,
+    words: str,
+) -> None:
+    monkeypatch.setattr(launching, "PATIENCE", -1.0)
+    server.passing = through({}, DONE)
+    if status is not None:
+        server.logs, server.statuses = {"pod-0": ""}, {"pod-0": status}
+    launch(Cluster(), request(), COMMAND)
+    assert words in capsys.readouterr().out
 
 
 def test_a_server_that_fails_for_a_moment_is_asked_again(server: KubernetesServer) -> None:

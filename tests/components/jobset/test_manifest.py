@@ -22,6 +22,7 @@ def request(name: str = "v5e-8", **changes: Any) -> Request:
         "selectors": node.selectors,
         "tolerations": node.tolerations,
         "seconds": 3600,
+        "wait_seconds": 7200,
         "restarts": 5,
         "queue": "",
         "environment": {"B": "2", "A": "1"},
@@ -59,6 +60,9 @@ def test_one_host_gets_all_chips_of_its_node_as_root() -> None:
     pod = job["template"]["spec"]
     (container,) = pod["containers"]
     assert (job["parallelism"], job["completions"], job["backoffLimit"]) == (1, 1, 0)
+    # Its nodes need not exist when the job starts.
+    assert job["activeDeadlineSeconds"] == 3600 + 7200
+    assert job["template"]["metadata"]["annotations"] == {"sidecar.istio.io/inject": "false"}
     assert container["resources"]["limits"] == {"google.com/tpu": "8"}
     assert container["securityContext"] == {"privileged": True, "runAsUser": 0}
     assert container["env"] == [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]
@@ -79,7 +83,7 @@ def test_hosts_of_a_slice_start_together_in_one_node_pool() -> None:
     container = job["template"]["spec"]["containers"][0]
     assert container["resources"]["limits"] == {"google.com/tpu": "4"}
     assert body["metadata"]["annotations"] == {
-        "alpha.jobset.x-k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"
+        "alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"
     }
 
 

@@ -47,7 +47,7 @@ def command(code: str, tmp_path: Path, bucket: str, *inputs: str) -> list[str]:
 
 def run(command: list[str]) -> int:
     """Run a step whose launcher works."""
-    return pod.run(command, lambda: False)
+    return pod.run(command, 60, lambda: False)
 
 
 def test_inputs_are_where_kfp_s_executor_reads_them(
@@ -125,8 +125,16 @@ def test_a_pod_whose_launcher_ends_stops_its_training(
     ended = iter([False, False, True])
     started = time.monotonic()
     step = command("import time; time.sleep(60)", tmp_path, bucket)
-    assert pod.run(step, lambda: next(ended)) == 1
+    assert pod.run(step, 60, lambda: next(ended)) == 1
     assert time.monotonic() - started < 30
+
+
+def test_a_training_that_takes_too_long_ends(
+    tmp_path: Path, mount: Path, bucket: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = command("import time; time.sleep(60)", tmp_path, bucket)
+    assert pod.run(step, 0.36, lambda: False) == 1
+    assert "machine.hours = 0.0001 are over" in capsys.readouterr().out
 
 
 def test_a_pod_whose_launcher_is_gone_does_nothing(
@@ -134,7 +142,7 @@ def test_a_pod_whose_launcher_is_gone_does_nothing(
 ) -> None:
     started = tmp_path / "started"
     step = command(f"open({str(started)!r}, 'w')", tmp_path, bucket)
-    assert pod.run(step, lambda: True) == 1
+    assert pod.run(step, 60, lambda: True) == 1
     assert not started.exists()
     assert "has ended" in capsys.readouterr().out
 

@@ -39,9 +39,16 @@ def test_a_failed_run_is_posted(webhook: Webhook) -> None:
     assert len(text) < 1100
 
 
-def test_a_run_that_succeeded_is_not(webhook: Webhook) -> None:
-    assert not send_failure("digits", state="SUCCEEDED", run="runs/1", message="")
+@pytest.mark.parametrize("state", ["SUCCEEDED", "COMPLETE", "CACHED"])
+def test_a_run_that_succeeded_is_not(webhook: Webhook, state: str) -> None:
+    assert not send_failure("digits", state=state, run="runs/1", message="")
     assert webhook.calls == []
+
+
+def test_a_server_that_does_not_know_says_so(webhook: Webhook) -> None:
+    """kubeflow/pipelines#13321: a run with a loop counts as running in its last step."""
+    assert send_failure("digits", state="RUNNING", run="runs/1", message="")
+    assert "digits ended, the server does not say how: runs/1" in webhook.calls[0].body["text"]
 
 
 def test_the_step_posts_what_kfp_tells_it(webhook: Webhook) -> None:

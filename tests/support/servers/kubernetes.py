@@ -25,6 +25,7 @@ class KubernetesServer(Server):
         super().__init__()
         self.jobsets: dict[str, dict[str, Any]] = {}
         self.logs: dict[str, str] = {}
+        self.statuses: dict[str, dict[str, Any]] = {}
         self.passing: Callable[[dict[str, Any]], None] = lambda jobset: None
         sets = f"/apis/jobset.x-k8s.io/v1alpha2/namespaces/{NAMESPACE}/jobsets"
         pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
@@ -84,7 +85,7 @@ class KubernetesServer(Server):
 
     def pods(self, match: re.Match[str], call: Call) -> Answer:
         (selector,) = call.query["labelSelector"]
-        name = selector.removeprefix("jobset.x-k8s.io/jobset-name=")
+        name = selector.removeprefix("jobset.sigs.k8s.io/jobset-name=")
         return 200, {
             "items": [
                 {
@@ -94,6 +95,7 @@ class KubernetesServer(Server):
                         "annotations": {"batch.kubernetes.io/job-completion-index": pod[-1]},
                     },
                     "spec": {"containers": []},
+                    "status": self.statuses.get(pod, {"phase": "Running"}),
                 }
                 for number, pod in enumerate(self.logs)
                 if name in self.jobsets

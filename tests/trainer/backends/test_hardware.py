@@ -46,7 +46,7 @@ def test_a_machine_without_any(machine: Path) -> None:
 
 def test_gpus_are_those_that_cuda_would_use(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add(machine, "nvidia0", "nvidia2", "nvidia1", "nvidia10", "nvidiactl", "nvidia-uvm")
-    assert found() == Hardware("gpu", ("0", "1", "2", "10"))
+    assert found() == Hardware("gpu", ("0", "1", "2", "3"))
     assert str(found()) == "4 NVIDIA GPUs"
     for visible, ids in {
         "1": ("1",),
@@ -60,6 +60,16 @@ def test_gpus_are_those_that_cuda_would_use(machine: Path, monkeypatch: pytest.M
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
         assert found().ids == ids
         assert found().kind == ("gpu" if ids else "cpu")
+
+
+def test_a_container_may_have_the_second_gpu_alone(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA counts what is there: it is the first one in the container."""
+    add(machine, "nvidia1")
+    assert found() == Hardware("gpu", ("0",))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert found() == Hardware("gpu", ("0",))
 
 
 def test_a_variable_alone_is_no_gpu(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,6 @@ class Jobs:
     def __init__(self, root: Path) -> None:
         self.root = root
         (root / "dev").mkdir()
-        (root / "tmp").mkdir()
         self.events = root / "events.jsonl"
         self.started: list[subprocess.Popen[str]] = []
 
@@ -52,7 +51,6 @@ class Jobs:
     ) -> subprocess.Popen[str]:
         environment = {
             **{key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"},
-            "TMPDIR": str(self.root / "tmp"),
             runtime.HARDWARE: str(self.root),
             runtime.EVENTS: str(self.events),
             **({runtime.JOBS: str(jobs)} if jobs else {}),
@@ -197,7 +195,7 @@ def test_only_visible_gpus_are_taken(jobs: Jobs) -> None:
 def test_without_a_launcher_or_a_device_nothing_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv(runtime.HARDWARE, str(tmp_path))
     gpu = Hardware("gpu", ("0",))
     for jobs, hardware in (("", gpu), ("2", Hardware())):
         monkeypatch.setenv(runtime.JOBS, jobs or "0")
@@ -248,8 +246,7 @@ def test_a_share_divides_the_batch(gpus: int, batch_size: int, at_once: int, tak
 def test_a_lock_of_another_user_can_be_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv(runtime.HARDWARE, str(tmp_path))
     monkeypatch.setenv(runtime.JOBS, "2")
     before = os.umask(0o077)
     try:
@@ -257,6 +254,6 @@ def test_a_lock_of_another_user_can_be_taken(
             stack.enter_context(lease(Hardware("gpu", ("0",)), batch_size=1, holder="a"))
     finally:
         os.umask(before)
-    folder = tmp_path / "foldline-devices"
+    folder = tmp_path / "tmp" / "foldline-devices"
     assert oct(folder.stat().st_mode & 0o7777) == "0o1777"
     assert oct((folder / "gpu0").stat().st_mode & 0o777) == "0o666"
