@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from components.records.source import SourceSummary
-from trainer.config.machine import Machine
+from trainer.config.machine import Machine, Vertex
 
 # The states of a run that has ended.
 FINISHED = {"succeeded", "failed", "cancelled"}
@@ -26,6 +26,7 @@ class RunRequest:
         experiment: the experiment that groups the run; "" for none.
         file: the compiled pipeline's YAML file.
         found: how many images there are; None if the run has no data.
+        vertex: resources of the user's project that the run uses on Vertex AI.
     """
 
     name: str
@@ -37,6 +38,7 @@ class RunRequest:
     experiment: str
     file: Path
     found: SourceSummary | None = None
+    vertex: Vertex = field(default_factory=Vertex)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from trainer import runtime
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
 from trainer.config.load import resolve_paths
-from trainer.config.machine import Machine
+from trainer.config.machine import Machine, Vertex
 from trainer.errors import CompetitionError
 
 COMPILED = {"vertex": "vertex", "kfp": "gke"}
@@ -107,6 +107,7 @@ def prepare(
         experiment=experiment,
         file=path,
         found=summary,
+        vertex=competition.vertex,
     )
 
 
@@ -182,6 +183,7 @@ def prepare_doctor(
         labels={},
         experiment="",
         file=path,
+        vertex=file.vertex if file else Vertex(),
     )
 
 

@@ -76,7 +76,18 @@ class VertexLauncher:
 
     def body(self, request: RunRequest) -> dict[str, Any]:
         """The PipelineJob of Vertex AI's REST interface."""
+        vertex = request.vertex
+        resources: dict[str, Any] = {}
+        # For the plain steps; custom jobs have the same in their own defaults.
+        if vertex.network:
+            resources["network"] = vertex.network
+        if vertex.encryption_key:
+            resources["encryptionSpec"] = {"kmsKeyName": vertex.encryption_key}
+        if vertex.network_attachment:
+            attachment = {"networkAttachment": vertex.network_attachment}
+            resources["pscInterfaceConfig"] = attachment
         return {
+            **resources,
             "displayName": request.title,
             "labels": {LABEL: request.title[:63], **request.labels},
             "serviceAccount": self.where.service_account,

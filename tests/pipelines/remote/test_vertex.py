@@ -899,3 +899,23 @@ def test_a_missing_metadata_store_is_made(remote: Tiny, bucket: str, server: Ver
     assert made.query["metadataStoreId"] == ["default"]
     assert list(server.contexts) == ["first"]
     assert len(server.contexts["first"]) == 1
+
+
+def test_resources_of_the_project_are_those_of_the_run_as_well(
+    remote: Tiny, bucket: str, server: VertexServer
+) -> None:
+    """Plain steps have the run's network and key; custom jobs have their own."""
+    key = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
+    network = "projects/1/global/networks/n"
+    text = remote.toml.read_text()
+    remote.toml.write_text(f'{text}\n[vertex]\nnetwork = "{network}"\nencryption_key = "{key}"\n')
+    assert submit(remote, bucket) == 0
+    (job,) = server.jobs.values()
+    assert (job["network"], job["encryptionSpec"]) == (network, {"kmsKeyName": key})
+    attachment = "projects/p/regions/us-central1/networkAttachments/a"
+    remote.toml.write_text(f'{text}\n[vertex]\nnetwork_attachment = "{attachment}"\n')
+    server.jobs.clear()
+    assert submit(remote, bucket) == 0
+    (job,) = server.jobs.values()
+    assert job["pscInterfaceConfig"] == {"networkAttachment": attachment}
+    assert "network" not in job
