@@ -167,6 +167,8 @@ def pod_has_ended(name: str) -> bool:
         with urllib.request.urlopen(request, timeout=30, context=context) as answer:
             phase = json.load(answer).get("status", {}).get("phase")
     except urllib.error.HTTPError as error:
+        # It holds the connection.
+        error.close()
         return error.code == 404
     except OSError:
         return False

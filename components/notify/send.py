@@ -53,6 +53,8 @@ def send_failure(title: str, *, state: str, run: str, message: str) -> bool:
     try:
         urllib.request.urlopen(request, timeout=_PATIENCE).close()
     except urllib.error.HTTPError as error:
+        # It holds the connection.
+        error.close()
         raise RemoteError(f"the webhook refuses the message: {error.code} {error.reason}") from None
     except OSError as error:
         reason = getattr(error, "reason", None) or error
