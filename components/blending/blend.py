@@ -203,13 +203,3 @@ def _write_rest(
         "thresholds": None if thresholds is None else thresholds.tolist(),
     }
     write_manifest(out, about)
-
-
-def score_text(result: Mapping[str, Any]) -> str:
-    """The blend's score for consoles; "none" if no member has out-of-fold rows.
-
-    Args:
-        result: the contents of metrics.json.
-    """
-    value = result["blend"].get("oof")
-    return "none" if value is None else f"{value:.6f}"

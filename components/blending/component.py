@@ -26,7 +26,6 @@ def blend(
 
     with step_scope("blend"):
         from components.blending.blend import blend as blend_members
-        from components.blending.blend import score_text
         from trainer.artifacts.manifest import write_json
         from trainer.config.output import Blend
         from trainer.config.schema import parse
@@ -48,7 +47,12 @@ def blend(
             if value["oof"] is not None:
                 scores.log_metric(f"{measure}_out_of_fold", value["oof"])
         blended.metadata.update(
-            {"members": ", ".join(result["members"]), "metric": metric, "score": score_text(result)}
+            {
+                "members": ", ".join(result["members"]),
+                "metric": metric,
+                # kfp's metadata has no null.
+                "score": str(result["blend"].get("oof")),
+            }
         )
         # kfp's local cache requires a file for every output.
         write_json(scores.path, result)

@@ -1,6 +1,7 @@
 """Looks at a machine: who runs here, where outputs go, which devices there are, and do they work.
 
-Each finding is one line. What no one can know without an account (docs/accelerators.md) is in it.
+Each finding is one line. What no one can know without an account is in it (docs/architecture.md,
+Unverified).
 """
 
 import contextlib

@@ -265,9 +265,10 @@ def _state(found: dict[str, Any]) -> str:
         return "waits in the queue"
     restarts = int(status.get("restarts", 0))
     jobs = status.get("replicatedJobsStatus", [])
-    active = any(job.get("active") for job in jobs)
+    # A job counts as active as soon as it has a pod, which may wait for a node for hours.
+    works = any(job.get("ready") for job in jobs)
     again = f", restart {restarts}" if restarts else ""
-    return f"works{again}" if active else f"starts{again}"
+    return f"works{again}" if works else f"starts{again}"
 
 
 def _index(one: Any) -> int:

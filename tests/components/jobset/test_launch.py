@@ -53,16 +53,15 @@ def through(*states: dict[str, Any]) -> Any:
     return passing
 
 
-ACTIVE = {"replicatedJobsStatus": [{"name": "train", "active": 1}]}
+ACTIVE = {"replicatedJobsStatus": [{"name": "train", "active": 1, "ready": 1}]}
+PENDING = {"replicatedJobsStatus": [{"name": "train", "active": 1, "ready": 0}]}
 DONE = {"conditions": [condition("Completed", "all jobs completed")]}
 
 
 def test_it_waits_until_the_jobset_is_done_and_shows_its_log(
     server: KubernetesServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.passing = through(
-        {"suspend": True}, {"replicatedJobsStatus": []}, ACTIVE, {**ACTIVE, "restarts": 2}, DONE
-    )
+    server.passing = through({"suspend": True}, PENDING, ACTIVE, {**ACTIVE, "restarts": 2}, DONE)
     server.logs = {
         "pod-a-0": "[train] old",
         "pod-b-0": "[train] epoch 1\n[train] done",
@@ -200,7 +199,7 @@ def test_pods_that_do_not_start_have_a_reason(
     words: str,
 ) -> None:
     monkeypatch.setattr(launching, "PATIENCE", -1.0)
-    server.passing = through({}, DONE)
+    server.passing = through(PENDING, DONE)
     if status is not None:
         server.logs, server.statuses = {"pod-0": ""}, {"pod-0": status}
     launch(Cluster(), request(), COMMAND)
