@@ -15,7 +15,8 @@ import pytest
 
 from components import retry
 from components.jobset import launch as launching
-from components.jobset.launch import Cluster, launch, main
+from components.jobset.cluster import Cluster
+from components.jobset.launch import launch, main
 from tests.components.jobset.test_manifest import request
 from tests.support.servers.kubernetes import LAUNCHER, KubernetesServer, refusal
 from trainer import runtime
