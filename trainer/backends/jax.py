@@ -137,7 +137,11 @@ class _Step:
         self.definition = definition
         optimizers = {update.network: update.optimizer for update in definition.updates}
         self.rates = {name: _place(o, "learning_rate") for name, o in optimizers.items()}
-        self.steps = {name: _place(o, "iterations") for name, o in optimizers.items()}
+        # With accumulated gradients, `iterations` counts updates and is no variable.
+        self.steps = {
+            name: next(n for n, variable in enumerate(o.variables) if variable.name == "iteration")
+            for name, o in optimizers.items()
+        }
 
     def __call__(self, state: Any, arrays: Any, learning_rate: Any) -> tuple[Any, Any]:
         networks, optimizers = (dict(part) for part in state)
@@ -182,9 +186,15 @@ class _Step:
         networks[name], optimizers[name] = (weights, networks[name][1]), after
         average = self.definition.average
         if average is not None and average.source == name:
-            decay = average.decay(jnp.float32(before[self.steps[name]]), jnp.minimum)
+            batches = before[self.steps[name]]
+            updates = batches // (update.optimizer.gradient_accumulation_steps or 1)
+            decay = average.decay(jnp.float32(updates), jnp.minimum)
             networks[average.target] = jax.tree.map(
-                lambda mean, value: decay * mean + (1.0 - decay) * value,
+                lambda mean, value: (
+                    decay * mean + (1.0 - decay) * value
+                    if jnp.issubdtype(value.dtype, jnp.floating)
+                    else value
+                ),
                 networks[average.target],
                 networks[name],
             )

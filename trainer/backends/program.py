@@ -37,16 +37,45 @@ class Update:
 class MovingAverage:
     """An exponential moving average of all variables of a network, taken after its update.
 
+    The statistics of normalisation are averaged with the weights that they belong to. Whole
+    numbers, such as the seeds of dropout, are copied.
+
     Attributes:
         source: name of the network that is averaged.
-        target: name of the network that holds the average.
-        decay: function of (step, minimum) that returns the share of the old average to keep, 0 to
-            1. `minimum` is the backend's elementwise minimum.
+        target: name of the network, or of the `Averaged` variables, that hold the average.
+        momentum: the largest share of the old average that a step keeps, 0 to 1.
     """
 
     source: str
     target: str
-    decay: Callable[[Any, Callable[[Any, Any], Any]], Any]
+    momentum: float
+
+    def decay(self, step: Any, minimum: Callable[[Any, Any], Any]) -> Any:
+        """Return the share of the old average to keep: less at first, so that the initial weights,
+        which know nothing, do not stay in it for as long as the momentum remembers.
+
+        Args:
+            step: the number of the step, from 0.
+            minimum: the backend's elementwise minimum.
+        """
+        return minimum(self.momentum, (1.0 + step) / (10.0 + step))
+
+
+class Averaged:
+    """Variables that hold the average of a network's, in the same order."""
+
+    def __init__(self, network: keras.Model) -> None:
+        copies = {
+            id(variable): keras.Variable(
+                variable.value, dtype=variable.dtype, trainable=False, name=variable.name
+            )
+            for variable in network.variables
+        }
+        self.variables = [copies[id(variable)] for variable in network.variables]
+        self.trainable_variables, self.non_trainable_variables = (
+            [copies[id(variable)] for variable in variables]
+            for variables in (network.trainable_variables, network.non_trainable_variables)
+        )
 
 
 @dataclass(frozen=True)
@@ -54,7 +83,7 @@ class Definition:
     """What a program computes.
 
     Attributes:
-        networks: the networks by name.
+        networks: the networks by name, and the `Averaged` variables of one if there are any.
         updates: the parts of a training step, in order. Each sees the networks as the ones before
             left them.
         predict: function of (calls, arrays) that returns predictions; networks run in inference
@@ -66,7 +95,7 @@ class Definition:
             which must be the same in the next process and differ between the programs of a job.
     """
 
-    networks: Mapping[str, keras.Model]
+    networks: Mapping[str, keras.Model | Averaged]
     updates: Sequence[Update]
     predict: Callable[[Calls, Arrays], Any]
     average: MovingAverage | None = None

@@ -75,7 +75,8 @@ def _calls(definition: Definition, *, training: bool) -> Calls:
 
 def _apply(definition: Definition, update: Update, arrays: Any, learning_rate: Any) -> list[Any]:
     """Do one update; return its loss and what it reports."""
-    network, optimizer = definition.networks[update.network], update.optimizer
+    network: Any = definition.networks[update.network]
+    optimizer = update.optimizer
     variables = network.trainable_variables
     if learning_rate is not None:
         optimizer.learning_rate.assign(learning_rate)
@@ -90,11 +91,15 @@ def _apply(definition: Definition, update: Update, arrays: Any, learning_rate: A
     if average is None or average.source != update.network:
         optimizer.apply(gradients, variables)
         return [loss, *reported]
-    decay = average.decay(tf.cast(optimizer.iterations.value, tf.float32), tf.minimum)
+    updates = tf.cast(tf.convert_to_tensor(optimizer.iterations), tf.float32)
+    decay = average.decay(updates, tf.minimum)
     optimizer.apply(gradients, variables)
     averaged = definition.networks[average.target].variables
     for mean, variable in zip(averaged, network.variables, strict=True):
-        mean.assign(decay * mean.value + (1.0 - decay) * variable.value)
+        if variable.value.dtype.is_floating:
+            mean.assign(decay * mean.value + (1.0 - decay) * variable.value)
+        else:
+            mean.assign(variable.value)
     return [loss, *reported]
 
 

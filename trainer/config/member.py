@@ -109,8 +109,8 @@ class Optimizer(Section):
     """Batches whose gradients are averaged for one update, for batches that do not fit in
     memory."""
     average: Annotated[Number, Within(0, 0.99999)] = 0.0
-    """Momentum of an exponential moving average of the weights, which is used for predictions; 0
-    for none."""
+    """Momentum of an exponential moving average of the network over the steps, which is used for
+    predictions, such as 0.999; smaller in the first steps. 0 for no average."""
 
 
 @dataclass(frozen=True, kw_only=True)

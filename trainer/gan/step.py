@@ -5,7 +5,7 @@ the same weights; one program that weighs both losses takes twice as long, and A
 the generator in steps that are meant for the discriminator (`benchmarks/results.md`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,6 @@ def define(state: GanState) -> Definition:
     def predict(calls: Calls, arrays: Arrays) -> Any:
         return calls[AVERAGED]([arrays["latent"], arrays["labels"]])
 
-    def decay(step: Any, minimum: Callable[[Any, Any], Any]) -> Any:
-        return average_decay(recipe, step, minimum)
-
     return Definition(
         networks=state.networks,
         updates=[
@@ -53,17 +50,12 @@ def define(state: GanState) -> Definition:
             Update(GENERATOR, state.optimizers[GENERATOR], generator_loss),
         ],
         predict=predict,
-        average=MovingAverage(GENERATOR, AVERAGED, decay),
+        average=MovingAverage(GENERATOR, AVERAGED, recipe.average),
         several_steps=True,
         # A DCGAN's convolutions gain from XLA on a CPU too; those of many classifiers do not.
         xla=True,
         name="gan_step",
     )
-
-
-def average_decay(recipe: GanRecipe, step: Any, minimum: Callable[[Any, Any], Any]) -> Any:
-    """The share of the average to keep at a step, from 0: less while the weights change fast."""
-    return minimum(recipe.average, (1.0 + step) / (10.0 + step))
 
 
 def draw(

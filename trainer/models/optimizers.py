@@ -19,8 +19,6 @@ def optimizer(member: Member, *, head_only: bool) -> keras.optimizers.Optimizer:
         "learning_rate": member.head_learning_rate if head_only else recipe.learning_rate,
         "global_clipnorm": recipe.clip_norm or None,
         "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
-        "use_ema": recipe.average > 0,
-        "ema_momentum": recipe.average or 0.99,
     }
     if recipe.kind == "adam":
         optimizer = keras.optimizers.Adam(**options)

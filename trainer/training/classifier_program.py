@@ -8,7 +8,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from trainer.backends.program import Arrays, Calls, Definition, Program, Update, assign
+from trainer.backends.program import (
+    Arrays,
+    Averaged,
+    Calls,
+    Definition,
+    MovingAverage,
+    Program,
+    Update,
+    assign,
+)
 from trainer.config.member import Member
 from trainer.input import augment_device
 from trainer.input.augment import AugmentParams
@@ -16,6 +25,8 @@ from trainer.input.batches import Batch
 from trainer.models import losses
 
 NETWORK = "model"
+# The average of the network, where the recipe asks for one.
+AVERAGED = "averaged"
 
 
 def define(
@@ -57,7 +68,14 @@ def define(
         return calls[NETWORK](inputs(arrays, mixing=False))
 
     # Without XLA on TensorFlow: depthwise convolutions are several times slower with it on a CPU.
-    return Definition({NETWORK: network}, [Update(NETWORK, optimizer, loss)], predict, name=name)
+    momentum = member.optimizer.average
+    return Definition(
+        {NETWORK: network} | ({AVERAGED: Averaged(network)} if momentum else {}),
+        [Update(NETWORK, optimizer, loss)],
+        predict,
+        average=MovingAverage(NETWORK, AVERAGED, momentum) if momentum else None,
+        name=name,
+    )
 
 
 def training_arrays(batch: Batch) -> dict[str, np.ndarray]:
@@ -78,20 +96,20 @@ def augment_arrays(params: AugmentParams) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def averaged_weights(program: Program) -> Iterator[None]:
-    """Inside the block the network has its averaged weights, where the optimizer keeps an
-    average."""
-    (update,) = program.definition.updates
-    network: Any = program.definition.networks[NETWORK]
-    optimizer: Any = getattr(update.optimizer, "inner_optimizer", update.optimizer)
-    if not optimizer.use_ema:
+    """Inside the block the network has its averaged variables, where the program averages them."""
+    networks = program.definition.networks
+    if AVERAGED not in networks:
         yield
         return
     program.pull()
-    trained = [np.array(variable) for variable in network.trainable_variables]
-    optimizer.finalize_variable_values(network.trainable_variables)
+    trained, averaged = (
+        [np.array(variable) for variable in networks[name].variables]
+        for name in (NETWORK, AVERAGED)
+    )
+    assign(networks[NETWORK].variables, averaged)
     program.push()
     try:
         yield
     finally:
-        assign(network.trainable_variables, trained)
+        assign(networks[NETWORK].variables, trained)
         program.push()

@@ -157,4 +157,6 @@ def _state(
     program: Program, weights: list[np.ndarray], optimizer: list[np.ndarray]
 ) -> dict[str, list[np.ndarray]]:
     (update,) = program.definition.updates
-    return {update.network: weights, f"{update.network}_optimizer": optimizer}
+    # An average starts at the weights themselves.
+    networks = dict.fromkeys(program.definition.networks, weights)
+    return {**networks, f"{update.network}_optimizer": optimizer}

@@ -136,7 +136,6 @@ def test_weight_decay_leaves_biases_and_norms_alone(model, kind: Any) -> None:  
     assert decayed == (set() if kind == "adam" else {"kernel"})
     assert made.gradient_accumulation_steps == 2
     assert made.global_clipnorm == 1.0
-    assert made.use_ema
 
 
 def test_half_precision_computes_in_it_and_gives_logits_in_full(model) -> None:  # type: ignore[no-untyped-def]
