@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-import simplejpeg
 
+from trainer.artifacts.jpeg import decode
 from trainer.artifacts.records import check_id, decode_example, read_shard
 from trainer.errors import IntegrityError
 
@@ -133,7 +133,4 @@ def _locate(
 
 
 def _decode(jpeg: bytes, out: np.ndarray) -> None:
-    # The exact inverse DCT, which every other step uses too; the fast one is off by a level or
-    # more.
-    colours = "GRAY" if out.shape[2] == 1 else "RGB"
-    simplejpeg.decode_jpeg(jpeg, colours, fastdct=False, fastupsample=False, buffer=out)
+    decode(jpeg, "GRAY" if out.shape[2] == 1 else "RGB", buffer=out)

@@ -1,4 +1,4 @@
-"""Encode and decode stored JPEGs, and recognise JPEGs that can be stored unchanged."""
+"""Encode stored JPEGs, and recognise JPEGs that can be stored unchanged."""
 
 import numpy as np
 import simplejpeg
@@ -25,23 +25,6 @@ def encoded(pixels: np.ndarray, quality: int) -> bytes:
             pixels, quality=quality, colorspace="RGB", colorsubsampling="420", fastdct=False
         )
     )
-
-
-def decoded(jpeg: bytes, channels: int) -> np.ndarray:
-    """Decode a stored JPEG by the accurate transforms, as the trainer does.
-
-    Args:
-        jpeg: the bytes of the JPEG.
-        channels: 1 for grey, 3 for RGB.
-
-    Returns:
-        (height, width, channels) uint8 in 0 to 255.
-
-    Raises:
-        ValueError: the bytes are not a JPEG, or are damaged.
-    """
-    colorspace = "GRAY" if channels == 1 else "RGB"
-    return simplejpeg.decode_jpeg(jpeg, colorspace=colorspace, fastdct=False, fastupsample=False)
 
 
 def is_plain_jpeg(data: bytes) -> bool:

@@ -5,7 +5,8 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from components.records.images.jpeg import decoded, encoded, is_plain_jpeg
+from components.records.images.jpeg import encoded, is_plain_jpeg
+from trainer.artifacts.jpeg import decode
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
 
@@ -75,7 +76,7 @@ def test_others_do_not(data: bytes) -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_is_stored_comes_back_nearly(channels: int) -> None:
     smooth = np.linspace(0, 255, 24 * 24 * channels).reshape(24, 24, channels).astype(np.uint8)
-    back = decoded(encoded(smooth, 95), channels)
+    back, _ = decode(encoded(smooth, 95), "GRAY" if channels == 1 else "RGB")
     assert back.shape == smooth.shape
     assert np.abs(back.astype(int) - smooth).mean() < 4
     assert len(encoded(PIXELS, 95)) > len(encoded(PIXELS, 60))
