@@ -25,6 +25,7 @@ class Described(NamedTuple):
         phash: the perceptual hash, 64 bits.
         sum_c: the sum of the pixel values, one per channel.
         sumsq_c: the sum of the squares of the pixel values, one per channel.
+        fault: faults of the JPEG that touch no pixel; "" if there are none.
     """
 
     bytes: int
@@ -32,17 +33,19 @@ class Described(NamedTuple):
     phash: int
     sum_c: list[int]
     sumsq_c: list[int]
+    fault: str = ""
 
 
-def described(pixels: np.ndarray, data: bytes) -> Described:
+def described(pixels: np.ndarray, data: bytes, fault: str = "") -> Described:
     """Describe an image.
 
     Args:
         pixels: (height, width, 1 or 3) uint8 in 0 to 255, as stored.
         data: the bytes that the pixels were decoded from.
+        fault: faults that were ignored.
     """
     return Described(
-        len(data), hashlib.sha256(data).hexdigest(), perceptual_hash(pixels), *sums(pixels)
+        len(data), hashlib.sha256(data).hexdigest(), perceptual_hash(pixels), *sums(pixels), fault
     )
 
 
