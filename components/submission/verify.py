@@ -115,17 +115,15 @@ def _checker(
     """Return a function that describes what is wrong with a value; None if nothing is."""
     if submission.values in ("probability", "columns"):
         return _not_a_probability
-    allowed = (
-        {str(index) for index in range(len(classes))}
-        if submission.values == "index"
-        else set(classes)
-    )
+    allowed = set(submission.written_names(classes))
     kind = f"number from 0 to {len(classes) - 1}" if submission.values == "index" else "class"
 
     def check_one(value: str) -> str | None:
         return None if value in allowed else f"is not a {kind}"
 
     def check_several(value: str) -> str | None:
+        if not value:
+            return None  # an image of no class
         parts = value.split(submission.separator)
         unknown = next((part for part in parts if part not in allowed), None)
         if unknown is not None:

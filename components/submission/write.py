@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from components.records.remarks import shown
 from components.storage.objects import local_path
 from components.submission.sample import (
+    TEST_IMAGES,
     Sample,
     check_form,
     check_ids,
@@ -62,7 +64,14 @@ def write_submission(
         check_digest([local_path(submission.sample)], sample_digest)
         sample = read(submission.sample)
         check_form(sample, submission, classes, task)
-        check_ids(sample, submission.sample, predictions["id"], "the test images")
+        lacking = check_ids(
+            sample,
+            submission.sample,
+            predictions["id"],
+            TEST_IMAGES,
+            may_lack_images=about.get("on_bad_test_image") == "prior",
+        )
+        predictions = _with_mean(predictions, lacking)
         like = f"as in {Path(submission.sample).name}"
     else:
         sample = without_file(predictions["id"], submission, classes)
@@ -95,6 +104,22 @@ def write_submission(
     emit("note", "submission", f"{len(cells)} rows {like}")
 
 
+def _with_mean(predictions: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
+    """Return the predictions with a row for each of `ids`, the mean of the others."""
+    if not ids:
+        return predictions
+    emit(
+        "note",
+        "submission",
+        f"warning: {len(ids)} ids of the sample have no image and get the mean prediction:"
+        f" {shown(ids)}",
+    )
+    mean = predictions.drop(columns="id").mean()
+    return pd.concat(
+        [predictions, pd.DataFrame([{"id": id_, **mean} for id_ in ids])], ignore_index=True
+    )
+
+
 def _decisions(
     probabilities: np.ndarray,
     thresholds: np.ndarray | None,
@@ -103,27 +128,20 @@ def _decisions(
     *,
     several: bool,
 ) -> list[str]:
-    """Return the decided class of each row, or several classes with the separator between them.
+    """Return the decided class of each row, or several classes with the separator between them, or
+    "" for none: the same decisions as those that are scored.
 
     Args:
         probabilities: (n, classes) in 0 to 1.
         thresholds: (classes,), None to decide without.
         submission: specifies class names or numbers, and the separator.
         classes: class names in order.
-        several: whether an image can have any number of classes. If none is decided, the most
-            probable one is written.
+        several: whether an image can have any number of classes, also none.
     """
-    names = (
-        [str(index) for index in range(len(classes))]
-        if submission.values == "index"
-        else list(classes)
-    )
+    names = submission.written_names(classes)
     if not several:
         return [names[index] for index in decided(np.empty(0), probabilities, thresholds)]
     marked = decided(np.empty((0, 0)), probabilities, thresholds)
-    # If no class is decided, mark the most probable one in proportion to its threshold.
-    relative = probabilities if thresholds is None else probabilities / thresholds
-    marked[np.arange(len(marked)), relative.argmax(axis=1)] |= ~marked.any(axis=1)
     return [
         submission.separator.join(name for name, is_one in zip(names, row, strict=True) if is_one)
         for row in marked
@@ -212,12 +230,7 @@ def score_answers(
         positive = np.array([float(value) for (value,) in submitted.values])
         predicted = np.stack([1 - positive, positive], axis=1)
     else:
-        names = (
-            [str(index) for index in range(count)]
-            if submission.values == "index"
-            else list(classes)
-        )
-        index_of = {name: index for index, name in enumerate(names)}
+        index_of = {name: index for index, name in enumerate(submission.written_names(classes))}
         predicted = np.zeros((len(submitted.ids), count))
         for row, (value,) in enumerate(submitted.values):
             predicted[
@@ -225,6 +238,7 @@ def score_answers(
                 [
                     index_of[part]
                     for part in (value.split(submission.separator) if several else [value])
+                    if part
                 ],
             ] = 1
     return score(metric, is_one if several else is_one.argmax(axis=1), predicted)

@@ -2,15 +2,17 @@
 `[blend]`, `[submission]`, `[leaderboard]`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
 from trainer.config.schema import Flag, Number, Problem, Section, Text, Whole, Within, name_problems
+from trainer.metrics import HIGHER_IS_BETTER, OF_CLASSES
 
 Method: TypeAlias = Literal[
     "auto", "mean", "rank_mean", "greedy", "weights", "logistic", "best_alpha"
 ]
+Values: TypeAlias = Literal["auto", "class", "index", "probability", "columns"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,17 +106,35 @@ class Submission(Section):
     """Path of the sample submission, relative to `data.root`, which determines the header, the ids
     and their order; without one the columns are id and label (or the names of the classes), and the
     ids are in the order of the test images."""
-    values: Literal["class", "index", "probability", "columns"] = "class"
+    values: Values = "auto"
     """What is written for each id: `class`, the name of the predicted class; `index`, its number
     from 0; `probability`, that of the second of two classes; `columns`, the probability of each
     class in the column named like it. In a multilabel competition `class` and `index` write all
-    predicted classes, or the most probable one if there are none."""
+    predicted classes, and an empty cell if there are none. `auto` follows the metric: `class` if it
+    scores classes, otherwise `probability` of two classes and `columns` of more."""
     separator: Text = " "
     """Text between the classes of one row in a multilabel competition."""
     digits: Annotated[Whole, Within(1, 17, "digits")] = 9
     """Significant digits of a probability; nine represent single precision exactly."""
     gzip: Flag = False
     """Write submission.csv.gz instead of submission.csv."""
+
+    def written_names(self, classes: Sequence[str]) -> list[str]:
+        """Return how the file names each class, in the order of `classes`: by its number if
+        `values` is `index`, otherwise by its name."""
+        return list(map(str, range(len(classes)))) if self.values == "index" else list(classes)
+
+
+def values_for(metric: str, task: str) -> Values:
+    """Return the values of a submission that a metric scores.
+
+    Args:
+        metric: name of the metric.
+        task: `multiclass`, `binary` or `multilabel`.
+    """
+    if metric in OF_CLASSES or metric not in HIGHER_IS_BETTER:
+        return "class"
+    return "probability" if task == "binary" else "columns"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.submission.sample import Sample, check_form, check_ids, read, read_answers
+from components.submission.sample import (
+    Sample,
+    check_form,
+    check_ids,
+    read,
+    read_answers,
+    remarks,
+)
 from trainer.config.output import Submission
 from trainer.errors import DataError
 
@@ -122,3 +129,77 @@ def test_answers_of_several_classes_and_of_numbers(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,l\n1,2\n2,0\n")
     with pytest.raises(DataError, match="a.csv: row 1, column 'l': '2' .id '1'. is not a class"):
         read_answers(str(tmp_path / "a.csv"), numbers, ["a", "b"], ["1", "2"], "s", several=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "task", "shown", "words"),
+    [
+        ("class", ["1", "2", "3"], "multiclass", ["0"], None),
+        (
+            "class",
+            ["01", "02"],
+            "multiclass",
+            ["1"],
+            "write the classes in `classes` as the",
+        ),
+        (
+            "class",
+            ["a", "b"],
+            "binary",
+            ["0.5"],
+            "has '0.5': use values = 'probability'",
+        ),
+        ("class", ["a", "b", "c"], "multiclass", ["?"], None),
+        ("index", ["a", "b"], "multiclass", ["7"], "numbers 0 to 1, but the sample has '7'"),
+        ("class", ["a", "b"], "multilabel", ["a b", ""], None),
+    ],
+)
+def test_placeholders(
+    values: str, classes: list[str], task: str, shown: list[str], words: str | None
+) -> None:
+    sample = Sample("id", ("label",), ["1", "2"][: len(shown)], [(value,) for value in shown])
+    submission = Submission(sample="s.csv", values=values)  # type: ignore[arg-type]
+    if words is None:
+        check_form(sample, submission, classes, task)
+    else:
+        with pytest.raises(DataError, match=words) as caught:
+            check_form(sample, submission, classes, task)
+        # Positions would be wrong for classes that are numbers.
+        assert "index" not in str(caught.value) or values == "index"
+
+
+def test_a_placeholder_that_is_no_class_is_remarked() -> None:
+    sample = Sample("id", ("label",), ["1"], [("?",)])
+    (remark,) = remarks(sample, Submission(sample="s.csv", values="class"), ["a"], "multiclass")
+    assert "'?' is not a class: taken as a placeholder" in remark
+    known = Sample("id", ("label",), ["1"], [("a",)])
+    assert not [*remarks(known, Submission(sample="s.csv", values="class"), ["a"], "multiclass")]
+
+
+def test_an_index_that_pandas_wrote_is_named(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(",id,label\n0,x,a\n1,y,b\n")
+    with pytest.raises(DataError, match="only numbers the rows, as pandas writes its index"):
+        read(tmp_path / "s.csv")
+    for text in ("Unnamed: 0,a,b\nx,0,1\ny,0,1\n", ",a,b\nx,0.1,1\ny,0.9,1\n"):
+        (tmp_path / "s.csv").write_text(text)
+        assert read(tmp_path / "s.csv").ids == ["x", "y"]
+
+
+def test_answers_in_columns_and_in_zeros_and_ones(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+
+    def answers(text: str, values: str, *, several: bool = False) -> dict[str, frozenset[int]]:
+        path.write_text(text)
+        submission = Submission(sample="s", values=values)  # type: ignore[arg-type]
+        return read_answers(str(path), submission, ["a", "b"], ["1", "2"], "s", several=several)
+
+    assert answers("id,b,a\n1,1,0\n2,0,1.0\n", "columns") == {"1": {1}, "2": {0}}
+    assert answers("id,b,a\n1,1,1\n2,0,0\n", "columns", several=True) == {"1": {0, 1}, "2": set()}
+    assert answers("id,label\n1,b\n2,a\n", "columns") == {"1": {1}, "2": {0}}
+    assert answers("id,t\n1,1\n2,0\n", "probability") == {"1": {1}, "2": {0}}
+    with pytest.raises(DataError, match=r"row 1 .*: expected 1 in exactly one column"):
+        answers("id,b,a\n1,1,1\n2,0,1\n", "columns")
+    with pytest.raises(DataError, match="expected 0 or 1 in each column, but they have 0.5, 0.5"):
+        answers("id,b,a\n1,0.5,0.5\n2,0,1\n", "columns")
+    with pytest.raises(DataError, match="its columns are 'c', 'a' in addition to the ids"):
+        answers("id,c,a\n1,0,1\n2,0,1\n", "columns")

@@ -7,7 +7,7 @@ import pytest
 
 from components.submission.write import file_name, score_answers, write_submission
 from trainer.artifacts import tables
-from trainer.artifacts.manifest import write_manifest
+from trainer.artifacts.manifest import read_manifest, write_manifest
 from trainer.config.output import Submission
 from trainer.errors import DataError
 
@@ -124,9 +124,9 @@ def test_several_classes_are_written_one_after_the_other(tmp_path: Path) -> None
     blended = write_blended(tmp_path / "blended", rows, "multilabel")
     wanted = Submission(sample=str(tmp_path / "sample.csv"), separator=";")
     write_submission(blended, wanted, classes=CLASSES, sample_digest="", out=tmp_path / "s.csv")
-    # If no class reaches 0.5, the most probable one is written.
-    assert (tmp_path / "s.csv").read_text() == "Id,labels\n1,cat;dog\n2,dog\n3,cat\n"
-    (tmp_path / "a.csv").write_text("Id,labels\n1,cat\n2,dog\n3,cat\n")
+    # An image of no class has an empty cell, which is what the score counts, too.
+    assert (tmp_path / "s.csv").read_text() == "Id,labels\n1,cat;dog\n2,dog\n3,\n"
+    (tmp_path / "a.csv").write_text("Id,labels\n1,cat\n2,dog\n3,\n")
     found = score_answers(
         tmp_path / "s.csv",
         str(tmp_path / "a.csv"),
@@ -153,11 +153,10 @@ def test_thresholds_decide(tmp_path: Path) -> None:
     )
     write_submission(two, numbers, classes=CLASSES, sample_digest="", out=out)
     assert out.read_text() == "Id,labels\n1,0\n2,1\n3,1\n"
-    # No class of the third row reaches its threshold: the class nearest to its threshold is
-    # written.
+    # No class of the third row reaches its threshold.
     several = write_blended(tmp_path / "several", rows, "multilabel", [0.8, 0.2])
     write_submission(several, numbers, classes=CLASSES, sample_digest="", out=out)
-    assert out.read_text() == "Id,labels\n1,0\n2,1\n3,1\n"
+    assert out.read_text() == "Id,labels\n1,0\n2,1\n3,\n"
 
 
 def test_a_column_a_class_as_the_sample_orders_them(tmp_path: Path) -> None:
@@ -190,3 +189,21 @@ def test_gzip_holds_the_same_and_no_time(tmp_path: Path) -> None:
     )
     assert (tmp_path / "p").read_bytes() == (tmp_path / "q").read_bytes()
     assert (file_name(plain), file_name(packed)) == ("submission.csv", "submission.csv.gz")
+
+
+def test_ids_without_an_image_get_the_mean_where_the_file_allows_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sample.csv").write_text("Id,cat,dog\n1,0,0\n9,0,0\n2,0,0\n")
+    blended = write_blended(tmp_path / "b", {"1": [0.9, 0.1], "2": [0.3, 0.7]})
+    wanted = Submission(sample=str(tmp_path / "sample.csv"), values="columns", digits=6)
+    out = tmp_path / "s.csv"
+    with pytest.raises(DataError, match=r"row 2, column 'Id': id '9' .*on_bad_test_image"):
+        write_submission(blended, wanted, classes=CLASSES, sample_digest="", out=out)
+    about = read_manifest(blended)
+    write_manifest(blended, {**about, "on_bad_test_image": "prior"})
+    write_submission(blended, wanted, classes=CLASSES, sample_digest="", out=out)
+    assert out.read_text() == "Id,cat,dog\n1,0.9,0.1\n9,0.6,0.4\n2,0.3,0.7\n"
+    assert "1 ids of the sample have no image and get the mean prediction: '9'" in (
+        capsys.readouterr().out
+    )
