@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trainer.config.schema import (
+    Flag,
     Number,
     Problem,
     Section,
@@ -19,7 +20,7 @@ BUCKET = r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"
 # The keys that each source requires, and those that it also allows. Any other of these keys only
 # applies to other sources.
 _NEEDS: dict[str, tuple[set[str], set[str]]] = {
-    "pixels": ({"train", "target"}, {"test", "group", "numeric", "categorical"}),
+    "pixels": ({"train", "target"}, {"test", "id", "group", "numeric", "categorical"}),
     "files": (
         {"images"},
         {
@@ -130,7 +131,10 @@ class Data(Section):
     All paths are relative to `root`. A competition requires images without a label, in `test` or
     `test_images`; a GAN does not. What the other keys mean depends on `source`:
 
-    - pixels: `train` and `test` are CSVs of pixel values, one image per row.
+    - pixels: `train` and `test` are CSVs of pixel values, one image per row, in numbered columns
+      (pixel0, pixel1, …) or in columns named by row and column (1x1, 1x2, …). Where a file has a
+      column `id`, or one named id, that is the id of an image; otherwise it is the number of its
+      row, from 1.
     - files: `images` and `test_images` are patterns for image files. `{id}` stands for the id that
       a row of the CSV `train` or `test` has in the column `id`, `*` for any part of a name, and
       `**/` for any folders: "train/**/{id}.*". A pattern with `{id}/{file}` matches every file in
@@ -182,6 +186,9 @@ class Data(Section):
     never split over two folds. An empty cell, NA, nan or null is a group of its own."""
     image: Text = ""
     """Feature with the JPEG; for source = "tfrecords"."""
+    follow_links: Flag = False
+    """Follow symbolic links that lead out of `root`. Links to files and folders below it are always
+    followed."""
     images: Text = ""
     """Pattern of the labelled image files, such as `train/{class}/{id}.jpg`."""
     validation_images: Text = ""

@@ -83,7 +83,7 @@ def batches(subset: Subset) -> list[MatchedFile]:
     """
     data = subset.data
     pattern = (data.train if subset.split == "train" else data.test).removeprefix(data.root + "/")
-    matches = located(data.root, pattern)
+    matches = located(data.root, pattern, follow=data.follow_links)
     if not matches:
         raise DataError(f"{data.root}: no file matches {pattern!r}")
     return matches

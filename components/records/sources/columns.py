@@ -45,7 +45,8 @@ class Columns:
                     f"{path}: {how_many} column {name!r} (data.{purpose.split()[0]}); it has"
                     f" {some(header)}"
                 )
-        self.names = list(name_of.values())
+        self.name_of = name_of
+        self.names = list(dict.fromkeys(name_of.values()))
         self.place = {purpose: header.index(name) for purpose, name in name_of.items()}
 
     def row(self, number: int, cells: Sequence[str], *, id_: str = "", file: str = "") -> Row:
@@ -58,14 +59,13 @@ class Columns:
             file: the text that "{file}" stands for in a part of the label.
 
         Raises:
-            DataError: an id or a label is empty, an id has a character that cannot be printed, or a
-                cell that should be a number is not; the message names the row and the column.
+            DataError: an id is empty or has a character that cannot be printed, or a cell that
+                should be a number is not; the message names the row and the column.
         """
         where = f"{self.path}: row {number}"
         cell = {purpose: cells[place] for purpose, place in self.place.items()}
-        for purpose in ("id", "target"):
-            if purpose in cell and not cell[purpose]:
-                raise DataError(f"{where}, column {getattr(self.data, purpose)!r}: an empty cell")
+        if cell.get("id") == "":
+            raise DataError(f"{where}, column {self.data.id!r}: an empty cell")
         id_ = cell.get("id", id_)
         if not id_.isprintable():
             raise DataError(
@@ -147,9 +147,10 @@ def category_of(text: str) -> str:
 
 
 def target_of(row: Row, index_of: Mapping[str, int], column: str, separator: str = "") -> int:
-    """Return the class index of a label, -1 if there is none.
+    """Return the class index of a label.
 
-    If a label names several classes, return a number with one bit set per class.
+    If a label may name several classes, return a number with one bit set per class: 0 for an empty
+    label, an image of no class.
 
     Args:
         row: the row with the label.
@@ -158,14 +159,16 @@ def target_of(row: Row, index_of: Mapping[str, int], column: str, separator: str
         separator: the text between several classes; "" if a label is one class.
 
     Raises:
-        DataError: the label is not a class.
+        DataError: the label is empty, or not a class.
     """
-    if row.label == "":
-        return -1
     if separator:
         parts = [part.strip() for part in str(row.label).split(separator)]
         return sum(
             {1 << target_of(row._replace(label=part), index_of, column) for part in parts if part}
+        )
+    if row.label == "":
+        raise DataError(
+            f"{row.where}, column {column!r}: an empty cell: write a class, or delete the row"
         )
     if isinstance(row.label, int) and 0 <= row.label < len(index_of):
         return row.label

@@ -1,20 +1,24 @@
 """Read image files: named in a table with one id per row, or found in folders."""
 
+import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from components.records.images.decode import BadImage
 from components.records.sources.columns import Columns
-from components.records.sources.patterns import MatchedFile, located
+from components.records.sources.patterns import MatchedFile, expression, located
 from components.records.types import Item, Reader, Row, Subset, subsets
 from components.storage import objects
 from trainer.artifacts.csv_rows import read_rows
 from trainer.config.data import Data
 from trainer.config.preparation import Records
 from trainer.errors import DataError
+
+# Ids that a message names.
+_SHOWN = 20
 
 
 def reader(subset: Subset, records: Records) -> Reader:
@@ -26,7 +30,7 @@ def reader(subset: Subset, records: Records) -> Reader:
     """
     data, labelled = subset.data, subset.split == "train"
     path, pattern = (data.train, data.images) if labelled else (data.test, data.test_images)
-    matches = located(data.root, pattern)
+    matches = listed(subset)
     if not path:
         items = list(_by_folder(matches, subset))
         if not items:
@@ -39,21 +43,23 @@ def reader(subset: Subset, records: Records) -> Reader:
                 subset,
                 path,
                 pattern,
-                may_be_missing=labelled and records.on_bad_image == "skip",
+                may_be_missing=(
+                    records.on_bad_image == "skip"
+                    if labelled
+                    else records.on_bad_test_image == "prior"
+                ),
             )
         )
     return Reader(len(items), lambda first, count: iter(items[first : first + count]))
 
 
-def class_folders(data: Data) -> set[str]:
-    """Return the classes in the paths of the labelled images, where the paths name them.
-
-    Args:
-        data: the section; with a table of labels the result is empty.
-    """
-    if data.source != "files" or data.train:
-        return set()
-    return {entry.texts.get("class", "") for entry in located(data.root, data.images)}
+def listed(subset: Subset) -> list[MatchedFile]:
+    """Return the files that match the pattern of a subset. A table may name hidden ones, unless it
+    names folders whose every file is an image."""
+    data, labelled = subset.data, subset.split == "train"
+    path, pattern = (data.train, data.images) if labelled else (data.test, data.test_images)
+    named = bool(path) and "{file}" not in pattern
+    return located(data.root, pattern, follow=data.follow_links, hidden=named)
 
 
 def unused(data: Data, records: Records) -> list[str]:
@@ -63,8 +69,7 @@ def unused(data: Data, records: Records) -> list[str]:
     for subset in subsets(data):
         opened = reader(subset, records)
         used.update(item.file for item in opened.items(0, opened.rows))
-        pattern = subset.data.images if subset.split == "train" else subset.data.test_images
-        matching.update(entry.path for entry in located(data.root, pattern))
+        matching.update(entry.path for entry in listed(subset))
     return sorted(matching - used)
 
 
@@ -146,9 +151,12 @@ def _by_table(
             )
     if missing and not may_be_missing:
         number, id_ = missing[0]
+        others = ", ".join(repr(id_) for _, id_ in missing[1:_SHOWN])
+        more = f", {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise DataError(
             f"{path}: row {number}: no file for id {id_!r} matches {pattern}"
-            f" ({len(missing)} such ids)"
+            f"{_nearest_file(subset.data.root, pattern, id_)} ({len(missing)} such ids"
+            f"{f', also {others}{more}' if others else ''})"
         )
     _check_unique(items)
     return iter(items)
@@ -165,13 +173,37 @@ def _check_unique(items: Sequence[Item]) -> None:
         file_of[item.row.id] = item.file
 
 
+def _nearest_file(root: str, pattern: str, id_: str) -> str:
+    """Return which file an id may mean, and the pattern that would find it; "" if there is none."""
+    if objects.is_remote(root):
+        return ""
+    wanted = PurePath(id_)
+    for folder, _, names in os.walk(root):
+        for name in sorted(names):
+            path = PurePath(name)
+            if wanted.name not in (name, path.stem) and wanted.stem != path.stem:
+                continue
+            place = Path(folder, name)
+            ending = "" if wanted.name == name else path.suffix
+            better = pattern[: pattern.rindex("{id}")] + "{id}" + ending
+            fits = expression(better).fullmatch(place.relative_to(root).as_posix())
+            why = " for ids with an ending" if wanted.name == name else ""
+            return f"; there is {place}" + (f": write {better}{why}" if fits else "")
+    return ""
+
+
+def read(path: str) -> bytes:
+    """Return the bytes of a file, or of an object in a bucket.
+
+    Raises:
+        OSError: it cannot be read.
+        StorageError: it cannot be read from its bucket.
+    """
+    return objects.read(path) if objects.is_remote(path) else Path(path).read_bytes()
+
+
 def _item(entry: MatchedFile, row: Row) -> Item:
-    load = (
-        partial(objects.read, entry.path)
-        if objects.is_remote(entry.path)
-        else Path(entry.path).read_bytes
-    )
-    return Item(row, entry.path, load)
+    return Item(row, entry.path, partial(read, entry.path))
 
 
 def _missing(pattern: str) -> bytes:

@@ -34,12 +34,23 @@ class MatchedFile(NamedTuple):
     texts: dict[str, str]
 
 
-def located(root: str, pattern: str) -> list[MatchedFile]:
+def located(
+    root: str, pattern: str, *, follow: bool = False, hidden: bool = False
+) -> list[MatchedFile]:
     """Return every file below `root` that matches `pattern`, sorted by path.
 
+    Hidden folders, whose names start with a dot, are left out unless the pattern names a dot:
+    notebooks and file managers leave copies of images in them. So are hidden files.
+
+    Args:
+        root: a folder, or `gs://bucket/prefix`.
+        pattern: as above.
+        follow: whether links may lead out of `root`.
+        hidden: whether to return hidden files, because a table names the files that count.
+
     Raises:
-        DataError: the folder is missing or cannot be read, a folder in it is a symbolic link, a
-            link leads out of it, or a match is not a regular file.
+        DataError: the folder is missing or cannot be read, a link leads out of it or to a folder
+            that it is in, or a match is not a regular file.
     """
     regex = expression(pattern)
     # Walk only the folder in front of the first wildcard.
@@ -47,43 +58,61 @@ def located(root: str, pattern: str) -> list[MatchedFile]:
     files = (
         _remote(root, fixed, pattern)
         if storage.is_remote(root)
-        else _local(root, fixed, pattern, regex)
+        else _local(root, fixed, pattern, regex, follow)
     )
+    names_dots = "/." in f"/{pattern}"
     matched = [
         MatchedFile(f"{root}/{path}", size, mark, match.groupdict())
         for path, size, mark in files
         if (match := regex.fullmatch(path)) is not None
+        and (names_dots or not _is_hidden(path.removeprefix(fixed), name=not hidden))
     ]
     return sorted(matched)
 
 
+def _is_hidden(path: str, *, name: bool = True) -> bool:
+    """Return whether a folder in a path is hidden, or, if `name`, its last part."""
+    parts = path.split("/")
+    return any(
+        part.startswith(".") or part == "__MACOSX" for part in (parts if name else parts[:-1])
+    )
+
+
 def _local(
-    root: str, fixed: str, pattern: str, regex: re.Pattern[str]
+    root: str, fixed: str, pattern: str, regex: re.Pattern[str], follow: bool
 ) -> Iterator[tuple[str, int, str]]:
     top = Path(root, fixed)
     if not top.is_dir():
-        raise DataError(f"{top}: no such folder (from the pattern {pattern!r})")
-    prefix = os.path.realpath(top) + os.sep
+        raise DataError(f"{top}: no such folder (from the pattern {pattern!r}){_archive_hint(top)}")
+    # The top folder itself may be a link, for example to a larger disk.
+    allowed = [os.path.realpath(folder) + os.sep for folder in (root, top)]
+
+    def check(link: Path) -> None:
+        """Check that a link does not lead out of the root."""
+        if not follow and not os.path.realpath(link).startswith(tuple(allowed)):
+            raise DataError(
+                f"{link}: a symbolic link that leads out of {root}: set data.follow_links = true if"
+                " that is intended"
+            )
 
     def stop(error: OSError) -> None:
         raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from None
 
-    for folder, folders, names in os.walk(top, onerror=stop):
+    for folder, folders, names in os.walk(top, onerror=stop, followlinks=True):
+        folders[:] = [name for name in folders if "/." in f"/{pattern}" or not _is_hidden(name)]
         for name in folders:
-            if Path(folder, name).is_symlink():
-                raise DataError(
-                    f"{folder}/{name}: a symbolic link to a folder, which is not followed: put"
-                    " the files there, or change data.root"
-                )
+            link = Path(folder, name)
+            if link.is_symlink():
+                check(link)
+                _check_loop(link, top)
         relative = os.path.relpath(folder, root)
         for name in names:
             path = name if relative == "." else f"{relative}/{name}"
             if regex.fullmatch(path) is None:
                 continue
             full_path = Path(folder, name)
-            # The top folder itself may be a link, for example to a larger disk.
-            if full_path.is_symlink() and not os.path.realpath(full_path).startswith(prefix):
-                raise DataError(f"{full_path}: a symbolic link that leads out of {top}")
+            if full_path.is_symlink():
+                check(full_path)
             try:
                 status = full_path.stat()
             except OSError as error:
@@ -91,6 +120,28 @@ def _local(
             if not stat.S_ISREG(status.st_mode):
                 raise DataError(f"{full_path}: not a regular file")
             yield path, status.st_size, str(status.st_mtime_ns)
+
+
+def _check_loop(link: Path, top: Path) -> None:
+    """Check that a linked folder contains none of those that led to it."""
+    target = os.path.realpath(link) + os.sep
+    for folder in link.parents:
+        if f"{os.path.realpath(folder)}{os.sep}".startswith(target):
+            raise DataError(f"{link}: a symbolic link to {target}, which it is in")
+        if folder == top:
+            return
+
+
+def _archive_hint(folder: Path) -> str:
+    """Return what to do if there is an archive in place of a folder."""
+    ends = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
+    try:
+        names = sorted(path.name for path in folder.parent.iterdir())
+    except OSError:
+        return ""
+    found = next((name for name in names if name in {folder.name + end for end in ends}), None)
+    found = found or next((name for name in names if name.lower().endswith(ends)), None)
+    return f"; there is the archive {folder.parent / found}: unpack it first" if found else ""
 
 
 def _remote(root: str, fixed: str, pattern: str) -> Iterator[tuple[str, int, str]]:

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import google.protobuf.message
-import simplejpeg
 
 from components.parallel import WORKERS, in_order
+from components.records.images import kinds
 from components.records.images.describe import Described, described
-from components.records.images.jpeg import decoded
 from components.records.sources.columns import category_of, number_of
 from components.records.sources.patterns import MatchedFile, located
 from components.records.types import Rejected, Row, Subset, subsets
 from components.storage import objects
+from trainer.artifacts import jpeg
 from trainer.artifacts.records import decode_example, named_count, read_shard
 from trainer.config.data import Data
 from trainer.config.preparation import Records
@@ -78,7 +78,7 @@ def shards(subset: Subset) -> dict[int, list[MatchedFile]]:
     )
     files_by_size: dict[int, list[MatchedFile]] = {}
     for pattern in filter(None, patterns):
-        matches = located(data.root, pattern)
+        matches = located(data.root, pattern, follow=data.follow_links)
         if not matches:
             raise DataError(f"{data.root}: no file matches {pattern!r}")
         for entry in matches:
@@ -164,12 +164,11 @@ def scan(shard: Shard, root: Path, workers: int = WORKERS) -> Iterator[Scanned]:
         except google.protobuf.message.DecodeError:
             raise IntegrityError(f"{where}: not a tf.train.Example") from None
         row = _row(shard.subset, features, where)
-        jpeg = features.get(name)
-        if not isinstance(jpeg, bytes):
+        data = features.get(name)
+        if not isinstance(data, bytes):
             raise DataError(f"{where}: no bytes feature {name!r}")
-        return Scanned(
-            row, index, *_size(features, shard.size), _image(jpeg, shard.size, row, shard.path)
-        )
+        image = _image(data, shard.size, row, shard.path, shard.subset.split)
+        return Scanned(row, index, *_size(features, shard.size), image)
 
     # Passing records to the threads one by one would cost a fifth more.
     numbered = enumerate(read_shard(root / shard.path))
@@ -185,17 +184,22 @@ def _size(features: _Features, size: int) -> tuple[int, int]:
     return (width, height) if valid else (size, size)  # type: ignore[return-value]  # whole numbers then
 
 
-def _image(jpeg: bytes, size: int, row: Row, path: str) -> Described | Rejected:
+def _image(data: bytes, size: int, row: Row, path: str, split: str) -> Described | Rejected:
     try:
         # Check the header before the pixels take memory.
-        height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
+        width, height = jpeg.size(data)
         if (width, height) != (size, size):
             return Rejected(
-                row.id, path, f"{width} × {height} pixels, not {size} × {size}", len(jpeg)
+                row.id, path, f"{width} × {height} pixels, not {size} × {size}", len(data), split
             )
-        return described(decoded(jpeg, 3), jpeg)
+        pixels, fault = jpeg.decode(data, "RGB")
+        return described(pixels, data, fault)
     except ValueError as error:
-        return Rejected(row.id, path, f"damaged JPEG: {error}", len(jpeg))
+        if data[:2] == b"\xff\xd8":
+            reason = f"damaged or truncated JPEG: {error}"
+        else:
+            reason = f"not a JPEG: it is {kinds.described(data)}"
+        return Rejected(row.id, path, reason, len(data), split)
 
 
 def _row(subset: Subset, features: _Features, where: str) -> Row:
@@ -203,7 +207,7 @@ def _row(subset: Subset, features: _Features, where: str) -> Row:
     label: str | int = ""
     if subset.split == "train":
         target = features.get(data.target)
-        if target is None or isinstance(target, float) or target == b"":
+        if target is None or isinstance(target, float):
             raise DataError(
                 f"{where}: no feature {data.target!r} (data.target); it has"
                 f" {', '.join(sorted(features))}"

@@ -68,12 +68,16 @@ def test_rows_in_the_order_of_the_table(tmp_path: Path, text: str) -> None:
         ("name,label,label\na,1,1\n", "more than one column 'label'"),
         ("name,label\na,1\na,2\n", "row 2, column 'name': id 'a' is already in row 1"),
         ("name,label\n,1\n", "row 1, column 'name': an empty cell"),
-        ("name,label\na,\n", "row 1, column 'label': an empty cell"),
         ("name,label\na\n", "row 1 has 1 cells, but the header has 2"),
         (
             "name,label\nb,1\nq,1\n",
-            r"row 1: no file for id 'b' matches i/\{id\}.jpg \(2 such ids\)",
+            r"row 1: no file for id 'b' matches i/\{id\}.jpg \(2 such ids, also 'q'\)$",
         ),
+        (
+            "name,label\na.jpg,1\n",
+            r"no file for id 'a.jpg' .*; there is .*i/a.jpg: write i/\{id\} for ids with an ending",
+        ),
+        ("name,label\nsecret,1\n", r"no file for id 'secret' .*; there is .*secret.jpg .1 such"),
         (
             'name,label\n"a\x07",1\n',
             "row 1, column 'name': id 'a.x07' has a character that cannot be printed",

@@ -143,8 +143,44 @@ def test_what_cannot_be_read_is_named(root: Path) -> None:
         located(str(root), "train/{id}.jpg")
 
 
-def test_a_linked_folder_below_is_no_silence(root: Path, tmp_path: Path) -> None:
-    (tmp_path / "more").mkdir()
-    (root / "train" / "linked").symlink_to(tmp_path / "more")
-    with pytest.raises(DataError, match="train/linked: a symbolic link to a folder, which is not"):
+def test_links_below_the_root_are_followed_and_others_on_request(
+    root: Path, tmp_path: Path
+) -> None:
+    blobs = root / "blobs"
+    blobs.mkdir()
+    (blobs / "1").write_bytes(b"x")
+    # As a hub lays out a snapshot: names are links to a folder next to theirs.
+    (root / "train" / "linked.jpg").symlink_to("../blobs/1")
+    (root / "more").mkdir()
+    (root / "more" / "m.jpg").write_bytes(b"x")
+    (root / "train" / "folder").symlink_to(root / "more")
+    found = {entry.texts["id"] for entry in located(str(root), "train/**/{id}.jpg")}
+    assert {"linked", "m"} <= found
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "far.jpg").write_bytes(b"x")
+    (root / "train" / "out").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="train/out: a symbolic link that leads out of .*follow"):
         located(str(root), "train/**/{id}.jpg")
+    followed = located(str(root), "train/**/{id}.jpg", follow=True)
+    assert "far" in {entry.texts["id"] for entry in followed}
+    (root / "train" / "up").symlink_to("..")
+    with pytest.raises(DataError, match="train/up: a symbolic link to .*root/, which it is in"):
+        located(str(root), "train/**/{id}.jpg", follow=True)
+
+
+def test_hidden_copies_are_left_out(root: Path) -> None:
+    for name in (".ipynb_checkpoints/a-checkpoint.jpg", "._a.jpg", "__MACOSX/a.jpg"):
+        path = root / "train" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    assert set(ids(root, "train/**/{id}.jpg")) == {"a", "c.tar", "ä ö"}
+    assert "train/.ipynb_checkpoints/a-checkpoint.jpg" in {
+        os.path.relpath(entry.path, root)
+        for entry in located(str(root), "train/.ipynb_checkpoints/{id}.jpg")
+    }
+
+
+def test_an_archive_in_place_of_a_folder_is_named(root: Path) -> None:
+    (root / "images.tar.gz").write_bytes(b"x")
+    with pytest.raises(DataError, match="no such folder .*there is the archive .*images.tar.gz"):
+        located(str(root), "images/{id}.jpg")

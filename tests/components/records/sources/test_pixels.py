@@ -1,5 +1,6 @@
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,7 +78,8 @@ def test_what_is_read(tmp_path: Path, text: str) -> None:
             HEADER + "1,0,1,2,3\n" * 3000 + "1,0,1,2,3,4\n",
             "row 3001 has 6 cells, but the header has 5",
         ),
-        ("label,pixel00,pixel01,pixel02,pixel03\n1,0,1,2,3\n", "no pixel columns"),
+        ("label,pixels,x,y,z\n1,0,1,2,3\n", "no pixel columns"),
+        ("label,pixel0,pixel1,pixel01,pixel2\n1,0,1,2,3\n", "'pixel01' are the same pixel"),
         ("label,pixel٠\n1,0\n", "no pixel columns"),
         (
             "label,pixel0,pixel99999999999\n1,0,1\n",
@@ -104,7 +106,7 @@ def test_a_gzip_file_and_a_damaged_one(tmp_path: Path) -> None:
     packed = gzip.compress((HEADER + "1,0,1,2,255\n" * 3000).encode())
     path = tmp_path / "x.csv.gz"
     assert read(path, packed)[2999] == ("3000", "1", [0, 1, 2, 255])
-    assert (pixels.side(str(path)), pixels.count(str(path))) == (2, 3000)
+    assert (pixels.layout(str(path)).side, pixels.count(str(path))) == (2, 3000)
     with pytest.raises(DataError, match="x.csv.gz: not"):
         read(path, packed[: len(packed) // 2])
     with pytest.raises(DataError, match="x.csv.gz: not a complete gzip file"):
@@ -113,9 +115,9 @@ def test_a_gzip_file_and_a_damaged_one(tmp_path: Path) -> None:
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none.csv: no such file"):
-        pixels.side(str(tmp_path / "none.csv"))
+        pixels.layout(str(tmp_path / "none.csv"))
     with pytest.raises(DataError, match="is a directory; expected a CSV file"):
-        pixels.side(str(tmp_path))
+        pixels.layout(str(tmp_path))
 
 
 def test_rows_count_on_over_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,3 +179,52 @@ def test_blocks_that_follow_each_other_are_parsed_once(
     # Rows that the caller did not take are still skipped correctly.
     assert next(reader.items(4, 3)).row.id == "5"
     assert [item.row.id for item in reader.items(7, 2)] == ["8", "9"]
+
+
+def rows_of(tmp_path: Path, text: str, **keys: Any) -> list[tuple[str, str | int, Any]]:
+    (tmp_path / "x.csv").write_text(text)
+    data = Data(source="pixels", train=str(tmp_path / "x.csv"), target="label", **keys)
+    opened = pixels.reader(Subset(data, "train"))
+    items = list(opened.items(0, opened.rows))
+    assert [row.id for row in pixels.rows(Subset(data, "train"))] == [i.row.id for i in items]
+    return [(item.row.id, item.row.label, item.load()) for item in items]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "pixel1,pixel2,pixel3,pixel4",
+        "pixel0000,pixel0001,pixel0002,pixel0003",
+        "1x1,1x2,2x1,2x2",
+        "0x0,0x1,1x0,1x1",
+        "px_0,px_1,px_2,px_3",
+        "0,1,2,3",
+    ],
+)
+def test_popular_names_of_pixel_columns(tmp_path: Path, columns: str) -> None:
+    ((id_, label, image),) = rows_of(tmp_path, f"label,{columns}\n7,1,2,3,4\n")
+    assert (id_, label, image.tolist()) == ("1", "7", [[[1], [2]], [[3], [4]]])
+
+
+def test_columns_in_any_order_and_further_numbered_ones(tmp_path: Path) -> None:
+    text = "f1,pixel3,pixel0,label,pixel2,pixel1,f2\n9,4,1,7,3,2,9\n"
+    ((_, _, image),) = rows_of(tmp_path, text)
+    assert image.ravel().tolist() == [1, 2, 3, 4]
+
+
+def test_colours_are_next_to_each_other(tmp_path: Path) -> None:
+    header = ",".join(f"pixel{number:04}" for number in range(12))
+    values = ",".join(map(str, range(12)))
+    ((_, _, image),) = rows_of(tmp_path, f"{header},label\n{values},a\n")
+    np.testing.assert_array_equal(image, np.arange(12).reshape(2, 2, 3))
+
+
+def test_ids_are_those_of_the_file_where_it_has_some(tmp_path: Path) -> None:
+    header = "label,pixel0,pixel1,pixel2,pixel3"
+    assert rows_of(tmp_path, f"id,{header}\na7,x,1,2,3,4\n")[0][0] == "a7"
+    assert rows_of(tmp_path, f"name,{header}\nb,x,1,2,3,4\n", id="name")[0][0] == "b"
+    # A train file may do without ids where the test file has them.
+    assert rows_of(tmp_path, f"{header}\nx,1,2,3,4\n", id="name")[0][0] == "1"
+    data = Data(source="pixels", train="", test=str(tmp_path / "x.csv"), target="label", id="name")
+    with pytest.raises(DataError, match=r"no column 'name' \(data.id\)"):
+        pixels.reader(Subset(data, "test"))
