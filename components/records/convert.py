@@ -6,6 +6,7 @@ appear only when they are complete, its table last. A run that was killed resume
 complete unit, and steps that share the work (`records.parts`) write the same bytes as one step.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -19,9 +20,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from components.records import source
+from components.records import remarks, source
+from components.records.images import deep
 from components.records.types import Rejected
-from components.records.units import units_of
+from components.records.units import Unit, units_of
+from components.records.white_level import resolved
 from trainer import runtime
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import write_manifest
@@ -29,9 +32,6 @@ from trainer.config.data import Data
 from trainer.config.preparation import Records
 from trainer.errors import DataError
 from trainer.events import ProgressBar, emit
-
-# Channels of the stored images: pixel CSVs are grey, everything else becomes RGB.
-CHANNELS = {"pixels": 1, "files": 3, "tfrecords": 3, "cifar10": 3}
 
 
 def convert(
@@ -62,12 +62,13 @@ def convert(
 
     Raises:
         DataError: a file is missing, has changed since the launcher read it, or is not what `data`
-            describes; a label is not a class; or an image cannot be used, and either is a test
-            image or `records.on_bad_image` does not allow skipping it.
+            describes; a label is not a class; or images cannot be used, and `records` does not
+            allow that.
     """
     # Our own threads share the images; threads of OpenCV would compete with them for cores.
     cv2.setNumThreads(1)
     out = Path(out)
+    records = resolved(data, records)
     digest = source.digest(data)
     if source_digest and digest != source_digest:
         raise DataError(
@@ -77,11 +78,15 @@ def convert(
     units = all_units[
         len(all_units) * part // records.parts : len(all_units) * (part + 1) // records.parts
     ]
+    # What happens with bad images is decided at the end: a run that allows them resumes.
+    lenient = dataclasses.replace(
+        records, on_bad_image="fail", on_bad_test_image="fail", max_bad_fraction=0.0
+    )
     work = _work_folder(
         out,
         [
             asdict(data),
-            asdict(records),
+            asdict(lenient),
             list(classes),
             task,
             digest,
@@ -90,43 +95,86 @@ def convert(
         ],
     )
     ticker = ProgressBar("records", "images", sum(unit.images for unit in units))
-    table: list[pd.DataFrame] = []
-    rejects: list[pd.DataFrame] = []
-    for unit in units:
-        rows_path, rejects_path = work / f"{unit.name}.parquet", work / f"{unit.name}.rejects.csv"
-        unit_table = pd.read_parquet(rows_path) if rows_path.exists() else None
-        if unit_table is not None and (
-            data.source == "tfrecords" or _shards_exist(work, unit_table)
-        ):
-            ticker.skip(unit.images)
-        else:
-            new_rows, rejected = unit.run(work, ticker)
-            tables.write_csv(rejects_path, pd.DataFrame(rejected, columns=list(Rejected._fields)))
-            tables.write_parquet(rows_path, _frame(new_rows))
-            # Read the table back, so that a run that was interrupted gives the same result.
-            unit_table = pd.read_parquet(rows_path)
-        table.append(unit_table)
-        rejects.append(tables.read_rejects(rejects_path))
+    ready = data.source == "tfrecords"
+    done = [_done(unit, work, ticker, ready=ready) for unit in units]
     ticker.close()
+    table, rejects = [part for part, _ in done], [bad for _, bad in done]
+    bad_rows = (
+        pd.concat(rejects, ignore_index=True)
+        if rejects
+        else pd.DataFrame(columns=list(Rejected._fields))
+    )
+    if problem := _problem([Rejected(*row) for row in bad_rows.itertuples(index=False)], records):
+        # Try these images again, whatever the dates of their files.
+        for unit, bad in zip(units, rejects, strict=True):
+            if len(bad):
+                (work / f"{unit.name}.parquet").unlink()
+        raise DataError(problem)
     for shard in sorted(work.glob("*/*.tfrec")):
         target = out / shard.relative_to(work)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(shard, target)
     examples = pd.concat(table, ignore_index=True) if table else pd.DataFrame()
     tables.write_parquet(out / tables.EXAMPLES, examples)
-    bad_rows = (
-        pd.concat(rejects, ignore_index=True)
-        if rejects
-        else pd.DataFrame(columns=list(Rejected._fields))
-    )
     tables.write_csv(out / tables.REJECTS, bad_rows)
     shutil.rmtree(work)
     write_manifest(out, {"part": part, "source_digest": digest})
     emit(
         "note",
         "records",
-        f"part {part + 1} of {records.parts}: {len(examples)} images, {len(bad_rows)} left out",
+        f"part {part + 1} of {records.parts}: {len(examples)} images, {len(bad_rows)} cannot be"
+        " used",
     )
+
+
+def _done(
+    unit: Unit, work: Path, ticker: ProgressBar, *, ready: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the table and the rejects of a unit: of an earlier run if it completed the unit.
+
+    Args:
+        unit: the unit.
+        work: the folder for unfinished work.
+        ticker: counts images.
+        ready: whether the shards are where they are, and none is written.
+    """
+    rows_path, rejects_path = work / f"{unit.name}.parquet", work / f"{unit.name}.rejects.csv"
+    table = pd.read_parquet(rows_path) if rows_path.exists() else None
+    if table is not None and (ready or _shards_exist(work, table)):
+        ticker.skip(unit.images)
+        return table, tables.read_rejects(rejects_path)
+    rows, rejected = unit.run(work, ticker)
+    tables.write_csv(rejects_path, pd.DataFrame(rejected, columns=list(Rejected._fields)))
+    tables.write_parquet(rows_path, _frame(rows))
+    # Read the tables back, so that a run that was interrupted gives the same result.
+    return pd.read_parquet(rows_path), tables.read_rejects(rejects_path)
+
+
+def _problem(rejects: Sequence[Rejected], records: Records) -> str:
+    """Return a message with the images that cannot be used and may not be left out, one a line, and
+    what to do; "" if there are none."""
+    policies = {
+        "train": (records.on_bad_image, "records.on_bad_image = 'skip' leaves labelled ones out"),
+        "test": (
+            records.on_bad_test_image,
+            "records.on_bad_test_image = 'prior' gives test images the mean prediction",
+        ),
+    }
+    # A white level that is too low for an image is wrong for all; the image is not bad.
+    forbidden = [
+        reject
+        for reject in rejects
+        if policies[reject.split][0] == "fail" or deep.ABOVE in reject.reason
+    ]
+    if not forbidden:
+        return ""
+    lines = [reject.message() for reject in forbidden[: remarks.SHOWN]]
+    advice = [
+        policies[split][1]
+        for split in policies
+        if any(r.split == split and deep.ABOVE not in r.reason for r in forbidden)
+    ] or ["set records.white_level"]
+    return "\n".join([*lines, f"{len(forbidden)} images cannot be used: " + "; ".join(advice)])
 
 
 def _shards_exist(work: Path, table: pd.DataFrame) -> bool:

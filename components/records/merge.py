@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from components.records.convert import CHANNELS
+from components.records.images.deep import LARGEST
+from components.records.remarks import remarks, shown
 from components.records.sources import files
 from components.storage.folders import publish
 from trainer.artifacts import tables
@@ -22,7 +23,6 @@ from trainer.events import emit
 _PLACES = ("shard", "row", "bytes", "sum_c", "sumsq_c")
 # Columns in which the records of two sizes must agree.
 _LABELS = ("target", "group")
-_UNUSED_SHOWN = 20
 
 
 def join_and_publish(
@@ -96,9 +96,12 @@ def join(
         [tables.read_rejects(folder / tables.REJECTS) for folder in folders], ignore_index=True
     )
     # In ready shards, an image may be damaged in one size and intact in another.
-    rejects = rejects.drop_duplicates("id", ignore_index=True)
+    rejects = rejects.drop_duplicates(["split", "id"], ignore_index=True)
     examples = _one_table(
-        [tables.read_examples(folder) for folder in folders], set(rejects["id"]), data, records
+        [tables.read_examples(folder) for folder in folders],
+        set(zip(rejects["split"], rejects["id"], strict=True)),
+        data,
+        records,
     )
     _check(examples, rejects, data, records, classes, task)
     for folder in folders:
@@ -109,10 +112,14 @@ def join(
     unused = files.unused(data, records) if data.source == "files" else []
     about = {
         "task": task,
+        "on_bad_test_image": records.on_bad_test_image,
+        "separator": data.separator,
         "unused_files": len(unused),
         "source_digest": manifests[0]["source_digest"],
     }
     _write_manifest(out, examples, data, records, about)
+    for text in remarks(examples, rejects, records):
+        emit("note", "join", text)
     _print_summary(examples, rejects, unused, records)
 
 
@@ -130,7 +137,8 @@ def _write_manifest(
         {
             **about,
             "sizes": records.sizes,
-            "channels": CHANNELS[data.source],
+            "channels": _channels(examples, records, data),
+            "white_level": records.white_level or LARGEST,
             "root": data.root if ready else "",
             "id_feature": data.id if ready else "image_name",
             "image_feature": (data.image or "image") if ready else "image",
@@ -143,18 +151,31 @@ def _write_manifest(
     )
 
 
+def _channels(examples: pd.DataFrame, records: Records, data: Data) -> int:
+    """Return the channels of the stored images: those of the pixels in a CSV, otherwise 3.
+
+    Raises:
+        DataError: two files have images of different channels.
+    """
+    channels = {len(sums) for sums in examples[f"sum_c_{min(records.sizes)}"]}
+    if len(channels) > 1:
+        raise DataError(f"{data.train} and {data.test}: one has grey images, the other colours")
+    return channels.pop()
+
+
 def _print_summary(
     examples: pd.DataFrame, rejects: pd.DataFrame, unused: Sequence[str], records: Records
 ) -> None:
     images = Counter(examples["split"])
     if unused:
-        names = ", ".join(repr(Path(path).name) for path in unused[:_UNUSED_SHOWN])
+        names = shown([Path(path).name for path in unused])
         emit(
             "note",
             "join",
             f"warning: {len(unused)} image files have no row in a table, and are not used: {names}",
         )
-    skipped = f", {len(rejects)} left out (rejects.csv)" if len(rejects) else ""
+    bad = int((rejects["split"] == "train").sum())
+    skipped = f", {bad} left out (rejects.csv)" if bad else ""
     sizes = ", ".join(f"{size} × {size}" for size in records.sizes)
     emit(
         "note",
@@ -168,7 +189,7 @@ def _part(about: dict[str, object]) -> int:
 
 
 def _one_table(
-    parts: Sequence[pd.DataFrame], rejected: set[str], data: Data, records: Records
+    parts: Sequence[pd.DataFrame], rejected: set[tuple[str, str]], data: Data, records: Records
 ) -> pd.DataFrame:
     """Return the examples of all parts as one table.
 
@@ -184,7 +205,8 @@ def _one_table(
     if data.source != "tfrecords":
         _no_id_twice(table, data)
         return table
-    table = table[(table["split"] != "train") | ~table["id"].isin(rejected)]
+    pairs = zip(table["split"], table["id"], strict=True)
+    table = table[[pair not in rejected for pair in pairs]]
     _named_features_are_there(table[table["split"] == "train"], data)
     joined = None
     for size in records.sizes:
@@ -268,6 +290,7 @@ def _check(
     allows.
     """
     labelled = int((examples["split"] == "train").sum())
+    rejects = rejects[rejects["split"] == "train"]
     if len(rejects) > records.max_bad_fraction * (labelled + len(rejects)):
         first = rejects.iloc[0]
         raise DataError(

@@ -3,17 +3,17 @@ that become shards.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from components.records.sources import cifar10, files, pixels, tfrecords
 from components.records.sources.patterns import MatchedFile as File
-from components.records.sources.patterns import located
-from components.records.types import Item, Reader, Subset, subsets
+from components.records.types import Item, Reader, Row, Subset, subsets
 from components.storage import objects
 from trainer.artifacts.manifest import files_digest
 from trainer.config.data import Data
 from trainer.config.preparation import Records
+from trainer.errors import DataError
 
 
 class SourceSummary(NamedTuple):
@@ -25,11 +25,29 @@ class SourceSummary(NamedTuple):
         train: the number of labelled images.
         train_ids: their ids.
         test_ids: the ids of the unlabelled images.
+        labels: how each label is used.
+        remarks: what is odd, but can be used.
     """
 
     train: int | None
     train_ids: list[str] | None
     test_ids: list[str] | None
+    labels: "dict[str | int, LabelUse] | None" = None
+    remarks: tuple[str, ...] = ()
+
+
+class LabelUse(NamedTuple):
+    """How a label is used.
+
+    Attributes:
+        images: how many images have it.
+        held_out: how many of them may be held out: all but those that always train.
+        where: the file and row of the first, for messages.
+    """
+
+    images: int
+    held_out: int
+    where: str
 
 
 class Block(NamedTuple):
@@ -59,16 +77,39 @@ def look(data: Data, records: Records) -> SourceSummary:
         count, test_ids = tfrecords.look(data, records)
         return SourceSummary(count, None, test_ids)
     ids: dict[str, list[str]] = {"train": [], "test": []}
+    labels: dict[str | int, LabelUse] = {}
     for subset in subsets(data):
-        ids[subset.split] += _ids(subset, reader(subset, records))
-    return SourceSummary(len(ids["train"]), ids["train"], ids["test"])
+        rows = _rows(subset, reader(subset, records))
+        _check_unique(rows, subset)
+        ids[subset.split] += [row.id for row in rows]
+        for row in rows if subset.split == "train" else ():
+            known = labels.get(row.label, LabelUse(0, 0, row.where))
+            labels[row.label] = known._replace(
+                images=known.images + 1, held_out=known.held_out + (subset.external != "train")
+            )
+    # The labels of CIFAR are numbers in files that would have to be read for them.
+    known_labels = None if data.source == "cifar10" else labels
+    return SourceSummary(len(ids["train"]), ids["train"], ids["test"], known_labels)
 
 
-def _ids(subset: Subset, opened: Reader) -> list[str]:
-    # These sources use row numbers as ids; iterating over the items would read the images.
-    if subset.data.source in ("pixels", "cifar10"):
-        return [f"{subset.prefix}{row}" for row in range(1, opened.rows + 1)]
-    return [item.row.id for item in opened.items(0, opened.rows)]
+def _rows(subset: Subset, opened: Reader) -> list[Row]:
+    # Iterating over the items would read the images.
+    if subset.data.source == "pixels":
+        return pixels.rows(subset)
+    if subset.data.source == "cifar10":
+        return [Row(f"{subset.prefix}{row}", 0) for row in range(1, opened.rows + 1)]
+    return [item.row for item in opened.items(0, opened.rows)]
+
+
+def _check_unique(rows: Sequence[Row], subset: Subset) -> None:
+    """Check that no id occurs twice; of files, their reader has checked it."""
+    if subset.data.source != "pixels":
+        return
+    where_of: dict[str, str] = {}
+    for row in rows:
+        if row.id in where_of:
+            raise DataError(f"{row.where}: id {row.id!r} is already in {where_of[row.id]}")
+        where_of[row.id] = row.where
 
 
 def reader(subset: Subset, records: Records) -> Reader:
@@ -128,10 +169,7 @@ def _listed(subset: Subset) -> list[File]:
     if subset.data.source == "pixels":
         return []
     if subset.data.source == "files":
-        return located(
-            subset.data.root,
-            subset.data.images if subset.split == "train" else subset.data.test_images,
-        )
+        return files.listed(subset)
     if subset.data.source == "cifar10":
         return cifar10.batches(subset)
     return [entry for entries in tfrecords.shards(subset).values() for entry in entries]

@@ -51,12 +51,21 @@ class Rejected(NamedTuple):
         file: the file that the image is in, "" if there is none.
         reason: why the image cannot be used.
         bytes: the size of the file in bytes.
+        split: `train` or `test`.
     """
 
     id: str
     file: str
     reason: str
     bytes: int
+    split: str = "train"
+
+    def message(self) -> str:
+        """Return which image cannot be used, and why."""
+        where = f"{self.file}: id" if self.file else "id"
+        # Many images may be in one file, and the id need not be in its name.
+        named = self.file and self.id.rpartition("/")[2] in self.file.rpartition("/")[2]
+        return f"{self.file}: {self.reason}" if named else f"{where} {self.id!r}: {self.reason}"
 
 
 class Subset(NamedTuple):

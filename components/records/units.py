@@ -11,7 +11,8 @@ import numpy as np
 
 from components.parallel import WORKERS, Budget, in_order
 from components.records import source
-from components.records.images.decode import BadImage, decoding
+from components.records.images.decode import BadImage, Decoded, decoding
+from components.records.images.deep import LARGEST
 from components.records.images.describe import perceptual_hash, sums
 from components.records.images.jpeg import encoded, is_plain_jpeg
 from components.records.images.resize import fitted
@@ -24,7 +25,6 @@ from trainer.artifacts import tables
 from trainer.artifacts.records import open_shard
 from trainer.config.data import Data
 from trainer.config.preparation import Records
-from trainer.errors import DataError
 from trainer.events import ProgressBar
 
 # Threads that load images from a bucket: a download waits for the network, not for a core.
@@ -85,7 +85,7 @@ def _convert(
     ticker: ProgressBar,
 ) -> tuple[list[dict[str, Any]], list[Rejected]]:
     """Write the shards of one block, one per size, and return its rows and rejects."""
-    subset = block.subset
+    subset, labelled = block.subset, block.subset.split == "train"
     rows: list[dict[str, Any]] = []
     rejects: list[Rejected] = []
     folders = {size: tables.size_name(size) for size in records.sizes}
@@ -93,19 +93,18 @@ def _convert(
         for stale in (work / folder).glob(f"{subset.split}{block.number:02d}-*.tfrec"):
             stale.unlink()
     workers = _REMOTE_WORKERS if objects.is_remote(subset.data.root) else WORKERS
+    process = partial(_process, records, budget, subset.split)
     with ExitStack() as stack:
         shards = {
             size: stack.enter_context(open_shard(work / folders[size], subset.split, block.number))
             for size in folders
         }
-        for row, processed in in_order(
-            partial(_process, records, budget), source.items(block, opened), workers
-        ):
+        for row, processed in in_order(process, source.items(block, opened), workers):
             ticker.advance()
             if isinstance(processed, Rejected):
-                _reject(processed, subset, records, rejects)
+                rejects.append(processed)
                 continue
-            label = target(row, column=subset.data.target or "label")
+            label = target(row, column=subset.data.target or "label") if labelled else -1
             rows.append({**_row_columns(row, subset, label), **processed.columns})
             for size, jpeg in processed.jpegs.items():
                 shards[size](_features(row, subset.data, jpeg, label))
@@ -128,7 +127,9 @@ class _Processed(NamedTuple):
     columns: dict[str, Any]
 
 
-def _process(records: Records, budget: Budget, item: Item) -> tuple[Row, _Processed | Rejected]:
+def _process(
+    records: Records, budget: Budget, split: str, item: Item
+) -> tuple[Row, _Processed | Rejected]:
     """Load, decode once, fit to every size, encode and describe one image."""
     loaded: bytes | np.ndarray = b""
     try:
@@ -136,23 +137,25 @@ def _process(records: Records, budget: Budget, item: Item) -> tuple[Row, _Proces
         return item.row, _fitted(loaded, records, budget)
     except (BadImage, OSError) as error:
         size = len(loaded) if isinstance(loaded, bytes) else loaded.nbytes
-        return item.row, Rejected(item.row.id, item.file, str(error), size)
+        return item.row, Rejected(item.row.id, item.file, str(error), size, split)
 
 
 def _fitted(loaded: bytes | np.ndarray, records: Records, budget: Budget) -> _Processed:
     jpegs: dict[int, bytes] = {}
     columns: dict[str, Any] = {}
     data = loaded if isinstance(loaded, bytes) else loaded.tobytes()
-    with _pixels_of(loaded, records, budget) as (pixels, (width, height), extent):
+    with _decoding(loaded, records, budget) as decoded:
+        pixels, (width, height), extent, bits, fault = decoded
         images = {size: fitted(pixels, size, records.fit, extent) for size in records.sizes}
         unchanged = (
             isinstance(loaded, bytes)
             and width == height
             and width in images
+            and not fault
             and is_plain_jpeg(loaded)
         )
         # Free the pixels here, or they would outlive their claim on memory.
-        del pixels
+        del pixels, decoded
     for size, image in images.items():
         jpegs[size] = data if unchanged and size == width else encoded(image, records.quality)
         columns[f"bytes_{size}"] = len(jpegs[size])
@@ -163,29 +166,28 @@ def _fitted(loaded: bytes | np.ndarray, records: Records, budget: Budget) -> _Pr
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
         "phash": perceptual_hash(images[min(images)]),
+        "bits": bits,
+        "fault": fault,
     }
     return _Processed(jpegs, columns)
 
 
-def _pixels_of(
+def _decoding(
     loaded: bytes | np.ndarray, records: Records, budget: Budget
-) -> AbstractContextManager[tuple[np.ndarray, tuple[int, int], tuple[float, float]]]:
-    """Yield what `decoding` yields.
-
-    These are the pixels, no larger than they need to be; the (width, height) of the original image;
-    and the (width, height) that the pixels show.
-    """
+) -> AbstractContextManager[Decoded]:
+    """Yield what `decoding` yields."""
     if isinstance(loaded, bytes):
         exact = records.fit != "stretch"
         return decoding(
             loaded,
             side=max(records.sizes),
             max_pixels=records.max_pixels,
+            white_level=records.white_level or LARGEST,
             exact=exact,
             claim=budget.claim,
         )
     size = (loaded.shape[1], loaded.shape[0])
-    return nullcontext((loaded, size, size))
+    return nullcontext(Decoded(loaded, size, size))
 
 
 def _scan(
@@ -199,24 +201,25 @@ def _scan(
     """Return the rows and the rejects of one ready shard."""
     rows: list[dict[str, Any]] = []
     rejects: list[Rejected] = []
-    size = shard.size
+    size, labelled = shard.size, shard.subset.split == "train"
     with local_root(data.root, [shard.path]) as root:
         for scanned in tfrecords.scan(shard, root):
             ticker.advance()
             image = scanned.image
             if isinstance(image, Rejected):
-                _reject(image, shard.subset, records, rejects)
+                rejects.append(image)
                 continue
+            label = target(scanned.row, column=data.target) if labelled else -1
             rows.append(
                 {
-                    **_row_columns(
-                        scanned.row, shard.subset, target(scanned.row, column=data.target)
-                    ),
+                    **_row_columns(scanned.row, shard.subset, label),
                     "width": scanned.width,
                     "height": scanned.height,
                     "bytes": image.bytes,
                     "sha256": image.sha256,
                     "phash": image.phash,
+                    "bits": 8,
+                    "fault": image.fault,
                     f"bytes_{size}": image.bytes,
                     f"sum_c_{size}": image.sum_c,
                     f"sumsq_c_{size}": image.sumsq_c,
@@ -225,16 +228,6 @@ def _scan(
                 }
             )
     return rows, rejects
-
-
-def _reject(rejected: Rejected, subset: Subset, records: Records, rejects: list[Rejected]) -> None:
-    """Add an image that cannot be used to `rejects`, or stop if it may not be skipped."""
-    message = f"{rejected.file or 'id ' + repr(rejected.id)}: {rejected.reason}"
-    if subset.split == "test":
-        raise DataError(f"{message} (a test image, and a submission needs them all)")
-    if records.on_bad_image == "fail":
-        raise DataError(f"{message} (records.on_bad_image = 'skip' would leave it out)")
-    rejects.append(rejected)
 
 
 def _row_columns(row: Row, subset: Subset, target: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from trainer.config.data import BUCKET
-from trainer.config.schema import Number, Problem, Section, Text, Whole, Within, short
+from trainer.config.schema import Number, OrWord, Problem, Section, Text, Whole, Within, short
 
 # Values in place of a fold number. In the folds table: an image that is left out, or that always
 # trains and never validates. For a model: trained on all images, with none held out.
@@ -38,12 +38,19 @@ class Records(Section):
     max_pixels: Annotated[Whole, Within(1, 10_000_000_000, "pixels")] = 100_000_000
     """Most pixels that a source image may have; a larger one is refused. It is also the most that
     are decoded at the same time."""
+    white_level: Annotated[Whole, Within(0, 2**32 - 1), OrWord("auto")] = 0
+    """Value that becomes white in images of more than 8 bits; `auto`, or 0, takes the largest
+    number of as many bits as a sample of the training and test images uses, such as 4095. An image
+    with a larger value cannot be used."""
     on_bad_image: Literal["fail", "skip"] = "fail"
     """What happens if a labelled file is missing or is not a usable image: `fail` stops the run,
     `skip` leaves the file out and lists it in rejects.csv."""
     max_bad_fraction: Annotated[Number, Within(0, 1)] = 0.01
     """With `skip`, the largest fraction of the labelled images that may be left out; the run fails
     if there are more."""
+    on_bad_test_image: Literal["fail", "prior"] = "fail"
+    """What happens if a test image is missing or is not a usable image: `fail` stops the run,
+    `prior` gives it the mean of the other test images' predictions."""
     parts: Annotated[Whole, Within(1, 100)] = 1
     """Number of pipeline steps that share the work."""
     publish: Text = ""

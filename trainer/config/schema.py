@@ -91,6 +91,20 @@ class Within(annotated_types.GroupedMetadata):
         yield annotated_types.Le(self.high)
 
 
+@dataclasses.dataclass(frozen=True)
+class OrWord(annotated_types.GroupedMetadata):
+    """The annotation of a number for which a word may stand; its value is then 0, the default.
+
+    Attributes:
+        word: the word, such as "auto".
+    """
+
+    word: str
+
+    def __iter__(self) -> Iterator[Any]:
+        yield BeforeValidator(lambda value: 0 if value == self.word else value)
+
+
 class Section:
     """Base of all sections, which are frozen dataclasses with keyword arguments only.
 
@@ -239,6 +253,12 @@ def bounds(kind: Any) -> Within | None:
     return next((one for one in getattr(kind, "__metadata__", ()) if isinstance(one, Within)), None)
 
 
+def word(kind: Any) -> str:
+    """Return the word that may stand for a number, "" if there is none."""
+    found = (one.word for one in getattr(kind, "__metadata__", ()) if isinstance(one, OrWord))
+    return next(found, "")
+
+
 def name_problems(name: str) -> Iterator[Problem]:
     """Yield the problem of a name, if it does not match `NAME`."""
     if not NAME.fullmatch(name):
@@ -314,4 +334,5 @@ def describe(kind: Any) -> str:
         }
     )
     found = bounds(kind)
-    return words[plain] + (f" from {found.low} to {found.high}" if found else "")
+    either = f"{word(kind)!r} or " if word(kind) else ""
+    return either + words[plain] + (f" from {found.low} to {found.high}" if found else "")

@@ -15,6 +15,7 @@ from PIL import Image
 from components.records import source
 from components.records import units as units_module
 from components.records.convert import convert
+from components.records.types import Rejected
 from components.records.units import _process
 from components.records.verify import verify
 from tests.support.tiny import Tiny, as_files, converted, digits
@@ -225,7 +226,7 @@ def test_bad_images_fail_or_are_left_out_as_the_file_says(tiny: Tiny, tmp_path: 
     out = tmp_path / "out"
     with pytest.raises(
         DataError,
-        match=r"img-003.png: an empty file \(records.on_bad_image = 'skip' would leave it out\)",
+        match="img-003.png: an empty file\n1 images cannot be used: records.on_bad_image = 'skip' ",
     ):
         records(tiny, out)
     (tiny.folder / "train" / "img-007.png").unlink()
@@ -251,15 +252,31 @@ def test_bad_images_fail_or_are_left_out_as_the_file_says(tiny: Tiny, tmp_path: 
     assert verify(str(folder)).records == 148
 
 
-def test_a_bad_test_image_is_never_left_out(tiny: Tiny, tmp_path: Path) -> None:
+def test_bad_test_images_are_all_named_and_may_get_the_mean_prediction(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     as_files(tiny)
     (tiny.folder / "test" / "t5.png").write_bytes(b"<html>")
-    with pytest.raises(DataError, match="t5.png: .*a test image, and a submission needs them all"):
-        records(
-            tiny,
-            tmp_path / "out",
-            ("sizes = [8]", 'sizes = [8]\non_bad_image = "skip"\nmax_bad_fraction = 1'),
-        )
+    (tiny.folder / "test" / "t9.png").write_bytes(b"")
+    skip = ("sizes = [8]", 'sizes = [8]\non_bad_image = "skip"\nmax_bad_fraction = 0')
+    with pytest.raises(
+        DataError,
+        match=r"t5.png: .*HTML page.*\n.*t9.png: an empty file\n2 images cannot be used: "
+        "records.on_bad_test_image = 'prior' gives test images the mean prediction",
+    ):
+        records(tiny, tmp_path / "out", skip)
+    prior = ("sizes = [8]", 'sizes = [8]\non_bad_test_image = "prior"')
+    (tiny.folder / "test" / "t11.png").unlink()
+    folder = records(tiny, tmp_path / "out", prior)
+    examples = tables.read_examples(folder)
+    assert (examples["split"] == "test").sum() == 27
+    rejects = tables.read_rejects(folder / "rejects.csv")
+    assert rejects[["id", "split"]].to_numpy().tolist() == [
+        ["t5", "test"],
+        ["t9", "test"],
+        ["t11", "test"],
+    ]
+    assert "warning: 3 test images cannot be used and get the mean" in capsys.readouterr().out
 
 
 def test_files_without_a_row_are_reported(
@@ -291,19 +308,16 @@ def test_work_that_was_stopped_is_resumed(
     broken.write_bytes(good)
     os.utime(broken, ns=(times.st_atime_ns, times.st_mtime_ns))
     (work,) = (tmp_path / "work").iterdir()
-    # The first shard was complete, and nothing of the second could be mistaken for a shard.
-    assert sorted(contents(work)) == [
-        "8x8/train00-50.tfrec",
-        "train00000.parquet",
-        "train00000.rejects.csv",
-    ]
+    # Only the part with the bad image is to be done again.
+    done = {name for name in contents(work) if name.endswith(".parquet")}
+    assert done == {"train00000.parquet", "train00002.parquet", "test00000.parquet"}
     read = []
     real = _process
     monkeypatch.setattr(
-        units_module, "_process", lambda *given: read.append(given[2].row.id) or real(*given)
+        units_module, "_process", lambda *given: read.append(given[3].row.id) or real(*given)
     )
     assert contents(converted(competition, tmp_path / "out")) == whole
-    assert len(read) == 100
+    assert len(read) == 50
     assert list((tmp_path / "work").iterdir()) == []
 
 
@@ -404,9 +418,9 @@ def test_the_source_s_digest_is_kept(tiny: Tiny, tmp_path: Path) -> None:
 def test_columns_of_the_rejects(tmp_path: Path) -> None:
     tables.write_csv(
         tmp_path / "r.csv",
-        pd.DataFrame([("007", "", "=x", 3)], columns=["id", "file", "reason", "bytes"]),
+        pd.DataFrame([("007", "", "=x", 3, "train")], columns=list(Rejected._fields)),
     )
-    assert tables.read_rejects(tmp_path / "r.csv").iloc[0].tolist() == ["007", "", "=x", 3]
+    assert tables.read_rejects(tmp_path / "r.csv").iloc[0].tolist() == ["007", "", "=x", 3, "train"]
 
 
 @pytest.mark.parametrize(("groups", "names"), [("own", {"p", "old/p"}), ("shared", {"p"})])
