@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from components.blending import external
+from components.check.images import check_images
+from components.check.labels import check_labels
 from components.folds.user_ids import excluded, own_folds
-from components.records import source
+from components.records import source, white_level
+from components.records.remarks import shown
 from components.records.source import SourceSummary
-from components.records.sources.files import class_folders
 from components.storage import objects
 from components.submission import sample
+from trainer import runtime
 from trainer.config import known_backbones
 from trainer.config.competition import Competition
 from trainer.config.gan import MIN_CLASS_SAMPLES, Gan
@@ -21,9 +24,10 @@ from trainer.errors import CompetitionError
 
 
 def check_files(file: Competition | Gan, origin: str | Path) -> SourceSummary:
-    """Check that the files which a file names exist, have the right columns and agree on the ids.
+    """Check that the files which a file names exist, have the right columns and agree on the ids;
+    that labels are classes; and that an image of each kind can be read.
 
-    Cells are not read: the records step finds and reports a bad pixel or label.
+    Other images and pixels are not read: the records step reports bad ones.
 
     Args:
         file: a competition or a GAN, as loaded.
@@ -34,16 +38,24 @@ def check_files(file: Competition | Gan, origin: str | Path) -> SourceSummary:
 
     Raises:
         CompetitionError: a key names a data or weights file that does not exist, a size that is not
-            that of the images, or more folds or a larger batch than there are images for.
+            that of the images, or more folds or a larger batch than there are images for; or labels
+            are no classes, or classes have no images.
         DataError: a file lacks a column, files of external predictions included; the ids of the
             sample submission or of the answers are not those of the test images; an answer is not a
-            class; the user's own folds or list of excluded images name unknown images.
+            class; the user's own folds or list of excluded images name unknown images; or an image
+            cannot be used.
     """
     stop_at_missing(_paths(file), origin)
     summary = source.look(file.data, file.records)
-    _check_class_folders(file, origin)
+    if summary.train is not None:
+        _check_folds(file, origin, summary.train)
+    if summary.labels is not None:
+        check_labels(file, str(origin), summary.labels)
+    if summary.train is not None:
+        _check_batches(file, origin, summary.train)
+    check_images(file.data, white_level.resolved(file.data, file.records))
     if isinstance(file, Competition):
-        _check_submission(file, summary)
+        summary = summary._replace(remarks=tuple(_check_submission(file, summary)))
     if summary.train_ids is not None:
         excluded(file.folds, set(summary.train_ids))
         if file.folds.file:
@@ -54,23 +66,7 @@ def check_files(file: Competition | Gan, origin: str | Path) -> SourceSummary:
     else:
         _check_external(file, summary)
         check_weights(file.members, file.folds.count, f"{origin}: members")
-    if summary.train is not None:
-        _check_amounts(file, origin, summary.train)
     return summary
-
-
-def _check_class_folders(file: Competition | Gan, origin: str | Path) -> None:
-    """Check that the folders of classes are the classes of the file."""
-    folders = class_folders(file.data)
-    unknown, missing = sorted(folders - set(file.classes)), sorted(set(file.classes) - folders)
-    if folders and (unknown or missing):
-        first = f"there is no class {unknown[0]!r}" if unknown else f"no image of {missing[0]!r}"
-        # Thousands of classes are no list that a person copies.
-        listed = f"; the folders are {sorted(folders)}" if len(folders) <= 20 else ""
-        raise CompetitionError(
-            f"{origin}: classes: {first} ({len(unknown)} folders without a class, {len(missing)}"
-            f" classes without a folder){listed}"
-        )
 
 
 def _paths(file: Competition | Gan) -> dict[str, str]:
@@ -91,16 +87,26 @@ def _paths(file: Competition | Gan) -> dict[str, str]:
     }
 
 
-def _check_submission(file: Competition, summary: SourceSummary) -> None:
-    """Check the sample submission, and the answers if there are any."""
-    path, name = file.submission.sample, file.data.test or "the test images"
+def _check_submission(file: Competition, summary: SourceSummary) -> list[str]:
+    """Check the sample submission, and the answers if there are any; return remarks."""
+    remarks: list[str] = []
+    path, name = file.submission.sample, file.data.test or sample.TEST_IMAGES
     if path:
         expected = sample.read(path)
         sample.check_form(expected, file.submission, file.classes, file.task)
+        remarks += sample.remarks(expected, file.submission, file.classes, file.task)
         if summary.test_ids is not None:
-            sample.check_ids(expected, path, summary.test_ids, name)
+            prior = file.records.on_bad_test_image == "prior"
+            lacking = sample.check_ids(
+                expected, path, summary.test_ids, name, may_lack_images=prior
+            )
+            if lacking:
+                remarks.append(
+                    f"{len(lacking)} ids of {path} have no image and get the mean prediction:"
+                    f" {shown(lacking)}"
+                )
     elif summary.test_ids is None:
-        return  # their ids are only known when they have been read
+        return remarks  # their ids are only known when they have been read
     else:
         expected = sample.without_file(summary.test_ids, file.submission, file.classes)
     if file.leaderboard.answers:
@@ -113,6 +119,7 @@ def _check_submission(file: Competition, summary: SourceSummary) -> None:
             path or name,
             several=file.task == "multilabel",
         )
+    return remarks
 
 
 def _check_external(file: Competition, summary: SourceSummary) -> None:
@@ -172,6 +179,7 @@ def check_weights(members: Sequence[Member], folds: int, where: str) -> None:
 def backbone_files(members: Sequence[Member]) -> list[str]:
     """The files of the user's own code that backbones name, as far as this machine has them."""
     files = []
+    runtime.search_working_folder()
     for member in members:
         if known_backbones.is_function(member.backbone):
             try:
@@ -205,16 +213,20 @@ def _is_file(path: str) -> bool:
     return objects.exists(path) if objects.is_remote(path) else os.path.isfile(path)
 
 
-def _check_amounts(file: Competition | Gan, origin: str | Path, images: int) -> None:
-    """Check that there are enough images for the folds and the batches.
+def _check_folds(file: Competition | Gan, origin: str | Path, images: int) -> None:
+    """Check that there are at least as many images as folds."""
+    if images < file.folds.count:
+        raise CompetitionError(
+            f"{origin}: folds.count = {file.folds.count}: there are only {images} labelled images"
+        )
+
+
+def _check_batches(file: Competition | Gan, origin: str | Path, images: int) -> None:
+    """Check that there are enough images for the batches.
 
     Groups can leave fewer images to train on, which the steps then report.
     """
     count = file.folds.count
-    if images < count:
-        raise CompetitionError(
-            f"{origin}: folds.count = {count}: there are only {images} labelled images"
-        )
     training = images - -(-images // count)
     sizes: list[tuple[str, int, int]] = []
     if isinstance(file, Gan):

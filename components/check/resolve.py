@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from components.check.files import backbone_files, check_files, feature_files, weights_files
-from components.records import source
+from components.records import source, white_level
+from components.records.images.deep import LARGEST
 from components.storage.objects import local_path
 from components.training.plan import plan
 from trainer.artifacts.manifest import files_digest
@@ -122,7 +123,14 @@ def _checked(kind: type[File], table: Mapping[str, Any], root: str) -> tuple[Fil
     """The file with absolute paths, and how many labelled images it has, as text."""
     parsed = rooted(kind, table, root)
     file = resolve_paths(parsed, parsed.data.root)
+    records = white_level.resolved(file.data, file.records)
+    if records != file.records:
+        file = dataclasses.replace(file, records=records)
+        if records.white_level != LARGEST:
+            emit("note", "check", f"white level {records.white_level}, from a sample of the images")
     summary = check_files(file, ORIGIN)
+    for remark in summary.remarks:
+        emit("note", "check", remark)
     return file, "some" if summary.train is None else str(summary.train)
 
 

@@ -17,6 +17,15 @@ from trainer.errors import DataError
 
 # The first bytes of a gzip file.
 _GZIP = b"\x1f\x8b"
+# What a file is that is no CSV, by its first bytes.
+_OTHERS = {
+    b"PK\3\4": "an Excel workbook or a ZIP archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"PAR1": "a Parquet table",
+    b'{"': "a JSON document",
+    b"{\n": "a JSON document",
+    b"[{": "a JSON document",
+}
 # The errors of reading a gzip file that is truncated, damaged or not gzip at all.
 DAMAGED_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
 
@@ -40,6 +49,10 @@ def read_rows(path: str | Path) -> Iterator[list[str]]:
     """
     number = 0
     try:
+        with open(path, "rb") as plain:
+            start = plain.read(4)
+        if kind := next((kind for first, kind in _OTHERS.items() if start.startswith(first)), ""):
+            raise DataError(f"{path}: {kind}, not a CSV file: save the table as CSV")
         with (
             open_bytes(path) as binary,
             io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as stream,

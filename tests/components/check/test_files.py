@@ -137,6 +137,6 @@ def test_a_sample_of_another_form(tiny: Tiny) -> None:
     )
     tiny.toml.write_text(tiny.toml.read_text().replace('answers = "answers.csv"\n', ""))
     with pytest.raises(
-        DataError, match="writes one column per class, but the sample's header lacks class '0'"
+        DataError, match="writes one column per class, but the sample has the single column 'Label'"
     ):
         check_files(load_competition(tiny.toml), tiny.toml)

@@ -59,3 +59,18 @@ def test_a_missing_file_a_folder_and_half_a_gzip_file(tmp_path: Path) -> None:
     (tmp_path / "x.gz").write_bytes(whole[:-10])
     with pytest.raises(DataError, match="x.gz: not a complete gzip file"):
         list(read_rows(tmp_path / "x.gz"))
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"PK\3\4\x14", "an Excel workbook or a ZIP archive"),
+        (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
+        (b"PAR1", "a Parquet table"),
+        (b'{"a": 1}', "a JSON document"),
+    ],
+)
+def test_a_table_of_another_kind_is_named(tmp_path: Path, start: bytes, kind: str) -> None:
+    (tmp_path / "t.csv").write_bytes(start)
+    with pytest.raises(DataError, match=f"{kind}, not a CSV file: save the table as CSV"):
+        list(read_rows(tmp_path / "t.csv"))
