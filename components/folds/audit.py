@@ -7,11 +7,16 @@ import numpy as np
 import pandas as pd
 
 from components.folds.groups import merged
+from components.records.remarks import shown
 from trainer.artifacts import tables
 from trainer.config.preparation import ALWAYS_TRAINS, LEFT_OUT
 from trainer.errors import DataError
 
 _SHOWN = 20
+# Images that near-duplicates join, below which nothing is concluded from how many they are.
+_LEAST_SET = 20
+# Share of the images that may be in sets with different labels: more than labelling errors.
+_MIXED = 0.05
 
 
 def audit(
@@ -53,7 +58,7 @@ def audit(
         identical_across_folds: 0; an identical image in another fold raises an error.
         near_across_folds: 0, in the same way.
         groups_across_folds: 0, in the same way.
-        label_conflicts: the ids of duplicates that have different labels.
+        label_conflicts: the first ids of the first sets of duplicates that have different labels.
         identical_in_test: the number of test images with an identical image in train.
         near_in_test: the number of test images with a near-duplicate in train.
         warnings: texts to report.
@@ -106,11 +111,52 @@ def audit(
         "identical_across_folds": 0,
         "near_across_folds": 0,
         "groups_across_folds": 0,
-        "label_conflicts": conflicts[:_SHOWN],
+        "label_conflicts": [ids[:_SHOWN] for ids in conflicts[:_SHOWN]],
         "identical_in_test": int(test["sha256"].isin(set(train["sha256"])).sum()),
         "near_in_test": int(test["sha256"].isin(_linked_to(set(train["sha256"]), links)).sum()),
         "warnings": _warnings(table, labels, _groups(train)[validates], conflicts, classes),
     }
+
+
+def check_plausible(train: pd.DataFrame, count: int) -> None:
+    """Check that what is linked as near-duplicates can be copies of pictures.
+
+    Pictures of a camera that does not move, of one form, or of one kind of plot look alike in most
+    of their pixels. Linked over several steps, they would fill a fold.
+
+    Args:
+        train: labelled rows of the examples table, with an additional column `near`, as `linked`
+            returns it. Sets within one group of the user's are left out: they belong together.
+        count: the number of folds.
+
+    Raises:
+        DataError: a set is larger than a fold's share of the images, or sets join images of
+            different labels in bulk.
+    """
+    near = train[(train["near"] != "").to_numpy()]
+    groups = near.groupby("near")["group"]
+    within = (groups.transform("nunique") == 1) & (near["group"] != "")
+    near = near[~within.to_numpy(dtype=bool)]
+    if not len(near):
+        return
+    sets = near.groupby("near")
+    advice = (
+        ": these look like different pictures of one scene, which are no copies: set"
+        " folds.duplicates = 'identical', and data.group if some images belong together"
+    )
+    sizes = sets.size()
+    if sizes.max() > max(_LEAST_SET, len(train) / count):
+        ids = near["id"][(near["near"] == sizes.idxmax()).to_numpy()].tolist()
+        raise DataError(
+            f"{sizes.max()} of {len(train)} images are near-duplicates of each other, more than a"
+            f" fold's share ({shown(ids)}){advice}"
+        )
+    mixed = near[(sets["target"].transform("nunique") > 1).to_numpy()]
+    if len(mixed) > max(_LEAST_SET, _MIXED * len(train)):
+        raise DataError(
+            f"{len(mixed)} of {len(train)} images are in sets of near-duplicates with different"
+            f" labels ({shown(mixed['id'].tolist())}){advice}"
+        )
 
 
 def _warnings(
@@ -142,7 +188,7 @@ def _warnings(
     if conflicts:
         warnings.append(
             f"{len(conflicts)} sets of duplicates have different labels, the first of them"
-            f" {', '.join(conflicts[0])}"
+            f" {shown(conflicts[0])}"
         )
     return warnings
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.folds.audit import audit
+from components.folds.audit import audit, check_plausible
 from components.folds.groups import merged
 from components.folds.near_duplicates import linked, near_duplicates
 from components.folds.strata import strata
 from components.folds.stratify import assign
 from components.folds.user_ids import excluded, own_folds
+from components.records.remarks import shown
 from components.storage import objects
 from components.storage.shards import local_shards
 from trainer.artifacts import tables
@@ -22,6 +23,9 @@ from trainer.artifacts.manifest import check_digest, read_manifest, write_json
 from trainer.config.preparation import ALWAYS_TRAINS, LEFT_OUT, Folds
 from trainer.errors import DataError
 from trainer.events import emit
+
+# Share of the images above which dropping copies is worth a warning.
+_MANY_DROPPED = 0.05
 
 
 def write_folds(
@@ -60,7 +64,8 @@ def write_folds(
     searched = folds.duplicates != "identical"
     links = _links(records, examples, about) if searched else np.empty((0, 2), dtype=str)
     train = examples[examples["split"] == "train"].reset_index(drop=True)
-    rejected = set(tables.read_rejects(Path(records) / tables.REJECTS)["id"])
+    rejects = tables.read_rejects(Path(records) / tables.REJECTS)
+    rejected = set(rejects["id"][rejects["split"] == "train"])
     included = ~train["id"].isin(excluded(folds, {*train["id"], *rejected})).to_numpy(dtype=bool)
     fold = np.full(len(train), LEFT_OUT)
     if folds.file:
@@ -74,6 +79,8 @@ def write_folds(
     # An image that is left out does not link others.
     train["near"] = ""
     train.loc[included, "near"] = linked(train["sha256"][included].to_numpy(), links)
+    if not folds.file:
+        check_plausible(train[included], folds.count)
     if not folds.file:
         labels = tables.memberships(train["target"].to_numpy(), len(classes), about["task"])
         fold = _assigned(train, included, folds, seed, labels)
@@ -120,7 +127,16 @@ def _assigned(
     """
     fold = np.full(len(train), LEFT_OUT)
     if folds.duplicates == "drop":
-        included = included & ~copies(train, included)
+        dropped = included & copies(train, included)
+        if dropped.sum() > _MANY_DROPPED * included.sum():
+            ids = train["id"][dropped].tolist()
+            emit(
+                "note",
+                "folds",
+                f"warning: {len(ids)} of {int(included.sum())} images are left out as copies of"
+                f" others (folds.duplicates = 'drop'): {shown(ids)}",
+            )
+        included = included & ~dropped
     always = (train["external"] == "train").to_numpy()
     group = merged(*(train[column].to_numpy() for column in ("group", "sha256", "near")))
     validates = included & ~always

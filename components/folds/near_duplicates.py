@@ -1,7 +1,8 @@
 """Find near-duplicate images: the same picture saved again, resized, or made a little brighter.
 
 Candidates are pairs whose perceptual hashes differ in at most `DISTANCE` of 64 bits; each is then
-verified on the pixels of the stored images. All pairs within that distance are found: if two hashes
+verified on the pixels of the stored images: as a whole, and in their details
+(`components/folds/detail.py`). All pairs within that distance are found: if two hashes
 differ in at most five bits, then at least one of three bands of them differs in at most one bit.
 So for each of the three bands, the hashes are sorted by the band, and each is looked up as it is
 and with each bit of the band flipped (multi-index hashing: Norouzi, Punjani and Fleet, Fast Search
@@ -10,18 +11,19 @@ agree by chance, n² / 60,000 of them, plus the pairs that really look alike, as
 do.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
-import simplejpeg
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from components.folds import detail
 from components.parallel import in_order
+from trainer.artifacts.jpeg import decode
 from trainer.artifacts.records import check_id, decode_example, read_shard
 from trainer.errors import DataError
 
@@ -32,6 +34,12 @@ _CHUNK = 1 << 22
 _PAIRS = 1 << 11
 # If there are more candidates than this, all images look alike.
 _MOST = 5_000_000
+# If more pairs than this look alike, their details are not compared: it would take minutes.
+_MOST_DETAILED = 500_000
+# If more pairs than this look alike, cropped copies are not aligned.
+_MOST_ALIGNED = 20_000
+# Pairs whose details a thread compares at once.
+_AT_ONCE = 64
 # Side of the thumbnails that are compared: finer detail does not survive being saved again. The
 # thresholds were chosen on photographs, emoji and digits: of the pairs of different digits, which
 # look much alike, one in 12 million passes.
@@ -69,14 +77,36 @@ def near_duplicates(
     hashes, code = np.unique(unique_images["phash"].to_numpy(dtype=np.uint64), return_inverse=True)
     pairs = _candidates(hashes, code)
     involved = np.unique(pairs)
-    thumbnails = _thumbnails(unique_images.iloc[involved], root, about)
+    thumbnails = np.empty((len(involved), SIDE, SIDE, 3), np.uint8)
+    _read(unique_images.iloc[involved], root, about, thumbnail, thumbnails)
     indices = np.searchsorted(involved, pairs)
     passed = [
         alike(thumbnails[chunk[:, 0]], thumbnails[chunk[:, 1]])
         for chunk in (indices[start : start + _PAIRS] for start in range(0, len(indices), _PAIRS))
     ]
     near = pairs[np.concatenate([np.empty(0, dtype=bool), *passed])]
+    if min(about["sizes"]) >= detail.LEAST and 0 < len(near) <= _MOST_DETAILED:
+        near = _same_in_detail(near, unique_images, root, about)
     return unique_images["sha256"].to_numpy(dtype=str)[near]
+
+
+def _same_in_detail(
+    pairs: np.ndarray, images: pd.DataFrame, root: str | Path, about: Mapping[str, Any]
+) -> np.ndarray:
+    """Return the pairs, (k, 2) row numbers of `images`, that have no local difference."""
+    involved = np.unique(pairs)
+    side = min(detail.SIDE, *about["sizes"])
+    greys = np.empty((len(involved), side, side), np.uint8)
+    _read(images.iloc[involved], root, about, lambda data: detail.grey(_pixels(data)), greys)
+    places = np.searchsorted(involved, pairs)
+    same = in_order(
+        lambda chunk: [
+            detail.same_in_detail(greys[one], greys[other], align=len(pairs) <= _MOST_ALIGNED)
+            for one, other in chunk
+        ],
+        (places[start : start + _AT_ONCE].tolist() for start in range(0, len(places), _AT_ONCE)),
+    )
+    return pairs[[value for chunk in same for value in chunk]]
 
 
 def _candidates(hashes: np.ndarray, code: np.ndarray) -> np.ndarray:
@@ -192,8 +222,15 @@ def _agreeing(
             yield left[near], right[near]
 
 
-def _thumbnails(examples: pd.DataFrame, root: str | Path, about: Mapping[str, Any]) -> np.ndarray:
-    """Return (n, 32, 32, 3) uint8 RGB thumbnails of the rows of `examples`."""
+def _read(
+    examples: pd.DataFrame,
+    root: str | Path,
+    about: Mapping[str, Any],
+    shrink: Callable[[bytes], np.ndarray],
+    out: np.ndarray,
+) -> None:
+    """Write what `shrink` makes of the JPEG of each row of `examples`, in the smallest size, to
+    `out`: (rows, …) uint8."""
     size = min(about["sizes"])
     shards, rows = examples[f"shard_{size}"].tolist(), examples[f"row_{size}"].tolist()
     rows_with_ids = enumerate(zip(shards, rows, examples["id"], strict=True))
@@ -208,15 +245,18 @@ def _thumbnails(examples: pd.DataFrame, root: str | Path, about: Mapping[str, An
                     check_id(features, about, id_, f"{shard}: record {number}")
                     yield index, features[about["image_feature"]]  # type: ignore[misc]  # bytes, by the record schema
 
-    thumbnails = np.empty((len(examples), SIDE, SIDE, 3), dtype=np.uint8)
-    for index, image in in_order(lambda entry: (entry[0], thumbnail(entry[1])), payloads()):
-        thumbnails[index] = image
-    return thumbnails
+    for index, image in in_order(lambda entry: (entry[0], shrink(entry[1])), payloads()):
+        out[index] = image
 
 
-def thumbnail(jpeg: bytes) -> np.ndarray:
+def _pixels(data: bytes) -> np.ndarray:
+    """Return the (height, width, 3) uint8 RGB pixels of a JPEG."""
+    return decode(data, "RGB")[0]
+
+
+def thumbnail(data: bytes) -> np.ndarray:
     """Return a (32, 32, 3) uint8 RGB thumbnail of a JPEG."""
-    pixels = simplejpeg.decode_jpeg(jpeg, colorspace="RGB", fastdct=False, fastupsample=False)
+    pixels = _pixels(data)
     interpolation = cv2.INTER_AREA if min(pixels.shape[:2]) >= SIDE else cv2.INTER_LINEAR
     return cv2.resize(pixels, (SIDE, SIDE), interpolation=interpolation)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.folds.audit import audit
+from components.folds.audit import audit, check_plausible
 from trainer.errors import DataError
 
 TEST = pd.DataFrame({"sha256": ["a", "z", "y", "x"]})
@@ -132,7 +132,7 @@ def test_duplicates_with_different_labels_are_reported() -> None:
     )
     assert found["label_conflicts"] == [["id0", "id1"]]
     assert (
-        "1 sets of duplicates have different labels, the first of them id0, id1"
+        "1 sets of duplicates have different labels, the first of them 'id0', 'id1'"
         in found["warnings"]
     )
 
@@ -149,3 +149,37 @@ def test_a_group_that_is_too_large_is_reported() -> None:
         links=LINKS,
     )
     assert "one group has 3 of 4 images, more than a fold's share" in found["warnings"]
+
+
+def linked_rows(sets: list[int], targets: list[int]) -> pd.DataFrame:
+    """A table in which each set has so many images; the rest has none."""
+    near = [str(number) for number, size in enumerate(sets) for _ in range(size)]
+    near += [""] * (len(targets) - len(near))
+    ids = [f"i{number}" for number in range(len(targets))]
+    return pd.DataFrame({"id": ids, "near": near, "target": targets, "group": ""})
+
+
+def test_a_set_larger_than_a_fold_is_a_scene_and_no_copies() -> None:
+    check_plausible(linked_rows([30], [0] * 100), 3)
+    with pytest.raises(DataError, match="40 of 100 images are .*'identical'") as at:
+        check_plausible(linked_rows([40], [0] * 100), 3)
+    # Twenty ids, and how many more.
+    assert str(at.value).count("'i") == 21
+    assert "and 20 more" in str(at.value)
+
+
+def test_sets_of_different_labels_in_bulk_are_no_copies() -> None:
+    check_plausible(linked_rows([2] * 10, [0, 1] * 150), 3)
+    with pytest.raises(DataError, match="30 of 300 images are in sets of near"):
+        check_plausible(linked_rows([2] * 15, [0, 1] * 150), 3)
+    check_plausible(linked_rows([2] * 15, [0, 0] * 150), 3)
+    check_plausible(linked_rows([], [0] * 9), 3)
+
+
+def test_a_set_within_a_group_of_the_user_s_belongs_together() -> None:
+    rows = linked_rows([40], [0] * 100)
+    rows.loc[:39, "group"] = "one video"
+    check_plausible(rows, 3)
+    rows.loc[5, "group"] = "another"
+    with pytest.raises(DataError, match="40 of 100 images are near-duplicates"):
+        check_plausible(rows, 3)

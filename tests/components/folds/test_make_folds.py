@@ -263,7 +263,8 @@ def test_ids_that_were_rejected_may_be_excluded_and_none_left_is_named(
 ) -> None:
     folder = Path(shutil.copytree(records_folder, tmp_path / "records"))
     bad = pd.DataFrame(
-        [("bad", "x.png", "an empty file", 0)], columns=["id", "file", "reason", "bytes"]
+        [("bad", "x.png", "an empty file", 0, "train")],
+        columns=["id", "file", "reason", "bytes", "split"],
     )
     tables.write_csv(folder / tables.REJECTS, bad)
     write_manifest(folder, read_manifest(records_folder))
