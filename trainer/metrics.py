@@ -31,6 +31,25 @@ OF_RANKS = ("roc_auc", "average_precision", "partial_auc_80")
 # The metrics in a report. The true-positive rate of the partial area can be any; 80 % is that of
 # ISIC 2024.
 METRICS = (*OF_CLASSES, *OF_RANKS, "log_loss", "brier", "calibration_error")
+# Other names of these metrics, in lower case without separators.
+_ALIASES = {
+    alias: metric
+    for metric, *aliases in map(
+        str.split,
+        (
+            "roc_auc auc rocauc aucroc auroc meanauc",
+            "accuracy acc categorizationaccuracy categoricalaccuracy top1",
+            "log_loss logloss multiclassloss multiclasslogloss crossentropy nll",
+            "quadratic_kappa qwk kappa cohenkappa quadraticweightedkappa",
+            "macro_f1 f1macro meanf1",
+            "f1 f1score",
+            "average_precision ap map prauc aucpr",
+            "calibration_error ece",
+            "partial_auc_80 pauc partialauc",
+        ),
+    )
+    for alias in aliases
+}
 # Equal-width bins of the calibration error.
 BINS = 15
 
@@ -43,18 +62,21 @@ def problem(metric: str, task: str) -> str | None:
         task: `multiclass`, `binary` or `multilabel`.
     """
     if metric not in HIGHER_IS_BETTER:
-        close = difflib.get_close_matches(metric, HIGHER_IS_BETTER, n=1)
+        meant = _ALIASES.get(re.sub("[^a-z0-9]", "", metric.lower()))
+        close = [meant] if meant else difflib.get_close_matches(metric, HIGHER_IS_BETTER, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return (
             f"= {metric!r}: must be one of {', '.join(METRICS)}; partial_auc_1 to partial_auc_99"
             f" set the true-positive rate in percent{hint}"
         )
     if metric == "quadratic_kappa" and task == "multilabel":
-        return (
-            "= 'quadratic_kappa': cannot be combined with task = 'multilabel', whose classes have"
-            " no order"
-        )
+        return "= 'quadratic_kappa': requires classes in an order, unlike task = 'multilabel'"
     return None
+
+
+def needs_every_class(metric: str) -> bool:
+    """Return whether a metric has no value for rows that lack a class."""
+    return metric in OF_RANKS or metric.startswith("partial_auc")
 
 
 def listed(metric: str, task: str) -> list[str]:
@@ -70,6 +92,8 @@ def score(
     targets: np.ndarray,
     probabilities: np.ndarray,
     thresholds: np.ndarray | None = None,
+    *,
+    present_only: bool = False,
 ) -> float:
     """Return the score of `probabilities` on `targets`, over all rows at once.
 
@@ -102,15 +126,14 @@ def score(
             classes.
         probabilities: (n, classes) in 0 to 1; if each image has one class, each row sums to 1.
         thresholds: as for `decided`.
+        present_only: let a metric of the order of the rows be the mean over the classes that some,
+            but not all rows belong to, as the bootstrap does; 0.5 if there is none.
 
     Raises:
         CompetitionError: the metric is unknown.
         TrainingError: the metric is one of the order of the rows, and the rows lack a class.
     """
-    scorers: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-        "roc_auc": lambda is_one, values: _roc_auc(is_one, values),
-        "average_precision": lambda is_one, values: _average_precision(is_one, values),
-    }
+    scorers = {"roc_auc": _roc_auc, "average_precision": _average_precision}
     if metric not in HIGHER_IS_BETTER:
         raise CompetitionError(f"metric {problem(metric, '')}")
     if metric in OF_CLASSES:
@@ -121,10 +144,23 @@ def score(
         of_class = scorers.get(metric) or (
             lambda is_one, values: _partial_auc(is_one, values, rate(metric))
         )
-        return _over_classes(metric, targets, probabilities, of_class)
+        return _over_classes(metric, targets, probabilities, of_class, present_only)
     return {"log_loss": _log_loss, "brier": _brier, "calibration_error": _calibration_error}[
         metric
     ](targets, probabilities)
+
+
+def available(
+    metric: str,
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    thresholds: np.ndarray | None = None,
+) -> float | None:
+    """Return the score, as `score` does; None if the rows lack a class that the metric needs."""
+    try:
+        return score(metric, targets, probabilities, thresholds)
+    except TrainingError:
+        return None
 
 
 def better(metric: str, value: float, than: float | None) -> bool:
@@ -224,6 +260,7 @@ def _over_classes(
     targets: np.ndarray,
     probabilities: np.ndarray,
     of_class: Callable[[np.ndarray, np.ndarray], float],
+    present_only: bool,
 ) -> float:
     """Return the score of the second of two classes; otherwise the mean over classes.
 
@@ -232,25 +269,23 @@ def _over_classes(
         targets: (n,) class indices or (n, classes) bool.
         probabilities: (n, classes).
         of_class: computes the score of one class from (n,) bool and (n,) probabilities.
+        present_only: leave out the classes that none or all of the rows belong to.
 
     Raises:
         TrainingError: none or all of the rows belong to one of the classes.
     """
     is_one = targets if targets.ndim == 2 else targets[:, None] == np.arange(probabilities.shape[1])
-    lacking = np.flatnonzero(~is_one.any(axis=0) | is_one.all(axis=0))
-    if len(lacking):
+    decided = np.logical_and(is_one.any(axis=0), ~is_one.all(axis=0))
+    if not present_only and not decided.all():
         raise TrainingError(
-            f"{metric}: none or all of these {len(targets)} rows belong to class {lacking[0]} (in"
-            " the order of `classes`): use fewer folds, or remove folds.file: the folds step puts"
-            " every class into every fold if it can"
+            f"{metric}: none or all of these {len(targets)} rows belong to class"
+            f" {int(decided.argmin())} (in the order of `classes`): use fewer folds, or remove"
+            " folds.file: the folds step puts every class into every fold if it can"
         )
-    if probabilities.shape[1] == 2 and targets.ndim == 1:
-        return of_class(is_one[:, 1], probabilities[:, 1])
-    return float(
-        np.mean(
-            [of_class(is_one[:, k], probabilities[:, k]) for k in range(probabilities.shape[1])]
-        )
-    )
+    binary = probabilities.shape[1] == 2 and targets.ndim == 1
+    classes = [k for k in ([1] if binary else range(probabilities.shape[1])) if decided[k]]
+    scores = [of_class(is_one[:, k], probabilities[:, k]) for k in classes]
+    return float(np.mean(scores)) if scores else 0.5
 
 
 def _roc_auc(is_one: np.ndarray, values: np.ndarray) -> float:
@@ -298,14 +333,7 @@ def _brier(targets: np.ndarray, probabilities: np.ndarray) -> float:
 
     exact = probabilities.astype(np.float64)
     if targets.ndim == 2:
-        return float(
-            np.mean(
-                [
-                    brier_score_loss(is_one, values)
-                    for is_one, values in zip(targets.T, exact.T, strict=True)
-                ]
-            )
-        )
+        return float(np.mean((exact - targets) ** 2))
     if probabilities.shape[1] == 2:
         return float(brier_score_loss(targets, exact[:, 1], labels=[0, 1]))
     exact = exact / exact.sum(axis=1, keepdims=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from components.blending import external
-from components.blending.missing import resolve_missing
+from components.blending.missing import missing_rows, resolve_missing
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.config.output import Blend, Predictions
@@ -81,6 +81,7 @@ def gather(
     blend: Blend,
     classes: Sequence[str],
     expected: Mapping[str, Sequence[int]] | None = None,
+    separator: str = " ",
 ) -> Members:
     """Join all members by id.
 
@@ -90,6 +91,7 @@ def gather(
         blend: the external tables, and what to do if rows are missing.
         classes: class names in order.
         expected: the folds that each member was to be trained on; None skips the check.
+        separator: the text between several classes of one label, in external tables.
 
     Raises:
         IntegrityError: the results of a fold did not arrive; a job's rows are duplicated, have
@@ -103,7 +105,9 @@ def gather(
     _check_complete(manifests, expected)
     trained, summaries = _read_members(tasks, manifests)
     task = next(iter(summaries.values()))["task"]
-    imported = {entry.name: _external(entry, labelled, classes, task) for entry in blend.external}
+    imported = {
+        entry.name: _external(entry, labelled, classes, task, separator) for entry in blend.external
+    }
     validation = {
         **{name: entry["validation"] for name, entry in summaries.items()},
         **dict.fromkeys(imported, "external"),
@@ -119,14 +123,7 @@ def gather(
     test = {name: _aligned(members[name].test, test_ids, classes) for name in members}
     for name in trained:
         _check_test_ids(name, members[name].test, test_ids)
-    missing = {
-        name: {
-            "oof": int(np.isnan(oof[name][:, 0]).sum()) if name in oof else 0,
-            "test": int(np.isnan(test[name][:, 0]).sum()),
-        }
-        for name in members
-    }
-    missing = {name: counts for name, counts in missing.items() if any(counts.values())}
+    missing = missing_rows(oof, test)
     kept = np.ones(len(labelled), dtype=bool)
     if missing:
         kept = resolve_missing(
@@ -318,7 +315,11 @@ def _fold_warnings(external_tables: Mapping[str, _Tables], labelled: pd.DataFram
 
 
 def _external(
-    member: Predictions, labelled: pd.DataFrame, classes: Sequence[str], task: str
+    member: Predictions,
+    labelled: pd.DataFrame,
+    classes: Sequence[str],
+    task: str,
+    separator: str,
 ) -> _Tables:
     """Read an external member's tables, without rows of unlabelled ids.
 
@@ -330,10 +331,10 @@ def _external(
     if "target" in oof:
         own = oof["id"].map(labelled.set_index("id")["target"])
         for row, (label, target) in enumerate(zip(oof["target"].astype(str), own, strict=True)):
-            if label not in (str(target), tables.names(int(target), classes, task)):
+            name = tables.names(int(target), classes, task, separator)
+            if label not in (str(target), name):
                 raise DataError(
                     f"blend.external {member.name!r}, oof = {member.oof}: id"
-                    f" {oof['id'].iloc[row]!r} has target {label!r}, but the records have"
-                    f" {tables.names(int(target), classes, task)!r}"
+                    f" {oof['id'].iloc[row]!r} has target {label!r}, but the records have {name!r}"
                 )
     return _Tables(oof, external.read(member, "test", classes, task))

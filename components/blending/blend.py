@@ -14,12 +14,15 @@ from components.blending.scores import scores, without_scores
 from components.blending.stack import Level1
 from components.storage.objects import local_path
 from trainer.artifacts import tables
-from trainer.artifacts.manifest import check_digest, write_json, write_manifest
+from trainer.artifacts.manifest import check_digest, read_manifest, write_json, write_manifest
 from trainer.config.output import Blend
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import IntegrityError
 from trainer.events import emit
 from trainer.metrics import decided
+
+# Ids that a message names.
+_SHOWN = 20
 
 
 def blend(
@@ -70,16 +73,7 @@ def blend(
         [local_path(path) for external in blend.external for path in (external.oof, external.test)],
         digest,
     )
-    folds = tables.read_folds(folds_table)
-    examples = tables.read_examples(records).query("split == 'train'")
-    labelled = folds[folds["fold"] >= 0].merge(
-        examples[["id", "target", "group"]], on="id", validate="one_to_one"
-    )
-    if len(labelled) < (folds["fold"] >= 0).sum():
-        unknown = folds["id"][(folds["fold"] >= 0) & ~folds["id"].isin(labelled["id"])]
-        raise IntegrityError(
-            f"folds table: id {unknown.iloc[0]!r} is not in the records ({len(unknown)} such ids)"
-        )
+    labelled = _labelled(tables.read_folds(folds_table), tables.read_examples(records))
     expected = None
     if planned is not None:
         numbers = sorted(set(labelled["fold"]))
@@ -87,21 +81,26 @@ def blend(
             name: [NO_FOLD] if validation == "none" else numbers
             for name, validation in planned.items()
         }
-    members = gather(tasks, labelled, blend, classes, expected)
+    stored = read_manifest(records, only=())
+    separator = stored.get("separator", " ")
+    unusable = _unusable_tests(records)
+    members = gather(tasks, labelled, blend, classes, expected, separator)
     count = len(classes)
     if not members.scored:
         empty = np.empty((0, count))
         result = without_scores(members, metric, blend)
+        result |= {"test_images_without_prediction": unusable}
+        result["warnings"] += _warnings(unusable)
         _write_oof(
             out,
             members,
             empty,
             np.empty(0 if members.task != "multilabel" else (0, count), dtype=np.int64),
             classes,
+            separator,
         )
-        _write_rest(
-            out, members, members.test.mean(axis=0, dtype=np.float64), None, result, classes
-        )
+        blended = members.test.mean(axis=0, dtype=np.float64)
+        _write_rest(out, members, blended, None, result, classes, stored, unusable)
         emit("note", "blend", "no score, as no member has out-of-fold rows; blended by mean")
         return result
     targets = tables.truth(members.targets, count, members.task)
@@ -117,16 +116,54 @@ def blend(
         fitted.apply(members.test) if all_scored else members.test.mean(axis=0, dtype=np.float64)
     )
     result = scores(members, level1, blend, fitted, nested, seed)
+    result |= {"test_images_without_prediction": unusable}
+    result["warnings"] += _warnings(unusable)
     _write_oof(
         out,
         members,
         nested.probabilities,
         decided(targets, nested.probabilities, nested.thresholds),
         classes,
+        separator,
     )
-    _write_rest(out, members, final, fitted.thresholds, result, classes)
+    _write_rest(out, members, final, fitted.thresholds, result, classes, stored, unusable)
     _print_scores(result, members.scored)
     return result
+
+
+def _labelled(folds: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFrame:
+    """Return id, fold, target and group of the images that are held out once.
+
+    Raises:
+        IntegrityError: one of them is not in the records.
+    """
+    train = examples[examples["split"] == "train"]
+    held_out = folds[folds["fold"] >= 0]
+    labelled = held_out.merge(train[["id", "target", "group"]], on="id", validate="one_to_one")
+    if len(labelled) < len(held_out):
+        unknown = held_out["id"][~held_out["id"].isin(labelled["id"])]
+        raise IntegrityError(
+            f"folds table: id {unknown.iloc[0]!r} is not in the records ({len(unknown)} such ids)"
+        )
+    return labelled
+
+
+def _unusable_tests(records: str | Path) -> list[str]:
+    """Return the ids of the test images that cannot be used."""
+    rejects = tables.read_rejects(Path(records) / tables.REJECTS)
+    ids: list[str] = rejects["id"][rejects["split"] == "test"].tolist()
+    return ids
+
+
+def _warnings(unusable: Sequence[str]) -> list[str]:
+    """Return the warning about test images without a prediction of their own."""
+    if not unusable:
+        return []
+    more = f" and {len(unusable) - _SHOWN} more" if len(unusable) > _SHOWN else ""
+    return [
+        f"{len(unusable)} test images cannot be used and have the mean prediction of the others:"
+        f" {', '.join(map(repr, unusable[:_SHOWN]))}{more}"
+    ]
 
 
 def _print_scores(result: Mapping[str, Any], scored: Sequence[str]) -> None:
@@ -156,6 +193,7 @@ def _write_oof(
     probabilities: np.ndarray,
     predicted: np.ndarray,
     classes: Sequence[str],
+    separator: str,
 ) -> None:
     """Write oof.parquet with class numbers, and oof.csv with class names."""
     rows = len(probabilities)
@@ -171,7 +209,10 @@ def _write_oof(
     table = pd.concat([table, values], axis=1)
     tables.write_parquet(out / tables.OOF, table)
     class_names = {
-        column: [tables.names(value, classes, members.task) for value in table[column].to_numpy()]
+        column: [
+            tables.names(value, classes, members.task, separator)
+            for value in table[column].to_numpy()
+        ]
         for column in ("target", "prediction")
     }
     tables.write_csv(
@@ -187,10 +228,16 @@ def _write_rest(
     thresholds: np.ndarray | None,
     metrics: Mapping[str, Any],
     classes: Sequence[str],
+    stored: Mapping[str, Any],
+    unusable: Sequence[str],
 ) -> None:
-    """Write the test predictions, the histories, the scores, and the manifest."""
+    """Write the test predictions, the histories, the scores, and the manifest.
+
+    Test images that cannot be used follow the others, with their mean prediction."""
+    final = np.concatenate([final, np.repeat(final.mean(axis=0)[None], len(unusable), axis=0)])
     predictions = pd.DataFrame(final.astype(np.float32), columns=list(classes))
-    predictions = pd.concat([pd.DataFrame({"id": members.test_ids}), predictions], axis=1)
+    ids = pd.DataFrame({"id": [*members.test_ids, *unusable]})
+    predictions = pd.concat([ids, predictions], axis=1)
     tables.write_parquet(out / tables.TEST, predictions)
     tables.write_csv(out / tables.TEST_CSV, predictions)
     tables.write_csv(out / tables.HISTORY, members.history)
@@ -201,5 +248,6 @@ def _write_rest(
         "models": members.models,
         "tasks": members.tasks,
         "thresholds": None if thresholds is None else thresholds.tolist(),
+        "on_bad_test_image": stored.get("on_bad_test_image", "fail"),
     }
     write_manifest(out, about)

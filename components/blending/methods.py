@@ -18,6 +18,8 @@ from components.parallel import in_order, one_thread
 from trainer.config.output import Method
 from trainer.metrics import HIGHER_IS_BETTER, OF_CLASSES, OF_RANKS, better
 
+# Classes above which `auto` leaves out the regression: each fit would take more than a second.
+_MOST_REGRESSED = 300
 # Weights of the first of two members that `best_alpha` tries.
 ALPHAS = np.linspace(0.0, 1.0, 101)
 
@@ -196,6 +198,8 @@ def _evaluator(rows: Rows) -> Callable[[np.ndarray, int, int], float]:
     if rows.metric == "roc_auc" and rows.exclusive and predictions.shape[2] == 2:
         # The sum of the second column is enough: it orders the rows as the mean does.
         is_one, columns = targets == 1, np.ascontiguousarray(predictions[:, :, 1], dtype=np.float32)
+        if is_one.all() or not is_one.any():
+            return lambda total, number, member: 0.5
         return lambda total, number, member: area(is_one, total[:, 1] + columns[member])
     if rows.metric == "log_loss" and rows.exclusive:
         row_numbers = np.arange(len(targets))
@@ -276,13 +280,18 @@ def best_alpha(rows: Rows) -> WeightedMean:
     return WeightedMean(np.array([alpha, 1 - alpha]), trace)
 
 
-def candidates(metric: str, members: int) -> list[Method]:
+def candidates(metric: str, members: int, classes: int) -> list[Method]:
     """Return the methods that `auto` chooses among, simplest first, by the number of fitted
-    values."""
+    values.
+
+    With very many classes, `logistic` is none of them: it fits a bias for each, in time that grows
+    with the third power of their number.
+    """
     ranked: list[Method] = (
         ["rank_mean"] if metric in OF_RANKS or metric.startswith("partial_auc") else []
     )
-    return ["mean", *ranked, "best_alpha" if members == 2 else "greedy", "weights", "logistic"]
+    regression: list[Method] = ["logistic"] if classes <= _MOST_REGRESSED else []
+    return ["mean", *ranked, "best_alpha" if members == 2 else "greedy", "weights", *regression]
 
 
 def fit(method: Method, rows: Rows, *, rounds: int, penalty: float) -> Blender:

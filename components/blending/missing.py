@@ -10,6 +10,20 @@ from trainer.config.output import Blend
 from trainer.errors import DataError
 
 
+def missing_rows(
+    oof: Mapping[str, np.ndarray], test: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, int]]:
+    """Return how many out-of-fold and test rows each member lacks, without complete members."""
+    missing = {
+        name: {
+            "oof": int(np.isnan(oof[name][:, 0]).sum()) if name in oof else 0,
+            "test": int(np.isnan(values[:, 0]).sum()),
+        }
+        for name, values in test.items()
+    }
+    return {name: counts for name, counts in missing.items() if any(counts.values())}
+
+
 def resolve_missing(
     oof: dict[str, np.ndarray],
     test: dict[str, np.ndarray],
@@ -68,7 +82,8 @@ def impute(oof: dict[str, np.ndarray], test: dict[str, np.ndarray], *, exclusive
     """Fill missing rows in place: take the mean of the ranks that the other members give the row,
     and the values that have this rank among the member's own predictions.
 
-    All ranks are among a member's out-of-fold predictions, also those of test rows.
+    All ranks are among a member's out-of-fold predictions, also those of test rows; a member that
+    has none is ranked among its test predictions.
 
     Args:
         oof: (n, classes) by member, NaN in missing rows.
@@ -80,11 +95,12 @@ def impute(oof: dict[str, np.ndarray], test: dict[str, np.ndarray], *, exclusive
         DataError: all members lack a row.
     """
     reference = {
-        name: np.sort(values[~np.isnan(values[:, 0])], axis=0) for name, values in oof.items()
+        name: np.sort(values[~np.isnan(values[:, 0])], axis=0)
+        for name, values in {**test, **oof}.items()
     }
     for tables_ in (oof, test):
-        missing = {name: np.isnan(tables_[name][:, 0]) for name in reference}
-        before = {name: tables_[name].copy() for name in reference}
+        missing = {name: np.isnan(values[:, 0]) for name, values in tables_.items()}
+        before = {name: values.copy() for name, values in tables_.items()}
         for name, rows in missing.items():
             if not rows.any():
                 continue

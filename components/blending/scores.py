@@ -9,14 +9,17 @@ import numpy as np
 
 from components.blending import diversity, stack
 from components.blending.align import Members
-from components.blending.methods import candidates
+from components.blending.methods import Rows, candidates
 from components.blending.reliability import calibration_scores
 from components.blending.scoring.bootstrap import interval, resampled
-from components.blending.scoring.weighted_metrics import Counted, CountedAll, counted, counted_all
+from components.blending.scoring.weighted_metrics import Counted, counted
 from components.blending.stack import Level1, Nested
 from trainer.config.output import Blend
-from trainer.errors import TrainingError
-from trainer.metrics import HIGHER_IS_BETTER, listed, score
+from trainer.metrics import HIGHER_IS_BETTER, available, listed, needs_every_class, score
+
+# Metrics that nobody asked for are computed for at most this many probabilities, if they sort them
+# class by class, and for at most this many classes, if they count pairs of classes: a few seconds.
+_MOST_SORTED, _MOST_PAIRED = 20_000_000, 1000
 
 
 def without_scores(members: Members, metric: str, blend: Blend) -> dict[str, Any]:
@@ -60,25 +63,12 @@ def scores(
     differences = diversity.look(
         level1, members.scored, dataclasses.replace(blend, method=fitted.method), seed
     )
-    usable = [
-        name
-        for name in listed(metric, members.task)
-        if name == metric or _has_score(name, targets, level1.rows.predictions.shape[2])
-    ]
-    scorers = _scorers(members, level1, usable, nested, nested_by_method, differences.without)
+    usable = _usable(members.task, level1.rows)
+    scorers = _scorers(members, level1, nested, nested_by_method, differences.without)
     drawn = resampled(scorers, level1.clusters, resamples=blend.resamples, seed=seed)
     blend_scores = _scores_by_fold(metric, targets, nested.probabilities, fold, nested.thresholds)
     per_method = {
-        name: {
-            **_compared(
-                metric,
-                _scores_by_fold(metric, targets, result.probabilities, fold, result.thresholds),
-                drawn[f"method/{name}"],
-                blend_scores["oof"],
-                drawn[f"blend/{metric}"],
-            ),
-            "naive": _naive(level1, dataclasses.replace(blend, method=name), seed),
-        }
+        name: _method_scores(name, result, level1, blend, seed, drawn, blend_scores["oof"])
         for name, result in nested_by_method.items()
     }
     count = len(members.names)
@@ -87,7 +77,7 @@ def scores(
         "metric": metric,
         "blend": {
             **blend_scores,
-            **interval(drawn[f"blend/{metric}"], blend_scores["oof"]),
+            **interval(drawn["blend"], blend_scores["oof"]),
             "naive": score(
                 metric, targets, fitted.apply(level1.rows.predictions), fitted.thresholds
             ),
@@ -102,7 +92,12 @@ def scores(
             name: _member_scores(name, members, level1, blend_scores["oof"], drawn)
             for name in members.names
         },
-        "metrics": {name: _metric_scores(name, targets, nested, fold, drawn) for name in usable},
+        "metrics": {
+            name: blend_scores
+            if name == metric
+            else _other_scores_by_fold(name, targets, nested, fold)
+            for name in usable
+        },
         "order": {"methods": list(per_method), "metrics": usable},
         "diversity": differences.described(
             members.scored, metric, targets, nested_by_method[fitted.method], drawn
@@ -113,7 +108,11 @@ def scores(
             "on_missing": blend.on_missing,
             "dropped_rows": members.dropped,
         },
-        "warnings": [*_warnings(members), *_fold_count_warnings(level1, blend)],
+        "warnings": [
+            *_warnings(members),
+            *_fold_count_warnings(level1, blend),
+            *_empty_folds(metric, blend_scores["folds"]),
+        ],
     }
 
 
@@ -123,7 +122,7 @@ def _nested_by_method(
     """Return the nested predictions of all methods to compare: by mean, by the method in use, and
     by the candidates of `auto`."""
     names = (
-        candidates(level1.rows.metric, level1.rows.members)
+        candidates(level1.rows.metric, level1.rows.members, level1.rows.predictions.shape[2])
         if blend.method == "auto" and len(members.scored) > 1
         else []
     )
@@ -136,17 +135,14 @@ def _nested_by_method(
 def _scorers(
     members: Members,
     level1: Level1,
-    usable: Sequence[str],
     nested: Nested,
     nested_by_method: Mapping[Any, Nested],
     nested_without: Mapping[str, Nested],
-) -> dict[str, Counted | CountedAll]:
-    """Return what the bootstrap resamples: the blend in all usable metrics, and every member,
-    method and blend without one member in the competition's metric."""
+) -> dict[str, Counted]:
+    """Return what the bootstrap resamples, in the competition's metric: the blend, every member,
+    method and blend without one member."""
     metric, targets = level1.rows.metric, level1.rows.targets
-    scorers: dict[str, Counted | CountedAll] = {
-        "blend": counted_all(usable, targets, nested.probabilities, nested.thresholds)
-    }
+    scorers: dict[str, Counted] = {"blend": _scorer(metric, targets, nested)}
     scorers |= {
         f"member/{name}": counted(metric, targets, own)
         for name, own in zip(members.scored, members.oof, strict=True)
@@ -159,6 +155,22 @@ def _scorers(
         f"without/{name}": _scorer(metric, targets, result)
         for name, result in nested_without.items()
     }
+
+
+def _method_scores(
+    name: Any,
+    result: Nested,
+    level1: Level1,
+    blend: Blend,
+    seed: int,
+    drawn: Mapping[str, np.ndarray],
+    blend_score: float,
+) -> dict[str, Any]:
+    """Return a method's nested scores, the blend's gain over it, and its naive score."""
+    metric, targets = level1.rows.metric, level1.rows.targets
+    own = _scores_by_fold(metric, targets, result.probabilities, level1.fold, result.thresholds)
+    compared = _compared(metric, own, drawn[f"method/{name}"], blend_score, drawn["blend"])
+    return {**compared, "naive": _naive(level1, dataclasses.replace(blend, method=name), seed)}
 
 
 def _member_scores(
@@ -183,22 +195,8 @@ def _member_scores(
     metric = level1.rows.metric
     predictions = level1.rows.predictions[members.scored.index(name)]
     own = _scores_by_fold(metric, level1.rows.targets, predictions, level1.fold)
-    compared = _compared(
-        metric, own, drawn[f"member/{name}"], blend_score, drawn[f"blend/{metric}"]
-    )
+    compared = _compared(metric, own, drawn[f"member/{name}"], blend_score, drawn["blend"])
     return compared | validation
-
-
-def _metric_scores(
-    metric: str,
-    targets: np.ndarray,
-    nested: Nested,
-    fold: np.ndarray,
-    drawn: Mapping[str, np.ndarray],
-) -> dict[str, Any]:
-    """Return the blend's score in one metric, in all and in each fold, with its interval."""
-    value = _available_scores_by_fold(metric, targets, nested, fold)
-    return {**value, **interval(drawn[f"blend/{metric}"], value["oof"])}
 
 
 def _compared(
@@ -240,6 +238,17 @@ def _fold_count_warnings(level1: Level1, blend: Blend) -> list[str]:
     ]
 
 
+def _empty_folds(metric: str, folds: Sequence[float | None]) -> list[str]:
+    """Return a warning if folds have no score of their own."""
+    empty = [str(number) for number, value in enumerate(folds) if value is None]
+    if not empty:
+        return []
+    return [
+        f"fold {', '.join(empty)} holds out no image of some class, so it has no {metric} of its"
+        " own; the score over all rows counts every image"
+    ]
+
+
 def _naive(level1: Level1, blend: Blend, seed: int) -> float:
     """Return the score of a blend on the rows it was fitted on."""
     fitted = stack.fit(level1, blend, seed)
@@ -255,13 +264,50 @@ def _scorer(metric: str, targets: np.ndarray, nested: Nested) -> Counted:
     return counted(metric, targets, nested.probabilities, nested.thresholds)
 
 
-def _has_score(metric: str, targets: np.ndarray, classes: int) -> bool:
-    """Return whether these rows have a score in the metric: rank metrics need every class."""
-    try:
-        score(metric, targets, np.full((len(targets), classes), 1 / classes))
-    except TrainingError:
-        return False
-    return True
+def _usable(task: str, rows: Rows) -> list[str]:
+    """Return the metrics of the report: the competition's, and others that these rows have and that
+    are cheap."""
+    _, count, classes = rows.predictions.shape
+    return [
+        name
+        for name in listed(rows.metric, task)
+        if name == rows.metric
+        or (
+            _is_cheap(name, count, classes)
+            and (not needs_every_class(name) or _has_every_class(rows.targets, classes))
+        )
+    ]
+
+
+def _is_cheap(metric: str, rows: int, classes: int) -> bool:
+    if needs_every_class(metric):
+        return rows * classes <= _MOST_SORTED
+    return metric != "quadratic_kappa" or classes <= _MOST_PAIRED
+
+
+def _has_every_class(targets: np.ndarray, classes: int) -> bool:
+    """Return whether some, but not all rows belong to each class, as metrics of ranks need."""
+    counts = targets.sum(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=classes)
+    return bool(((counts > 0) & (counts < len(targets))).all())
+
+
+def _other_scores_by_fold(
+    metric: str, targets: np.ndarray, nested: Nested, fold: np.ndarray
+) -> dict[str, Any]:
+    """Return the same as `_scores_by_fold`, computed from counts: for thousands of classes, that
+    takes seconds in place of minutes."""
+
+    def score_rows(rows: np.ndarray) -> float | None:
+        own, probabilities = targets[rows], nested.probabilities[rows]
+        if needs_every_class(metric) and not _has_every_class(own, probabilities.shape[1]):
+            return None
+        limits = None if nested.thresholds is None else nested.thresholds[rows]
+        return float(counted(metric, own, probabilities, limits)(np.ones((1, len(own))))[0])
+
+    return {
+        "oof": score_rows(np.ones(len(fold), dtype=bool)),
+        "folds": [score_rows(fold == k) for k in np.unique(fold)],
+    }
 
 
 def _scores_by_fold(
@@ -271,7 +317,8 @@ def _scores_by_fold(
     fold: np.ndarray,
     thresholds: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Return the score of all rows, `oof`, and of each fold's rows, `folds`, in fold order.
+    """Return the score of all rows, `oof`, and of each fold's rows, `folds`, in fold order: None
+    for a fold that lacks a class which the metric needs.
 
     Args:
         metric: the metric.
@@ -281,35 +328,12 @@ def _scores_by_fold(
         thresholds: (n, classes), None if decisions use none.
     """
 
-    def score_rows(rows: np.ndarray) -> float:
-        return score(
-            metric,
-            targets[rows],
-            probabilities[rows],
-            None if thresholds is None else thresholds[rows],
-        )
-
-    return {
-        "oof": score_rows(np.ones(len(fold), dtype=bool)),
-        "folds": [score_rows(fold == k) for k in np.unique(fold)],
-    }
-
-
-def _available_scores_by_fold(
-    metric: str, targets: np.ndarray, nested: Nested, fold: np.ndarray
-) -> dict[str, Any]:
-    """Return the same as `_scores_by_fold`, with None for a fold that lacks a class the metric
-    needs."""
-
     def score_rows(rows: np.ndarray) -> float | None:
-        thresholds = None if nested.thresholds is None else nested.thresholds[rows]
-        try:
-            return score(metric, targets[rows], nested.probabilities[rows], thresholds)
-        except TrainingError:
-            return None
+        limits = None if thresholds is None else thresholds[rows]
+        return available(metric, targets[rows], probabilities[rows], limits)
 
     return {
-        "oof": score_rows(np.ones(len(fold), dtype=bool)),
+        "oof": score(metric, targets, probabilities, thresholds),
         "folds": [score_rows(fold == k) for k in np.unique(fold)],
     }
 

@@ -145,7 +145,7 @@ def fit(level1: Level1, blend: Blend, seed: int) -> Fitted:
         method = "mean"
     out_of_fold: dict[Method, np.ndarray] = {}
     if method == "auto":
-        names = methods.candidates(rows.metric, rows.members)
+        names = methods.candidates(rows.metric, rows.members, rows.predictions.shape[2])
         out_of_fold = {name: _cross_blended(name, level1, blend) for name in names}
         choice = _choose(
             {name: _cross_finish(values, level1, blend) for name, values in out_of_fold.items()},
@@ -256,7 +256,10 @@ def _choose(
         seed: of the bootstrap.
     """
     rows = level1.rows
-    scores = {name: scored(rows.metric, rows.targets, *values) for name, values in blended.items()}
+    scores = {
+        name: scored(rows.metric, rows.targets, *values, present_only=True)
+        for name, values in blended.items()
+    }
     sign = 1 if HIGHER_IS_BETTER[rows.metric] else -1
     best = max(scores, key=lambda name: sign * scores[name])
     scorers: dict[str, Counted] = {

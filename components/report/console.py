@@ -94,7 +94,8 @@ def markdown(name: str, blended: str | Path, classes: Sequence[str]) -> str:
             "|---|" + "---:|" * (len(folds) + 1),
         ]
         for row in score_rows(scores):
-            cells = " | ".join(f"{value:.4f}" for value in (*row["folds"], row["oof"]))
+            values = (*row["folds"], row["oof"])
+            cells = " | ".join("" if value is None else f"{value:.4f}" for value in values)
             lines.append(f"| {_escaped(row['name'])} | {cells} |")
         lines.append("")
     lines.append(

@@ -203,11 +203,15 @@ def score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
     )
     best = max if HIGHER_IS_BETTER[scores["metric"]] else min
-    best_folds = [best(values) for values in zip(*(row["folds"] for row in rows), strict=True)]
+    best_folds = [
+        best((value for value in values if value is not None), default=None)
+        for values in zip(*(row["folds"] for row in rows), strict=True)
+    ]
     best_oof = best(row["oof"] for row in rows)
     for row in rows:
         row["cells"] = [
-            (value, value == top) for value, top in zip(row["folds"], best_folds, strict=True)
+            (value, value is not None and value == top)
+            for value, top in zip(row["folds"], best_folds, strict=True)
         ]
         row["best"] = row["oof"] == best_oof
     return rows

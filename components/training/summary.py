@@ -10,8 +10,7 @@ from trainer import runtime
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import MANIFEST, read_manifest
 from trainer.artifacts.objective import Objective
-from trainer.errors import TrainingError
-from trainer.metrics import score
+from trainer.metrics import available
 
 
 class Summary(NamedTuple):
@@ -63,7 +62,4 @@ def _score(rows: pd.DataFrame, objective: Objective) -> float | None:
         return None
     classes = list(objective.classes)
     targets = tables.truth(rows["target"].to_numpy(), len(classes), objective.task)
-    try:
-        return float(score(objective.metric, targets, rows[classes].to_numpy()))
-    except TrainingError:
-        return None
+    return available(objective.metric, targets, rows[classes].to_numpy())

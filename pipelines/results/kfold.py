@@ -136,7 +136,7 @@ def score_table(metrics: Mapping[str, Any]) -> str:
     table = [[metrics["metric"], *(f"fold {fold}" for fold in range(folds)), "out of fold"]]
     for name, value in rows:
         scores = (
-            [f"{score:.4f}" for score in (*value["folds"], value["oof"])]
+            ["" if score is None else f"{score:.4f}" for score in (*value["folds"], value["oof"])]
             if value["oof"] is not None
             else []
         )

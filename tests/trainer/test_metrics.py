@@ -183,7 +183,7 @@ def test_thresholds_change_decisions_and_no_probability() -> None:
 
 def test_which_metric_fits_which_task() -> None:
     assert problem("partial_auc_33", "binary") is None
-    assert "have no order" in str(problem("quadratic_kappa", "multilabel"))
+    assert "requires classes in an order" in str(problem("quadratic_kappa", "multilabel"))
     assert "must be one of accuracy, f1" in str(problem("partial_auc_0", "binary"))
     assert listed("roc_auc", "binary")[:3] == ["roc_auc", "accuracy", "f1"]
     assert "f1" not in listed("accuracy", "multiclass")

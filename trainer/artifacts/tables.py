@@ -15,13 +15,16 @@ Examples (`examples.parquet`), one row per image:
     bytes, sha256: size and digest of the source file (of the pixels if the image is a row of a
         CSV).
     phash: 64-bit perceptual hash, uint64.
+    bits: bits of a value in the source file: 8 of most images, 16, or 32.
+    fault: faults of a JPEG that were ignored, "" if there are none.
     shard_S, row_S: for each stored size S, the shard, relative to the manifest's `root` (the
         records folder itself if that is ""), and the record in it, from 0.
     bytes_S: length of the stored JPEG of size S.
     sum_c_S, sumsq_c_S: one list entry per channel, the exact integer sums of the pixel values of
         size S, 0 to 255, and of their squares.
 
-Rejects (`rejects.csv`): id, file, reason and bytes of each labelled image that was left out.
+Rejects (`rejects.csv`): id, file, reason, bytes and split of each image that cannot be used. A
+labelled one is left out; a test image gets the mean prediction.
 
 Folds (`folds.csv`):
     id: text.
@@ -32,10 +35,10 @@ class. `test.parquet` has id, fold and the same probability columns, one row per
 the blend averages over the folds.
 
 Predictions of the blend: `oof.parquet` also has a column `prediction`, the predicted class in the
-form of `target`. `oof.csv` is the same for people: id, target and prediction as class names, one
-column per class, fold. `test.csv` has id and one column per class. With both CSVs the blend of one
-run can be a member of another. `metrics.json` has the scores of the blend, the methods and the
-members.
+form of `target`. `oof.csv` is the same for people: id, target and prediction as class names, with
+`data.separator` between several; one column per class; fold. `test.csv` has id and one column per
+class. With both CSVs the blend of one run can be a member of another. `metrics.json` has the scores
+of the blend, the methods and the members.
 
 History (`history.csv`):
     fold: the fold; NO_FOLD (-3) for a model that trains on all images.
@@ -113,10 +116,10 @@ def truth(targets: np.ndarray, classes: int, task: str) -> np.ndarray:
     return memberships(targets, classes, task) if task == "multilabel" else targets
 
 
-def names(target: int, classes: Sequence[str], task: str) -> str:
-    """Return the class names of a label, separated by spaces."""
+def names(target: int, classes: Sequence[str], task: str, separator: str = " ") -> str:
+    """Return the class names of a label, with `separator` between them; "" for no class."""
     belongs = memberships(np.array([target]), len(classes), task)[0]
-    return " ".join(name for name, is_one in zip(classes, belongs, strict=True) if is_one)
+    return separator.join(name for name, is_one in zip(classes, belongs, strict=True) if is_one)
 
 
 def numbered(labels: np.ndarray) -> np.ndarray:
@@ -160,7 +163,7 @@ def read_rejects(path: str | Path) -> pd.DataFrame:
     """Return a rejects table; all columns but bytes are text."""
     return pd.read_csv(
         path,
-        dtype={"id": str, "file": str, "reason": str, "bytes": np.int64},
+        dtype={"id": str, "file": str, "reason": str, "bytes": np.int64, "split": str},
         keep_default_na=False,
     )
 

@@ -10,6 +10,7 @@ from trainer.artifacts import tables
 from trainer.artifacts.objective import Objective
 from trainer.config.member import Member
 from trainer.errors import TrainingError
+from trainer.events import emit
 from trainer.input import tabular
 
 
@@ -47,8 +48,7 @@ def of_fold(
         goal: the ML task and the classes.
 
     Raises:
-        TrainingError: a class that needs a weight has no training image, or a sample weight is
-            missing or negative, or all weights are 0.
+        TrainingError: a sample weight is missing or negative, or all weights are 0.
     """
     target = examples["target"].to_numpy()
     classes = len(goal.classes)
@@ -90,11 +90,14 @@ def _class_weights(member: Member, belongs: np.ndarray, goal: Objective) -> np.n
     if member.loss.class_weights == "given":
         return np.array(member.loss.weights)
     counts = belongs.sum(axis=0)
-    empty = np.flatnonzero(counts == 0)
-    if len(empty):
-        raise TrainingError(
-            f"member {member.name!r}: no training image of a fold belongs to class"
-            f" {goal.classes[empty[0]]!r}, so class_weights = 'balanced' has no weight for it: use"
-            " fewer folds, or set loss.weights"
+    present = counts > 0
+    if not present.all():
+        # All images of a rare class may be in the fold that is held out.
+        emit(
+            "note",
+            "train",
+            f"warning: {member.name}: no training image of this fold is of class"
+            f" {goal.classes[int(np.argmin(present))]!r} ({int((~present).sum())} such classes)",
         )
-    return np.asarray(len(belongs) / (len(counts) * counts))
+    weights = len(belongs) / (present.sum() * np.maximum(counts, 1))
+    return np.where(present, weights, 0.0)

@@ -18,7 +18,7 @@ from trainer.errors import Preempted, TrainingError
 from trainer.input.batches import Batch, BatchPlan, steps_per_epoch, training_batches
 from trainer.input.labels import Labels
 from trainer.input.workers import prefetch
-from trainer.metrics import HIGHER_IS_BETTER, better, score
+from trainer.metrics import HIGHER_IS_BETTER, available, better
 from trainer.models import losses
 from trainer.models.schedules import Plateau, rate
 from trainer.training.classifier_program import NETWORK, averaged_weights, training_arrays
@@ -257,7 +257,7 @@ class FoldTrainer:
                 row |= {f"val_{name}": value for name, value in scores.items()}
                 if member.validation == "best":
                     self._keep_best(epoch, monitor, scores[monitor])
-            if epoch >= member.head_epochs:
+            if epoch >= member.head_epochs and member.schedule.kind == "plateau":
                 state.plateau.update(
                     member.schedule,
                     scores[monitor],
@@ -293,8 +293,10 @@ class FoldTrainer:
         values = np.asarray(row_loss(self.labels.targets[rows], logits), dtype=np.float64)
         probabilities = predictor.probabilities_of(logits)
         targets = data.targets[rows]
-        scores = {metric: score(metric, targets, probabilities) for metric in metrics}
-        return {"loss": float(values.mean()), **scores}
+        scores = {metric: available(metric, targets, probabilities) for metric in metrics}
+        # A fold that lacks a class has no score of ranks.
+        known = {metric: value for metric, value in scores.items() if value is not None}
+        return {"loss": float(values.mean()), **known}
 
     def _explained_memory(self) -> AbstractContextManager[None]:
         return explain_out_of_memory(memory_advice(self.member, self.batch))

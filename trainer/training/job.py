@@ -20,7 +20,7 @@ from trainer.input.batches import steps_per_epoch
 from trainer.input.labels import Labels
 from trainer.input.shards import Images
 from trainer.input.workers import Workers
-from trainer.metrics import score
+from trainer.metrics import available, needs_every_class
 from trainer.training import data
 from trainer.training.classifier_program import NETWORK
 from trainer.training.fold import FoldContext, FoldState, FoldTrainer, memory_advice
@@ -54,6 +54,7 @@ class TrainingJob:
             for fold, rows in self.data.training_rows.items()
         }
         _check_accumulation(member, min(steps.values()) * member.epochs)
+        _check_monitor(member, objective, self.data)
         self.pool = ModelPool(
             member,
             objective,
@@ -180,8 +181,9 @@ class TrainingJob:
         if not len(held_out):
             return
         metric = self.objective.metric
-        value = score(metric, self.data.targets[held_out], probabilities)
-        text = f"{self.member.name} fold {fold}: {metric} {value:.4f}"
+        value = available(metric, self.data.targets[held_out], probabilities)
+        shown = "none, it lacks a class" if value is None else f"{value:.4f}"
+        text = f"{self.member.name} fold {fold}: {metric} {shown}"
         if self.member.validation == "best":
             text += f", of epoch {state['epochs']}, the best of {len(state['history'])}"
         emit("fold", "train", text)
@@ -258,6 +260,28 @@ def _batch_size(member: Member, device: Device) -> int:
             f"{device.devices} devices: use {even}, or set per_device = true"
         )
     return member.batch_size
+
+
+def _check_monitor(member: Member, objective: Objective, job_data: data.JobData) -> None:
+    """Check that every fold, also those of other jobs, has the score that chooses its best epoch.
+
+    Raises:
+        TrainingError: a fold lacks a class that the score needs.
+    """
+    monitor = member.monitor or objective.metric
+    if member.validation != "best" or not needs_every_class(monitor):
+        return
+    classes = len(objective.classes)
+    for fold in np.unique(job_data.folds[job_data.folds >= 0]).tolist():
+        targets = job_data.train["target"].to_numpy()[job_data.held_out(fold)]
+        has = tables.memberships(targets, classes, objective.task)
+        lacking = np.flatnonzero(~has.any(axis=0) | has.all(axis=0))
+        if len(lacking):
+            raise TrainingError(
+                f"member {member.name!r}: validation = 'best' compares {monitor} on the held-out"
+                f" fold, but none or all of the images of fold {fold} are of class"
+                f" {objective.classes[lacking[0]]!r}: set monitor = 'loss', or use fewer folds"
+            )
 
 
 def _check_accumulation(member: Member, batches: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from components.blending.scoring.weighted_metrics import Counted, CountedAll
+from components.blending.scoring.weighted_metrics import Counted
 from components.parallel import in_order, one_thread
 
 # Resamples that a thread draws and scores at once; few enough that their counts stay in its cache.
@@ -17,7 +17,7 @@ _LEAST_SHARE = 0.5
 
 @one_thread
 def resampled(
-    scorers: Mapping[str, Counted | CountedAll], clusters: np.ndarray, *, resamples: int, seed: int
+    scorers: Mapping[str, Counted], clusters: np.ndarray, *, resamples: int, seed: int
 ) -> dict[str, np.ndarray]:
     """Score bootstrap resamples, drawn once for all scorers, so that their differences are paired.
 
@@ -26,8 +26,7 @@ def resampled(
     J. R. Stat. Soc. B 69, section 2.2).
 
     Args:
-        scorers: by name, all for the same n rows. A scorer of several metrics yields one entry per
-            metric, `name/metric`.
+        scorers: by name, all for the same n rows.
         clusters: (n,) the number of each row's cluster, from 0.
         resamples: number of resamples.
         seed: determines the draws, regardless of the number of cores.
@@ -43,15 +42,7 @@ def resampled(
         numbers = range(first, min(first + _TOGETHER, resamples))
         drawn = np.stack([_draw(size, seed, number) for number in numbers]).astype(np.float64)
         counts = drawn if single_rows else drawn[:, clusters]
-        scores: dict[str, np.ndarray] = {}
-        for name, scorer in scorers.items():
-            result = scorer(counts)
-            scores |= (
-                {f"{name}/{metric}": values for metric, values in result.items()}
-                if isinstance(result, dict)
-                else {name: result}
-            )
-        return scores
+        return {name: scorer(counts) for name, scorer in scorers.items()}
 
     parts = list(in_order(chunk, range(0, resamples, _TOGETHER)))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

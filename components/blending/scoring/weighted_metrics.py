@@ -4,7 +4,7 @@
 table of decisions, or running counts along the sorted rows, for many resamples at a time. Tests
 check that both agree."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,10 +14,6 @@ from trainer.metrics import BINS, OF_CLASSES, bins, confidence, decided
 # (resamples, n) counts of each row -> (resamples,) scores. A mean over classes covers the classes
 # that a resample contains; it is NaN if there are none.
 Counted = Callable[[np.ndarray], np.ndarray]
-# The same for several metrics, by name.
-CountedAll = Callable[[np.ndarray], dict[str, np.ndarray]]
-# Metrics that are means over rows, or over bins of rows.
-_OF_ROWS = ("log_loss", "brier", "calibration_error")
 # The log loss clips probabilities to _LEAST and 1 - _LEAST, as scikit-learn does.
 _LEAST = np.finfo(np.float64).eps
 
@@ -44,28 +40,7 @@ def counted(
         return _class_scores(
             metric, targets, decided(targets, probabilities, thresholds), probabilities.shape[1]
         )
-    ranks = _rank_scores([metric], targets, probabilities)
-    return lambda counts: ranks(counts)[metric]
-
-
-def counted_all(
-    metrics: Sequence[str],
-    targets: np.ndarray,
-    probabilities: np.ndarray,
-    thresholds: np.ndarray | None = None,
-) -> CountedAll:
-    """Return a scorer of several metrics by name; arguments as for `counted`."""
-    ranked = [metric for metric in metrics if metric not in OF_CLASSES and metric not in _OF_ROWS]
-    ranks = _rank_scores(ranked, targets, probabilities)
-    others = {
-        metric: counted(metric, targets, probabilities, thresholds)
-        for metric in metrics
-        if metric not in ranked
-    }
-    return lambda counts: {
-        **{metric: scorer(counts) for metric, scorer in others.items()},
-        **ranks(counts),
-    }
+    return _rank_score(metric, targets, probabilities)
 
 
 def row_values(
@@ -206,27 +181,19 @@ def _kappa(table: np.ndarray) -> np.ndarray:
     return np.where(chance > 0, 1 - share(observed, chance), 0.0)
 
 
-def _rank_scores(
-    metrics: Sequence[str], targets: np.ndarray, probabilities: np.ndarray
-) -> CountedAll:
-    """Return a scorer of several rank metrics that makes the counts of each class only once."""
+def _rank_score(metric: str, targets: np.ndarray, probabilities: np.ndarray) -> Counted:
+    """Return a scorer by a rank metric."""
     prepared = [_points(is_one, values) for is_one, values in of_each(targets, probabilities)]
 
-    def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
-        totals = {metric: np.zeros(len(counts)) for metric in metrics}
-        terms = {metric: np.zeros(len(counts)) for metric in metrics}
+    def scores(counts: np.ndarray) -> np.ndarray:
+        total, terms = np.zeros(len(counts)), np.zeros(len(counts))
         for points in prepared:
-            running = _running(points, counts)
-            for metric in metrics:
-                area = areas(metric, *running)
-                finite = np.isfinite(area)
-                totals[metric][finite] += area[finite]
-                terms[metric] += finite
+            area = areas(metric, *_running(points, counts))
+            finite = np.isfinite(area)
+            total[finite] += area[finite]
+            terms += finite
         with np.errstate(invalid="ignore"):
-            return {
-                metric: total / np.where(terms[metric] > 0, terms[metric], np.nan)
-                for metric, total in totals.items()
-            }
+            return np.asarray(total / np.where(terms > 0, terms, np.nan))
 
     return scores
 
@@ -251,8 +218,15 @@ def evaluator(metric: str, targets: np.ndarray) -> Callable[[np.ndarray], float]
     Predictions are non-negative (n, classes) floats; for a rank metric they may be any multiple of
     probabilities."""
     if metric == "roc_auc":
-        return lambda probabilities: float(
-            np.mean([area(is_one, values) for is_one, values in of_each(targets, probabilities)])
-        )
+
+        def mean_area(probabilities: np.ndarray) -> float:
+            pairs = of_each(targets, probabilities)
+            # Rows without a fold may lack a rare class.
+            areas = [area(*pair) for pair in pairs if pair[0].any() and not pair[0].all()]
+            return float(np.mean(areas)) if areas else 0.5
+
+        return mean_area
     once = np.ones((1, len(targets)))
-    return lambda probabilities: float(counted(metric, targets, probabilities)(once)[0])
+    return lambda probabilities: float(
+        np.nan_to_num(counted(metric, targets, probabilities)(once)[0], nan=0.5)
+    )

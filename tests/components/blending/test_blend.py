@@ -34,6 +34,9 @@ def folds_table(tmp_path: Path) -> Path:
         {"id": IDS, "split": "train", "group": ["g", "g", *[""] * 28], "target": TARGETS}
     )
     tables.write_parquet(tmp_path / "records" / tables.EXAMPLES, examples)
+    rejects = pd.DataFrame(columns=["id", "file", "reason", "bytes", "split"])
+    tables.write_csv(tmp_path / "records" / tables.REJECTS, rejects)
+    write_manifest(tmp_path / "records", {"separator": ";"})
     tables.write_csv(tmp_path / "folds.csv", pd.DataFrame({"id": IDS, "fold": FOLD}))
     return tmp_path / "folds.csv"
 
@@ -237,6 +240,7 @@ def test_several_classes_an_image(tmp_path: Path, folds_table: Path) -> None:
     truth = np.random.default_rng(0).random((30, 3)) < 0.4
     records = tmp_path / "records" / tables.EXAMPLES
     tables.write_parquet(records, pd.read_parquet(records).assign(target=tables.numbered(truth)))
+    write_manifest(tmp_path / "records", {"separator": ";"})
     tasks = []
     for seed, name in enumerate("ab", 1):
         task = write_task(tmp_path / name, name, [0, 1, 2], seed=seed)
@@ -254,7 +258,7 @@ def test_several_classes_an_image(tmp_path: Path, folds_table: Path) -> None:
     )
     assert "quadratic_kappa" not in found["metrics"]
     oof_csv = pd.read_csv(tmp_path / "out" / tables.OOF_CSV, keep_default_na=False)
-    assert oof_csv["target"].tolist() == [" ".join(np.array(CLASSES)[row]) for row in truth]
+    assert oof_csv["target"].tolist() == [";".join(np.array(CLASSES)[row]) for row in truth]
     oof = pd.read_parquet(tmp_path / "out" / tables.OOF)
     assert found["blend"]["oof"] == pytest.approx((oof["prediction"] == oof["target"]).mean())
 
@@ -268,3 +272,24 @@ def test_what_the_blend_gains_is_positive_also_of_a_loss(tmp_path: Path, folds_t
         gain = member["oof"] - found["blend"]["oof"]
         assert (gain > 0) is (name == "b")
         assert member["blend_gains"]["low"] < gain < member["blend_gains"]["high"]
+
+
+def test_test_images_that_cannot_be_used_have_the_mean_prediction(
+    tmp_path: Path, folds_table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rejects = pd.DataFrame(
+        [("bad", "bad.png", "an empty file", 0, "test"), ("i00", "x", "damaged", 1, "train")],
+        columns=["id", "file", "reason", "bytes", "split"],
+    )
+    tables.write_csv(tmp_path / "records" / tables.REJECTS, rejects)
+    write_manifest(tmp_path / "records", {"on_bad_test_image": "prior"})
+    tasks = [write_task(tmp_path / name, name, [0, 1, 2], seed=1) for name in "ab"]
+    found = blended(tasks, folds_table, tmp_path / "out")
+    assert found["test_images_without_prediction"] == ["bad"]
+    assert (
+        "1 test images cannot be used and have the mean prediction of the others: 'bad'"
+        in (found["warnings"][-1])
+    )
+    test = pd.read_parquet(tmp_path / "out" / tables.TEST).set_index("id")[CLASSES]
+    np.testing.assert_allclose(test.loc["bad"], test.drop("bad").mean(), rtol=1e-6)
+    assert read_manifest(tmp_path / "out")["on_bad_test_image"] == "prior"

@@ -166,9 +166,10 @@ def test_the_best_alpha_and_its_curve() -> None:
 
 
 def test_auto_goes_from_the_simple_to_the_fitted() -> None:
-    assert candidates("roc_auc", 3) == ["mean", "rank_mean", "greedy", "weights", "logistic"]
-    assert candidates("accuracy", 2) == ["mean", "best_alpha", "weights", "logistic"]
-    for method in candidates("roc_auc", 3):
+    assert candidates("roc_auc", 3, 2) == ["mean", "rank_mean", "greedy", "weights", "logistic"]
+    assert candidates("accuracy", 2, 300) == ["mean", "best_alpha", "weights", "logistic"]
+    assert candidates("accuracy", 2, 301) == ["mean", "best_alpha", "weights"]
+    for method in candidates("roc_auc", 3, 2):
         for several in (False, True):
             rows = Rows(*members(4, 3, 100, 3, several=several), "roc_auc")
             blended = fit(method, rows, rounds=5, penalty=1).apply(rows.predictions)

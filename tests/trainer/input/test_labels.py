@@ -37,8 +37,14 @@ def test_balanced_weights_are_those_of_the_training_rows() -> None:
     # over these rows.
     np.testing.assert_allclose(found.weights[rows], np.array([0.5, 0.5, 1, 1]) / 0.75)
     assert found.weights[rows].mean() == pytest.approx(1)
-    with pytest.raises(TrainingError, match="belongs to class 'z'.*use fewer folds"):
-        of_fold(member, EXAMPLES, np.arange(5), [], GOAL)
+
+
+def test_a_class_without_training_images_has_no_weight(capsys: pytest.CaptureFixture[str]) -> None:
+    member = Member(name="m", epochs=1, loss=Loss(class_weights="balanced"))
+    found = of_fold(member, EXAMPLES, np.arange(5), [], GOAL)
+    # Three rows of x and two of y: their sums of weights are equal.
+    np.testing.assert_allclose(found.weights, [5 / 6] * 3 + [5 / 4] * 2 + [0], rtol=1e-6)
+    assert "no training image of this fold is of class 'z' (1 such" in capsys.readouterr().out
 
 
 def test_given_and_sample_weights() -> None:

@@ -555,3 +555,19 @@ def test_a_checkpoint_of_other_devices_is_left(
     oof = pd.read_parquet(tmp_path / "out" / tables.OOF)
     expected = pd.read_parquet(whole / tables.OOF).query("fold == 0").reset_index(drop=True)
     pd.testing.assert_frame_equal(oof, expected, check_exact=True)
+
+
+@pytest.mark.parametrize("average", [0.99, 0.999])
+def test_an_average_is_no_worse_than_the_last_weights(
+    inputs: Artifacts, tmp_path: Path, average: float
+) -> None:
+    def accuracy(member: Member, name: str) -> float:
+        oof = pd.read_parquet(trained(inputs, [0, 1, 2], tmp_path / name, member) / tables.OOF)
+        return float((oof[CLASSES].to_numpy().argmax(axis=1) == oof["target"]).mean())
+
+    last = dataclasses.replace(MEMBER, epochs=10, optimizer=Optimizer(learning_rate=0.01))
+    averaged = dataclasses.replace(
+        last, optimizer=dataclasses.replace(last.optimizer, average=average)
+    )
+    # Four standard errors of an accuracy of 0.9 over 120 images.
+    assert accuracy(averaged, "averaged") > accuracy(last, "last") - 0.11
