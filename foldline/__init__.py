@@ -16,7 +16,10 @@ import importlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from trainer import errors
+from foldline.own_packages import import_own
+
+import_own()
+from trainer import errors  # noqa: E402  # only now it is certain which trainer that is
 
 if TYPE_CHECKING:
     from foldline.artifacts import load_model, read_records

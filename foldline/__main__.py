@@ -2,7 +2,7 @@
 
 import sys
 
-from pipelines.cli.main import main
+from foldline.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,6 +5,7 @@ A launcher names a file that every step appends events to, and a file that it ke
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -114,13 +115,25 @@ def step_scope(name: str) -> Iterator[None]:
     except FoldlineError as error:
         emit("error", name, f"failed: {error}", message=str(error), tail=[])
         raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            _report_unexpected(name, error)
+            raise
+        where = error.filename or "a disk"
+        message = f"{where}: {error.strerror}: free some space, or choose another folder"
+        emit("error", name, f"failed: {message}", message=message, tail=[])
+        raise
     except BaseException as error:
-        tail = "".join(traceback.format_exception(error)).splitlines()[-12:]
-        message = f"{type(error).__name__}: {error}"
-        emit("error", name, f"failed: {error!r}", message=message, tail=tail)
+        _report_unexpected(name, error)
         raise
     seconds = time.monotonic() - started
     emit("done", name, f"done in {seconds:.1f} s", seconds=seconds)
+
+
+def _report_unexpected(name: str, error: BaseException) -> None:
+    tail = "".join(traceback.format_exception(error)).splitlines()[-12:]
+    message = f"{type(error).__name__}: {error}"
+    emit("error", name, f"failed: {error!r}", message=message, tail=tail)
 
 
 def _check_image() -> None:

@@ -3,6 +3,36 @@
 `docs/development.md` lists the same names. No other module spells one of them.
 """
 
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+
+def child_environment() -> dict[str, str]:
+    """Return the variables of Python and of the system with which a child process is started.
+
+    The working folder is not searched for modules: it may have folders named like Foldline's
+    packages. Text is UTF-8, whatever the locale. Temporary files go where this process can write.
+    """
+    own = str(Path(__file__).resolve().parents[1])
+    paths = [own, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUTF8": "1",
+        "PYTHONIOENCODING": "utf-8",
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": tempfile.gettempdir(),
+    }
+
+
+def search_working_folder() -> None:
+    """Let the user's own modules in the working folder be imported, after all others."""
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.append(folder)
+
+
 # Set by the launcher for the steps of a run.
 
 EVENTS = "FOLDLINE_EVENTS"

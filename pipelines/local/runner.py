@@ -135,7 +135,7 @@ def run(
         containers.check_images()
         request["docker"] = containers.request(competition, root, ours)
     write_json(root / "request.json", request)
-    environment = {**os.environ, **ours, "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, **runtime.child_environment(), **ours}
     with open(root / LOG, "wb") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "pipelines.local.runner", str(root / "request.json")],

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -43,29 +44,30 @@ STEPS = {
 CONVERTING = {"cut", "records", "join"}
 
 
-# As the installed command, but for Ctrl-C: a test run that was itself started in the background
-# ignores it, and hands that on.
+# As the installed command, which -P is for, but for Ctrl-C: a test run that was itself started in
+# the background ignores it, and hands that on.
 START = (
     "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
-    "from pipelines.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    "from foldline.command import main; sys.exit(main())"
 )
 
 
 def command(tiny: Tiny, out: Path) -> list[str]:
-    return [sys.executable, "-c", START, "run", str(tiny.toml), "--out", str(out)]
+    return [sys.executable, "-P", "-c", START, "run", str(tiny.toml), "--out", str(out)]
 
 
 def run(
-    tiny: Tiny, out: Path, status: int = 0, code: Path = ROOT
+    tiny: Tiny, out: Path, status: int = 0, code: Path = ROOT, **more: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run a competition with the project's code at `code`."""
+    """Run a competition with the project's code at `code`; `more` is passed to `subprocess.run`."""
+    environment = {**os.environ, "PYTHONPATH": str(code), **more.pop("env", {})}
     done = subprocess.run(
         command(tiny, out),
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(code)},
-        cwd=code,
+        env=environment,
+        **{"cwd": code, **more},
     )
     assert done.returncode == status, done.stdout + done.stderr
     return done
@@ -88,10 +90,25 @@ def started(done: subprocess.CompletedProcess[str]) -> set[str]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, Path]:
     """A finished run that the tests below copy from. A path with "python3" in it is one that kfp
-    would rewrite."""
+    would rewrite.
+
+    It is started where nothing is as it should be: in a folder with packages of the same names, a
+    module of the standard library and a package of kfp's name; in a locale without UTF-8; and with
+    a folder for temporary files that does not exist.
+    """
     folder = tmp_path_factory.mktemp("python3-run")
-    tiny = write_competition(folder / "competition", linear=True)
-    done = run(tiny, folder / "out")
+    tiny = write_competition(folder / "competition ä", linear=True)
+    for package in ("trainer", "components", "pipelines", "kfp"):
+        (folder / package).mkdir()
+        (folder / package / "__init__.py").write_text("raise ImportError('not this one')")
+    (folder / "random.py").write_text("raise ImportError('not this one')")
+    environment = {
+        "LC_ALL": "C",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONUTF8": "0",
+        "TMPDIR": str(folder / "none"),
+    }
+    done = run(tiny, folder / "out", cwd=folder, env=environment)
     assert started(done) == STEPS
     assert said(done, "reused") == []
     return tiny, folder / "out"
@@ -270,7 +287,7 @@ def test_the_user_s_own_folds_run_through(again: tuple[Tiny, Path]) -> None:
 def test_changed_code_runs_what_depends_on_it(again: tuple[Tiny, Path], tmp_path: Path) -> None:
     tiny, out = again
     code = tmp_path / "code"
-    for package in ("pipelines", "components", "trainer"):
+    for package in ("foldline", "pipelines", "components", "trainer"):
         shutil.copytree(
             ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -330,7 +347,7 @@ def test_the_cut_into_jobs_gives_the_same_bytes(finished_run: Path, tmp_path: Pa
 def test_a_step_that_cannot_start_is_named(again: tuple[Tiny, Path], tmp_path: Path) -> None:
     tiny, out = again
     code = tmp_path / "code"
-    for package in ("pipelines", "components", "trainer"):
+    for package in ("foldline", "pipelines", "components", "trainer"):
         shutil.copytree(
             ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -349,28 +366,15 @@ def test_a_step_that_cannot_start_is_named(again: tuple[Tiny, Path], tmp_path: P
     assert f"{left} in {out} are from an earlier run" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("row", "cell", "value", "words"),
-    [
-        (17, 0, "ten", "train.csv: row 17, column 'label': 'ten' is not a class"),
-        (
-            18,
-            3,
-            "999",
-            "train.csv: row 18, column 'pixel2': 999 is not a whole number from 0 to 255",
-        ),
-    ],
-)
-def test_a_bad_cell_fails_the_step_in_its_own_words(
-    tiny: Tiny, tmp_path: Path, row: int, cell: int, value: str, words: str
-) -> None:
+def test_a_bad_cell_fails_the_step_in_its_own_words(tiny: Tiny, tmp_path: Path) -> None:
     lines = tiny.train.read_text().splitlines()
-    cells = lines[row].split(",")
-    cells[cell] = value
-    lines[row] = ",".join(cells)
+    cells = lines[18].split(",")
+    cells[3] = "999"
+    lines[18] = ",".join(cells)
     tiny.train.write_text("\n".join(lines) + "\n")
     out = tmp_path / "out"
     done = run(tiny, out, status=1)
+    words = "train.csv: row 18, column 'pixel2': 999 is not a whole number from 0 to 255"
     assert f"step records failed: {tiny.folder}/{words}" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert {path.name for path in out.iterdir()} == {"pipeline_root"}

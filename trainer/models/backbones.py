@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from trainer import runtime
 from trainer.config import known_backbones
 from trainer.config.known_backbones import IMAGENET_WEIGHTS, PUBLISHED_WEIGHTS
 from trainer.config.member import Member
@@ -77,11 +78,18 @@ def _cnn(pixels: Any, member: Member) -> Any:
 
 def _function(name: str) -> Any:
     module, _, function = name.partition(":")
+    runtime.search_working_folder()
     try:
         return getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
+        package = module.partition(".")[0]
+        own = (
+            f" ({package} is a package of Foldline: rename yours)"
+            if package in ("trainer", "components", "pipelines", "foldline")
+            else ""
+        )
         raise TrainingError(
-            f"backbone = {name!r}: {error}: is it installed where training runs?"
+            f"backbone = {name!r}: {error}: is it installed where training runs?{own}"
         ) from None
 
 
