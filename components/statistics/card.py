@@ -38,6 +38,7 @@ def write_card(
     """
     about = read_manifest(records, only=(tables.EXAMPLES,))
     examples = tables.read_examples(records)
+    rejects = tables.read_rejects(Path(records) / tables.REJECTS)
     described = description(examples, about)
     fold = tables.fold_of(examples[examples["split"] == "train"], tables.read_folds(folds_table))
     splits = kept(examples, fold)
@@ -49,7 +50,10 @@ def write_card(
         left_out=max(0, len(found["classes"]) - _BARS),
         distributions=distributions(described[splits["train"]], described[splits["test"]]),
         differing=[entry for entry in found["drift"] if entry["verdict"] == "different"],
-        rejects=len(tables.read_rejects(Path(records) / tables.REJECTS)),
+        rejects=int((rejects["split"] == "train").sum()),
+        bad_tests=int((rejects["split"] == "test").sum()),
+        deep=int((examples["bits"] > 8).sum()),
+        white_level=about["white_level"],
     )
     with atomic_write(out) as partial:
         partial.write_text(page, encoding="utf-8")

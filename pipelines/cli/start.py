@@ -94,6 +94,8 @@ def _check(options: argparse.Namespace) -> int:
         f"{options.file}: valid: {labelled} labelled and {tests} test images, "
         f"{found['classes']} classes, {found['folds']} folds, {label} {members}"
     )
+    for remark in found["remarks"]:
+        print(f"note: {remark}")
     return 0
 
 
@@ -113,6 +115,7 @@ def _checked(path: Path) -> dict[str, Any]:
         "classes": len(file.classes),
         "folds": file.folds.count,
         "members": [member.name for member in registry.members(file)],
+        "remarks": list(summary.remarks),
     }
 
 

@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan
-from trainer.config.schema import Section, Within, adapter, annotations, bare, bounds, describe
+from trainer.config.schema import (
+    Section,
+    Within,
+    adapter,
+    annotations,
+    bare,
+    bounds,
+    describe,
+    word,
+)
 from trainer.errors import CompetitionError
 from trainer.metrics import HIGHER_IS_BETTER
 
@@ -72,7 +81,9 @@ def keys(section: type) -> dict[str, Key]:
         texts |= _texts(base.__module__).get(base.__name__, {})
     kinds = annotations(section)
     return {
-        f.name: Key(f.name, texts[f.name], kinds[f.name], _default(f), _unit(kinds[f.name]))
+        f.name: Key(
+            f.name, texts[f.name], kinds[f.name], _default(f, kinds[f.name]), _unit(kinds[f.name])
+        )
         for f in dataclasses.fields(section)
     }
 
@@ -105,9 +116,9 @@ def _unit(kind: Any) -> str:
     return found.unit if found else ""
 
 
-def _default(field: "dataclasses.Field[Any]") -> str | None:
+def _default(field: "dataclasses.Field[Any]", kind: Any) -> str | None:
     if field.default is not dataclasses.MISSING:
-        return _toml(field.default)
+        return _toml(field.default or word(kind) or field.default)
     if field.default_factory is not dataclasses.MISSING:
         value = field.default_factory()
         return "" if dataclasses.is_dataclass(value) else _toml(value)
@@ -223,6 +234,9 @@ def json_schema(file: type) -> dict[str, Any]:
                 number = spec.get("items", spec)
                 del number["ge"], number["le"]
                 number |= {"minimum": limits.low, "maximum": limits.high}
+            if instead := word(key.kind):
+                number = {name: spec.pop(name) for name in ("type", "minimum", "maximum")}
+                spec["anyOf"] = [{"const": instead}, number]
             spec["description"] = key.text.replace("`", "")
             if key.default:
                 spec["description"] += f" Default: {key.default}."

@@ -16,14 +16,15 @@ from trainer.config import known_backbones
 from trainer.config.data import BUCKET, Data
 from trainer.config.machine import Machine, Vertex
 from trainer.config.member import Member
-from trainer.config.output import Blend, Leaderboard, Submission
+from trainer.config.output import Blend, Leaderboard, Submission, values_for
 from trainer.config.preparation import Folds, Records
 from trainer.config.schema import Number, Problem, Section, Text, Whole, Within, name_problems
-from trainer.metrics import OF_CLASSES
 from trainer.metrics import problem as metric_problem
 
 # A multilabel target is stored as the bits of one int64 in parquet and numpy.
 MOST_LABELS = 62
+# How far a grader lets the probabilities of a row sum to anything but 1: numpy.isclose.
+MOST_SUM_ERROR = 1e-5
 # Columns of the prediction tables that do not belong to a class.
 RESERVED_COLUMNS = ("id", "target", "fold", "prediction")
 
@@ -112,6 +113,12 @@ class Competition(Section):
     vertex: Vertex = field(default_factory=Vertex)
     """`[vertex]`: resources of your project that a run on Vertex AI uses."""
 
+    def __post_init__(self) -> None:
+        if self.submission.values == "auto":
+            values = values_for(self.metric, self.task)
+            resolved = dataclasses.replace(self.submission, values=values)
+            object.__setattr__(self, "submission", resolved)
+
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several sections."""
         yield from name_problems(self.name)
@@ -126,12 +133,6 @@ class Competition(Section):
             yield Problem("submission.values", "= 'probability': only applies to task = 'binary'")
         if self.leaderboard.competition and not self.submission.sample:
             yield Problem("submission.sample", "is missing: leaderboard.competition requires it")
-        class_values = self.submission.values in ("class", "index")
-        if self.leaderboard.answers and class_values and self.metric not in OF_CLASSES:
-            yield Problem(
-                "leaderboard.answers",
-                f"cannot be scored with {self.metric} from class names: submit probabilities",
-            )
         if not self.members:
             yield Problem("members", "is empty: add at least one [[members]] section")
         names = [m.name for m in self.members]
@@ -190,15 +191,36 @@ class Competition(Section):
             )
 
     def _submission_problems(self) -> Iterator[Problem]:
-        """Yield a problem if a list of classes in the submission could not be split again."""
-        submission = self.submission
+        """Yield the problems of `submission` with the metric, the task and the classes."""
+        submission, count = self.submission, len(self.classes)
+        fitting = values_for(self.metric, self.task)
+        if submission.values in ("class", "index") and fitting != "class":
+            yield Problem(
+                "submission.values",
+                f"= {submission.values!r}: {self.metric} scores probabilities: leave it out, or use"
+                f" {fitting!r}",
+            )
+        if submission.values == "index" and all(map(str.isdecimal, self.classes)):
+            positions = [str(position) for position in range(count)]
+            if self.classes != positions:
+                yield Problem(
+                    "submission.values",
+                    "= 'index': writes the positions of the classes from 0, but these classes are"
+                    " numbers themselves: leave it out, or use 'class', to write them",
+                )
+        if submission.values == "columns" and self.task != "multilabel":
+            # Half a unit in the last digit of each column.
+            error = 0.5 * count * 10.0**-submission.digits
+            if error > MOST_SUM_ERROR:
+                needed = math.ceil(math.log10(0.5 * count / MOST_SUM_ERROR))
+                yield Problem(
+                    "submission.digits",
+                    f"= {submission.digits}: after rounding, the {count} columns of a row sum to 1"
+                    f" only within {error:.1g}, which graders refuse: use at least {needed}",
+                )
         if self.task != "multilabel" or submission.values not in ("class", "index"):
             return
-        names = (
-            [str(index) for index in range(len(self.classes))]
-            if submission.values == "index"
-            else self.classes
-        )
+        names = submission.written_names(self.classes)
         ambiguous = [name for name in names if submission.separator in name]
         if ambiguous:
             yield Problem(
@@ -259,6 +281,10 @@ class Competition(Section):
                 f"= {member.loss.alpha:g}: only applies to task = 'binary' or 'multilabel'; use"
                 " loss.weights",
             )
+        if member.monitor not in ("", "loss") and (
+            error := metric_problem(member.monitor, self.task)
+        ):
+            yield Problem("monitor", error)
         if member.augment.crop > size:
             yield Problem(
                 "augment.crop", f"= {member.augment.crop}: is larger than the stored size, {size}"

@@ -66,7 +66,7 @@ def test_a_folder_of_classes_needs_three_edits(
     assert main(["init", str(file), "--data", "folders"]) == 0
     assert main(["check", str(file)]) == 2
     said = capsys.readouterr().err
-    assert "parity.toml: classes: there is no class 'even'" in said
+    assert "folders of train/{class}/{id}.*: 'even' is not a class" in said
     assert "the folders are ['even', 'odd']" in said
     text = file.read_text().replace('["cat", "dog"]', '["even", "odd"]')
     cut = text.index("# A small network that learns"), text.index("# Without a sample")
