@@ -15,6 +15,15 @@ FoldlineError
 from collections.abc import Sequence
 from typing import NamedTuple
 
+# Ids that a message names.
+SHOWN = 20
+
+
+def shown(ids: Sequence[str]) -> str:
+    """Return the first ids as text for a message, and how many more there are."""
+    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    return ", ".join(map(repr, ids[:SHOWN])) + more
+
 
 class FoldlineError(Exception):
     """Base of every error whose text is meant for the person who runs the pipeline."""

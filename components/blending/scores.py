@@ -142,17 +142,19 @@ def _scorers(
     """Return what the bootstrap resamples, in the competition's metric: the blend, every member,
     method and blend without one member."""
     metric, targets = level1.rows.metric, level1.rows.targets
-    scorers: dict[str, Counted] = {"blend": _scorer(metric, targets, nested)}
+    scorers: dict[str, Counted] = {
+        "blend": counted(metric, targets, nested.probabilities, nested.thresholds)
+    }
     scorers |= {
         f"member/{name}": counted(metric, targets, own)
         for name, own in zip(members.scored, members.oof, strict=True)
     }
     scorers |= {
-        f"method/{name}": _scorer(metric, targets, result)
+        f"method/{name}": counted(metric, targets, result.probabilities, result.thresholds)
         for name, result in nested_by_method.items()
     }
     return scorers | {
-        f"without/{name}": _scorer(metric, targets, result)
+        f"without/{name}": counted(metric, targets, result.probabilities, result.thresholds)
         for name, result in nested_without.items()
     }
 
@@ -240,13 +242,12 @@ def _fold_count_warnings(level1: Level1, blend: Blend) -> list[str]:
 
 def _empty_folds(metric: str, folds: Sequence[float | None]) -> list[str]:
     """Return a warning if folds have no score of their own."""
-    empty = [str(number) for number, value in enumerate(folds) if value is None]
-    if not empty:
-        return []
-    return [
-        f"fold {', '.join(empty)} holds out no image of some class, so it has no {metric} of its"
-        " own; the score over all rows counts every image"
-    ]
+    empty = ", ".join(str(number) for number, value in enumerate(folds) if value is None)
+    text = (
+        f"fold {empty} holds out no image of some class, so it has no {metric} of its own; the score"
+        " over all rows counts every image"
+    )
+    return [text] if empty else []
 
 
 def _naive(level1: Level1, blend: Blend, seed: int) -> float:
@@ -260,13 +261,8 @@ def _naive(level1: Level1, blend: Blend, seed: int) -> float:
     )
 
 
-def _scorer(metric: str, targets: np.ndarray, nested: Nested) -> Counted:
-    return counted(metric, targets, nested.probabilities, nested.thresholds)
-
-
 def _usable(task: str, rows: Rows) -> list[str]:
-    """Return the metrics of the report: the competition's, and others that these rows have and that
-    are cheap."""
+    """Return the metrics of the report: the competition's, and others that are cheap."""
     _, count, classes = rows.predictions.shape
     return [
         name
@@ -294,8 +290,7 @@ def _has_every_class(targets: np.ndarray, classes: int) -> bool:
 def _other_scores_by_fold(
     metric: str, targets: np.ndarray, nested: Nested, fold: np.ndarray
 ) -> dict[str, Any]:
-    """Return the same as `_scores_by_fold`, computed from counts: for thousands of classes, that
-    takes seconds in place of minutes."""
+    """Return the same as `_scores_by_fold`, in seconds in place of minutes for many classes."""
 
     def score_rows(rows: np.ndarray) -> float | None:
         own, probabilities = targets[rows], nested.probabilities[rows]

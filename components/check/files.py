@@ -10,7 +10,6 @@ from components.check.images import check_images
 from components.check.labels import check_labels
 from components.folds.user_ids import excluded, own_folds
 from components.records import source, white_level
-from components.records.remarks import shown
 from components.records.source import SourceSummary
 from components.storage import objects
 from components.submission import sample
@@ -20,7 +19,7 @@ from trainer.config.competition import Competition
 from trainer.config.gan import MIN_CLASS_SAMPLES, Gan
 from trainer.config.member import Member
 from trainer.config.preparation import NO_FOLD
-from trainer.errors import CompetitionError
+from trainer.errors import CompetitionError, shown
 
 
 def check_files(file: Competition | Gan, origin: str | Path) -> SourceSummary:

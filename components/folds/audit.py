@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 
 from components.folds.groups import merged
-from components.records.remarks import shown
 from trainer.artifacts import tables
 from trainer.config.preparation import ALWAYS_TRAINS, LEFT_OUT
-from trainer.errors import DataError
+from trainer.errors import DataError, shown
 
 _SHOWN = 20
 # Images that near-duplicates join, below which nothing is concluded from how many they are.

@@ -15,13 +15,12 @@ from components.folds.near_duplicates import linked, near_duplicates
 from components.folds.strata import strata
 from components.folds.stratify import assign
 from components.folds.user_ids import excluded, own_folds
-from components.records.remarks import shown
 from components.storage import objects
 from components.storage.shards import local_shards
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import check_digest, read_manifest, write_json
 from trainer.config.preparation import ALWAYS_TRAINS, LEFT_OUT, Folds
-from trainer.errors import DataError
+from trainer.errors import DataError, shown
 from trainer.events import emit
 
 # Share of the images above which dropping copies is worth a warning.

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from components.records import remarks, source
+from components.records import source
 from components.records.images import deep
 from components.records.types import Rejected
 from components.records.units import Unit, units_of
@@ -30,7 +30,7 @@ from trainer.artifacts import tables
 from trainer.artifacts.manifest import write_manifest
 from trainer.config.data import Data
 from trainer.config.preparation import Records
-from trainer.errors import DataError
+from trainer.errors import SHOWN, DataError
 from trainer.events import ProgressBar, emit
 
 
@@ -168,7 +168,7 @@ def _problem(rejects: Sequence[Rejected], records: Records) -> str:
     ]
     if not forbidden:
         return ""
-    lines = [reject.message() for reject in forbidden[: remarks.SHOWN]]
+    lines = [reject.message() for reject in forbidden[:SHOWN]]
     advice = [
         policies[split][1]
         for split in policies

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from components.records.images.deep import LARGEST
-from components.records.remarks import remarks, shown
+from components.records.remarks import remarks
 from components.records.sources import files
 from components.storage.folders import publish
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import MANIFEST, read_manifest, write_manifest
 from trainer.config.data import Data
 from trainer.config.preparation import Records
-from trainer.errors import DataError, IntegrityError
+from trainer.errors import DataError, IntegrityError, shown
 from trainer.events import emit
 
 _PLACES = ("shard", "row", "bytes", "sum_c", "sumsq_c")

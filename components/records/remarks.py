@@ -2,15 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from trainer.config.preparation import Records
+from trainer.errors import shown
 
-# Ids that a message names.
-SHOWN = 20
 # Images whose pixels are below this level, but for one in a few hundred, are nearly black.
 _DARK = 16.0
 # Share of nearly black images above which they are reported.
@@ -58,12 +57,6 @@ def remarks(examples: pd.DataFrame, rejects: pd.DataFrame, records: Records) -> 
             f"warning: {len(bad_tests)} test images cannot be used and get the mean prediction"
             f" (rejects.csv): {shown(bad_tests)}"
         )
-
-
-def shown(ids: Sequence[str]) -> str:
-    """Return the first ids as text, and how many more there are."""
-    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-    return ", ".join(map(repr, ids[:SHOWN])) + more
 
 
 def _dark(examples: pd.DataFrame, size: int) -> np.ndarray:

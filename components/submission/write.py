@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from components.records.remarks import shown
 from components.storage.objects import local_path
 from components.submission.sample import (
     TEST_IMAGES,
@@ -24,7 +23,7 @@ from components.submission.verify import check_file
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import atomic_write, check_digest, read_manifest
 from trainer.config.output import Submission
-from trainer.errors import DataError
+from trainer.errors import DataError, shown
 from trainer.events import emit
 from trainer.metrics import decided, score
 
