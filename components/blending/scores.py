@@ -244,8 +244,8 @@ def _empty_folds(metric: str, folds: Sequence[float | None]) -> list[str]:
     """Return a warning if folds have no score of their own."""
     empty = ", ".join(str(number) for number, value in enumerate(folds) if value is None)
     text = (
-        f"fold {empty} holds out no image of some class, so it has no {metric} of its own; the score"
-        " over all rows counts every image"
+        f"fold {empty} holds out no image of some class, so it has no {metric} of its own; the"
+        " score over all rows counts every image"
     )
     return [text] if empty else []
 

@@ -35,7 +35,7 @@ RECIPE: dict[str, Any] = {
     "tta": 2,
     # The two backends draw different dropout masks.
     "head": {"pooling": "average", "dropout": 0.0},
-    "optimizer": {"kind": "adamw", "learning_rate": 0.01, "clip_norm": 1.0},
+    "optimizer": {"kind": "adamw", "learning_rate": 0.01, "clip_norm": 1.0, "average": 0.9},
     "schedule": {"warmup_epochs": 0.5},
     "augment": {"rotation": 20, "shift": 0.1, "brightness": 0.1, "cutmix": 0.5},
 }
