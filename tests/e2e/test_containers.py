@@ -93,10 +93,13 @@ def test_files_of_this_machine_are_read_through_a_mount(tiny: Tiny, tmp_path: Pa
 
 
 def test_a_step_that_fails_in_its_container_fails_the_run(tiny: Tiny, tmp_path: Path) -> None:
-    tiny.train.write_text(tiny.train.read_text().replace("\n0,", "\nx,", 1))
+    # A bad pixel: check reads the labels.
+    lines = tiny.train.read_text().splitlines()
+    lines[1] = lines[1].rpartition(",")[0] + ",999"
+    tiny.train.write_text("\n".join(lines) + "\n")
     done = run(tiny.toml, tmp_path / "out", "--docker", status=1)
     assert "step records failed" in done.stderr
-    assert "'x'" in done.stderr
+    assert "999 is not a whole number from 0 to 255" in done.stderr
 
 
 def test_an_image_of_other_code_is_refused(tiny: Tiny, tmp_path: Path) -> None:
