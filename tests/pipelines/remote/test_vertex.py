@@ -562,8 +562,11 @@ def test_a_schedule(
     remote: Tiny, bucket: str, server: VertexServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["schedule", str(remote.toml), *flags(bucket)]
-    assert main([*command, "--cron=TZ=Europe/Rome 0 5 * * 1"]) == 0
+    told = ["--notify", "a@example.com"]
+    assert main([*command, *told, "--cron=TZ=Europe/Rome 0 5 * * 1"]) == 0
     (schedule,) = server.schedules
+    # Each of its runs ends with the mail.
+    assert "a@example.com" in json.dumps(schedule["createPipelineJobRequest"]["pipelineJob"])
     assert schedule["cron"] == "TZ=Europe/Rome 0 5 * * 1"
     assert schedule["maxConcurrentRunCount"] == "1"
     assert schedule["createPipelineJobRequest"]["pipelineJob"]["labels"]["foldline"] == "tiny"
