@@ -17,12 +17,9 @@ from trainer.artifacts import tables
 from trainer.artifacts.manifest import check_digest, read_manifest, write_json, write_manifest
 from trainer.config.output import Blend
 from trainer.config.preparation import NO_FOLD
-from trainer.errors import IntegrityError
+from trainer.errors import IntegrityError, shown
 from trainer.events import emit
 from trainer.metrics import decided
-
-# Ids that a message names.
-_SHOWN = 20
 
 
 def blend(
@@ -159,10 +156,9 @@ def _warnings(unusable: Sequence[str]) -> list[str]:
     """Return the warning about test images without a prediction of their own."""
     if not unusable:
         return []
-    more = f" and {len(unusable) - _SHOWN} more" if len(unusable) > _SHOWN else ""
     return [
         f"{len(unusable)} test images cannot be used and have the mean prediction of the others:"
-        f" {', '.join(map(repr, unusable[:_SHOWN]))}{more}"
+        f" {shown(unusable)}"
     ]
 
 

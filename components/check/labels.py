@@ -9,11 +9,8 @@ from components.records.source import LabelUse
 from trainer.config.competition import Competition
 from trainer.config.data import Data
 from trainer.config.gan import Gan
-from trainer.errors import CompetitionError
+from trainer.errors import SHOWN, CompetitionError, shown
 from trainer.metrics import needs_every_class
-
-# Labels that a message names.
-_SHOWN = 20
 
 
 def check_labels(
@@ -50,10 +47,9 @@ def check_labels(
         raise CompetitionError(_unknown(file, origin, unknown, sorted(counts)))
     missing = [name for name in file.classes if not counts[name]]
     if missing:
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise CompetitionError(
-            f"{origin}: classes: no image of {', '.join(map(repr, missing[:_SHOWN]))}{more}: remove"
-            " them from `classes`, or add images of them"
+            f"{origin}: classes: no image of {shown(missing)}: remove them from `classes`, or add"
+            " images of them"
         )
     if isinstance(file, Competition) and _is_scored(file) and needs_every_class(file.metric):
         held_out = sum(use.held_out for use in labels.values())
@@ -85,17 +81,17 @@ def _unknown(
     lines = [
         f"{where}: {name!r} is not a class ({use.images} images, first {use.where})"
         f"{_hint(name, file)}"
-        for name, use in sorted(unknown.items(), key=lambda item: -item[1].images)[:_SHOWN]
+        for name, use in sorted(unknown.items(), key=lambda item: -item[1].images)[:SHOWN]
     ]
     # Thousands of classes are no list that a person copies.
     kind = "labels" if file.data.train else "folders"
-    listed = f"; the {kind} are {found}" if len(found) <= _SHOWN else ""
-    more = f", {_SHOWN} of them above" if len(unknown) > _SHOWN else ""
+    listed = f"; the {kind} are {found}" if len(found) <= SHOWN else ""
+    more = f", {SHOWN} of them above" if len(unknown) > SHOWN else ""
     return "\n".join(
         [
             *lines,
             f"{origin}: classes: {len(unknown)} labels are no classes{more}; classes are"
-            f" {', '.join(file.classes[:_SHOWN])}{', …' if len(file.classes) > _SHOWN else ''}"
+            f" {', '.join(file.classes[:SHOWN])}{', …' if len(file.classes) > SHOWN else ''}"
             f"{listed}",
         ]
     )

@@ -9,14 +9,10 @@ from typing import NamedTuple
 from components.storage.objects import local_path
 from trainer.artifacts.csv_rows import read_table
 from trainer.config.output import Submission
-from trainer.errors import DataError
+from trainer.errors import DataError, shown
 
 # What marks a class, or does not, in a table with a column for each.
 _ONE, _ZERO = ("1", "1.0", "True", "true"), ("0", "0.0", "False", "false", "")
-
-
-# Ids that a message names.
-_SHOWN = 20
 
 
 # How messages call the test images that no table lists.
@@ -299,10 +295,10 @@ def check_ids(
     if unknown and not (may_lack_images and 2 * len(unknown) <= len(sample.ids)):
         row, id_ = unknown[0]
         hint = _missing_hint(len(unknown), sample) if test_path == TEST_IMAGES else ""
-        others = ", ".join(repr(other) for _, other in unknown[1:_SHOWN])
+        others = [other for _, other in unknown[1:]]
         raise DataError(
             f"{path}: row {row}, column {sample.id_column!r}: id {id_!r} is not in {test_path}"
-            f" ({len(unknown)} such ids{f', also {others}' if others else ''})"
+            f" ({len(unknown)} such ids{f', also {shown(others)}' if others else ''})"
             f"{_ending_hint(id_, expected) or hint}"
         )
     missing = expected.difference(sample.ids)

@@ -15,10 +15,7 @@ from components.storage import objects
 from trainer.artifacts.csv_rows import read_rows
 from trainer.config.data import Data
 from trainer.config.preparation import Records
-from trainer.errors import DataError
-
-# Ids that a message names.
-_SHOWN = 20
+from trainer.errors import DataError, shown
 
 
 def reader(subset: Subset, records: Records) -> Reader:
@@ -151,12 +148,11 @@ def _by_table(
             )
     if missing and not may_be_missing:
         number, id_ = missing[0]
-        others = ", ".join(repr(id_) for _, id_ in missing[1:_SHOWN])
-        more = f", {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        others = [other for _, other in missing[1:]]
         raise DataError(
             f"{path}: row {number}: no file for id {id_!r} matches {pattern}"
             f"{_nearest_file(subset.data.root, pattern, id_)} ({len(missing)} such ids"
-            f"{f', also {others}{more}' if others else ''})"
+            f"{f', also {shown(others)}' if others else ''})"
         )
     _check_unique(items)
     return iter(items)
