@@ -220,7 +220,7 @@ def resumed() -> bool:
 def train(folder: Path) -> None:
     """Train a small network on a folder that `write_set` filled, with many checkpoints."""
     from trainer.artifacts.objective import Artifacts
-    from trainer.config.competition import Train
+    from trainer.config.machine import Train
     from trainer.training.fit import train_folds
     from trainer.training.jobs.context import RunContext
 

@@ -62,12 +62,14 @@ class RunResult:
 
     @property
     def oof(self) -> "pd.DataFrame":
-        """The blend's out-of-fold predictions, oof.csv: one row a labelled image."""
+        """The blend's out-of-fold predictions, oof.csv: one row a labelled image, one column a
+        class; or the columns class_1, probability_1, class_2, … of the most probable classes."""
         return self._table(tables.OOF_CSV)
 
     @property
     def test(self) -> "pd.DataFrame":
-        """The blend's predictions of the test images, test.csv: one row an image."""
+        """The blend's predictions of the test images, test.csv: one row an image, with the columns
+        of `oof`."""
         return self._table(tables.TEST_CSV)
 
     @property

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from components import class_list
 from pipelines.definitions import registry
 from trainer.artifacts.manifest import atomic_write
 from trainer.config.competition import Competition
@@ -111,13 +112,25 @@ def compile_all(
         images: the container images; None for the default tags.
 
     Returns:
-        the paths of the YAML files.
+        the paths of the YAML files; before them those of lists of classes that are too long for a
+        parameter: in a bucket of your own such a list is the parameter `classes`,
+        ["file:gs://bucket/classes.txt"].
     """
-    return [
+    listed: list[Path] = []
+
+    def values(file: Competition | Gan) -> dict[str, Any]:
+        def write(path: str, text: str) -> None:
+            class_list.write_locally(path, text)
+            listed.append(Path(path))
+
+        return class_list.shortened(parameters(file), str(folder.resolve()), write)
+
+    defaults = {registry.of(file): values(file) for file in files}
+    return listed + [
         compile_pipeline(
             folder / f"{name}{ending}",
             name,
-            parameters(file),
+            defaults[name],
             target(kind, file.machine, images, file.vertex),
         )
         for file, name in ((file, registry.of(file)) for file in files)

@@ -1,95 +1,20 @@
 """Scores over all rows of predictions, by scikit-learn; never a mean over batches."""
 
-import difflib
-import re
 from collections.abc import Callable
 
 import numpy as np
 
+from trainer.candidates import Candidates, Targets, columns_of, count_of, truth_of
 from trainer.errors import CompetitionError, TrainingError
+from trainer.metric_names import HIGHER_IS_BETTER, OF_CLASSES, candidates_suffice, problem, rate
 
-# True if a larger score is better.
-HIGHER_IS_BETTER: dict[str, bool] = {
-    "accuracy": True,
-    "f1": True,
-    "macro_f1": True,
-    "weighted_f1": True,
-    "precision": True,
-    "recall": True,
-    "quadratic_kappa": True,
-    "roc_auc": True,
-    **{f"partial_auc_{percent}": True for percent in range(1, 100)},
-    "average_precision": True,
-    "log_loss": False,
-    "brier": False,
-    "calibration_error": False,
-}
-# Metrics of the decided classes: they can score a file of class names.
-OF_CLASSES = ("accuracy", "f1", "macro_f1", "weighted_f1", "precision", "recall", "quadratic_kappa")
-# Metrics of the order of the rows by the probability of each class.
-OF_RANKS = ("roc_auc", "average_precision", "partial_auc_80")
-# The metrics in a report. The true-positive rate of the partial area can be any; 80 % is that of
-# ISIC 2024.
-METRICS = (*OF_CLASSES, *OF_RANKS, "log_loss", "brier", "calibration_error")
-# Other names of these metrics, in lower case without separators.
-_ALIASES = {
-    alias: metric
-    for metric, *aliases in map(
-        str.split,
-        (
-            "roc_auc auc rocauc aucroc auroc meanauc",
-            "accuracy acc categorizationaccuracy categoricalaccuracy top1",
-            "log_loss logloss multiclassloss multiclasslogloss crossentropy nll",
-            "quadratic_kappa qwk kappa cohenkappa quadraticweightedkappa",
-            "macro_f1 f1macro meanf1",
-            "f1 f1score",
-            "average_precision ap map prauc aucpr",
-            "calibration_error ece",
-            "partial_auc_80 pauc partialauc",
-        ),
-    )
-    for alias in aliases
-}
 # Equal-width bins of the calibration error.
 BINS = 15
 
 
-def problem(metric: str, task: str) -> str | None:
-    """Return what is wrong with a metric for a task, or None.
-
-    Args:
-        metric: name of the metric.
-        task: `multiclass`, `binary` or `multilabel`.
-    """
-    if metric not in HIGHER_IS_BETTER:
-        meant = _ALIASES.get(re.sub("[^a-z0-9]", "", metric.lower()))
-        close = [meant] if meant else difflib.get_close_matches(metric, HIGHER_IS_BETTER, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        return (
-            f"= {metric!r}: must be one of {', '.join(METRICS)}; partial_auc_1 to partial_auc_99"
-            f" set the true-positive rate in percent{hint}"
-        )
-    if metric == "quadratic_kappa" and task == "multilabel":
-        return "= 'quadratic_kappa': requires classes in an order, unlike task = 'multilabel'"
-    return None
-
-
-def needs_every_class(metric: str) -> bool:
-    """Return whether a metric has no value for rows that lack a class."""
-    return metric in OF_RANKS or metric.startswith("partial_auc")
-
-
-def listed(metric: str, task: str) -> list[str]:
-    """Return the metrics that a report lists, the competition's own first."""
-    others = [name for name in METRICS if name != metric and problem(name, task) is None]
-    if task != "binary" and metric != "f1":
-        others.remove("f1")  # equal to macro_f1
-    return [metric, *others]
-
-
 def score(
     metric: str,
-    targets: np.ndarray,
+    targets: Targets,
     probabilities: np.ndarray,
     thresholds: np.ndarray | None = None,
     *,
@@ -123,7 +48,7 @@ def score(
         metric: one of the names above; partial_auc_1 to partial_auc_99 are allowed.
         targets: (n,) integer class indices, each below the number of classes; or (n, classes) bool
             for images with any number of classes, for which all metrics but accuracy are means over
-            classes.
+            classes; or Candidates, for the metrics that `candidates_suffice` names.
         probabilities: (n, classes) in 0 to 1; if each image has one class, each row sums to 1.
         thresholds: as for `decided`.
         present_only: let a metric of the order of the rows be the mean over the classes that some,
@@ -138,21 +63,34 @@ def score(
         raise CompetitionError(f"metric {problem(metric, '')}")
     if metric in OF_CLASSES:
         return _of_classes(
-            metric, targets, decided(targets, probabilities, thresholds), probabilities.shape[1]
+            metric,
+            truth_of(targets),
+            decided(targets, probabilities, thresholds),
+            count_of(targets, probabilities),
         )
+    if metric == "calibration_error":
+        return _calibration_error(targets, probabilities)
+    if isinstance(targets, Candidates):
+        assert candidates_suffice(metric), metric
+        return float(-log_of(probabilities[np.arange(len(targets)), targets.column]).mean())
     if metric in scorers or metric.startswith("partial_auc"):
         of_class = scorers.get(metric) or (
             lambda is_one, values: _partial_auc(is_one, values, rate(metric))
         )
         return _over_classes(metric, targets, probabilities, of_class, present_only)
-    return {"log_loss": _log_loss, "brier": _brier, "calibration_error": _calibration_error}[
-        metric
-    ](targets, probabilities)
+    return {"log_loss": _log_loss, "brier": _brier}[metric](targets, probabilities)
+
+
+def log_of(probabilities: np.ndarray) -> np.ndarray:
+    """Return the natural logarithm of probabilities, clipped as scikit-learn's log loss does:
+    float64."""
+    least = np.finfo(np.float64).eps
+    return np.log(np.clip(probabilities.astype(np.float64), least, 1 - least))
 
 
 def available(
     metric: str,
-    targets: np.ndarray,
+    targets: Targets,
     probabilities: np.ndarray,
     thresholds: np.ndarray | None = None,
 ) -> float | None:
@@ -163,26 +101,13 @@ def available(
         return None
 
 
-def better(metric: str, value: float, than: float | None) -> bool:
-    """Return whether `value` is a better score than `than`; any score is better than None.
-
-    Args:
-        metric: name of a metric, or `loss`.
-        value: the new score.
-        than: the score to compare with, or None.
-    """
-    if than is None:
-        return True
-    return value > than if HIGHER_IS_BETTER.get(metric, False) else value < than
-
-
 def decided(
-    targets: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray | None = None
+    targets: Targets, probabilities: np.ndarray, thresholds: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return the decided classes, in the form of `targets`.
+    """Return the decided classes, in the form of `targets`; of Candidates, (n,) class indices.
 
     Args:
-        targets: (n,) class indices or (n, classes) bool; only the form is used.
+        targets: (n,) class indices, (n, classes) bool or Candidates; only the form is used.
         probabilities: (n, classes).
         thresholds: (classes,) or (n, classes), above 0; None for the default. With several classes
             per image, a class is decided if its probability reaches its threshold, by default 0.5.
@@ -192,14 +117,8 @@ def decided(
     """
     if targets.ndim == 2:
         return probabilities >= (0.5 if thresholds is None else thresholds)
-    return (probabilities if thresholds is None else probabilities / thresholds).argmax(axis=1)
-
-
-def rate(metric: str) -> float:
-    """Return the true-positive rate above which a partial area is computed."""
-    match = re.fullmatch(r"partial_auc_(\d+)", metric)
-    assert match, metric
-    return int(match[1]) / 100
+    columns = (probabilities if thresholds is None else probabilities / thresholds).argmax(axis=1)
+    return targets.of(columns) if isinstance(targets, Candidates) else columns
 
 
 def bins(values: np.ndarray) -> np.ndarray:
@@ -208,7 +127,7 @@ def bins(values: np.ndarray) -> np.ndarray:
     return np.clip(np.ceil(values * BINS).astype(np.int64) - 1, 0, BINS - 1)
 
 
-def confidence(targets: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def confidence(targets: Targets, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the confidence of each row, and whether it was right: (n, k) both.
 
     k is the number of classes with several classes per image, otherwise 1. Of two classes, the
@@ -216,16 +135,16 @@ def confidence(targets: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarr
     classes it is the largest probability.
 
     Args:
-        targets: (n,) class indices or (n, classes) bool.
+        targets: (n,) class indices, (n, classes) bool or Candidates.
         probabilities: (n, classes).
     """
-    if targets.ndim == 2:
+    if not isinstance(targets, Candidates) and targets.ndim == 2:
         return probabilities, targets
-    if probabilities.shape[1] == 2:
-        return probabilities[:, 1:], (targets == 1)[:, None]
+    if count_of(targets, probabilities) == 2:
+        return probabilities[:, 1:], (columns_of(targets) == 1)[:, None]
     return (
         probabilities.max(axis=1, keepdims=True),
-        (probabilities.argmax(axis=1) == targets)[:, None],
+        (probabilities.argmax(axis=1) == columns_of(targets))[:, None],
     )
 
 
@@ -340,7 +259,7 @@ def _brier(targets: np.ndarray, probabilities: np.ndarray) -> float:
     return float(brier_score_loss(targets, exact, labels=np.arange(exact.shape[1])))
 
 
-def _calibration_error(targets: np.ndarray, probabilities: np.ndarray) -> float:
+def _calibration_error(targets: Targets, probabilities: np.ndarray) -> float:
     values, right = confidence(targets, probabilities.astype(np.float64))
     cells = bins(values) + BINS * np.arange(values.shape[1])
     gap = np.bincount(

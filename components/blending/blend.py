@@ -8,13 +8,23 @@ import numpy as np
 import pandas as pd
 
 from components.blending import stack
-from components.blending.align import Members, gather
+from components.blending.members.align import Members, gather
 from components.blending.methods import Rows
 from components.blending.scores import scores, without_scores
 from components.blending.stack import Level1
 from components.storage.objects import local_path
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import check_digest, read_manifest, write_json, write_manifest
+from trainer.candidates import (
+    Predicted,
+    Targets,
+    concatenated,
+    mean_row,
+    narrowed,
+    of_arrays,
+    repeated,
+    true_among,
+)
 from trainer.config.output import Blend
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import IntegrityError, shown
@@ -52,7 +62,8 @@ def blend(
         metric: the competition's metric.
         seed: of the bootstrap.
         out: the folder to write: oof.parquet, oof.csv, test.parquet and test.csv (id and one column
-            per class), history.csv (with a column `member`), metrics.json, manifest.json.
+            per class, or the most probable classes), history.csv (with a column `member`),
+            metrics.json, manifest.json.
         digest: the launcher's digest of the external tables; "" skips the check.
         planned: `validation` of every member that was to be trained, by name; None skips the check
             that the results of all its folds have arrived.
@@ -84,26 +95,27 @@ def blend(
     members = gather(tasks, labelled, blend, classes, expected, separator)
     count = len(classes)
     if not members.scored:
-        empty = np.empty((0, count))
-        result = without_scores(members, metric, blend)
-        result |= {"test_images_without_prediction": unusable}
-        result["warnings"] += _warnings(unusable)
+        width = members.keep or count
+        nobody = [np.empty((0, width), np.int64)] * bool(members.keep) + [np.empty((0, width))]
+        result = _with_unusable(without_scores(members, metric, blend), unusable)
         _write_oof(
             out,
             members,
-            empty,
+            of_arrays(nobody, count),
             np.empty(0 if members.task != "multilabel" else (0, count), dtype=np.int64),
             classes,
             separator,
         )
         blended = members.test.mean(axis=0, dtype=np.float64)
-        _write_rest(out, members, blended, None, result, classes, stored, unusable)
+        tested = _kept(blended, members.test_classes, members.keep, count)
+        _write_rest(out, members, tested, None, result, classes, stored, unusable)
         emit("note", "blend", "no score, as no member has out-of-fold rows; blended by mean")
         return result
-    targets = tables.truth(members.targets, count, members.task)
-    level1 = Level1(
-        Rows(members.oof, targets, metric), members.fold, _clusters(labelled, members.ids)
-    )
+    targets: Targets = tables.truth(members.targets, count, members.task)
+    if members.oof_classes is not None:
+        targets = true_among(members.targets, members.oof_classes, count)
+    rows = Rows(members.oof, targets, metric)
+    level1 = Level1(rows, members.fold, _clusters(labelled, members.ids))
     fitted = stack.fit(level1, blend, seed)
     nested = stack.nested(level1, blend, seed)
     # No score can weigh a member trained on all images, so the blend is then the mean of all
@@ -112,18 +124,17 @@ def blend(
     final = (
         fitted.apply(members.test) if all_scored else members.test.mean(axis=0, dtype=np.float64)
     )
-    result = scores(members, level1, blend, fitted, nested, seed)
-    result |= {"test_images_without_prediction": unusable}
-    result["warnings"] += _warnings(unusable)
+    result = _with_unusable(scores(members, level1, blend, fitted, nested, seed), unusable)
     _write_oof(
         out,
         members,
-        nested.probabilities,
+        _kept(nested.probabilities, members.oof_classes, members.keep, count, members.unknown),
         decided(targets, nested.probabilities, nested.thresholds),
         classes,
         separator,
     )
-    _write_rest(out, members, final, fitted.thresholds, result, classes, stored, unusable)
+    tested = _kept(final, members.test_classes, members.keep, count)
+    _write_rest(out, members, tested, fitted.thresholds, result, classes, stored, unusable)
     _print_scores(result, members.scored)
     return result
 
@@ -152,14 +163,17 @@ def _unusable_tests(records: str | Path) -> list[str]:
     return ids
 
 
-def _warnings(unusable: Sequence[str]) -> list[str]:
-    """Return the warning about test images without a prediction of their own."""
-    if not unusable:
-        return []
-    return [
+def _with_unusable(result: dict[str, Any], unusable: Sequence[str]) -> dict[str, Any]:
+    """Return the scores with the test images that have no prediction of their own."""
+    warnings = [
         f"{len(unusable)} test images cannot be used and have the mean prediction of the others:"
         f" {shown(unusable)}"
     ]
+    return {
+        **result,
+        "test_images_without_prediction": list(unusable),
+        "warnings": [*result["warnings"], *(warnings if unusable else [])],
+    }
 
 
 def _print_scores(result: Mapping[str, Any], scored: Sequence[str]) -> None:
@@ -183,10 +197,31 @@ def _clusters(labelled: pd.DataFrame, ids: Sequence[str]) -> np.ndarray:
     return np.unique(np.where(group == "", alone, group), return_inverse=True)[1]
 
 
+def _kept(
+    probabilities: np.ndarray,
+    classes: np.ndarray | None,
+    keep: int,
+    count: int,
+    unknown: np.ndarray | None = None,
+) -> Predicted:
+    """Return what the tables keep of n rows of blended probabilities.
+
+    Args:
+        probabilities: (n, k).
+        classes: (n, k) the classes of the columns, None if there is one column per class.
+        keep: how many classes of each row to keep.
+        count: the number of all classes.
+        unknown: (n, k) bool, the columns whose class no member kept; None for none.
+    """
+    if classes is None:
+        return probabilities
+    return narrowed(probabilities, classes, count, keep, unknown)
+
+
 def _write_oof(
     out: Path,
     members: Members,
-    probabilities: np.ndarray,
+    probabilities: Predicted,
     predicted: np.ndarray,
     classes: Sequence[str],
     separator: str,
@@ -201,9 +236,8 @@ def _write_oof(
     )
     table["fold"] = members.fold[:rows].astype(np.int64)
     table["prediction"] = tables.numbered(predicted)
-    values = pd.DataFrame(probabilities.astype(np.float32), columns=list(classes))
-    table = pd.concat([table, values], axis=1)
-    tables.write_parquet(out / tables.OOF, table)
+    values = tables.probability_columns(probabilities, classes)
+    tables.write_parquet(out / tables.OOF, pd.concat([table, values], axis=1))
     class_names = {
         column: [
             tables.names(value, classes, members.task, separator)
@@ -211,16 +245,15 @@ def _write_oof(
         ]
         for column in ("target", "prediction")
     }
-    tables.write_csv(
-        out / tables.OOF_CSV,
-        table.assign(**class_names)[["id", "target", "prediction", *classes, "fold"]],
-    )
+    first = table.assign(**class_names)[["id", "target", "prediction"]]
+    shown = tables.csv_columns(probabilities, classes)
+    tables.write_csv(out / tables.OOF_CSV, pd.concat([first, shown, table["fold"]], axis=1))
 
 
 def _write_rest(
     out: Path,
     members: Members,
-    final: np.ndarray,
+    final: Predicted,
     thresholds: np.ndarray | None,
     metrics: Mapping[str, Any],
     classes: Sequence[str],
@@ -230,12 +263,13 @@ def _write_rest(
     """Write the test predictions, the histories, the scores, and the manifest.
 
     Test images that cannot be used follow the others, with their mean prediction."""
-    final = np.concatenate([final, np.repeat(final.mean(axis=0)[None], len(unusable), axis=0)])
-    predictions = pd.DataFrame(final.astype(np.float32), columns=list(classes))
+    if unusable:
+        final = concatenated([final, repeated(mean_row(final), len(unusable))])
     ids = pd.DataFrame({"id": [*members.test_ids, *unusable]})
-    predictions = pd.concat([ids, predictions], axis=1)
-    tables.write_parquet(out / tables.TEST, predictions)
-    tables.write_csv(out / tables.TEST_CSV, predictions)
+    columns = tables.probability_columns(final, classes)
+    tables.write_parquet(out / tables.TEST, pd.concat([ids, columns], axis=1))
+    shown = tables.csv_columns(final, classes)
+    tables.write_csv(out / tables.TEST_CSV, pd.concat([ids, shown], axis=1))
     tables.write_csv(out / tables.HISTORY, members.history)
     write_json(out / tables.METRICS, metrics)
     about = {

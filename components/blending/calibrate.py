@@ -8,6 +8,7 @@ import numpy as np
 
 from components.blending.logistic import LEAST, logits, squash
 from components.blending.scoring.weighted_metrics import counted, of_decisions
+from trainer.candidates import Candidates, Targets
 
 Kind = Literal["none", "temperature", "platt", "isotonic"]
 # Quantiles of the predicted probabilities that are tried as thresholds.
@@ -28,7 +29,7 @@ class Calibrator(NamedTuple):
     about: dict[str, Any]
 
 
-def fit(kind: Kind, probabilities: np.ndarray, targets: np.ndarray) -> Calibrator:
+def fit(kind: Kind, probabilities: np.ndarray, targets: Targets) -> Calibrator:
     """Fit a calibration on rows whose targets were not used to fit their predictions.
 
     Args:
@@ -41,11 +42,12 @@ def fit(kind: Kind, probabilities: np.ndarray, targets: np.ndarray) -> Calibrato
             2002). `platt` and `isotonic` fit each class against the rest; if each row has exactly
             one class, its probabilities are then normalised to sum to 1.
         probabilities: (n, classes) in 0 to 1.
-        targets: (n,) class indices, or (n, classes) bool.
+        targets: (n,) class indices, or (n, classes) bool; or Candidates, for `none`.
     """
-    exclusive = targets.ndim == 1
     if kind == "none":
         return Calibrator(lambda values: np.asarray(values, dtype=np.float64), {})
+    assert not isinstance(targets, Candidates)  # the configuration refuses it
+    exclusive = targets.ndim == 1
     if kind == "temperature":
         return _temperature(probabilities, targets)
     columns = (
@@ -146,7 +148,7 @@ def _isotonic(
 
 
 def thresholds(
-    metric: str, probabilities: np.ndarray, targets: np.ndarray, *, per_class: bool
+    metric: str, probabilities: np.ndarray, targets: Targets, *, per_class: bool
 ) -> np.ndarray:
     """Return the thresholds with which decisions score best: (classes,), for
     `trainer.metrics.decided`.
@@ -164,6 +166,7 @@ def thresholds(
         per_class: whether each class gets its own threshold. Otherwise all classes share one,
             which has no effect if each row has exactly one of more than two classes.
     """
+    assert not isinstance(targets, Candidates)  # the configuration refuses it
     classes = probabilities.shape[1]
     unit_counts = np.ones((1, len(targets)))
 

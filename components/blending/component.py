@@ -25,6 +25,7 @@ def blend(
     from trainer.events import step_scope
 
     with step_scope("blend"):
+        from components import class_list
         from components.blending.blend import blend as blend_members
         from trainer.artifacts.manifest import write_json
         from trainer.config.output import Blend
@@ -37,7 +38,7 @@ def blend(
             folds_table=folds.path,
             records=images.path,
             blend=method,
-            classes=classes,
+            classes=class_list.names(classes),
             metric=metric,
             seed=seed,
             out=blended.path,

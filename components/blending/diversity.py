@@ -9,8 +9,10 @@ import numpy as np
 from components.blending import stack
 from components.blending.scoring.bootstrap import interval
 from components.blending.stack import Level1, Nested
+from trainer.candidates import Targets
 from trainer.config.output import Blend
-from trainer.metrics import HIGHER_IS_BETTER, score
+from trainer.metric_names import HIGHER_IS_BETTER
+from trainer.metrics import score
 
 
 class Looked(NamedTuple):
@@ -29,7 +31,7 @@ class Looked(NamedTuple):
         self,
         names: Sequence[str],
         metric: str,
-        targets: np.ndarray,
+        targets: Targets,
         whole: Nested,
         drawn: Mapping[str, np.ndarray],
     ) -> dict[str, Any]:
@@ -84,9 +86,10 @@ def look(level1: Level1, names: Sequence[str], blend: Blend, seed: int) -> Looke
     """
     predictions, targets = level1.rows.predictions, level1.rows.targets
     if targets.ndim == 1:
-        errors = 1 - predictions[:, np.arange(len(targets)), targets].astype(np.float64)
+        columns = level1.rows.columns
+        errors = 1 - predictions[:, np.arange(len(columns)), columns].astype(np.float64)
     else:
-        errors = np.abs(predictions - targets).mean(axis=2, dtype=np.float64)
+        errors = np.abs(predictions - np.asarray(targets)).mean(axis=2, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = np.atleast_2d(np.corrcoef(errors))
     without = {}

@@ -15,8 +15,9 @@ from components.blending.logistic import LEAST, Logistic, logistic
 from components.blending.scoring.areas import area
 from components.blending.scoring.weighted_metrics import evaluator
 from components.parallel import in_order, one_thread
+from trainer.candidates import Candidates, Targets, columns_of, count_of
 from trainer.config.output import Method
-from trainer.metrics import HIGHER_IS_BETTER, OF_CLASSES, OF_RANKS, better
+from trainer.metric_names import HIGHER_IS_BETTER, OF_CLASSES, OF_RANKS, better
 
 # Classes above which `auto` leaves out the regression: each fit would take more than a second.
 _MOST_REGRESSED = 300
@@ -129,17 +130,33 @@ class Rows:
 
     Attributes:
         predictions: (members, n, classes) in 0 to 1.
-        targets: (n,) class indices, or (n, classes) bool.
+        targets: (n,) class indices, (n, classes) bool, or Candidates, whose columns then take the
+            place of the classes.
         metric: the metric to optimise.
     """
 
     predictions: np.ndarray
-    targets: np.ndarray
+    targets: Targets
     metric: str
 
     @property
     def exclusive(self) -> bool:
         return self.targets.ndim == 1
+
+    @property
+    def columns(self) -> np.ndarray:
+        """The column of each row's class, (n,) int64, if each row has exactly one."""
+        return columns_of(self.targets)
+
+    @property
+    def classes(self) -> int:
+        """The number of all classes."""
+        return count_of(self.targets, self.predictions[0])
+
+    @property
+    def complete(self) -> bool:
+        """Whether the probabilities of all classes are known."""
+        return not isinstance(self.targets, Candidates)
 
     @property
     def members(self) -> int:
@@ -195,21 +212,22 @@ def _evaluator(rows: Rows) -> Callable[[np.ndarray, int, int], float]:
     and the new member's index.
     """
     targets, predictions = rows.targets, rows.predictions
-    if rows.metric == "roc_auc" and rows.exclusive and predictions.shape[2] == 2:
+    if rows.metric == "roc_auc" and rows.exclusive and rows.classes == 2:
         # The sum of the second column is enough: it orders the rows as the mean does.
-        is_one, columns = targets == 1, np.ascontiguousarray(predictions[:, :, 1], dtype=np.float32)
+        is_one = rows.columns == 1
+        columns = np.ascontiguousarray(predictions[:, :, 1], dtype=np.float32)
         if is_one.all() or not is_one.any():
             return lambda total, number, member: 0.5
         return lambda total, number, member: area(is_one, total[:, 1] + columns[member])
     if rows.metric == "log_loss" and rows.exclusive:
-        row_numbers = np.arange(len(targets))
-        true_probability = predictions[:, row_numbers, targets].astype(np.float64)
+        row_numbers, columns = np.arange(len(targets)), rows.columns
+        true_probability = predictions[:, row_numbers, columns].astype(np.float64)
 
         def loss(total: np.ndarray, number: int, member: int) -> float:
             return -float(
                 np.log(
                     np.maximum(
-                        (total[row_numbers, targets] + true_probability[member]) / number, LEAST
+                        (total[row_numbers, columns] + true_probability[member]) / number, LEAST
                     )
                 ).mean()
             )
@@ -232,12 +250,12 @@ def simplex(rows: Rows) -> WeightedMean:
     from scipy.optimize import minimize
 
     if rows.exclusive:
-        true_probability = rows.predictions[:, np.arange(len(rows.targets)), rows.targets].astype(
+        true_probability = rows.predictions[:, np.arange(len(rows.targets)), rows.columns].astype(
             np.float64
         )
     else:
         true_probability = (
-            np.where(rows.targets, rows.predictions, 1 - rows.predictions)
+            np.where(np.asarray(rows.targets), rows.predictions, 1 - rows.predictions)
             .reshape(rows.members, -1)
             .astype(np.float64)
         )
@@ -280,17 +298,23 @@ def best_alpha(rows: Rows) -> WeightedMean:
     return WeightedMean(np.array([alpha, 1 - alpha]), trace)
 
 
-def candidates(metric: str, members: int, classes: int) -> list[Method]:
+def candidates(metric: str, members: int, classes: int, *, complete: bool = True) -> list[Method]:
     """Return the methods that `auto` chooses among, simplest first, by the number of fitted
     values.
 
     With very many classes, `logistic` is none of them: it fits a bias for each, in time that grows
     with the third power of their number.
+
+    Args:
+        metric: the metric to optimise.
+        members: number of members.
+        classes: number of classes.
+        complete: whether the probabilities of all classes are known.
     """
     ranked: list[Method] = (
         ["rank_mean"] if metric in OF_RANKS or metric.startswith("partial_auc") else []
     )
-    regression: list[Method] = ["logistic"] if classes <= _MOST_REGRESSED else []
+    regression: list[Method] = ["logistic"] if complete and classes <= _MOST_REGRESSED else []
     return ["mean", *ranked, "best_alpha" if members == 2 else "greedy", "weights", *regression]
 
 

@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 
 from components.blending.stack import Nested
+from trainer.candidates import Candidates, Targets
 from trainer.config.output import Blend
+from trainer.metric_names import candidates_suffice
 from trainer.metrics import BINS, bins, confidence, score
 
 
-def calibration_scores(targets: np.ndarray, nested: Nested, blend: Blend) -> dict[str, Any]:
+def calibration_scores(targets: Targets, nested: Nested, blend: Blend) -> dict[str, Any]:
     """Return how well the nested probabilities are calibrated, before and after the calibration."""
     stages = {"after": nested.probabilities} if blend.calibration == "none" else {
         "before": nested.raw,
@@ -22,6 +24,7 @@ def calibration_scores(targets: np.ndarray, nested: Nested, blend: Blend) -> dic
                 **{
                     name: score(name, targets, values)
                     for name in ("log_loss", "brier", "calibration_error")
+                    if candidates_suffice(name) or not isinstance(targets, Candidates)
                 },
                 "curve": _reliability(targets, values),
             }
@@ -30,7 +33,7 @@ def calibration_scores(targets: np.ndarray, nested: Nested, blend: Blend) -> dic
     }
 
 
-def _reliability(targets: np.ndarray, probabilities: np.ndarray) -> list[dict[str, float]]:
+def _reliability(targets: Targets, probabilities: np.ndarray) -> list[dict[str, float]]:
     """Return the mean confidence, the share of correct predictions and the number of predictions in
     each non-empty bin of confidence."""
     confidences, correct = (array.ravel() for array in confidence(targets, probabilities))

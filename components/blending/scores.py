@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 
 from components.blending import diversity, stack
-from components.blending.align import Members
-from components.blending.methods import Rows, candidates
+from components.blending.members.align import Members
+from components.blending.methods import candidates
 from components.blending.reliability import calibration_scores
+from components.blending.reported import has_every_class, usable
 from components.blending.scoring.bootstrap import interval, resampled
 from components.blending.scoring.weighted_metrics import Counted, counted
 from components.blending.stack import Level1, Nested
+from trainer.candidates import Targets
 from trainer.config.output import Blend
-from trainer.metrics import HIGHER_IS_BETTER, available, listed, needs_every_class, score
-
-# Metrics that nobody asked for are computed for at most this many probabilities, if they sort them
-# class by class, and for at most this many classes, if they count pairs of classes: a few seconds.
-_MOST_SORTED, _MOST_PAIRED = 20_000_000, 1000
+from trainer.metric_names import HIGHER_IS_BETTER, needs_every_class
+from trainer.metrics import available, score
 
 
 def without_scores(members: Members, metric: str, blend: Blend) -> dict[str, Any]:
@@ -63,7 +62,7 @@ def scores(
     differences = diversity.look(
         level1, members.scored, dataclasses.replace(blend, method=fitted.method), seed
     )
-    usable = _usable(members.task, level1.rows)
+    metrics = usable(members.task, level1.rows)
     scorers = _scorers(members, level1, nested, nested_by_method, differences.without)
     drawn = resampled(scorers, level1.clusters, resamples=blend.resamples, seed=seed)
     blend_scores = _scores_by_fold(metric, targets, nested.probabilities, fold, nested.thresholds)
@@ -96,9 +95,9 @@ def scores(
             name: blend_scores
             if name == metric
             else _other_scores_by_fold(name, targets, nested, fold)
-            for name in usable
+            for name in metrics
         },
-        "order": {"methods": list(per_method), "metrics": usable},
+        "order": {"methods": list(per_method), "metrics": metrics},
         "diversity": differences.described(
             members.scored, metric, targets, nested_by_method[fitted.method], drawn
         ),
@@ -121,8 +120,9 @@ def _nested_by_method(
 ) -> dict[Any, Nested]:
     """Return the nested predictions of all methods to compare: by mean, by the method in use, and
     by the candidates of `auto`."""
+    rows = level1.rows
     names = (
-        candidates(level1.rows.metric, level1.rows.members, level1.rows.predictions.shape[2])
+        candidates(rows.metric, rows.members, rows.classes, complete=rows.complete)
         if blend.method == "auto" and len(members.scored) > 1
         else []
     )
@@ -261,40 +261,14 @@ def _naive(level1: Level1, blend: Blend, seed: int) -> float:
     )
 
 
-def _usable(task: str, rows: Rows) -> list[str]:
-    """Return the metrics of the report: the competition's, and others that are cheap."""
-    _, count, classes = rows.predictions.shape
-    return [
-        name
-        for name in listed(rows.metric, task)
-        if name == rows.metric
-        or (
-            _is_cheap(name, count, classes)
-            and (not needs_every_class(name) or _has_every_class(rows.targets, classes))
-        )
-    ]
-
-
-def _is_cheap(metric: str, rows: int, classes: int) -> bool:
-    if needs_every_class(metric):
-        return rows * classes <= _MOST_SORTED
-    return metric != "quadratic_kappa" or classes <= _MOST_PAIRED
-
-
-def _has_every_class(targets: np.ndarray, classes: int) -> bool:
-    """Return whether some, but not all rows belong to each class, as metrics of ranks need."""
-    counts = targets.sum(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=classes)
-    return bool(((counts > 0) & (counts < len(targets))).all())
-
-
 def _other_scores_by_fold(
-    metric: str, targets: np.ndarray, nested: Nested, fold: np.ndarray
+    metric: str, targets: Targets, nested: Nested, fold: np.ndarray
 ) -> dict[str, Any]:
     """Return the same as `_scores_by_fold`, in seconds in place of minutes for many classes."""
 
     def score_rows(rows: np.ndarray) -> float | None:
         own, probabilities = targets[rows], nested.probabilities[rows]
-        if needs_every_class(metric) and not _has_every_class(own, probabilities.shape[1]):
+        if needs_every_class(metric) and not has_every_class(own, probabilities.shape[1]):
             return None
         limits = None if nested.thresholds is None else nested.thresholds[rows]
         return float(counted(metric, own, probabilities, limits)(np.ones((1, len(own))))[0])
@@ -307,7 +281,7 @@ def _other_scores_by_fold(
 
 def _scores_by_fold(
     metric: str,
-    targets: np.ndarray,
+    targets: Targets,
     probabilities: np.ndarray,
     fold: np.ndarray,
     thresholds: np.ndarray | None = None,

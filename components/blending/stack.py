@@ -11,8 +11,9 @@ from components.blending.calibrate import Calibrator
 from components.blending.methods import Blender, Rows
 from components.blending.scoring.bootstrap import resampled, standard_error
 from components.blending.scoring.weighted_metrics import Counted, counted
+from trainer.candidates import Targets
 from trainer.config.output import Blend, Method
-from trainer.metrics import HIGHER_IS_BETTER
+from trainer.metric_names import HIGHER_IS_BETTER
 from trainer.metrics import score as scored
 
 # Bootstrap resamples for the standard error by which `auto` chooses a method.
@@ -145,7 +146,7 @@ def fit(level1: Level1, blend: Blend, seed: int) -> Fitted:
         method = "mean"
     out_of_fold: dict[Method, np.ndarray] = {}
     if method == "auto":
-        names = methods.candidates(rows.metric, rows.members, rows.predictions.shape[2])
+        names = methods.candidates(rows.metric, rows.members, rows.classes, complete=rows.complete)
         out_of_fold = {name: _cross_blended(name, level1, blend) for name in names}
         choice = _choose(
             {name: _cross_finish(values, level1, blend) for name, values in out_of_fold.items()},
@@ -161,7 +162,7 @@ def fit(level1: Level1, blend: Blend, seed: int) -> Fitted:
 
 
 def _finish(
-    blended: np.ndarray, targets: np.ndarray, blend: Blend
+    blended: np.ndarray, targets: Targets, blend: Blend
 ) -> tuple[Calibrator, np.ndarray | None]:
     """Fit the calibration and the thresholds on (n, classes) blended rows."""
     calibrator = calibrate.fit(blend.calibration, blended, targets)

@@ -20,6 +20,7 @@ def check(
     folds: dict,
     train: dict,
     members: list,
+    predictions: dict,
     blend: dict,
     submission: dict,
 ) -> NamedTuple(  # type: ignore[valid-type]  # kfp reads it so
@@ -30,9 +31,11 @@ def check(
         ("folds", dict),
         ("train", dict),
         ("members", list),
+        ("keep", int),
         ("blend", dict),
         ("submission", dict),
         ("source_digest", str),
+        ("classes_digest", str),
         ("sample_digest", str),
         ("folds_digest", str),
         ("weights_digest", str),
@@ -50,6 +53,7 @@ def check(
             "records": records,
             "folds": folds,
             "train": train,
+            "predictions": predictions,
             "blend": blend,
             "submission": submission,
         }

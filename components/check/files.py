@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from components.blending import external
+from components.blending.members import external
 from components.check.images import check_images
 from components.check.labels import check_labels
 from components.folds.user_ids import excluded, own_folds

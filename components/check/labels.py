@@ -10,7 +10,10 @@ from trainer.config.competition import Competition
 from trainer.config.data import Data
 from trainer.config.gan import Gan
 from trainer.errors import SHOWN, CompetitionError, shown
-from trainer.metrics import needs_every_class
+from trainer.metric_names import needs_every_class
+
+# Classes that a label which is none of them is compared with.
+_COMPARED = 1000
 
 
 def check_labels(
@@ -126,7 +129,8 @@ def _meant(name: str, classes: Sequence[str]) -> str:
     try:
         value = float(name)
     except ValueError:
-        close = difflib.get_close_matches(name, classes, n=1)
+        # One label takes half a second among thousands of classes.
+        close = difflib.get_close_matches(name, classes if len(classes) <= _COMPARED else [], n=1)
         return close[0] if close else ""
     for one in classes:
         try:

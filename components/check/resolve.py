@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from components import class_list
 from components.check.files import backbone_files, check_files, feature_files, weights_files
 from components.records import source, white_level
 from components.records.images.deep import LARGEST
@@ -28,7 +29,8 @@ File = TypeVar("File", Competition, Gan)
 class ResolvedCompetition(NamedTuple):
     """The checked sections of a competition, with defaults and absolute paths, and digests.
 
-    A digest is "" if there are no such files.
+    `keep` is how many classes predictions keep, 0 for all. A digest is "" if there are no such
+    files.
     """
 
     data: dict[str, Any]
@@ -36,9 +38,11 @@ class ResolvedCompetition(NamedTuple):
     folds: dict[str, Any]
     train: dict[str, Any]
     members: list[dict[str, Any]]
+    keep: int
     blend: dict[str, Any]
     submission: dict[str, Any]
     source_digest: str
+    classes_digest: str
     sample_digest: str
     folds_digest: str
     weights_digest: str
@@ -58,6 +62,7 @@ class ResolvedGan(NamedTuple):
     train: dict[str, Any]
     judging: dict[str, Any]
     source_digest: str
+    classes_digest: str
     folds_digest: str
     weights_digest: str
 
@@ -86,9 +91,11 @@ def resolve_competition(table: Mapping[str, Any], root: str) -> ResolvedCompetit
         folds=values["folds"],
         train=values["train"],
         members=values["members"],
+        keep=file.kept_classes(),
         blend=values["blend"],
         submission=values["submission"],
         source_digest=source.digest(file.data),
+        classes_digest=digest_of([class_list.location(table["classes"])]),
         sample_digest=digest_of([file.submission.sample]),
         folds_digest=_folds_digest(file),
         weights_digest=digest_of([*weights_files(members, count), *backbone_files(members)]),
@@ -114,6 +121,7 @@ def resolve_gan(table: Mapping[str, Any], root: str) -> ResolvedGan:
         train=values["train"],
         judging=jobs[HELD_OUT_FOLD],
         source_digest=source.digest(file.data),
+        classes_digest=digest_of([class_list.location(table["classes"])]),
         folds_digest=_folds_digest(file),
         weights_digest=digest_of(feature_files(file)),
     )
@@ -144,7 +152,10 @@ def rooted(kind: type[File], table: Mapping[str, Any], root: str) -> File:
 
     Raises:
         CompetitionError: a parameter is wrong, or the location of the data is not given.
+        DataError: the file of the classes cannot be read.
     """
+    if isinstance(table["classes"], list):
+        table = {**table, "classes": class_list.names(table["classes"])}
     if root and isinstance(table["data"], Mapping):
         table = {**table, "data": {**table["data"], "root": root}}
     parsed = parse(kind, table, ORIGIN)

@@ -87,10 +87,10 @@ def audit(
             f"fold {empty} would have no image: {int(validates.sum())} images in {groups} groups"
             f" are too few for folds.count = {count}"
         )
-    labels = tables.memberships(train["target"].to_numpy()[validates], len(classes), task)
+    labels = tables.pairs(train["target"].to_numpy()[validates], len(classes), task)
     table = np.zeros((count, len(classes)), dtype=np.int64)
-    np.add.at(table, fold[validates], labels)
-    overall = table.sum(axis=0) / len(labels)
+    np.add.at(table, (fold[validates][labels[0]], labels[1]), 1)
+    overall = table.sum(axis=0) / int(validates.sum())
     share = table / sizes[:, None]
     conflicts = _conflicts(train)
     return {
@@ -160,7 +160,7 @@ def check_plausible(train: pd.DataFrame, count: int) -> None:
 
 def _warnings(
     table: np.ndarray,
-    labels: np.ndarray,
+    labels: tuple[np.ndarray, np.ndarray],
     group: np.ndarray,
     conflicts: Sequence[Sequence[str]],
     classes: Sequence[str],
@@ -169,18 +169,25 @@ def _warnings(
 
     Args:
         table: (folds, classes) images of each class in each fold.
-        labels: (n, classes) bool, the classes of the validated images.
+        labels: the validated images and their classes, as `tables.pairs` returns them.
         group: (n,) the number of each image's group.
         conflicts: the ids of each set of duplicates with different labels.
         classes: the class names in order.
     """
     count = len(table)
+    rows, numbers = labels
+    missing = np.flatnonzero((table == 0).any(axis=0)).tolist()
     warnings = [
         f"class {classes[index]!r} is missing in {int((table[:, index] == 0).sum())} of {count}"
         f" folds: it has {int(table[:, index].sum())} images in"
-        f" {len(np.unique(group[labels[:, index]]))} groups"
-        for index in np.flatnonzero((table == 0).any(axis=0)).tolist()
+        f" {len(np.unique(group[rows[numbers == index]]))} groups"
+        for index in missing[:_SHOWN]
     ]
+    if len(missing) > _SHOWN:
+        warnings.append(
+            f"{len(missing)} of {len(classes)} classes are missing in some fold: the first"
+            f" {_SHOWN} are those above"
+        )
     largest = int(np.bincount(group).max())
     if largest > len(group) / count:
         warnings.append(f"one group has {largest} of {len(group)} images, more than a fold's share")
@@ -211,9 +218,9 @@ def _conflicts(train: pd.DataFrame) -> list[list[str]]:
     conflicts = []
     for column in ("sha256", "near"):
         candidates = train[(train[column] != "").to_numpy()]
-        labels = candidates.groupby(column)["target"].nunique()
-        for value in labels[labels > 1].index:
-            conflicts.append(candidates["id"][(candidates[column] == value).to_numpy()].tolist())
+        differ = candidates.groupby(column)["target"].transform("nunique") > 1
+        sets = candidates[differ.to_numpy(dtype=bool)].groupby(column)["id"]
+        conflicts += [ids.tolist() for _, ids in sets]
     return sorted(conflicts)
 
 

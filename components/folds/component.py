@@ -19,6 +19,7 @@ def folds(
     from trainer.events import step_scope
 
     with step_scope("folds"):
+        from components import class_list
         from components.folds.make_folds import write_folds
         from trainer.config.preparation import Folds
         from trainer.config.schema import parse
@@ -27,7 +28,7 @@ def folds(
             images.path,
             parse(Folds, folds, "folds"),
             seed=seed,
-            classes=classes,
+            classes=class_list.names(classes),
             file_digest=file_digest,
             out=table.path,
             audit_out=audit.path,

@@ -81,8 +81,12 @@ def write_folds(
     if not folds.file:
         check_plausible(train[included], folds.count)
     if not folds.file:
-        labels = tables.memberships(train["target"].to_numpy(), len(classes), about["task"])
-        fold = _assigned(train, included, folds, seed, labels)
+        several = (
+            tables.memberships(train["target"].to_numpy(), len(classes), about["task"])
+            if about["task"] == "multilabel"
+            else None
+        )
+        fold = _assigned(train, included, folds, seed, several)
     test = examples[examples["split"] == "test"]
     findings = audit(
         train, fold, count=folds.count, classes=classes, task=about["task"], test=test, links=links
@@ -110,7 +114,7 @@ def _links(records: str | Path, examples: pd.DataFrame, about: Mapping[str, Any]
 
 
 def _assigned(
-    train: pd.DataFrame, included: np.ndarray, folds: Folds, seed: int, labels: np.ndarray
+    train: pd.DataFrame, included: np.ndarray, folds: Folds, seed: int, labels: np.ndarray | None
 ) -> np.ndarray:
     """Return the (n,) int64 fold of each row of `train`.
 
@@ -119,7 +123,7 @@ def _assigned(
         included: (n,) bool: which rows get a fold; the others are left out.
         folds: how many folds, how to treat duplicates, and what to spread evenly.
         seed: the seed of the competition.
-        labels: (n, classes) bool: which classes each image has.
+        labels: (n, classes) bool: which classes each image has; None if each has exactly one.
 
     Raises:
         DataError: no image is left to assign.
@@ -154,7 +158,13 @@ def _assigned(
     # Renumber the groups: those of rows that are left out may be missing.
     group_numbers = np.unique(group[validates], return_inverse=True)[1]
     fold[validates] = assign(
-        strata(rows, group_numbers, labels[validates], folds.strata, folds.bins),
+        strata(
+            rows,
+            group_numbers,
+            None if labels is None else labels[validates],
+            folds.strata,
+            folds.bins,
+        ),
         group_numbers,
         count=folds.count,
         seed=seed,

@@ -11,7 +11,7 @@ from trainer.artifacts import tables
 def strata(
     train: pd.DataFrame,
     groups: np.ndarray,
-    labels: np.ndarray,
+    labels: np.ndarray | None,
     columns: Sequence[str] = (),
     bins: int = 4,
 ) -> np.ndarray:
@@ -23,8 +23,9 @@ def strata(
     Args:
         train: n rows of the examples table.
         groups: (n,) group numbers, from 0.
-        labels: (n, classes) bool: which classes each image has. If each has exactly one, its class
-            is a stratum; otherwise its combination of classes is, and after that each of them.
+        labels: (n, classes) bool: which classes each image has; None if each has exactly one. If
+            each has one, its class is a stratum; otherwise its combination of classes is, and after
+            that each of them.
         columns: tabular columns. A missing value is a stratum of its own.
         bins: how many ranges, with equally many values each, a numeric column is cut into.
 
@@ -54,6 +55,6 @@ def strata(
         else:
             code = pd.factorize(values)[0]
         codes.append(code.astype(np.int64))
-    if (labels.sum(axis=1) != 1).any():
+    if labels is not None and (labels.sum(axis=1) != 1).any():
         codes += list(labels.T.astype(np.int64))
     return np.stack(codes, axis=1)

@@ -29,6 +29,7 @@ def check_gan(
         ("train", dict),
         ("judging", dict),
         ("source_digest", str),
+        ("classes_digest", str),
         ("folds_digest", str),
         ("weights_digest", str),
     ],
@@ -66,12 +67,13 @@ def train_gan(
     from trainer.events import step_scope
 
     with step_scope("train-gan"):
+        from components import class_list
         from components.gan.run_training import run_training
 
         run_training(
             {"gan": recipe, "train": settings},
             {"records": images.path, "folds_table": folds.path, "judge": judge.path},
-            classes=classes,
+            classes=class_list.names(classes),
             seed=seed,
             weights_digest=weights_digest,
             out=trained.path,

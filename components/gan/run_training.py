@@ -7,8 +7,8 @@ from components.storage.shards import local_shards
 from components.training.run_job import run_context
 from trainer.artifacts.objective import GanArtifacts
 from trainer.backends.hardware import checked
-from trainer.config.competition import Train
 from trainer.config.gan import GanRecipe
+from trainer.config.machine import Train
 from trainer.config.schema import parse
 from trainer.gan.fit import gan_key, train_gan
 

@@ -6,7 +6,7 @@ from components import LIGHT_IMAGE
 
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
-def cut(data: dict, records: dict, source_digest: str) -> list[dict]:
+def cut(data: dict, records: dict, source_digest: str, classes_digest: str) -> list[dict]:
     """List the parts that the loop runs over, each with all the inputs it needs."""
     from trainer.events import step_scope
 
@@ -16,10 +16,14 @@ def cut(data: dict, records: dict, source_digest: str) -> list[dict]:
 
         parts = parse(Records, records, "records").parts
         # kfp's local runner passes the steps in a loop only the item, no outputs of other steps.
-        return [
-            {"part": part, "data": data, "records": records, "source_digest": source_digest}
-            for part in range(parts)
-        ]
+        # The digest of the classes is there for the cache: a file of classes may change.
+        inputs = {
+            "data": data,
+            "records": records,
+            "source_digest": source_digest,
+            "classes_digest": classes_digest,
+        }
+        return [{"part": part, **inputs} for part in range(parts)]
 
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
@@ -31,6 +35,7 @@ def records(part: dict, classes: list, task: str, images: dsl.Output[dsl.Dataset
     from trainer.events import step_scope
 
     with step_scope("records"):
+        from components import class_list
         from components.records.convert import convert
         from trainer.config.data import Data
         from trainer.config.preparation import Records
@@ -39,7 +44,7 @@ def records(part: dict, classes: list, task: str, images: dsl.Output[dsl.Dataset
         parsed = parse(Data, part["data"], "data"), parse(Records, part["records"], "records")
         convert(
             *parsed,
-            classes=classes,
+            classes=class_list.names(classes),
             task=task,
             source_digest=part["source_digest"],
             part=int(part["part"]),
@@ -60,6 +65,7 @@ def join(
     from trainer.events import step_scope
 
     with step_scope("join"):
+        from components import class_list
         from components.records.merge import join_and_publish
         from trainer.config.data import Data
         from trainer.config.preparation import Records
@@ -67,5 +73,9 @@ def join(
 
         parsed = parse(Data, data, "data"), parse(Records, records, "records")
         join_and_publish(
-            [part.path for part in parts], *parsed, classes=classes, task=task, out=images.path
+            [part.path for part in parts],
+            *parsed,
+            classes=class_list.names(classes),
+            task=task,
+            out=images.path,
         )

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from components.records.images.deep import LARGEST
@@ -301,9 +300,7 @@ def _check(
     targets = examples["target"][
         (examples["split"] == "train") & (examples["external"] != "train")
     ].to_numpy()
-    present = set(
-        np.flatnonzero(tables.memberships(targets, len(classes), task).any(axis=0)).tolist()
-    )
+    present = set(tables.pairs(targets, len(classes), task)[1].tolist())
     for index, name in enumerate(classes):
         if index not in present:
             raise DataError(

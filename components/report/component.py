@@ -26,6 +26,7 @@ def report(
     from trainer.events import step_scope
 
     with step_scope("report"):
+        from components import class_list
         from components.report.write import fill
 
         fill(
@@ -38,7 +39,7 @@ def report(
             statistics=statistics.path,
             audit=audit.path,
             submission=submission.path,
-            classes=classes,
+            classes=class_list.names(classes),
             metric=metric,
             members=members,
             train=train,

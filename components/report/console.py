@@ -33,12 +33,14 @@ class Roc(NamedTuple):
 
 def roc(oof: OutOfFold) -> Roc | None:
     """Return the ROC curve of the second of two classes, or one curve pooled over all classes; None
-    if all pooled targets are equal."""
+    if all pooled targets are equal, or there are too many classes for the report's curves."""
     from sklearn.metrics import roc_curve
 
-    binary = oof.targets.ndim == 1 and oof.is_one.shape[1] == 2
-    is_one = oof.is_one[:, 1] if binary else oof.is_one.ravel()
-    values = oof.probabilities[:, 1] if binary else oof.probabilities.ravel()
+    complete = oof.complete()
+    if complete is None:
+        return None
+    binary = oof.targets.ndim == 1 and complete[0].shape[1] == 2
+    is_one, values = (array[:, 1] if binary else array.ravel() for array in complete)
     if not 0 < is_one.sum() < len(is_one):
         return None
     false, true, thresholds = roc_curve(is_one, values)
@@ -48,14 +50,13 @@ def roc(oof: OutOfFold) -> Roc | None:
     return Roc(false[positions].tolist(), true[positions].tolist(), thresholds[positions].tolist())
 
 
-def confusion(oof: OutOfFold) -> list[list[int]] | None:
+def confusion(oof: OutOfFold, count: int) -> list[list[int]] | None:
     """Return (truth, decided) counts; None for no rows, more than `MOST_CLASSES` classes, or images
-    with any number of classes."""
-    count = oof.is_one.shape[1]
+    with any number of classes; `count` is the number of classes."""
     if oof.targets.ndim == 2 or count > MOST_CLASSES or not len(oof.targets):
         return None
     table = np.zeros((count, count), dtype=np.int64)
-    np.add.at(table, (oof.targets, oof.decided.argmax(axis=1)), 1)
+    np.add.at(table, (oof.targets, oof.decided), 1)
     return [[int(value) for value in row] for row in table]
 
 

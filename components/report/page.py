@@ -15,12 +15,15 @@ from components.report import tables as facts
 from components.report.images import augmented, fetched, nearest, pictures
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import atomic_write, read_manifest
+from trainer.candidates import Predicted, TopClasses
 from trainer.config.member import Member
 from trainer.events import emit
-from trainer.metrics import HIGHER_IS_BETTER
+from trainer.metric_names import HIGHER_IS_BETTER
 
 # Errors, and random images, on the page.
 _SHOWN = 24
+# Classes in a table or a plot.
+MOST_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,9 @@ class OutOfFold:
 
     Attributes:
         table: the table of oof.parquet.
-        probabilities: (n, classes) in 0 to 1.
+        predicted: (n, classes) in 0 to 1, or the most probable classes.
         targets: (n,) class indices, or (n, classes) bool.
-        is_one: (n, classes) bool, the true classes.
-        decided: (n, classes) bool, the decided classes.
+        decided: the decided classes, in the form of `targets`.
         wrong: (n,) bool, whether the decision differs from the truth.
         confidence: (n,) probability of the decision in 0 to 1; if an image can have any number of
             classes, of the most confident wrong decision, or of the most confident one if none is
@@ -73,12 +75,21 @@ class OutOfFold:
     """
 
     table: pd.DataFrame
-    probabilities: np.ndarray
+    predicted: Predicted
     targets: np.ndarray
-    is_one: np.ndarray
     decided: np.ndarray
     wrong: np.ndarray
     confidence: np.ndarray
+
+    def complete(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the true classes, (n, classes) bool, and their probabilities; None if there are
+        more than `MOST_SHOWN` classes, or not all are kept."""
+        if not isinstance(self.predicted, np.ndarray) or self.predicted.shape[1] > MOST_SHOWN:
+            return None
+        is_one = self.targets
+        if is_one.ndim == 1:
+            is_one = is_one[:, None] == np.arange(self.predicted.shape[1])
+        return is_one, self.predicted
 
 
 def out_of_fold(blended: str | Path, classes: Sequence[str]) -> OutOfFold:
@@ -93,25 +104,23 @@ def out_of_fold(blended: str | Path, classes: Sequence[str]) -> OutOfFold:
     """
     task, count = read_manifest(blended)["task"], len(classes)
     table = pd.read_parquet(Path(blended) / tables.OOF)
-    is_one, decided = (
-        tables.memberships(table[column].to_numpy(), count, task)
-        for column in ("target", "prediction")
+    targets, decided = (
+        tables.truth(table[column].to_numpy(), count, task) for column in ("target", "prediction")
     )
-    probabilities = table[list(classes)].to_numpy()
-    wrong = (is_one != decided).any(axis=1)
-    certainty = np.where(decided, probabilities, 1 - probabilities if task == "multilabel" else 0)
-    relevant = np.where(
-        (is_one != decided) | ~wrong[:, None] | (task != "multilabel"), certainty, 0
-    )
-    return OutOfFold(
-        table,
-        probabilities,
-        tables.truth(table["target"].to_numpy(), count, task),
-        is_one,
-        decided,
-        wrong,
-        relevant.max(axis=1) if len(table) else np.empty(0),
-    )
+    predicted = tables.probabilities_of(table, classes)
+    if isinstance(predicted, TopClasses):
+        named = predicted.classes == decided[:, None]
+        confidence = np.where(named, predicted.probabilities, 0).sum(axis=1)
+    elif targets.ndim == 1:
+        confidence = predicted[np.arange(len(table)), decided]
+    else:
+        differs = targets != decided
+        certainty = np.where(decided, predicted, 1 - predicted)
+        relevant = np.where(differs | ~differs.any(axis=1, keepdims=True), certainty, 0)
+        confidence = relevant.max(axis=1, initial=0)
+    wrong = targets != decided
+    wrong = wrong.any(axis=1) if wrong.ndim == 2 else wrong
+    return OutOfFold(table, predicted, targets, decided, wrong, confidence)
 
 
 def write_report(run: ReportInputs, out: str | Path) -> None:
@@ -159,7 +168,7 @@ def write_report(run: ReportInputs, out: str | Path) -> None:
             name for name, value in scores["members"].items() if value.get("validation") == "best"
         ],
         unscored=[name for name, value in scores["members"].items() if value["oof"] is None],
-        classes=facts.per_class(oof.is_one, oof.decided, run.classes) if len(oof.table) else [],
+        **_of_classes(run, oof, audit),
         confused=_confused(run, oof),
         parts=_parts(run, oof, examples, stored),
         worst=captioned[: len(worst)],
@@ -221,12 +230,12 @@ def _plots(run: ReportInputs, oof: OutOfFold, scores: Mapping[str, Any]) -> dict
     """Return the plots of the out-of-fold rows, by name, without those that do not apply."""
     if not len(oof.table):
         return {}
-    plots = {"curves": figures.curves(oof.is_one, oof.probabilities, run.classes)}
+    plots = {}
+    if complete := oof.complete():
+        plots["curves"] = figures.curves(*complete, run.classes)
     plots["reliability"] = figures.reliability(scores["calibration"])
-    if oof.targets.ndim == 1:
-        plots["confusion"] = figures.confusion_matrix(
-            oof.targets, oof.decided.argmax(axis=1), run.classes
-        )
+    if oof.targets.ndim == 1 and len(run.classes) <= MOST_SHOWN:
+        plots["confusion"] = figures.confusion_matrix(oof.targets, oof.decided, run.classes)
     members = scores["diversity"]["names"]
     if len(members) > 1:
         plots["errors"] = figures.error_correlation(scores["diversity"]["errors"], members)
@@ -241,7 +250,31 @@ def _confused(run: ReportInputs, oof: OutOfFold) -> list[dict[str, Any]]:
     """Return the most frequent confusions, if the confusion matrix cannot show all numbers."""
     if oof.targets.ndim == 2 or len(run.classes) <= figures.MOST_NUMBERED:
         return []
-    return facts.confused(oof.targets, oof.decided.argmax(axis=1), run.classes)
+    return facts.confused(oof.targets, oof.decided, run.classes)
+
+
+def _of_classes(run: ReportInputs, oof: OutOfFold, audit: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tables of classes: `classes` has scores, `class_counts` images by fold; the
+    `names` of all classes; and how many of an image are `kept`, 0 for all."""
+    counts = [
+        {"name": name, "images": sum(folds), "folds": folds}
+        for name, folds in audit["class_counts"].items()
+    ]
+    scored = facts.per_class(oof.targets, oof.decided, run.classes) if len(oof.table) else []
+    return {
+        "classes": _lowest(scored, "f1"),
+        "class_counts": _lowest(counts, "images"),
+        "names": run.classes,
+        "kept": oof.predicted.classes.shape[1] if isinstance(oof.predicted, TopClasses) else 0,
+    }
+
+
+def _lowest(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Return the rows of a table of classes: all, or the `MOST_SHOWN` with the lowest values of
+    `key`, if there are more."""
+    if len(rows) <= MOST_SHOWN:
+        return rows
+    return sorted(rows, key=lambda row: -1 if row[key] is None else row[key])[:MOST_SHOWN]
 
 
 def _parts(
@@ -251,7 +284,7 @@ def _parts(
     if not len(oof.table):
         return {"columns": {}, "groups": None}
     rows = examples[examples["split"] == "train"].set_index("id").loc[oof.table["id"]].reset_index()
-    scored = facts.Scored(run.metric, oof.targets, oof.probabilities, oof.decided)
+    scored = facts.Scored(run.metric, oof.targets, oof.predicted, oof.decided)
     columns = [(name, True) for name in stored["numeric"]] + [
         (name, False) for name in stored["categorical"]
     ]

@@ -13,8 +13,10 @@ import pandas as pd
 
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import MANIFEST, sha256
+from trainer.candidates import Predicted, Targets, TopClasses, decisions, scorable
 from trainer.errors import TrainingError
-from trainer.metrics import OF_CLASSES, score
+from trainer.metric_names import OF_CLASSES
+from trainer.metrics import score
 
 # Bins of a numeric column; shown values of a text column; rows of a list.
 _BINS = 4
@@ -25,21 +27,24 @@ _LIBRARIES = ("foldline", "numpy", "pandas", "scikit-learn", "scipy")
 
 
 def per_class(
-    is_one: np.ndarray, decided: np.ndarray, classes: Sequence[str]
+    targets: np.ndarray, decided: np.ndarray, classes: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Return precision, recall and F1 of each class, with the number of images of the class and of
     images decided for it.
 
     Args:
-        is_one: (n, classes) bool, the true classes.
-        decided: (n, classes) bool, the decided classes.
+        targets: (n,) class indices, or (n, classes) bool.
+        decided: the decided classes, in the form of `targets`.
         classes: class names in order.
     """
-    correct, of_class, decided_for = (
-        (is_one & decided).sum(axis=0),
-        is_one.sum(axis=0),
-        decided.sum(axis=0),
-    )
+    if targets.ndim == 2:
+        marked = [(targets & decided), targets, decided]
+        correct, of_class, decided_for = (values.sum(axis=0) for values in marked)
+    else:
+        correct, of_class, decided_for = (
+            np.bincount(values, minlength=len(classes))
+            for values in (targets[targets == decided], targets, decided)
+        )
     return [
         {
             "name": name,
@@ -88,19 +93,33 @@ class Scored:
 
     Attributes:
         metric: the metric.
-        targets: (n,) class indices, or (n, classes) bool.
+        targets: the targets, as the metric takes them.
         wrong: (n,) bool, whether the decision differs from the truth.
         values: (n, classes) what is scored: probabilities, or decisions for a metric of decided
             classes.
     """
 
     def __init__(
-        self, metric: str, targets: np.ndarray, probabilities: np.ndarray, decided: np.ndarray
+        self, metric: str, targets: np.ndarray, predicted: Predicted, decided: np.ndarray
     ) -> None:
-        is_one = targets if targets.ndim == 2 else targets[:, None] == np.arange(decided.shape[1])
-        self.metric, self.targets, self.wrong = metric, targets, (is_one != decided).any(axis=1)
+        """
+        Args:
+            metric: the metric.
+            targets: (n,) class indices, or (n, classes) bool.
+            predicted: (n, classes) probabilities, or the most probable classes.
+            decided: the decided classes, in the form of `targets`.
+        """
+        wrong = targets != decided
+        self.metric, self.wrong = metric, wrong.any(axis=1) if wrong.ndim == 2 else wrong
         # Score the decisions themselves, because thresholds may have been applied.
-        self.values = decided.astype(np.float64) if metric in OF_CLASSES else probabilities
+        self.targets: Targets = targets
+        if metric not in OF_CLASSES:
+            self.targets, self.values = scorable(predicted, targets)
+        elif targets.ndim == 2:
+            self.values = decided.astype(np.float64)
+        else:
+            count = predicted.count if isinstance(predicted, TopClasses) else predicted.shape[1]
+            self.targets, self.values = decisions(decided, targets, count)
 
     def of(self, name: str, rows: np.ndarray, **more: Any) -> dict[str, Any]:
         """Return a line of a table: number of rows, share of errors, and the score, None if these

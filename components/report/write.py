@@ -8,7 +8,7 @@ from components.report import console
 from components.report.page import ReportInputs, out_of_fold, write_report
 from components.storage.shards import local_shards
 from trainer.artifacts.manifest import atomic_write, write_json
-from trainer.config.competition import Train
+from trainer.config.machine import Train
 from trainer.config.member import Member
 from trainer.config.schema import parse
 
@@ -57,7 +57,7 @@ def fill(
     with atomic_write(summary.path) as partial:
         partial.write_text(console.markdown(name, blended, classes), encoding="utf-8")
     oof = out_of_fold(blended, classes)
-    roc, table = console.roc(oof), console.confusion(oof)
+    roc, table = console.roc(oof), console.confusion(oof, len(classes))
     if roc is not None:
         curves.log_roc_curve(roc.false, roc.true, roc.thresholds)
     if table is not None:

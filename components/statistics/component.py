@@ -19,13 +19,18 @@ def statistics(
     from trainer.events import step_scope
 
     with step_scope("statistics"):
+        from components import class_list
         from components.statistics.card import write_card
         from components.statistics.summary import figures
         from components.statistics.summary import statistics as write_statistics
         from trainer.artifacts.manifest import write_json
 
         results = write_statistics(
-            images.path, folds.path, audit.path, classes=classes, out=statistics.path
+            images.path,
+            folds.path,
+            audit.path,
+            classes=class_list.names(classes),
+            out=statistics.path,
         )
         for name, value in figures(results).items():
             metrics.log_metric(name, value)

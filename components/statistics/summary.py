@@ -105,9 +105,10 @@ def summary(
     described = description(examples, about)
     splits = kept(examples, fold)
     in_training = splits["train"] | splits["external"] if "external" in splits else splits["train"]
-    counts = tables.memberships(
-        examples["target"].to_numpy()[in_training], len(classes), about["task"]
-    ).sum(axis=0)
+    targets = examples["target"].to_numpy()[in_training]
+    counts = np.bincount(
+        tables.pairs(targets, len(classes), about["task"])[1], minlength=len(classes)
+    )
     tabular = [*about["numeric"], *about["categorical"]]
     compared = pd.concat(
         [described, examples[[tables.tabular(name) for name in tabular]].set_axis(tabular, axis=1)],

@@ -17,6 +17,7 @@ def submission(
     from trainer.events import step_scope
 
     with step_scope("submission"):
+        from components import class_list
         from components.submission.write import write_submission
         from trainer.config.output import Submission
         from trainer.config.schema import parse
@@ -24,7 +25,7 @@ def submission(
         write_submission(
             blended.path,
             parse(Submission, submission, "submission"),
-            classes=classes,
+            classes=class_list.names(classes),
             sample_digest=sample_digest,
             out=csv.path,
         )

@@ -228,6 +228,7 @@ def read_answers(
         # Where probabilities are submitted, the answers mostly are 0 and 1.
         index_of |= {"0": 0, "1": 1}
     answers = {}
+    position = {name: index for index, name in enumerate(classes)}
     wide = len(found.columns) > 1
     if wide and set(found.columns) != set(classes):
         raise DataError(
@@ -237,7 +238,7 @@ def read_answers(
     for row, (id_, values) in enumerate(zip(found.ids, found.values, strict=True), start=1):
         if wide:
             marked = _marked(f"{path}: row {row} (id {id_!r})", found.columns, values, several)
-            answers[id_] = frozenset(list(classes).index(name) for name in marked)
+            answers[id_] = frozenset(position[name] for name in marked)
             continue
         (label,) = values
         parts = [part for part in label.split(submission.separator) if part] if several else [label]

@@ -22,6 +22,7 @@ from components.submission.sample import (
 from components.submission.verify import check_file
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import atomic_write, check_digest, read_manifest
+from trainer.candidates import TopClasses, decisions, mean_row, repeated
 from trainer.config.output import Submission
 from trainer.errors import DataError, shown
 from trainer.events import emit
@@ -70,31 +71,19 @@ def write_submission(
             TEST_IMAGES,
             may_lack_images=about.get("on_bad_test_image") == "prior",
         )
-        predictions = _with_mean(predictions, lacking)
+        predictions = _with_mean(predictions, lacking, classes)
         like = f"as in {Path(submission.sample).name}"
     else:
         sample = without_file(predictions["id"], submission, classes)
         like = "in the order of the test images"
-    probabilities = predictions.set_index("id").loc[sample.ids][list(classes)].to_numpy()
-    check_probabilities(probabilities, sample, classes, exclusive=task != "multilabel")
-    if submission.values in ("probability", "columns"):
-        order = (
-            [1]
-            if submission.values == "probability"
-            else [list(classes).index(name) for name in sample.columns]
-        )
-        cells = [
-            [f"{value:.{submission.digits}g}" for value in row]
-            for row in probabilities[:, order].tolist()
-        ]
+    predicted = tables.probabilities_of(predictions.set_index("id").loc[sample.ids], classes)
+    if isinstance(predicted, TopClasses):
+        # The first of them is the decision: thresholds are not fitted where classes are left out.
+        names = submission.written_names(classes)
+        cells = [[names[number]] for number in predicted.classes[:, 0].tolist()]
     else:
-        limits = None if thresholds is None else np.array(thresholds)
-        cells = [
-            [text]
-            for text in _decisions(
-                probabilities, limits, submission, classes, several=task == "multilabel"
-            )
-        ]
+        check_probabilities(predicted, sample, classes, exclusive=task != "multilabel")
+        cells = _cells(predicted, thresholds, sample, submission, classes, task)
     with atomic_write(out) as partial:
         _write(
             partial, [sample.id_column, *sample.columns], sample.ids, cells, packed=submission.gzip
@@ -103,7 +92,45 @@ def write_submission(
     emit("note", "submission", f"{len(cells)} rows {like}")
 
 
-def _with_mean(predictions: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
+def _cells(
+    probabilities: np.ndarray,
+    thresholds: Sequence[float] | None,
+    sample: Sample,
+    submission: Submission,
+    classes: Sequence[str],
+    task: str,
+) -> list[list[str]]:
+    """Return the cells of each row after its id.
+
+    Args:
+        probabilities: (n, classes) in 0 to 1, in the order of the sample's ids.
+        thresholds: one per class, None to decide without.
+        sample: for its columns.
+        submission: the settings.
+        classes: class names in order.
+        task: the competition's task.
+    """
+    if submission.values in ("probability", "columns"):
+        position = {name: index for index, name in enumerate(classes)}
+        order = (
+            [1]
+            if submission.values == "probability"
+            else [position[name] for name in sample.columns]
+        )
+        return [
+            [f"{value:.{submission.digits}g}" for value in row]
+            for row in probabilities[:, order].tolist()
+        ]
+    limits = None if thresholds is None else np.array(thresholds)
+    several = task == "multilabel"
+    return [
+        [text] for text in _decisions(probabilities, limits, submission, classes, several=several)
+    ]
+
+
+def _with_mean(
+    predictions: pd.DataFrame, ids: Sequence[str], classes: Sequence[str]
+) -> pd.DataFrame:
     """Return the predictions with a row for each of `ids`, the mean of the others."""
     if not ids:
         return predictions
@@ -113,10 +140,11 @@ def _with_mean(predictions: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
         f"warning: {len(ids)} ids of the sample have no image and get the mean prediction:"
         f" {shown(ids)}",
     )
-    mean = predictions.drop(columns="id").mean()
-    return pd.concat(
-        [predictions, pd.DataFrame([{"id": id_, **mean} for id_ in ids])], ignore_index=True
+    mean = repeated(mean_row(tables.probabilities_of(predictions, classes)), len(ids))
+    added = pd.concat(
+        [pd.DataFrame({"id": ids}), tables.probability_columns(mean, classes)], axis=1
     )
+    return pd.concat([predictions, added], ignore_index=True)
 
 
 def _decisions(
@@ -219,17 +247,22 @@ def score_answers(
     """
     submitted, several, count = read(path), task == "multilabel", len(classes)
     truth = read_answers(answers, submission, classes, submitted.ids, path, several=several)
+    index_of = {name: index for index, name in enumerate(submission.written_names(classes))}
+    if submission.values in ("class", "index") and not several:
+        named = np.array([index_of[value] for (value,) in submitted.values], dtype=np.int64)
+        true = np.array([min(truth[id_]) for id_ in submitted.ids], dtype=np.int64)
+        return score(metric, *decisions(named, true, count))
     is_one = np.zeros((len(submitted.ids), count), dtype=bool)
     for row, id_ in enumerate(submitted.ids):
         is_one[row, list(truth[id_])] = True
     if submission.values == "columns":
-        order = [submitted.columns.index(name) for name in classes]
+        column_of = {name: index for index, name in enumerate(submitted.columns)}
+        order = [column_of[name] for name in classes]
         predicted = np.array([[float(row[k]) for k in order] for row in submitted.values])
     elif submission.values == "probability":
         positive = np.array([float(value) for (value,) in submitted.values])
         predicted = np.stack([1 - positive, positive], axis=1)
     else:
-        index_of = {name: index for index, name in enumerate(submission.written_names(classes))}
         predicted = np.zeros((len(submitted.ids), count))
         for row, (value,) in enumerate(submitted.values):
             predicted[

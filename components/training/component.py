@@ -6,13 +6,15 @@ from components import LIGHT_IMAGE, TRAINING_IMAGE
 
 
 @dsl.component(base_image=LIGHT_IMAGE, packages_to_install=[], install_kfp_package=False)
-def plan(members: list, folds: dict, train: dict, records: dict, weights_digest: str) -> list[dict]:
+def plan(
+    members: list, folds: dict, train: dict, records: dict, weights_digest: str, keep: int
+) -> list[dict]:
     """The list of training jobs that the loop runs over."""
     from trainer.events import emit, step_scope
 
     with step_scope("plan"):
         from components.training.plan import plan as plan_jobs
-        from trainer.config.competition import Train
+        from trainer.config.machine import Train
         from trainer.config.member import Member
         from trainer.config.preparation import Folds, Records
         from trainer.config.schema import parse
@@ -23,7 +25,12 @@ def plan(members: list, folds: dict, train: dict, records: dict, weights_digest:
         stored = parse(Records, records, "records")
         dealt = parse(Folds, folds, "folds")
         jobs = plan_jobs(
-            recipes, dealt, parse(Train, train, "train"), stored, weights_digest=weights_digest
+            recipes,
+            dealt,
+            parse(Train, train, "train"),
+            stored,
+            weights_digest=weights_digest,
+            keep=keep,
         )
         emit(
             "note",
@@ -50,12 +57,19 @@ def train(
     from trainer.events import step_scope
 
     with step_scope("train"):
+        from components import class_list
         from components.training.run_job import run_job
         from components.training.summary import summarise
         from trainer.artifacts.manifest import write_json
         from trainer.artifacts.objective import Objective
 
-        objective = Objective(task=task, classes=classes, metric=metric, seed=seed)
+        objective = Objective(
+            task=task,
+            classes=class_list.names(classes),
+            metric=metric,
+            seed=seed,
+            keep=int(job["keep"]),
+        )
         run_job(
             job,
             objective,

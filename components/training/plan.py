@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from trainer.config.competition import Train
+from trainer.config.machine import Train
 from trainer.config.member import Member
 from trainer.config.preparation import NO_FOLD, Folds, Records
 from trainer.errors import CompetitionError
@@ -17,6 +17,7 @@ def plan(
     records: Records,
     *,
     weights_digest: str = "",
+    keep: int = 0,
 ) -> list[dict[str, Any]]:
     """Make a training job for every `folds_per_task` folds of every member.
 
@@ -26,13 +27,14 @@ def plan(
         train: the section [train].
         records: the section [records]; its first size is the default size of a member.
         weights_digest: a digest of the weight and code files that members name; "" if not known.
+        keep: how many classes predictions keep, 0 for all.
 
     Returns:
         the jobs, members in the order of the file, as plain JSON values with the keys
         `member`: all keys of the recipe, with the size filled in;
         `folds`: a list of fold numbers, or [NO_FOLD] for a member that trains on all images;
-        `settings`: the section [train]; and
-        `weights_digest`.
+        `settings`: the section [train];
+        `weights_digest`; and `keep`.
 
     Raises:
         CompetitionError: two members have the same name.
@@ -53,6 +55,7 @@ def plan(
             "folds": chunk,
             "settings": settings,
             "weights_digest": weights_digest,
+            "keep": keep,
         }
         for member in members
         for chunk in ([[NO_FOLD]] if member.validation == "none" else chunks)

@@ -12,8 +12,8 @@ from components.training.checkpoint_store import checkpoint_folder, default_uri
 from trainer import runtime
 from trainer.artifacts.objective import Artifacts, Objective
 from trainer.backends.hardware import checked
-from trainer.config.competition import Train
 from trainer.config.known_backbones import LINEAR
+from trainer.config.machine import Train
 from trainer.config.member import Member
 from trainer.config.schema import parse
 from trainer.training.fit import train_folds

@@ -10,6 +10,7 @@ from trainer import runtime
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import MANIFEST, read_manifest
 from trainer.artifacts.objective import Objective
+from trainer.candidates import scorable
 from trainer.metrics import available
 
 
@@ -62,4 +63,4 @@ def _score(rows: pd.DataFrame, objective: Objective) -> float | None:
         return None
     classes = list(objective.classes)
     targets = tables.truth(rows["target"].to_numpy(), len(classes), objective.task)
-    return available(objective.metric, targets, rows[classes].to_numpy())
+    return available(objective.metric, *scorable(tables.probabilities_of(rows, classes), targets))

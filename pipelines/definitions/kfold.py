@@ -65,6 +65,7 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
         folds: dict,
         train: dict,
         members: list,
+        predictions: dict,
         blend: dict,
         submission: dict,
     ) -> KfoldOutputs:
@@ -86,6 +87,7 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
                 folds=folds,
                 train=train,
                 members=members,
+                predictions=predictions,
                 blend=blend,
                 submission=submission,
             ),
@@ -104,6 +106,7 @@ def build(defaults: Mapping[str, Any], target: Target) -> Any:
                 train=settled["train"],
                 records=settled["records"],
                 weights_digest=settled["weights_digest"],
+                keep=settled["keep"],
             ),
         )
         with dsl.ParallelFor(items=jobs.output, parallelism=target.at_once) as job:

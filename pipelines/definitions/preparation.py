@@ -57,6 +57,7 @@ def prepare(
             data=settled["data"],
             records=settled["records"],
             source_digest=settled["source_digest"],
+            classes_digest=settled["classes_digest"],
         ),
     )
     with dsl.ParallelFor(items=parts.output) as part:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from components import class_list
 from pipelines.definitions import fingerprint, registry
 from pipelines.local import containers
 from trainer import runtime
@@ -102,7 +103,8 @@ def run(
         the path of each pipeline output, and `yaml`, that of the compiled pipeline.
 
     Raises:
-        CompetitionError: FOLDLINE_THREADS is not a whole number from 1 to 1024.
+        CompetitionError: FOLDLINE_THREADS is not a whole number from 1 to 1024, or the file's
+            settings are too long for the command line of a step.
         RunError: there is no Docker engine or no image of this code; or a step failed.
         KeyboardInterrupt: the run was interrupted; all its processes have ended.
     """
@@ -114,7 +116,9 @@ def run(
     request: dict[str, Any] = {
         "kind": registry.of(competition),
         "arguments": {
-            **competition.pipeline_arguments(),
+            **class_list.shortened(
+                competition.pipeline_arguments(), str(root), class_list.write_locally
+            ),
             "root": "",
         },
         "root": str(root),

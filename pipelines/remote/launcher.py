@@ -1,11 +1,13 @@
 """What every launcher does, and the data types of a request and a run."""
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from components.records.source import SourceSummary
+from components.storage import objects
 from trainer.config.machine import Machine, Vertex
 
 # The states of a run that has ended.
@@ -27,6 +29,7 @@ class RunRequest:
         file: the compiled pipeline's YAML file.
         found: how many images there are; None if the run has no data.
         vertex: resources of the user's project that the run uses on Vertex AI.
+        files: the contents of the objects that the run reads and `send_files` writes, by URI.
     """
 
     name: str
@@ -39,6 +42,19 @@ class RunRequest:
     file: Path
     found: SourceSummary | None = None
     vertex: Vertex = field(default_factory=Vertex)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def send_files(self) -> None:
+        """Write `files`; a launcher does so before it sends the request.
+
+        Raises:
+            StorageError: an object cannot be written.
+        """
+        for uri, text in self.files.items():
+            with tempfile.TemporaryDirectory(prefix="foldline-") as scratch:
+                path = Path(scratch) / "contents"
+                path.write_text(text, encoding="utf-8")
+                objects.put(path, uri)
 
 
 @dataclass(frozen=True)

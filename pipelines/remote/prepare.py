@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from components import class_list
 from components.check.files import check_files
 from components.training.plan import plan
 from pipelines.compile import TARGETS, compile_pipeline, parameters, target
@@ -91,11 +92,13 @@ def prepare(
         secret=where.secret,
         notify=notify.replace(" ", ""),
     )
-    _compiled(path, kind, parameters(competition), run_target)
+    files: dict[str, str] = {}
+    arguments = class_list.shortened(_arguments(competition, where), where.root, files.__setitem__)
+    defaults = {**parameters(competition), "classes": arguments["classes"]}
+    _compiled(path, kind, defaults, run_target)
     spec, *platforms = yaml.safe_load_all(path.read_text(encoding="utf-8"))
     if not cache:
         without_cache(spec)
-    arguments = _arguments(competition, where)
     check_arguments(arguments, spec)
     return RunRequest(
         name=run_name(competition.name),
@@ -108,6 +111,7 @@ def prepare(
         file=path,
         found=summary,
         vertex=competition.vertex,
+        files=files,
     )
 
 
@@ -275,6 +279,7 @@ def competition_of(run: RemoteRun) -> Competition | Gan:
 
     Raises:
         CompetitionError: the run is not of a pipeline of this project.
+        StorageError: the file of its classes is not in the bucket any more.
     """
     from trainer.config.schema import parse
 
@@ -284,6 +289,7 @@ def competition_of(run: RemoteRun) -> Competition | Gan:
     )
     kind: Any = Competition if registry.of_parameters(values) == registry.KFOLD else Gan
     keys = {entry.name for entry in dataclasses.fields(kind)}
+    values["classes"] = class_list.names(values.get("classes") or [])
     root = values.pop("root", "")
     if root and isinstance(values.get("data"), Mapping):
         values["data"] = {**values["data"], "root": root}

@@ -20,7 +20,7 @@ from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.artifacts.objective import Artifacts
 from trainer.config.augment import Augment
-from trainer.config.competition import Train
+from trainer.config.machine import Train
 from trainer.config.member import Member, Optimizer, Schedule
 from trainer.config.network import Cnn, Head
 from trainer.events import RESTART

@@ -123,7 +123,7 @@ class Without(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Without())
 from dataclasses import asdict
 from components.training.run_job import run_job
-from trainer.config.competition import Train
+from trainer.config.machine import Train
 from trainer.config.member import Cnn, Member
 from trainer.artifacts.objective import Objective
 

@@ -62,6 +62,18 @@ def test_the_compiled_pipelines_are_the_golden_ones(tmp_path: Path) -> None:
     ] == []
 
 
+def test_a_list_of_classes_that_no_form_holds_is_written_beside_the_pipelines(
+    tmp_path: Path,
+) -> None:
+    file = dataclasses.replace(FILES["kfold"], classes=[f"class {n}" for n in range(5000)])
+    listed, *made = compile_all(tmp_path, [file])
+    assert listed.parent == tmp_path / "classes"
+    assert listed.read_text().splitlines() == file.classes
+    spec = next(yaml.safe_load_all(made[0].read_text()))
+    given = spec["root"]["inputDefinitions"]["parameters"]["classes"]["defaultValue"]
+    assert given == [f"file:{listed}"]
+
+
 def test_compiling_needs_no_environment_and_is_the_same_elsewhere(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "pipelines" / "compile.py")]
     for name, hash_seed in (("one", "1"), ("two", "2")):
@@ -104,7 +116,7 @@ def test_digests_of_the_code_stand_in_every_task(tmp_path: Path, kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", TARGETS)
-@pytest.mark.parametrize(("name", "count"), [("kfold", 13), ("gan", 10)])
+@pytest.mark.parametrize(("name", "count"), [("kfold", 14), ("gan", 10)])
 def test_every_parameter_has_a_type_a_default_and_a_description(
     tmp_path: Path, kind: str, name: str, count: int
 ) -> None:

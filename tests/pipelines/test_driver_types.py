@@ -25,9 +25,9 @@ DIGITS = read(ROOT / "pipelines/competitions/digits.toml").pipeline_arguments()
 def items(task: str, output: str) -> list[Any]:
     """What a task that feeds a loop really returns as its output."""
     if task == "cut":
-        return cut_step.python_func(DIGITS["data"], DIGITS["records"], "digest")  # type: ignore[no-any-return]
+        return cut_step.python_func(DIGITS["data"], DIGITS["records"], "digest", "")  # type: ignore[no-any-return]
     sections = {name: DIGITS[name] for name in ("members", "folds", "train", "records")}
-    return plan_step.python_func(**sections, weights_digest="")  # type: ignore[no-any-return]
+    return plan_step.python_func(**sections, weights_digest="", keep=0)  # type: ignore[no-any-return]
 
 
 def item_type(task: str, output: str) -> str:

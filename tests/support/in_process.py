@@ -17,9 +17,9 @@ from components.submission.write import write_submission
 from components.training.plan import plan
 from components.training.run_job import run_job
 from trainer.artifacts.objective import Objective
-from trainer.config.competition import Train
 from trainer.config.data import Data
 from trainer.config.load import load_competition
+from trainer.config.machine import Train
 from trainer.config.member import Member
 from trainer.config.output import Blend, Submission
 from trainer.config.preparation import Folds, Records
@@ -71,12 +71,14 @@ def run_in_process(file: Path, out: Path) -> Outputs:
     )
     write_card(summary, images, paths["folds.csv"], out=out / "card.html")
     members = [parse(Member, member, "members") for member in resolved.members]
-    jobs = plan(members, folds, train, records, weights_digest=resolved.weights_digest)
+    jobs = plan(
+        members, folds, train, records, weights_digest=resolved.weights_digest, keep=resolved.keep
+    )
     predictions = [out / f"predictions{number}" for number in range(len(jobs))]
     for job, folder in zip(jobs, predictions, strict=True):
         run_job(
             job,
-            Objective(task=task, classes=classes, metric=metric, seed=seed),
+            Objective(task=task, classes=classes, metric=metric, seed=seed, keep=resolved.keep),
             images=str(images),
             folds=str(paths["folds.csv"]),
             statistics=str(paths["statistics.json"]),

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from trainer.artifacts.objective import GanArtifacts
-from trainer.config.competition import Train
 from trainer.config.gan import GanRecipe
+from trainer.config.machine import Train
 from trainer.config.schema import parse
 from trainer.gan.fit import train_gan
 from trainer.training.jobs.context import RunContext

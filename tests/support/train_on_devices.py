@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from trainer.artifacts.objective import Artifacts, Objective
-from trainer.config.competition import Train
+from trainer.config.machine import Train
 from trainer.config.member import Member
 from trainer.config.schema import parse
 from trainer.training.fit import train_folds

@@ -15,7 +15,8 @@ from sklearn.metrics import (
 )
 
 from trainer.errors import CompetitionError, TrainingError
-from trainer.metrics import HIGHER_IS_BETTER, METRICS, better, decided, listed, problem, score
+from trainer.metric_names import HIGHER_IS_BETTER, METRICS, better, listed, problem
+from trainer.metrics import decided, score
 
 
 @given(st.integers(0, 2**31), st.integers(2, 6), st.integers(1, 60))

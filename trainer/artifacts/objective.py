@@ -56,9 +56,11 @@ class Objective:
         classes: class names, in order.
         metric: the metric of the competition.
         seed: the seed of the competition.
+        keep: how many of the most probable classes predictions keep; 0 for all.
     """
 
     task: str
     classes: Sequence[str]
     metric: str
     seed: int
+    keep: int = 0

@@ -32,7 +32,10 @@ Folds (`folds.csv`):
 
 Predictions of a training job: `oof.parquet` has id, target, fold and one probability column per
 class. `test.parquet` has id, fold and the same probability columns, one row per image and model;
-the blend averages over the folds.
+the blend averages over the folds. If only the most probable classes are kept (`predictions.keep`),
+the columns `classes` (a list of class indices) and `probabilities` (a list as long) take the place
+of one column per class, in the tables of the blend, too; its CSVs then have the columns class_1,
+probability_1, class_2, … instead.
 
 Predictions of the blend: `oof.parquet` also has a column `prediction`, the predicted class in the
 form of `target`. `oof.csv` is the same for people: id, target and prediction as class names, with
@@ -56,6 +59,7 @@ import numpy as np
 import pandas as pd
 
 from trainer.artifacts.manifest import atomic_write
+from trainer.candidates import Predicted, TopClasses
 from trainer.config.preparation import LEFT_OUT, NO_FOLD
 from trainer.errors import IntegrityError
 
@@ -73,6 +77,9 @@ HISTORY = "history.csv"
 OOF_CSV = "oof.csv"
 TEST_CSV = "test.csv"
 METRICS = "metrics.json"
+
+# Columns of lists, where only the most probable classes are kept.
+TOP_CLASSES, TOP_PROBABILITIES = "classes", "probabilities"
 
 
 def model_file(fold: int, suffix: str = ".keras") -> str:
@@ -105,6 +112,23 @@ def memberships(targets: np.ndarray, classes: int, task: str) -> np.ndarray:
     return targets[:, None] == np.arange(classes)
 
 
+def pairs(targets: np.ndarray, classes: int, task: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same as `memberships` in little memory, as pairs of a row and a class.
+
+    Args:
+        targets: (n,) the column `target`.
+        classes: number of classes.
+        task: `multiclass`, `binary` or `multilabel`.
+
+    Returns:
+        rows, (k,) int64 in ascending order; and their classes, (k,) int64.
+    """
+    if task == "multilabel":
+        rows, numbers = np.nonzero(memberships(targets, classes, task))
+        return rows, numbers
+    return np.arange(len(targets)), targets.astype(np.int64)
+
+
 def truth(targets: np.ndarray, classes: int, task: str) -> np.ndarray:
     """Return the targets for the metrics: (n,) class indices, or (n, classes) bool for multilabel.
 
@@ -118,6 +142,8 @@ def truth(targets: np.ndarray, classes: int, task: str) -> np.ndarray:
 
 def names(target: int, classes: Sequence[str], task: str, separator: str = " ") -> str:
     """Return the class names of a label, with `separator` between them; "" for no class."""
+    if task != "multilabel":
+        return classes[target] if target >= 0 else ""
     belongs = memberships(np.array([target]), len(classes), task)[0]
     return separator.join(name for name, is_one in zip(classes, belongs, strict=True) if is_one)
 
@@ -205,7 +231,7 @@ def training_rows(fold: np.ndarray, held_out: int) -> np.ndarray:
 def predictions(
     examples: pd.DataFrame,
     fold: int,
-    probabilities: np.ndarray,
+    probabilities: Predicted,
     classes: Sequence[str],
     *,
     with_target: bool,
@@ -215,7 +241,7 @@ def predictions(
     Args:
         examples: n rows of the examples table.
         fold: the fold that was held out from the model.
-        probabilities: (n, classes) float32.
+        probabilities: (n, classes) float32, or the most probable classes of n rows.
         classes: the class names, in the order of the columns.
         with_target: whether the rows are out-of-fold rows, which include their target.
     """
@@ -223,5 +249,66 @@ def predictions(
     if with_target:
         table["target"] = examples["target"].to_numpy()
     table["fold"] = np.int64(fold)
-    columns = pd.DataFrame(probabilities.astype(np.float32), columns=list(classes))
-    return pd.concat([table, columns], axis=1)
+    return pd.concat([table, probability_columns(probabilities, classes)], axis=1)
+
+
+def probability_columns(probabilities: Predicted, classes: Sequence[str]) -> pd.DataFrame:
+    """Return the columns of a Parquet table that hold the probabilities of n rows.
+
+    Args:
+        probabilities: (n, classes) in 0 to 1, or the most probable classes of n rows.
+        classes: the class names, in the order of the columns.
+    """
+    if isinstance(probabilities, np.ndarray):
+        return pd.DataFrame(probabilities.astype(np.float32), columns=list(classes))
+    return pd.DataFrame(
+        {
+            TOP_CLASSES: list(probabilities.classes.astype(np.int32)),
+            TOP_PROBABILITIES: list(probabilities.probabilities),
+        }
+    )
+
+
+def csv_columns(probabilities: Predicted, classes: Sequence[str]) -> pd.DataFrame:
+    """Return the columns of a CSV that hold the probabilities of n rows: one per class; or class_1,
+    probability_1, class_2, … from the most probable class on.
+
+    Args:
+        probabilities: (n, classes) in 0 to 1, or the most probable classes of n rows.
+        classes: the class names, in order.
+    """
+    if isinstance(probabilities, np.ndarray):
+        return probability_columns(probabilities, classes)
+    names = np.array([*classes, ""], dtype=object)
+    columns: dict[str, np.ndarray] = {}
+    for place in range(probabilities.classes.shape[1]):
+        columns[f"class_{place + 1}"] = names[probabilities.classes[:, place]]
+        columns[f"probability_{place + 1}"] = probabilities.probabilities[:, place]
+    return pd.DataFrame(columns)
+
+
+def probabilities_of(table: pd.DataFrame, classes: Sequence[str]) -> Predicted:
+    """Return the probabilities of a table that `probability_columns` is part of: (n, classes), or
+    the most probable classes of n rows.
+
+    Args:
+        table: n rows.
+        classes: the class names, in order.
+    """
+    if not keeps_top(table):
+        return table[list(classes)].to_numpy()
+    if not len(table):
+        return TopClasses(np.empty((0, 1), np.int64), np.empty((0, 1), np.float32), len(classes))
+    return TopClasses(
+        np.stack(table[TOP_CLASSES].to_list()).astype(np.int64),
+        np.stack(table[TOP_PROBABILITIES].to_list()).astype(np.float32),
+        len(classes),
+    )
+
+
+def keeps_top(table: pd.DataFrame) -> bool:
+    """Return whether a table of predictions has the most probable classes only."""
+    # A class may be named like one of these columns, but its probabilities are no lists.
+    return all(
+        name in table and table[name].dtype == object for name in (TOP_CLASSES, TOP_PROBABILITIES)
+    )

@@ -7,19 +7,35 @@ the values that a user enters in the console.
 
 import dataclasses
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from trainer.config import known_backbones
-from trainer.config.data import BUCKET, Data
-from trainer.config.machine import Machine, Vertex
+from trainer.config.data import Data
+from trainer.config.machine import Machine, Train, Vertex
 from trainer.config.member import Member
-from trainer.config.output import Blend, Leaderboard, Submission, values_for
+from trainer.config.output import (
+    KEPT,
+    MOST_COMPLETE,
+    Blend,
+    KeptPredictions,
+    Leaderboard,
+    Submission,
+    values_for,
+)
 from trainer.config.preparation import Folds, Records
-from trainer.config.schema import Number, Problem, Section, Text, Whole, Within, name_problems
-from trainer.metrics import problem as metric_problem
+from trainer.config.schema import (
+    Problem,
+    Section,
+    Text,
+    Whole,
+    Within,
+    name_problems,
+    repeated_classes,
+)
+from trainer.metric_names import candidates_suffice
+from trainer.metric_names import problem as metric_problem
 
 # A multilabel target is stored as the bits of one int64 in parquet and numpy.
 MOST_LABELS = 62
@@ -27,39 +43,6 @@ MOST_LABELS = 62
 MOST_SUM_ERROR = 1e-5
 # Columns of the prediction tables that do not belong to a class.
 RESERVED_COLUMNS = ("id", "target", "fold", "prediction")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Train(Section):
-    """`[train]`: how training is split into jobs, and which backend runs it.
-
-    ```toml
-    [train]
-    folds_per_task = 5
-    checkpoint_seconds = 120
-    ```
-    """
-
-    folds_per_task: Annotated[Whole, Within(1, 50, "folds")] = 1
-    """Folds that one training job trains, at most `folds.count`. The job imports its libraries and
-    compiles its network once for all of them; more jobs run in parallel on more machines."""
-    backend: Literal["auto", "tensorflow", "jax"] = "auto"
-    """What computes: `auto` uses JAX on GPUs and TPUs, and TensorFlow on a CPU; `jax` is for tests
-    on a CPU, and `tensorflow` trains on the CPU even where there is a GPU."""
-    checkpoint_seconds: Annotated[Number, Within(0, 86_400, "seconds")] = 300.0
-    """Time between two checkpoints of a training job; a job that is killed loses at most that much
-    work."""
-    checkpoints: Text = ""
-    """`gs://bucket/prefix` that checkpoints are copied to, for machines that may be taken away; ""
-    uses the run's own bucket if it has one."""
-    hourly_price: Annotated[Number, Within(0, 1e6, "per hour")] = 0.0
-    """Price of a training machine in any currency, for the cost in the report; 0 if it is
-    unknown."""
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield the problems that involve several keys, or the form of a value."""
-        if self.checkpoints and not re.fullmatch(BUCKET + r"(/[^/]+)+", self.checkpoints):
-            yield Problem("checkpoints", f"= {self.checkpoints!r}: must be gs://bucket/prefix")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +85,8 @@ class Competition(Section):
     """`[folds]`: how the labelled images are split for cross-validation."""
     train: Train = field(default_factory=Train)
     """`[train]`: how training is split into jobs, and which library computes."""
+    predictions: KeptPredictions = field(default_factory=KeptPredictions)
+    """`[predictions]`: what is kept of the members' predictions."""
     blend: Blend = field(default_factory=Blend)
     """`[blend]`: how the members' predictions are combined."""
     submission: Submission = field(default_factory=Submission)
@@ -143,6 +128,13 @@ class Competition(Section):
             for key, message in self._member_problems(member):
                 yield Problem(f"members[{index}].{key}", message)
         yield from self._blend_problems(len(names))
+        if self.predictions.keep:
+            for key, value in self._requires_all():
+                yield Problem(
+                    "predictions.keep",
+                    f"= {self.predictions.keep}: {key} = {value!r} requires the probabilities of"
+                    " all classes: leave one of the two out",
+                )
         columns = {*self.data.numeric, *self.data.categorical}
         for name in self.folds.strata:
             if name not in columns:
@@ -163,7 +155,7 @@ class Competition(Section):
         if self.task == "binary" and len(self.classes) != 2:
             yield Problem(
                 "classes",
-                f"= {self.classes!r}: task = 'binary' requires two, the positive one second",
+                f"has {len(self.classes)}: task = 'binary' requires two, the positive one second",
             )
         if self.task == "multilabel" and len(self.classes) > MOST_LABELS:
             yield Problem(
@@ -175,8 +167,7 @@ class Competition(Section):
                 "data.target_parts",
                 "cannot be combined with task = 'multilabel': parts give each image one class",
             )
-        for name in sorted({c for c in self.classes if self.classes.count(c) > 1}):
-            yield Problem("classes", f"names {name!r} more than once")
+        yield from repeated_classes(self.classes)
         for name in sorted(set(self.classes) & set(RESERVED_COLUMNS)):
             yield Problem(
                 "classes",
@@ -303,6 +294,35 @@ class Competition(Section):
                 "loss.weights",
                 f"has {len(member.loss.weights)} values for {len(self.classes)} classes",
             )
+
+    def kept_classes(self) -> int:
+        """Return how many of the most probable classes predictions keep; 0 for all."""
+        keep, count = self.predictions.keep, len(self.classes)
+        if not keep and count > MOST_COMPLETE and not list(self._requires_all()):
+            keep = KEPT
+        return keep if keep < count else 0
+
+    def _requires_all(self) -> Iterator[tuple[str, Any]]:
+        """Yield the keys, with their values, that need the probabilities of all classes."""
+        blend = self.blend
+        if self.task != "multiclass":
+            yield "task", self.task
+        if not candidates_suffice(self.metric):
+            yield "metric", self.metric
+        if self.submission.values not in ("class", "index"):
+            yield "submission.values", self.submission.values
+        if blend.method in ("rank_mean", "logistic"):
+            yield "blend.method", blend.method
+        if blend.on_missing == "impute_rank_mean":
+            yield "blend.on_missing", blend.on_missing
+        for key in ("calibration", "thresholds"):
+            if getattr(blend, key) != "none":
+                yield f"blend.{key}", getattr(blend, key)
+        if blend.external:
+            yield "blend.external", [entry.name for entry in blend.external]
+        for index, member in enumerate(self.members):
+            if member.monitor not in ("", "loss") and not candidates_suffice(member.monitor):
+                yield f"members[{index}].monitor", member.monitor
 
     def pipeline_arguments(self) -> dict[str, Any]:
         """Return the arguments of the pipeline as plain JSON values.

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from trainer.config import known_backbones
-from trainer.config.competition import Train
 from trainer.config.data import Data
-from trainer.config.machine import Machine, Vertex
+from trainer.config.machine import Machine, Train, Vertex
 from trainer.config.member import Member
 from trainer.config.preparation import Folds, Records
 from trainer.config.schema import (
@@ -24,6 +23,7 @@ from trainer.config.schema import (
     Whole,
     Within,
     name_problems,
+    repeated_classes,
     short,
 )
 
@@ -254,8 +254,7 @@ class Gan(Section):
             yield Problem(
                 "classes", f"= {self.classes!r}: name at least two, for the judge to tell apart"
             )
-        for name in sorted({c for c in self.classes if self.classes.count(c) > 1}):
-            yield Problem("classes", f"names {name!r} more than once")
+        yield from repeated_classes(self.classes)
         if self.records.sizes not in [[side] for side in SIDES]:
             yield Problem(
                 "records.sizes", f"= {self.records.sizes}: must be [32] or [64], the DCGAN's sides"

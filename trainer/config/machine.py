@@ -1,10 +1,11 @@
-"""Where a training job runs if it does not run on this machine."""
+"""How training is split into jobs, and where a job runs if it does not run on this machine."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from trainer.config.data import BUCKET
 from trainer.config.schema import Flag, Number, Problem, Section, Text, Whole, Within
 
 # Retries of a job on machines that may be taken away at any time.
@@ -169,3 +170,36 @@ class Vertex(Section):
                 yield Problem(name, f"= {value!r}: must be {words}")
         if self.network and self.network_attachment:
             yield Problem("network_attachment", "cannot be combined with network")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Section):
+    """`[train]`: how training is split into jobs, and which backend runs it.
+
+    ```toml
+    [train]
+    folds_per_task = 5
+    checkpoint_seconds = 120
+    ```
+    """
+
+    folds_per_task: Annotated[Whole, Within(1, 50, "folds")] = 1
+    """Folds that one training job trains, at most `folds.count`. The job imports its libraries and
+    compiles its network once for all of them; more jobs run in parallel on more machines."""
+    backend: Literal["auto", "tensorflow", "jax"] = "auto"
+    """What computes: `auto` uses JAX on GPUs and TPUs, and TensorFlow on a CPU; `jax` is for tests
+    on a CPU, and `tensorflow` trains on the CPU even where there is a GPU."""
+    checkpoint_seconds: Annotated[Number, Within(0, 86_400, "seconds")] = 300.0
+    """Time between two checkpoints of a training job; a job that is killed loses at most that much
+    work."""
+    checkpoints: Text = ""
+    """`gs://bucket/prefix` that checkpoints are copied to, for machines that may be taken away; ""
+    uses the run's own bucket if it has one."""
+    hourly_price: Annotated[Number, Within(0, 1e6, "per hour")] = 0.0
+    """Price of a training machine in any currency, for the cost in the report; 0 if it is
+    unknown."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problems that involve several keys, or the form of a value."""
+        if self.checkpoints and not re.fullmatch(BUCKET + r"(/[^/]+)+", self.checkpoints):
+            yield Problem("checkpoints", f"= {self.checkpoints!r}: must be gs://bucket/prefix")

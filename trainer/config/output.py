@@ -6,12 +6,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
-from trainer.config.schema import Flag, Number, Problem, Section, Text, Whole, Within, name_problems
-from trainer.metrics import HIGHER_IS_BETTER, OF_CLASSES
+from trainer.config.schema import (
+    Flag,
+    Number,
+    OrWord,
+    Problem,
+    Section,
+    Text,
+    Whole,
+    Within,
+    name_problems,
+)
+from trainer.metric_names import HIGHER_IS_BETTER, OF_CLASSES
 
 Method: TypeAlias = Literal[
     "auto", "mean", "rank_mean", "greedy", "weights", "logistic", "best_alpha"
 ]
+# Classes up to which all are kept by default, how many are kept of more, and the fewest.
+MOST_COMPLETE, KEPT, LEAST_KEPT = 1000, 20, 5
 Values: TypeAlias = Literal["auto", "class", "index", "probability", "columns"]
 
 
@@ -45,6 +57,30 @@ class Predictions(Section):
     def problems(self) -> Iterator[Problem]:
         """Yield the problems that involve several keys, or the form of a value."""
         yield from name_problems(self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptPredictions(Section):
+    """`[predictions]`: what is kept of the members' predictions.
+
+    ```toml
+    [predictions]
+    keep = 20
+    ```
+    """
+
+    keep: Annotated[Whole, OrWord("auto"), Within(0, 100_000, "classes")] = 0
+    """How many of the most probable classes of an image are kept; the others share the rest of its
+    probability equally. For thousands of classes: a table of 60,000 images and 15,501
+    classes takes 3.7 GB for each member, the 20 most probable 10 MB. Requires task = "multiclass",
+    a metric of classes, and a blend by `auto`, `mean`, `greedy`, `weights` or `best_alpha`. 0 or
+    "auto" keeps all classes up to 1,000, and 20 of more where that is possible; as many as there
+    are classes, or more, keeps all."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problems that involve several keys, or the form of a value."""
+        if 0 < self.keep < LEAST_KEPT:
+            yield Problem("keep", f"= {self.keep}: must be 0 or at least {LEAST_KEPT}")
 
 
 @dataclass(frozen=True, kw_only=True)

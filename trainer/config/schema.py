@@ -11,6 +11,7 @@ import functools
 import re
 import types
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -27,7 +28,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from trainer.errors import CompetitionError, FileProblem
+from trainer.errors import CompetitionError, FileProblem, shown
 
 Read = TypeVar("Read", bound="Section")
 # Names of competitions, members and the like: they become file names and columns.
@@ -267,6 +268,13 @@ def name_problems(name: str) -> Iterator[Problem]:
             f"= {name!r}: use lower-case letters, digits, _ and -; the first must be a letter; at"
             " most 63 characters",
         )
+
+
+def repeated_classes(classes: Sequence[str]) -> Iterator[Problem]:
+    """Yield the problem of class names that occur more than once, if there are any."""
+    repeated = sorted(name for name, count in Counter(classes).items() if count > 1)
+    if repeated:
+        yield Problem("classes", f"names {shown(repeated)} more than once")
 
 
 def placeholder_problems(

@@ -134,8 +134,11 @@ def _mixed(
     # does not count.
     own_share = np.divide(own, weights, out=np.ones_like(own), where=weights > 0)
     targets, tabular = (
-        part[:, None] * values[chosen] + (1 - part[:, None]) * values[partners]
-        for part, values in ((own_share, labels.targets), (params.share, labels.tabular))
+        part[:, None] * values(chosen) + (1 - part[:, None]) * values(partners)
+        for part, values in (
+            (own_share, labels.targets_of),
+            (params.share, labels.tabular.__getitem__),
+        )
     )
     return tabular, targets, weights
 

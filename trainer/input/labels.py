@@ -19,15 +19,29 @@ class Labels:
     """The label of each image of a split, and its inputs other than pixels.
 
     Attributes:
-        targets: (n, outputs) float32: one-hot for multiclass, one value per class for multilabel,
-            the positive class for binary.
+        targets: (n, outputs) float32, one value per class for multilabel, the positive class for
+            binary; or (n,) class indices for multiclass.
         weights: (n,) float32, the weight of each image in the loss.
         tabular: (n, columns) float32; no columns if the member uses none.
+        classes: the number of classes if the targets are class indices.
     """
 
     targets: np.ndarray
     weights: np.ndarray
     tabular: np.ndarray
+    classes: int = 0
+
+    @property
+    def outputs(self) -> int:
+        """The number of values that a network predicts for an image."""
+        return self.classes or self.targets.shape[1]
+
+    def targets_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the targets of (k,) rows as a network predicts them: (k, outputs) float32, one-hot
+        for multiclass. All rows at once would be too much memory with thousands of classes."""
+        if not self.classes:
+            return self.targets[rows]
+        return (self.targets[rows, None] == np.arange(self.classes)).astype(np.float32)
 
 
 def of_fold(
@@ -54,13 +68,14 @@ def of_fold(
     classes = len(goal.classes)
     weights = np.ones(len(examples))
     if member.loss.class_weights != "none":
-        class_weights = _class_weights(
-            member, tables.memberships(target[rows], classes, goal.task), goal
-        )
-        # An image with several classes has their mean weight; one without a class, the mean of all.
-        belongs = tables.memberships(target, classes, goal.task)
-        belongs = np.where(belongs.any(axis=1, keepdims=True), belongs, True)
-        weights *= belongs @ class_weights / belongs.sum(axis=1)
+        class_weights = _class_weights(member, target[rows], goal)
+        if goal.task == "multilabel":
+            # An image with several classes has their mean weight; one without, the mean of all.
+            belongs = tables.memberships(target, classes, goal.task)
+            belongs = np.where(belongs.any(axis=1, keepdims=True), belongs, True)
+            weights *= belongs @ class_weights / belongs.sum(axis=1)
+        else:
+            weights *= class_weights[target]
     if member.loss.sample_weight:
         values = examples[tables.tabular(member.loss.sample_weight)].to_numpy(dtype=np.float64)
         bad = rows[~(values[rows] >= 0)]
@@ -74,22 +89,26 @@ def of_fold(
     mean = float(weights[rows].mean())
     if mean <= 0:
         raise TrainingError(f"member {member.name!r}: all training images of a fold have weight 0")
-    belongs = tables.memberships(target, classes, goal.task)
-    targets = belongs[:, 1:] if goal.task == "binary" else belongs
+    targets = target
+    if goal.task != "multiclass":
+        belongs = tables.memberships(target, classes, goal.task)
+        targets = (belongs[:, 1:] if goal.task == "binary" else belongs).astype(np.float32)
     encoder = tabular.fit(examples, rows, member.tabular.columns, numeric)
     return Labels(
-        targets.astype(np.float32),
+        targets,
         (weights / mean).astype(np.float32),
         tabular.encode(encoder, examples),
+        classes if goal.task == "multiclass" else 0,
     )
 
 
-def _class_weights(member: Member, belongs: np.ndarray, goal: Objective) -> np.ndarray:
+def _class_weights(member: Member, target: np.ndarray, goal: Objective) -> np.ndarray:
     """Return (classes,) weights: those of the recipe, or in inverse proportion to the training
-    images of each class."""
+    images of each class; `target` is the column of these images."""
     if member.loss.class_weights == "given":
         return np.array(member.loss.weights)
-    counts = belongs.sum(axis=0)
+    classes = len(goal.classes)
+    counts = np.bincount(tables.pairs(target, classes, goal.task)[1], minlength=classes)
     present = counts > 0
     if not present.all():
         # All images of a rare class may be in the fold that is held out.
@@ -99,5 +118,5 @@ def _class_weights(member: Member, belongs: np.ndarray, goal: Objective) -> np.n
             f"warning: {member.name}: no training image of this fold is of class"
             f" {goal.classes[int(np.argmin(present))]!r} ({int((~present).sum())} such classes)",
         )
-    weights = len(belongs) / (present.sum() * np.maximum(counts, 1))
+    weights = len(target) / (present.sum() * np.maximum(counts, 1))
     return np.where(present, weights, 0.0)

@@ -12,13 +12,15 @@ import numpy as np
 
 from trainer.artifacts.objective import Objective, fold_seed
 from trainer.backends.program import Program, get_state, set_state
+from trainer.candidates import concatenated, scorable
 from trainer.config.member import Member
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import Preempted, TrainingError
 from trainer.input.batches import Batch, BatchPlan, steps_per_epoch, training_batches
 from trainer.input.labels import Labels
 from trainer.input.workers import prefetch
-from trainer.metrics import HIGHER_IS_BETTER, available, better
+from trainer.metric_names import HIGHER_IS_BETTER, better
+from trainer.metrics import available
 from trainer.models import losses
 from trainer.models.schedules import Plateau, rate
 from trainer.training.classifier_program import NETWORK, averaged_weights, training_arrays
@@ -283,20 +285,18 @@ class FoldTrainer:
         """The loss and the scores of the held-out images, unaugmented, over all rows at once."""
         data, predictor = self.context.data, self.context.predictor
         rows, task = self.held_out, self.context.objective.task
-        logits = np.concatenate(
-            [
-                predictor.logits(self.program, data.images, self.labels.tabular, chunk, pixels)
-                for chunk, pixels in predictor.chunks(data.images, rows)
-            ]
-        )
         row_loss = losses.of_rows(self.member.loss, exclusive=task == "multiclass")
-        values = np.asarray(row_loss(self.labels.targets[rows], logits), dtype=np.float64)
-        probabilities = predictor.probabilities_of(logits)
-        targets = data.targets[rows]
-        scores = {metric: available(metric, targets, probabilities) for metric in metrics}
+        values, parts = [], []
+        for chunk, pixels in predictor.chunks(data.images, rows):
+            logits = predictor.logits(self.program, data.images, self.labels.tabular, chunk, pixels)
+            loss = row_loss(self.labels.targets_of(chunk), logits)
+            values.append(np.asarray(loss, dtype=np.float64))
+            parts.append(predictor.kept(predictor.probabilities_of(logits)))
+        rows_to_score = scorable(concatenated(parts), data.targets[rows])
+        scores = {metric: available(metric, *rows_to_score) for metric in metrics}
         # A fold that lacks a class has no score of ranks.
         known = {metric: value for metric, value in scores.items() if value is not None}
-        return {"loss": float(values.mean()), **known}
+        return {"loss": float(np.concatenate(values).mean()), **known}
 
     def _explained_memory(self) -> AbstractContextManager[None]:
         return explain_out_of_memory(memory_advice(self.member, self.batch))

@@ -11,6 +11,7 @@ from trainer.artifacts.manifest import atomic_write
 from trainer.artifacts.objective import Artifacts, Objective
 from trainer.backends.devices import Device
 from trainer.backends.program import Program
+from trainer.candidates import Predicted, arrays_of, of_arrays, scorable
 from trainer.config.member import Member
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import Preempted, TrainingError
@@ -20,7 +21,8 @@ from trainer.input.batches import steps_per_epoch
 from trainer.input.labels import Labels
 from trainer.input.shards import Images
 from trainer.input.workers import Workers
-from trainer.metrics import available, needs_every_class
+from trainer.metric_names import needs_every_class
+from trainer.metrics import available
 from trainer.training import data
 from trainer.training.classifier_program import NETWORK
 from trainer.training.fold import FoldContext, FoldState, FoldTrainer, memory_advice
@@ -113,7 +115,7 @@ class TrainingJob:
         before = self.pool.seen_images(fold)
         write_seen(path, seen if before is None else np.union1d(seen, before))
 
-    def _finished(self, fold: int) -> tuple[np.ndarray, dict[str, Any]]:
+    def _finished(self, fold: int) -> tuple[Predicted, dict[str, Any]]:
         """A fold's out-of-fold probabilities, and its `history` and `epochs`.
 
         From an earlier process if it finished the fold, otherwise trained here.
@@ -134,24 +136,24 @@ class TrainingJob:
         if kept is not None:
             self.log.skip(self.log.steps[fold] * self.log.epochs)
             self.pool.ensure_model(fold, fold_labels)
-            return kept.arrays["oof"][0], kept.state
+            return of_arrays(kept.arrays["oof"], len(self.objective.classes)), kept.state
         if not len(held_out) and fold != NO_FOLD:
             raise TrainingError(f"fold {fold} holds out no image: use fewer folds")
         trainer = self._trainer(fold, fold_labels)
         weights = trainer.train()
         program = self.pool.load(weights)
         columns = [fold_labels.tabular]
-        probabilities = self._predict(self.data.images, columns, held_out, [lambda: program])[0]
+        (predicted,) = self._predict(self.data.images, columns, held_out, [lambda: program])
         best = self.member.validation == "best"
         state = {
             "history": trainer.state.history,
             "epochs": trainer.state.best_epoch if best else self.log.epochs,
             "device": str(run.device),
         }
-        arrays = {NETWORK: weights, "oof": [probabilities]}
+        arrays = {NETWORK: weights, "oof": arrays_of(predicted)}
         run.checkpoints.finish(f"fold{fold}", arrays, state)
-        self._report(fold, probabilities, state)
-        return probabilities, state
+        self._report(fold, predicted, state)
+        return predicted, state
 
     def _trainer(self, fold: int, fold_labels: Labels) -> FoldTrainer:
         """The trainer of a fold, at its last checkpoint if there is one."""
@@ -176,12 +178,12 @@ class TrainingJob:
             self.pool.ensure_model(fold, fold_labels)
         return FoldTrainer(self.context, state, arrays, fold_labels)
 
-    def _report(self, fold: int, probabilities: np.ndarray, state: Mapping[str, Any]) -> None:
+    def _report(self, fold: int, predicted: Predicted, state: Mapping[str, Any]) -> None:
         held_out = self.data.held_out(fold)
         if not len(held_out):
             return
         metric = self.objective.metric
-        value = available(metric, self.data.targets[held_out], probabilities)
+        value = available(metric, *scorable(predicted, self.data.targets[held_out]))
         shown = "none, it lacks a class" if value is None else f"{value:.4f}"
         text = f"{self.member.name} fold {fold}: {metric} {shown}"
         if self.member.validation == "best":
@@ -203,8 +205,8 @@ class TrainingJob:
                 "were (folds.file), or use weights from other images"
             )
 
-    def _predict_test(self) -> np.ndarray:
-        """(folds, n, classes) float32: test probabilities of each fold's model."""
+    def _predict_test(self) -> list[Predicted]:
+        """Test probabilities of each fold's model."""
 
         def program_of(fold: int) -> Callable[[], Program]:
             def load() -> Program:
@@ -239,7 +241,7 @@ class TrainingJob:
         columns: Sequence[np.ndarray],
         rows: np.ndarray,
         programs: Sequence[Callable[[], Program]],
-    ) -> np.ndarray:
+    ) -> list[Predicted]:
         with explain_out_of_memory(memory_advice(self.member, self.predictor.batch)):
             return self.predictor.probabilities(programs, images, columns, rows)
 
@@ -274,8 +276,9 @@ def _check_monitor(member: Member, objective: Objective, job_data: data.JobData)
     classes = len(objective.classes)
     for fold in np.unique(job_data.folds[job_data.folds >= 0]).tolist():
         targets = job_data.train["target"].to_numpy()[job_data.held_out(fold)]
-        has = tables.memberships(targets, classes, objective.task)
-        lacking = np.flatnonzero(~has.any(axis=0) | has.all(axis=0))
+        numbers = tables.pairs(targets, classes, objective.task)[1]
+        images = np.bincount(numbers, minlength=classes)
+        lacking = np.flatnonzero((images == 0) | (images == len(targets)))
         if len(lacking):
             raise TrainingError(
                 f"member {member.name!r}: validation = 'best' compares {monitor} on the held-out"

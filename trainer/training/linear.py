@@ -13,6 +13,7 @@ import numpy as np
 from trainer.artifacts import tables
 from trainer.artifacts.objective import Artifacts, Objective
 from trainer.backends.devices import host_threads
+from trainer.candidates import top_classes
 from trainer.config.member import Member
 from trainer.config.network import Linear
 from trainer.config.preparation import NO_FOLD
@@ -78,7 +79,12 @@ def train_linear(
         row = _history(fold, probabilities, job, rows, objective)
         row["seconds"] = round(time.monotonic() - started, 3)
         state = {"history": [row], "epochs": 1}
-        results.append(FoldResult(fold, probabilities[held_out], on_test, state))
+        keep = objective.keep
+        kept = [
+            top_classes(values, keep) if keep else values
+            for values in (probabilities[held_out], on_test)
+        ]
+        results.append(FoldResult(fold, kept[0], kept[1], state))
         if len(held_out):
             value = row[f"val_{objective.metric}"]
             emit("fold", "train", f"{member.name} fold {fold}: {objective.metric} {value:.4f}")

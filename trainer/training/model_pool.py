@@ -147,7 +147,7 @@ class ModelPool:
         return classifier.build(
             self.member,
             inputs,
-            outputs=labels.targets.shape[1],
+            outputs=labels.outputs,
             seed=fold_seed(self.objective.seed, self.member.name, fold),
             weights=path,
         )

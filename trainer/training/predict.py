@@ -7,6 +7,7 @@ import numpy as np
 from trainer.artifacts.objective import Objective, fold_seed
 from trainer.backends.devices import Device
 from trainer.backends.program import Program
+from trainer.candidates import Predicted, concatenated, top_classes
 from trainer.config.member import Member
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import TrainingError
@@ -17,6 +18,8 @@ from trainer.training import classifier_program
 
 # Decoded images that are in memory at once.
 CHUNK_BYTES = 128 * 2**20
+# Bytes of a class's logit and probability, with those of intermediate results.
+_CLASS_BYTES = 16
 
 
 class Predictor:
@@ -94,8 +97,12 @@ class Predictor:
         return logits
 
     def chunks(self, images: Images, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Parts of `rows` with their pixels; a thread decodes the next part."""
+        """Parts of `rows` with their pixels; a thread decodes the next part.
+
+        A part's logits and probabilities are in memory at once, too.
+        """
         image_bytes = images.size * images.size * images.channels
+        image_bytes += _CLASS_BYTES * len(self.objective.classes)
         length = max(1, CHUNK_BYTES // (image_bytes * self.batch)) * self.batch
         parts = [rows[first : first + length] for first in range(0, len(rows), length)]
         return prefetch(((part, self.workers.decoded(images, part)) for part in parts), ahead=1)
@@ -106,7 +113,7 @@ class Predictor:
         images: Images,
         tabular: Sequence[np.ndarray],
         rows: np.ndarray,
-    ) -> np.ndarray:
+    ) -> list[Predicted]:
         """The probabilities of each model, a mean over the views.
 
         Args:
@@ -117,12 +124,11 @@ class Predictor:
             rows: (n,) rows of `images`.
 
         Returns:
-            (models, n, classes) float32.
+            for each model (n, classes) float32, or the most probable classes.
         """
-        parts = []
+        parts: list[list[Predicted]] = [[] for _ in programs]
         for chunk, pixels in self.chunks(images, rows):
-            of_models = []
-            for program_of, columns in zip(programs, tabular, strict=True):
+            for part, program_of, columns in zip(parts, programs, tabular, strict=True):
                 program = program_of()
                 views = [
                     self.probabilities_of(
@@ -130,11 +136,15 @@ class Predictor:
                     )
                     for number in range(self.member.tta)
                 ]
-                of_models.append(np.mean(views, axis=0, dtype=np.float64).astype(np.float32))
-            parts.append(np.stack(of_models))
-        if not parts:
-            return np.zeros((len(programs), 0, len(self.objective.classes)), np.float32)
-        return np.concatenate(parts, axis=1)
+                mean = np.asarray(np.mean(views, axis=0, dtype=np.float64), dtype=np.float32)
+                part.append(self.kept(mean))
+        none = np.zeros((0, len(self.objective.classes)), np.float32)
+        return [concatenated(part or [self.kept(none)]) for part in parts]
+
+    def kept(self, probabilities: np.ndarray) -> Predicted:
+        """What is kept of (n, classes) probabilities."""
+        keep = self.objective.keep
+        return top_classes(probabilities, keep) if keep else probabilities
 
 
 def activation(task: str) -> Callable[[np.ndarray], np.ndarray]:

@@ -10,6 +10,7 @@ import pandas as pd
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import atomic_write, write_manifest
 from trainer.artifacts.objective import Objective
+from trainer.candidates import Predicted
 from trainer.config.member import Member
 from trainer.training.data import JobData
 
@@ -19,14 +20,15 @@ class FoldResult(NamedTuple):
 
     Attributes:
         fold: the fold, or NO_FOLD.
-        out_of_fold: (held out, classes) float32 probabilities.
-        test: (test images, classes) float32 probabilities.
+        out_of_fold: probabilities of the images that were held out, (n, classes) float32 or the
+            most probable classes.
+        test: the same of the test images.
         state: `history`, rows for history.csv; `epochs`, how many epochs the model was trained for.
     """
 
     fold: int
-    out_of_fold: np.ndarray
-    test: np.ndarray
+    out_of_fold: Predicted
+    test: Predicted
     state: Mapping[str, Any]
 
 
@@ -86,6 +88,7 @@ def write_results(
             "task": objective.task,
             "folds": [result.fold for result in results],
             "validation": member.validation,
+            "keep": objective.keep,
             "epochs": {str(result.fold): result.state["epochs"] for result in results},
             "views": member.tta,
             **about,

@@ -9,18 +9,18 @@ from collections.abc import Callable
 import numpy as np
 
 from components.blending.scoring.areas import _points, _running, area, areas, share
-from trainer.metrics import BINS, OF_CLASSES, bins, confidence, decided
+from trainer.candidates import Candidates, Targets, count_of, truth_of
+from trainer.metric_names import OF_CLASSES
+from trainer.metrics import BINS, bins, confidence, decided, log_of
 
 # (resamples, n) counts of each row -> (resamples,) scores. A mean over classes covers the classes
 # that a resample contains; it is NaN if there are none.
 Counted = Callable[[np.ndarray], np.ndarray]
-# The log loss clips probabilities to _LEAST and 1 - _LEAST, as scikit-learn does.
-_LEAST = np.finfo(np.float64).eps
 
 
 def counted(
     metric: str,
-    targets: np.ndarray,
+    targets: Targets,
     probabilities: np.ndarray,
     thresholds: np.ndarray | None = None,
 ) -> Counted:
@@ -38,46 +38,49 @@ def counted(
         return lambda counts: counts @ values / counts.sum(axis=1)
     if metric in OF_CLASSES:
         return _class_scores(
-            metric, targets, decided(targets, probabilities, thresholds), probabilities.shape[1]
+            metric,
+            truth_of(targets),
+            decided(targets, probabilities, thresholds),
+            count_of(targets, probabilities),
         )
+    assert not isinstance(targets, Candidates), metric
     return _rank_score(metric, targets, probabilities)
 
 
 def row_values(
     metric: str,
-    targets: np.ndarray,
+    targets: Targets,
     probabilities: np.ndarray,
     thresholds: np.ndarray | None = None,
 ) -> np.ndarray | None:
     """Return each row's contribution to a metric that is a mean over rows: (n,) float64; None for
     any other metric."""
     if metric == "accuracy":
-        correct = decided(targets, probabilities, thresholds) == targets
+        correct = decided(targets, probabilities, thresholds) == truth_of(targets)
         return (correct.all(axis=1) if targets.ndim == 2 else correct).astype(np.float64)
     if metric not in ("log_loss", "brier"):
         return None
+    if isinstance(targets, Candidates):
+        assert metric == "log_loss", metric
+        return -log_of(probabilities[np.arange(len(targets)), targets.column])
     exact = probabilities.astype(np.float64)
     if targets.ndim == 2:
         true_probability = np.where(targets, exact, 1 - exact)
         return (
-            _loss(true_probability).mean(axis=1)
+            -log_of(true_probability).mean(axis=1)
             if metric == "log_loss"
             else ((1 - true_probability) ** 2).mean(axis=1)
         )
     exact = exact / exact.sum(axis=1, keepdims=True)
     true_probability = exact[np.arange(len(targets)), targets]
     if metric == "log_loss":
-        return _loss(true_probability)
+        return -log_of(true_probability)
     if exact.shape[1] == 2:
         return (1 - true_probability) ** 2
     return (exact**2).sum(axis=1) - 2 * true_probability + 1
 
 
-def _loss(true_probability: np.ndarray) -> np.ndarray:
-    return -np.log(np.clip(true_probability, _LEAST, 1 - _LEAST))
-
-
-def _calibration_error(targets: np.ndarray, probabilities: np.ndarray) -> Counted:
+def _calibration_error(targets: Targets, probabilities: np.ndarray) -> Counted:
     confidences, correct = confidence(targets, probabilities.astype(np.float64))
     rows, columns = confidences.shape
     gaps = np.zeros((rows, columns * BINS))
@@ -211,16 +214,18 @@ def of_each(targets: np.ndarray, probabilities: np.ndarray) -> list[tuple[np.nda
     ]
 
 
-def evaluator(metric: str, targets: np.ndarray) -> Callable[[np.ndarray], float]:
+def evaluator(metric: str, targets: Targets) -> Callable[[np.ndarray], float]:
     """Return a scorer of successive predictions for the same rows, each row counting once, as
     selection needs it.
 
     Predictions are non-negative (n, classes) floats; for a rank metric they may be any multiple of
     probabilities."""
     if metric == "roc_auc":
+        assert not isinstance(targets, Candidates)
+        known = targets
 
         def mean_area(probabilities: np.ndarray) -> float:
-            pairs = of_each(targets, probabilities)
+            pairs = of_each(known, probabilities)
             # Rows without a fold may lack a rare class.
             areas = [area(*pair) for pair in pairs if pair[0].any() and not pair[0].all()]
             return float(np.mean(areas)) if areas else 0.5

@@ -79,6 +79,7 @@ class KubeflowLauncher:
                 return existing
             return self.client.runs.run_service_create_run(run=body, _request_timeout=TIMEOUT)
 
+        request.send_files()
         with self.client.explained(f"run {request.name}"):
             experiment = self._experiment(request.experiment or "foldline")
             body = {**self.body(request), "experiment_id": experiment}
@@ -191,6 +192,7 @@ class KubeflowLauncher:
     def schedule(self, request: RunRequest, cron: str) -> str:
         """Create a recurring run that never overlaps itself; returns its id."""
         trigger = {"cron_schedule": {"cron": with_seconds(cron)}}
+        request.send_files()
         with self.client.explained("schedule"):
             body = self.body(request)
             created = self.client.recurring_runs.recurring_run_service_create_recurring_run(

@@ -106,6 +106,7 @@ class VertexLauncher:
         from google.api_core.exceptions import Conflict
 
         job = self._job(request)
+        request.send_files()
         if request.experiment:
             # Before the run: if this is rejected, nothing has cost money yet.
             with self._explained(f"experiment {request.experiment}"):
@@ -221,6 +222,7 @@ class VertexLauncher:
                 "--experiment cannot be combined with schedule: Vertex AI adds no run of a schedule"
                 " to an experiment"
             )
+        request.send_files()
         client = ScheduleServiceClient(**self._options())
         body = Schedule(
             display_name=f"{SCHEDULE_TITLE}{request.title}",

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from components.blending.logistic import Logistic, logits, squash
 from components.blending.methods import ALPHAS, Rows, WeightedMean, candidates, combine, fit, greedy
-from trainer.metrics import HIGHER_IS_BETTER, score
+from trainer.metric_names import HIGHER_IS_BETTER
+from trainer.metrics import score
 
 
 def members(

@@ -23,7 +23,9 @@ def test_sections_come_whole_and_with_digests(tiny: Tiny) -> None:
     assert (resolved.folds["count"], resolved.train["folds_per_task"]) == (3, 3)
     assert [member["name"] for member in resolved.members] == ["m0", "m1"]
     assert resolved.blend["method"] == "weights"
-    assert [bool(digest) for digest in resolved[-5:]] == [True, True, False, False, False]
+    digests = [bool(digest) for digest in resolved[-6:]]
+    assert digests == [True, False, True, False, False, False]
+    assert resolved.keep == 0
     # kfp passes numbers as floats.
     floats = json.loads(json.dumps(values).replace("50", "50.0"))
     assert resolve_competition(floats, str(tiny.folder)).records["shard_images"] == 50
@@ -41,16 +43,23 @@ def test_the_same_in_a_bucket(tiny: Tiny, bucket: str) -> None:
 
 
 def test_a_change_of_a_file_changes_its_digest(tiny: Tiny) -> None:
-    before = resolve_competition(table(tiny), str(tiny.folder))[-5:]
+    before = resolve_competition(table(tiny), str(tiny.folder))[-6:]
     tiny.sample.write_text(tiny.sample.read_text() + "\n")
-    after = resolve_competition(table(tiny), str(tiny.folder))[-5:]
-    assert [old == new for old, new in zip(before, after, strict=True)] == [
-        True,
-        False,
-        True,
-        True,
-        True,
-    ]
+    after = resolve_competition(table(tiny), str(tiny.folder))[-6:]
+    same = [old == new for old, new in zip(before, after, strict=True)]
+    assert same == [True, True, False, True, True, True]
+
+
+def test_classes_may_be_in_a_file(tiny: Tiny) -> None:
+    path = tiny.folder / "classes.txt"
+    path.write_text("".join(f"{digit}\n" for digit in range(10)))
+    values = {**table(tiny), "classes": [f"file:{path}"]}
+    listed = resolve_competition(values, str(tiny.folder))
+    assert listed._replace(classes_digest="") == resolve_competition(table(tiny), str(tiny.folder))
+    # A run that reads another file reuses nothing of this one.
+    path.write_text("".join(f"{digit}\n" for digit in reversed(range(10))))
+    other = resolve_competition(values, str(tiny.folder))
+    assert len({listed.classes_digest, other.classes_digest, ""}) == 3
 
 
 @pytest.mark.parametrize("root", ["", "data", "../data"])

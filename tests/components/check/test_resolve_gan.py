@@ -22,21 +22,21 @@ def table(path: Path) -> dict[str, Any]:
 
 def test_parameters_come_out_whole_with_the_judge_s_task(tmp_path: Path) -> None:
     given = table(write_gan(tmp_path))
-    *sections, judging, source, folds, weights = resolve_gan(given, "")
+    *sections, judging, source, classes, folds, weights = resolve_gan(given, "")
     assert dict(zip(SECTIONS, sections, strict=True)) == {name: given[name] for name in SECTIONS}
     priced = {**given, "train": {**given["train"], "hourly_price": 9.0, "folds_per_task": 3}}
     assert resolve_gan(priced, "") == resolve_gan(given, "")
     assert judging["folds"] == [HELD_OUT_FOLD]
     assert judging["member"] == {**given["judge"], "size": 32}
     assert len(source) == 64
-    assert (folds, weights) == ("", "")
+    assert (classes, folds, weights) == ("", "", "")
 
 
 def test_digests_see_a_file_change(tmp_path: Path) -> None:
     path = write_gan(tmp_path)
     (tmp_path / "f.keras").write_bytes(b"1")
     path.write_text(path.read_text() + 'features = { weights = "f.keras" }\n')
-    *_, source, _, weights = resolve_gan(table(path), "")
+    *_, source, _, _, weights = resolve_gan(table(path), "")
     assert len(weights) == 64
     (tmp_path / "f.keras").write_bytes(b"2")
     assert resolve_gan(table(path), "").weights_digest != weights

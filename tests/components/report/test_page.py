@@ -185,7 +185,7 @@ def test_a_run_without_scores_has_a_page(run: ReportInputs, tmp_path: Path) -> N
     assert "there is nothing to score" in console.markdown("x", blended, CLASSES)
     assert (
         console.roc(out_of_fold(blended, CLASSES))
-        is console.confusion(out_of_fold(blended, CLASSES))
+        is console.confusion(out_of_fold(blended, CLASSES), len(CLASSES))
         is None
     )
 
@@ -198,9 +198,9 @@ def test_what_consoles_show(run: ReportInputs) -> None:
     assert curve is not None
     assert np.isfinite(curve.thresholds).all()
     assert auc(curve.false, curve.true) == pytest.approx(
-        roc_auc_score(oof.is_one.ravel(), oof.probabilities.ravel()), abs=0.02
+        roc_auc_score(*(array.ravel() for array in oof.complete() or ())), abs=0.02
     )
-    table = np.array(console.confusion(oof))
+    table = np.array(console.confusion(oof, len(CLASSES)))
     assert table.sum() == 120
     assert table.trace() == 120 - oof.wrong.sum()
     text = console.markdown("a|b <i>", run.blended, CLASSES)

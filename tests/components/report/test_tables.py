@@ -8,13 +8,13 @@ from components.report.tables import Scored
 TARGETS = np.array([0, 0, 1, 1, 1, 0])
 PREDICTED = np.array([0, 1, 1, 1, 0, 0])
 PROBABILITIES = np.eye(2)[PREDICTED] * 0.8 + 0.1
-DECIDED = np.eye(2, dtype=bool)[PREDICTED]
-SCORED = Scored("accuracy", TARGETS, PROBABILITIES, DECIDED)
+SCORED = Scored("accuracy", TARGETS, PROBABILITIES, PREDICTED)
 
 
 def test_precision_recall_and_f1_of_each_class() -> None:
-    is_one, decided = (values[:, None] == np.arange(3) for values in (TARGETS, PREDICTED))
-    zero, one, none = tables.per_class(is_one, decided, ["a", "b", "c"])
+    zero, one, none = tables.per_class(TARGETS, PREDICTED, ["a", "b", "c"])
+    marks = (values[:, None] == np.arange(3) for values in (TARGETS, PREDICTED))
+    assert tables.per_class(*marks, ["a", "b", "c"]) == [zero, one, none]
     assert (zero["images"], zero["taken"], zero["precision"], zero["recall"]) == (
         3,
         3,
@@ -54,7 +54,7 @@ def test_a_number_is_cut_into_quarters_and_what_is_missing_stands_alone() -> Non
 
 
 def test_texts_and_what_has_no_score() -> None:
-    ranked = Scored("roc_auc", TARGETS, PROBABILITIES, DECIDED)
+    ranked = Scored("roc_auc", TARGETS, PROBABILITIES, PREDICTED)
     found = tables.by_column(ranked, pd.Series(["x", "x", "x", "", "y", "y"]), numeric=False)
     assert [(line["name"], line["images"]) for line in found] == [
         ("x", 3),
@@ -64,9 +64,7 @@ def test_texts_and_what_has_no_score() -> None:
     assert found[0]["score"] is not None
     assert found[2]["score"] is None
     many = pd.Series([str(number) for number in range(40)])
-    scored = Scored(
-        "accuracy", np.zeros(40, int), np.tile([0.9, 0.1], (40, 1)), np.tile([True, False], (40, 1))
-    )
+    scored = Scored("accuracy", np.zeros(40, int), np.tile([0.9, 0.1], (40, 1)), np.zeros(40, int))
     last = tables.by_column(scored, many, numeric=False)[-1]
     assert (last["name"], last["images"]) == ("28 others", 28)
 
@@ -97,5 +95,5 @@ def test_identical_images_and_hours() -> None:
 
 def test_what_thresholds_decided_is_what_is_scored() -> None:
     told = np.array([[0.9, 0.1], [0.7, 0.3]])
-    scored = Scored("f1", np.array([0, 1]), told, np.array([[True, False], [False, True]]))
+    scored = Scored("f1", np.array([0, 1]), told, np.array([0, 1]))
     assert scored.of("all", np.array([True, True]))["score"] == 1

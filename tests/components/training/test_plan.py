@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.training.plan import plan
-from trainer.config.competition import Train
+from trainer.config.machine import Train
 from trainer.config.member import Member
 from trainer.config.network import Head
 from trainer.config.preparation import NO_FOLD, Folds, Records

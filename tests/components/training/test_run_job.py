@@ -64,7 +64,7 @@ def test_weights_of_a_bucket_are_brought_near(
     from dataclasses import asdict
 
     from trainer.artifacts.objective import Objective
-    from trainer.config.competition import Train
+    from trainer.config.machine import Train
     from trainer.config.member import Member
     from trainer.config.network import Cnn
 

@@ -13,11 +13,15 @@ from typing import Any
 
 import pytest
 
-from components import retry
+from components import class_list, retry
+from components.check.resolve import resolve_competition
 from components.jobset.manifest import Request
+from components.storage import objects
 from pipelines.cli import remote as commands
 from pipelines.cli.main import main
 from pipelines.remote.kubeflow import client
+from pipelines.remote.launcher import RemoteRun
+from pipelines.remote.prepare import competition_of
 from tests.support.artifacts import upload_artifacts, upload_gan
 from tests.support.servers.loopback import KfpServer, Server
 from tests.support.tiny import Tiny, in_bucket, upload, write_gan
@@ -104,6 +108,30 @@ def test_what_is_sent(
     out = capsys.readouterr().out
     assert f"{server.url}/#/runs/details/{run['run_id']}" in out
     assert "4 google.com/tpu (v5e-4)" in out
+
+
+def test_a_long_list_of_classes_is_sent_as_a_file(
+    remote: Tiny, bucket: str, server: KfpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(class_list, "_LONGEST_LIST", 10)
+    assert submit(remote, bucket, "--dry-run") == 0
+    assert objects.listing(f"{bucket}/runs/classes") == []
+    assert submit(remote, bucket) == 0
+    run = only(server)
+    (given,) = run["runtime_config"]["parameters"]["classes"]
+    assert given.startswith(f"file:{bucket}/runs/classes/")
+    spec = run["pipeline_spec"]["pipeline_spec"]
+    defaults = spec["root"]["inputDefinitions"]["parameters"]
+    assert defaults["classes"]["defaultValue"] == [given]
+    assert class_list.names([given]) == [str(digit) for digit in range(10)]
+    # It is checked where it runs, and the run's file is rebuilt from it.
+    arguments = run["runtime_config"]["parameters"]
+    checked = resolve_competition(
+        {name: value for name, value in arguments.items() if name != "root"}, arguments["root"]
+    )
+    assert checked.classes_digest
+    file = competition_of(RemoteRun("r", "succeeded", "", "", arguments=arguments, spec=spec))
+    assert file.classes == [str(digit) for digit in range(10)]
 
 
 def test_the_token_goes_into_a_header_and_nowhere_else(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import foldline as fl
-from components import retry
+from components import class_list, retry
 from pipelines.cli import remote as commands
 from pipelines.cli.main import main
 from pipelines.definitions import fingerprint, kfold
@@ -148,6 +148,16 @@ def failed_task(name: str, message: str, job: str = "77") -> dict[str, Any]:
         "error": {"code": 9, "message": message},
         "executorDetail": {"containerDetail": {"mainJob": f"{PLACE}/customJobs/{job}"}},
     }
+
+
+def test_a_long_list_of_classes_is_sent_as_a_file(
+    remote: Tiny, bucket: str, server: VertexServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(class_list, "_LONGEST_LIST", 10)
+    assert submit(remote, bucket) == 0
+    (given,) = only(server)["runtimeConfig"]["parameterValues"]["classes"]
+    assert given.startswith(f"file:{bucket}/runs/classes/")
+    assert class_list.names([given]) == [str(digit) for digit in range(10)]
 
 
 def test_what_is_sent(

@@ -22,9 +22,9 @@ from tests.support.tiny import dealt, write_pixels
 from trainer.artifacts import gan_files, records, tables
 from trainer.artifacts.manifest import read_json, read_manifest
 from trainer.artifacts.objective import Artifacts, GanArtifacts, Objective
-from trainer.config.competition import Train
 from trainer.config.data import Data
 from trainer.config.gan import HELD_OUT_FOLD, GanRecipe
+from trainer.config.machine import Train
 from trainer.config.member import Member
 from trainer.config.network import Cnn, Head
 from trainer.config.preparation import Records

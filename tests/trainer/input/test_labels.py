@@ -21,7 +21,8 @@ GOAL = Objective(task="multiclass", classes=["x", "y", "z"], metric="accuracy", 
 
 def test_targets_are_one_hot_or_the_positive_class() -> None:
     found = of_fold(Member(name="m", epochs=1), EXAMPLES, np.arange(6), [], GOAL)
-    np.testing.assert_array_equal(found.targets, np.eye(3)[EXAMPLES["target"]])
+    np.testing.assert_array_equal(found.targets_of(np.arange(6)), np.eye(3)[EXAMPLES["target"]])
+    assert found.outputs == 3
     np.testing.assert_array_equal(found.weights, np.ones(6))
     assert found.tabular.shape == (6, 0)
     binary = Objective(task="binary", classes=["no", "yes"], metric="roc_auc", seed=0)

@@ -12,7 +12,7 @@ from trainer.artifacts import source_code, tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.artifacts.objective import Artifacts, Objective, fold_seed
 from trainer.config.augment import Augment
-from trainer.config.competition import Train
+from trainer.config.machine import Train
 from trainer.config.member import Loss, Member, Optimizer, Schedule
 from trainer.config.network import Cnn, Head
 from trainer.config.preparation import NO_FOLD

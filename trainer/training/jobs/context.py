@@ -11,7 +11,7 @@ from trainer.backends import devices
 from trainer.backends.devices import Device
 from trainer.backends.hardware import checked
 from trainer.backends.lease import lease
-from trainer.config.competition import Train
+from trainer.config.machine import Train
 from trainer.events import emit
 from trainer.training.jobs.checkpoint import AllGather, Checkpoints
 

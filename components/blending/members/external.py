@@ -68,6 +68,11 @@ def check_columns(
             f"{where}: no column {given.id!r}; the columns are {', '.join(map(str, header))}"
         )
     missing = [name for name in classes if name not in header]
+    if missing and "class_1" in header:
+        raise DataError(
+            f"{where}: has the most probable classes only: run it again with predictions.keep ="
+            f" {len(classes)}"
+        )
     if missing and single(header, given, classes) is None:
         raise DataError(
             f"{where}: no column {missing[0]!r} ({len(missing)} of {len(classes)} classes lack one)"

@@ -1,6 +1,6 @@
 import numpy as np
 
-from components.blending.missing import impute
+from components.blending.members.missing import impute
 
 
 def test_a_member_of_all_images_is_filled_by_the_ranks_of_its_test_rows() -> None:

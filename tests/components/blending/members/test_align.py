@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.blending.align import gather
+from components.blending.members.align import gather
 from tests.support.member_tables import (
     CLASSES,
     FOLD,

@@ -1,6 +1,5 @@
 """All members' predictions on the same rows: those of the training jobs, and external tables."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,13 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from components.blending import external
-from components.blending.missing import missing_rows, resolve_missing
+from components.blending.members import external
+from components.blending.members.checks import (
+    check_complete,
+    check_folds,
+    check_own,
+    check_test_ids,
+    fold_warnings,
+)
+from components.blending.members.missing import missing_rows, resolve_missing
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
+from trainer.candidates import TopClasses, certain, joined, spread
 from trainer.config.output import Blend, Predictions
-from trainer.config.preparation import NO_FOLD
-from trainer.errors import DataError, IntegrityError
+from trainer.errors import DataError
 
 # Keys of a training job's manifest that the report shows.
 _TOLD = ("member", "folds", "device", "parameters", "views", "libraries")
@@ -32,8 +38,14 @@ class Members:
         targets: (n,) int64, as in the column `target`.
         fold: (n,) int64, the fold of each labelled row.
         oof: (S, n, classes) float32 out-of-fold probabilities in 0 to 1.
+        oof_classes: (n, k) the k classes of each row that `oof` has columns of, as
+            `trainer.candidates.joined` returns them; None if it has one column per class.
         test_ids: the m test ids.
         test: (M, m, classes) float32 test probabilities in 0 to 1, averaged over a member's models.
+        test_classes: (m, k), as `oof_classes`.
+        unknown: (n, k) bool, the columns of `oof` with a class that no member kept, the true one;
+            None if there is one column per class.
+        keep: how many classes of an image a model keeps; 0 for all.
         task: the competition's task, `binary`, `multiclass` or `multilabel`.
         validation: by member, how its models were chosen; `external` for an external table.
         history: the training histories of all jobs, with a column `member`.
@@ -58,6 +70,10 @@ class Members:
     history: pd.DataFrame
     models: dict[str, dict[str, str]]
     tasks: list[dict[str, Any]]
+    oof_classes: np.ndarray | None = None
+    test_classes: np.ndarray | None = None
+    unknown: np.ndarray | None = None
+    keep: int = 0
     missing: dict[str, dict[str, int]] = field(default_factory=dict)
     dropped: int = 0
     warnings: list[str] = field(default_factory=list)
@@ -67,8 +83,8 @@ class _Tables(NamedTuple):
     """A member's own rows.
 
     Attributes:
-        oof: id, target, fold and one column per class.
-        test: id and one column per class.
+        oof: id, target, fold and one column per class, or lists of the most probable classes.
+        test: id and one column per class; or fold and lists of each model's most probable classes.
     """
 
     oof: pd.DataFrame
@@ -102,7 +118,7 @@ def gather(
     """
     # Read only once, because reading checks the digest of every model.
     manifests = [read_manifest(folder) for folder in tasks]
-    _check_complete(manifests, expected)
+    check_complete(manifests, expected)
     trained, summaries = _read_members(tasks, manifests)
     task = next(iter(summaries.values()))["task"]
     imported = {
@@ -116,24 +132,24 @@ def gather(
     scored = [name for name in members if validation[name] != "none"]
     for name in trained:
         if name in scored:
-            _check_own(name, members[name].oof, labelled, classes)
-    test_ids = next(iter(trained.values())).test["id"]
+            check_own(name, members[name].oof, labelled, classes)
+    test_ids = next(iter(trained.values())).test["id"].drop_duplicates()
     ids = labelled["id"]
-    oof = {name: _aligned(members[name].oof, ids, classes) for name in scored}
-    test = {name: _aligned(members[name].test, test_ids, classes) for name in members}
     for name in trained:
-        _check_test_ids(name, members[name].test, test_ids)
+        check_test_ids(name, members[name].test, test_ids)
+    oof, oof_classes, unknown = _aligned(
+        {name: members[name].oof for name in scored}, ids, classes, labelled["target"].to_numpy()
+    )
+    test, test_classes, _ = _aligned(
+        {name: member.test for name, member in members.items()}, test_ids, classes
+    )
     missing = missing_rows(oof, test)
     kept = np.ones(len(labelled), dtype=bool)
     if missing:
         kept = resolve_missing(
             oof, test, missing, blend, ids, test_ids, exclusive=task != "multilabel"
         )
-        _check_folds(labelled["fold"].to_numpy(), kept)
-    histories = [
-        pd.read_csv(Path(folder) / tables.HISTORY).assign(member=entry["member"])
-        for folder, entry in zip(tasks, manifests, strict=True)
-    ]
+        check_folds(labelled["fold"].to_numpy(), kept)
     return Members(
         names=list(members),
         scored=scored,
@@ -146,16 +162,29 @@ def gather(
             else np.empty((0, int(kept.sum()), len(classes)))
         ),
         test_ids=test_ids.tolist(),
+        oof_classes=None if oof_classes is None else oof_classes[kept],
         test=np.stack(list(test.values())),
+        test_classes=test_classes,
+        unknown=None if unknown is None else unknown[kept],
+        keep=int(manifests[0].get("keep", 0)),
         task=task,
         validation=validation,
-        history=pd.concat(histories, ignore_index=True),
+        history=_history(tasks, manifests),
         models={name: dict(entry["models"]) for name, entry in summaries.items()},
         tasks=[{key: entry[key] for key in _TOLD} for entry in manifests],
         missing=missing,
         dropped=int((~kept).sum()),
-        warnings=_fold_warnings(imported, labelled),
+        warnings=fold_warnings({name: member.oof for name, member in imported.items()}, labelled),
     )
+
+
+def _history(tasks: Sequence[str | Path], manifests: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the training histories of all jobs, with a column `member`."""
+    histories = [
+        pd.read_csv(Path(folder) / tables.HISTORY).assign(member=entry["member"])
+        for folder, entry in zip(tasks, manifests, strict=True)
+    ]
+    return pd.concat(histories, ignore_index=True)
 
 
 def _read_members(
@@ -179,139 +208,83 @@ def _read_members(
         summary["models"].update({name: str(folder / name) for name in manifest["models"]})
         oof.setdefault(member, []).append(pd.read_parquet(folder / tables.OOF))
         test.setdefault(member, []).append(pd.read_parquet(folder / tables.TEST))
+    return {name: _Tables(pd.concat(oof[name]), _averaged(test[name])) for name in oof}, summaries
+
+
+def _averaged(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return a member's test rows, averaged over its models, if they have one column per class."""
     # Summed in fold order: in the order of the jobs, float sums would differ in the last digit.
-    averaged = {
-        member: (
-            pd.concat(parts)
-            .sort_values("fold", kind="stable")
-            .drop(columns="fold")
-            .groupby("id", sort=False)
-            .mean()
+    rows = pd.concat(parts).sort_values("fold", kind="stable")
+    if tables.keeps_top(rows):
+        return rows
+    return rows.drop(columns="fold").groupby("id", sort=False).mean().reset_index()
+
+
+def _aligned(
+    members: Mapping[str, pd.DataFrame],
+    ids: pd.Series,
+    classes: Sequence[str],
+    truth: np.ndarray | None = None,
+) -> tuple[dict[str, np.ndarray], np.ndarray | None, np.ndarray | None]:
+    """Return the members' rows in the order of the n `ids`.
+
+    Args:
+        members: the rows by member.
+        ids: n ids.
+        classes: class names in order.
+        truth: (n,) true class indices, which are among the columns; None if they are not known.
+
+    Returns:
+        by member, (n, k) float32, NaN if a row is missing; (n, k) the classes of the columns; and
+        (n, k) bool, whether no model kept a column's class. The last two are None if there is one
+        column per class.
+    """
+    if not any(tables.keeps_top(rows) for rows in members.values()):
+        return (
+            {
+                name: np.array(rows.set_index("id")[list(classes)].reindex(ids), dtype=np.float32)
+                for name, rows in members.items()
+            },
+            None,
+            None,
         )
-        for member, parts in test.items()
+    # An id has one row in each of several models, or one in all.
+    models = {
+        name: [
+            _aligned_top(model, ids, classes)
+            for model in (
+                [rows] if rows["id"].is_unique else [model for _, model in rows.groupby("fold")]
+            )
+        ]
+        for name, rows in members.items()
     }
-    return {
-        name: _Tables(pd.concat(oof[name]), averaged[name].reset_index()) for name in oof
-    }, summaries
-
-
-def _check_complete(
-    manifests: Sequence[Mapping[str, Any]], expected: Mapping[str, Sequence[int]] | None
-) -> None:
-    """Check that the results of every training job of the plan have arrived, each once.
-
-    Without this check, a backend that hands over only some of a loop's outputs would go unnoticed
-    where the missing rows may be filled in.
-    """
-    if expected is None:
-        return
-    arrived: dict[str, list[int]] = {}
-    for manifest in manifests:
-        arrived.setdefault(manifest["member"], []).extend(manifest["folds"])
-    for name in sorted(arrived.keys() | expected.keys()):
-        wanted, found = Counter(expected.get(name, [])), Counter(arrived.get(name, []))
-        if wanted != found:
-            missing, surplus = sorted((wanted - found).elements()), sorted(found - wanted)
-            which = (
-                "the model of all images did not arrive"
-                if missing == [NO_FOLD]
-                else f"folds {', '.join(map(str, missing))} did not arrive"
-                if missing
-                else f"folds {', '.join(map(str, surplus))} arrived more often than planned"
-            )
-            raise IntegrityError(
-                f"member {name!r}: results of {which} ({len(manifests)} training jobs arrived):"
-                " the service did not hand over all outputs of the loop; run again, and report it"
-                " if it stays"
-            )
-
-
-def _check_own(
-    member: str, rows: pd.DataFrame, labelled: pd.DataFrame, classes: Sequence[str]
-) -> None:
-    """Check the rows that a member's training jobs wrote.
-
-    Raises:
-        IntegrityError: rows are duplicated, have unknown ids, a different fold or target, or
-            predictions that are not finite.
-    """
-    duplicated = rows["id"][rows["id"].duplicated()]
-    if len(duplicated):
-        raise IntegrityError(
-            f"member {member!r}: id {duplicated.iloc[0]!r} has more than one out-of-fold row"
+    found = [model for parts in models.values() for model in parts]
+    kept = joined(found if truth is None else [certain(truth, len(classes)), *found])
+    values = {
+        name: np.mean([spread(model, kept) for model in parts], axis=0)
+        for name, parts in models.items()
+    }
+    unknown = np.zeros(kept.shape, dtype=bool)
+    if truth is not None:
+        known = np.any(
+            [
+                ((model.classes == truth[:, None]) & ~np.isnan(model.probabilities)).any(axis=1)
+                for model in found
+            ],
+            axis=0,
         )
-    joined = rows[["id", "fold", "target"]].merge(
-        labelled, on="id", how="left", suffixes=("", "_own")
-    )
-    unknown = joined["id"][joined["fold_own"].isna()]
-    if len(unknown):
-        raise IntegrityError(f"member {member!r}: id {unknown.iloc[0]!r} is not in the folds table")
-    wrong_fold = joined["id"][joined["fold"] != joined["fold_own"]]
-    if len(wrong_fold):
-        raise IntegrityError(
-            f"member {member!r}: id {wrong_fold.iloc[0]!r} was predicted for a fold other than"
-            " its own"
-        )
-    wrong_target = joined["id"][joined["target"] != joined["target_own"]]
-    if len(wrong_target):
-        raise IntegrityError(
-            f"member {member!r}: id {wrong_target.iloc[0]!r} has a different target in the records"
-        )
-    not_finite = rows["id"][~np.isfinite(rows[list(classes)].to_numpy()).all(axis=1)]
-    if len(not_finite):
-        raise IntegrityError(
-            f"member {member!r}: the predictions for id {not_finite.iloc[0]!r} are not finite"
-            f" ({len(not_finite)} such ids): a model diverged; lower its learning_rate"
-        )
+        unknown = (kept == truth[:, None]) & ~known[:, None]
+    return values, kept, unknown
 
 
-def _check_test_ids(name: str, rows: pd.DataFrame, test_ids: pd.Series) -> None:
-    """Check that a trained member has no test row that the first one lacks."""
-    unknown = set(rows["id"]).difference(test_ids)
-    if unknown:
-        raise IntegrityError(
-            f"member {name!r}: its test ids differ from those of the other members, for example"
-            f" {min(unknown)!r}"
-        )
-
-
-def _aligned(rows: pd.DataFrame, ids: pd.Series, classes: Sequence[str]) -> np.ndarray:
-    """Return the rows in the order of `ids`: (n, classes) float32, NaN if a row is missing."""
-    return np.array(rows.set_index("id")[list(classes)].reindex(ids), dtype=np.float32)
-
-
-def _check_folds(fold: np.ndarray, kept: np.ndarray) -> None:
-    """Raise a DataError if no row of a fold is kept."""
-    for number in np.unique(fold):
-        if not kept[fold == number].any():
-            raise DataError(
-                f"blend.on_missing = 'drop_rows': no row of fold {number} is in every member"
-            )
-
-
-def _fold_warnings(external_tables: Mapping[str, _Tables], labelled: pd.DataFrame) -> list[str]:
-    """Return a warning for each external table that was, or may have been, made with other
-    folds."""
-    warnings = []
-    consequence = (
-        "images of one group may be on both sides of its split, so its score and its weight may be"
-        " slightly too good"
-    )
-    for name, member in external_tables.items():
-        if "fold" not in member.oof:
-            warnings.append(
-                f"{name} has no column 'fold': if it was made with other folds, {consequence}"
-            )
-            continue
-        joined = member.oof[["id", "fold"]].merge(
-            labelled[["id", "fold"]], on="id", suffixes=("_own", "")
-        )
-        if any(
-            joined.groupby(first)[second].nunique().gt(1).any()
-            for first, second in (("fold", "fold_own"), ("fold_own", "fold"))
-        ):
-            warnings.append(f"{name} was made with other folds: {consequence}")
-    return warnings
+def _aligned_top(rows: pd.DataFrame, ids: pd.Series, classes: Sequence[str]) -> TopClasses:
+    """Return a model's most probable classes in the order of `ids`, NaN if a row is missing."""
+    kept = tables.probabilities_of(rows, classes)
+    assert isinstance(kept, TopClasses)
+    places = pd.Index(rows["id"]).get_indexer(ids)
+    probabilities = kept.probabilities[places]
+    probabilities[places < 0] = np.nan
+    return TopClasses(kept.classes[places], probabilities, kept.count)
 
 
 def _external(
