@@ -16,13 +16,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from components import class_list
 from pipelines.definitions import fingerprint, registry
-from pipelines.local import containers
+from pipelines.local import containers, step_server
+from pipelines.targets import machines
 from trainer import runtime
 from trainer.artifacts.manifest import write_json
 from trainer.backends.hardware import found
@@ -283,18 +284,32 @@ def child_main(request_path: str) -> None:
     follow_launcher()
     request = json.loads(Path(request_path).read_text(encoding="utf-8"))
     root = Path(request["root"])
+    with contextlib.ExitStack() as ending:
+        # Before kfp is imported: the server imports what the steps need at the same time.
+        folders = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+        if "docker" not in request:
+            steps = ending.enter_context(step_server.serving(root / "bin", machines.TRAINING))
+            folders[:0] = [str(steps)] if steps else []
+        # kfp replaces the text "python3" in all arguments of a step, even in the user's paths, with
+        # the interpreter's path. If that path is "python3", found first in PATH, nothing changes.
+        os.environ["PATH"] = os.pathsep.join(folders)
+        sys.executable = "python3"
+        _run_pipeline(request, root)
+
+
+def _run_pipeline(request: Mapping[str, Any], root: Path) -> None:
     from kfp import local
     from kfp.components import load_component_from_file
 
     from pipelines.compile import TARGETS, compile_pipeline
-    from pipelines.targets.base import TRAINING, Target
+    from pipelines.targets.base import Target
 
     kind = request["kind"]
     environment = {
         step: {runtime.CODE: digest}
         for step, digest in fingerprint.code(registry.wiring(kind).STEPS).items()
     }
-    for step in environment.keys() & set(TRAINING):
+    for step in environment.keys() & set(machines.TRAINING):
         environment[step][runtime.THREADS] = str(request["threads"])
     if "docker" in request:
         for variables in environment.values():
@@ -307,12 +322,6 @@ def child_main(request_path: str) -> None:
     )
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger().addFilter(_report_reuse)
-    # kfp replaces the text "python3" in all arguments of a step, even in the user's paths, with the
-    # interpreter's path. If that path is "python3", found first in PATH, nothing changes.
-    os.environ["PATH"] = os.pathsep.join(
-        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    )
-    sys.executable = "python3"
     local.init(
         runner=(
             containers.runner(request["docker"])

@@ -13,6 +13,7 @@ from typing import Any
 from kfp import dsl
 
 from components import LIGHT_IMAGE, TRAINING_IMAGE
+from pipelines.targets.machines import TRAINING
 from trainer.config.machine import Machine, Vertex
 from trainer.errors import CompetitionError
 
@@ -33,8 +34,6 @@ RETRIES = 2
 # The end of kfp's command that starts Python from a shell, and what stands there instead.
 _START = "_KFP_RUNTIME=true python3 "
 _EXEC = "export _KFP_RUNTIME=true\nexec python3 "
-# The steps that run on the training machine.
-TRAINING = ("train", "train-gan", "doctor")
 
 
 def needs(module: str, extra: str) -> None:

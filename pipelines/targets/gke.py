@@ -7,7 +7,8 @@ from kfp import dsl
 
 from components.jobset.manifest import Request
 from pipelines.targets import machines
-from pipelines.targets.base import NEEDS, REST, RETRIES, TRAINING, Target, needs, replace_shell
+from pipelines.targets.base import NEEDS, REST, RETRIES, Target, needs, replace_shell
+from pipelines.targets.machines import TRAINING
 from trainer import runtime
 
 _SECRET = "/var/run/foldline"

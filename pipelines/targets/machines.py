@@ -8,6 +8,9 @@ from pipelines.targets.accelerators import GPUS, ONLY_LATER, TPUS, VertexMachine
 from trainer.config.machine import Machine
 from trainer.errors import CompetitionError
 
+# The steps that run on the training machine.
+TRAINING = ("train", "train-gan", "doctor")
+
 # Limits of a plain step: cloud.google.com/vertex-ai/docs/pipelines/machine-types.
 MOST_CPUS, MOST_MEMORY_GIB = 96, 624
 # Default (vCPUs, GiB) of a training job without an accelerator.

@@ -5,7 +5,8 @@ from typing import Any
 from kfp import dsl
 
 from pipelines.targets import machines
-from pipelines.targets.base import NEEDS, REST, TRAINING, Target, needs
+from pipelines.targets.base import NEEDS, REST, Target, needs
+from pipelines.targets.machines import TRAINING
 from trainer import runtime
 from trainer.config.machine import Machine, Vertex
 

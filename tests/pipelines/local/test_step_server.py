@@ -1,0 +1,169 @@
+"""Steps as kfp starts them, from a server that this test starts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.local import step_client, step_server
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="steps are forked on Linux only"
+)
+COMPONENT = """
+import os, signal, sys, time
+
+def tells():
+    told = [os.getcwd(), os.environ["WORD"], os.getpid(), os.getppid(), "cv2" in sys.modules]
+    print("told", *told, flush=True)
+
+def fails():
+    raise ValueError("in its own words")
+
+def dies():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def waits():
+    def stop(*_):
+        print("stopped", flush=True)
+        sys.exit(75)
+    signal.signal(signal.SIGTERM, stop)
+    print("waiting", flush=True)
+    time.sleep(60)
+
+def train():
+    tells()
+"""
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("it's a folder") / "bin"
+    with step_server.serving(folder, ["train", "train-gan"]) as found:
+        assert found == folder
+        yield folder / "python3"
+
+
+def executor(command: Path, function: str, folder: Path) -> list[str]:
+    module = folder / "component.py"
+    module.write_text(COMPONENT)
+    inputs: dict[str, Any] = {
+        "inputs": {"parameterValues": {}},
+        "outputs": {"outputFile": str(folder / "outputs.json")},
+    }
+    return [
+        str(command),
+        "-m",
+        step_client.MODULE,
+        "--component_module_path",
+        str(module),
+        "--executor_input",
+        json.dumps(inputs),
+        "--function_to_execute",
+        function,
+    ]
+
+
+def start(arguments: list[str], folder: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        arguments,
+        cwd=folder,
+        env={**os.environ, "WORD": "of this step", "_KFP_RUNTIME": "true"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def told(command: Path, function: str, folder: Path) -> tuple[int, str, int, int, bool]:
+    step = start(executor(command, function, folder), folder)
+    out, _ = step.communicate(timeout=60)
+    assert step.returncode == 0, out
+    (line,) = (line for line in out.splitlines() if line.startswith("told "))
+    words = line.removeprefix(f"told {folder} of this step ").split()
+    return step.pid, line, int(words[0]), int(words[1]), words[2] == "True"
+
+
+def test_a_step_is_forked_with_its_own_folder_variables_and_output(
+    command: Path, tmp_path: Path
+) -> None:
+    first = told(command, "tells", tmp_path)
+    deadline = time.monotonic() + 60
+    while not (last := told(command, "tells", tmp_path))[4]:
+        assert time.monotonic() < deadline, "the server has not imported cv2"
+    # The same process forks all of them; none is the process that kfp started.
+    assert first[3] == last[3]
+    assert last[2] not in (last[0], first[2])
+
+
+def test_training_has_an_interpreter_of_its_own(command: Path, tmp_path: Path) -> None:
+    started, _, pid, parent, has_cv2 = told(command, "train", tmp_path)
+    assert (pid, parent, has_cv2) == (started, os.getpid(), False)
+
+
+def test_what_is_no_step_runs_as_ever(command: Path) -> None:
+    done = subprocess.run(
+        [command, "-c", "import sys; print(sys.prefix); sys.exit(3)"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (3, sys.prefix)
+
+
+@pytest.mark.parametrize(
+    ("function", "status", "text"),
+    [("fails", 1, "ValueError: in its own words"), ("dies", 137, "")],
+)
+def test_a_step_that_fails_or_is_killed(
+    function: str, status: int, text: str, command: Path, tmp_path: Path
+) -> None:
+    step = start(executor(command, function, tmp_path), tmp_path)
+    out, _ = step.communicate(timeout=60)
+    assert step.returncode == status
+    assert text in out
+
+
+def test_a_signal_reaches_the_step(command: Path, tmp_path: Path) -> None:
+    step = start(executor(command, "waits", tmp_path), tmp_path)
+    assert step.stdout is not None
+    while "waiting" not in step.stdout.readline():
+        assert step.poll() is None
+    step.send_signal(signal.SIGTERM)
+    out, _ = step.communicate(timeout=60)
+    assert (step.returncode, "stopped" in out) == (75, True)
+
+
+def test_without_a_server_a_step_runs_all_the_same(tmp_path: Path) -> None:
+    with step_server.serving(tmp_path / "bin", []) as folder:
+        assert folder is not None
+    started, _, pid, parent, _ = told(folder / "python3", "tells", tmp_path)
+    assert (pid, parent) == (started, os.getpid())
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+def test_another_user_gets_no_process_of_ours(command: Path, tmp_path: Path) -> None:
+    address = command.read_text().split()[-3]
+    code = f"""
+import os, socket
+os.setuid(65534)
+connection = socket.socket(socket.AF_UNIX)
+connection.connect("\\0{address}")
+socket.send_fds(connection, [b"\\0\\0\\0\\2"], [0, 1, 2])
+connection.sendall(b"{{}}")
+print(connection.recv(4))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (
+        done.stdout == "b''\n"
+        or "ConnectionResetError" in done.stderr
+        or ("BrokenPipeError" in done.stderr)
+    )
+    assert told(command, "tells", tmp_path)[1].startswith("told")
