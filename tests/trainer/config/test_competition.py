@@ -188,7 +188,7 @@ def test_the_pipeline_never_sees_the_answers(tiny: Tiny) -> None:
         (
             'task = "multiclass"',
             'task = "binary"',
-            ["classes = ['0'", "task = 'binary' requires two"],
+            ["classes has 10: task = 'binary' requires two"],
         ),
         (
             'sample = "sample.csv"',
