@@ -18,7 +18,7 @@ from components.blending.scoring.bootstrap import resampled
 from components.blending.scoring.weighted_metrics import counted
 from components.blending.stack import Level1
 from trainer.config.output import Blend
-from trainer.metrics import score
+from trainer.metrics.scores import score
 
 MEMBERS, ROUNDS = 20, 100
 LARGE, SMALL = 1_000_000, 50_000

@@ -15,7 +15,7 @@ from components.blending.stack import Level1
 from components.storage.objects import local_path
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import check_digest, read_manifest, write_json, write_manifest
-from trainer.candidates import (
+from trainer.metrics.candidates import (
     Predicted,
     Targets,
     concatenated,
@@ -29,7 +29,7 @@ from trainer.config.output import Blend
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import IntegrityError, shown
 from trainer.events import emit
-from trainer.metrics import decided
+from trainer.metrics.scores import decided
 
 
 def blend(

@@ -8,7 +8,7 @@ import numpy as np
 
 from components.blending.logistic import LEAST, logits, squash
 from components.blending.scoring.weighted_metrics import counted, of_decisions
-from trainer.candidates import Candidates, Targets
+from trainer.metrics.candidates import Candidates, Targets
 
 Kind = Literal["none", "temperature", "platt", "isotonic"]
 # Quantiles of the predicted probabilities that are tried as thresholds.
@@ -151,7 +151,7 @@ def thresholds(
     metric: str, probabilities: np.ndarray, targets: Targets, *, per_class: bool
 ) -> np.ndarray:
     """Return the thresholds with which decisions score best: (classes,), for
-    `trainer.metrics.decided`.
+    `trainer.metrics.scores.decided`.
 
     The search moves one class's threshold at a time to the best of 200 quantiles of the class's
     predictions, to the middle one of equally good neighbours, in up to three passes over all

@@ -9,10 +9,10 @@ import numpy as np
 from components.blending import stack
 from components.blending.scoring.bootstrap import interval
 from components.blending.stack import Level1, Nested
-from trainer.candidates import Targets
 from trainer.config.output import Blend
-from trainer.metric_names import HIGHER_IS_BETTER
-from trainer.metrics import score
+from trainer.metrics.candidates import Targets
+from trainer.metrics.names import HIGHER_IS_BETTER
+from trainer.metrics.scores import score
 
 
 class Looked(NamedTuple):

@@ -15,9 +15,9 @@ from components.blending.logistic import LEAST, Logistic, logistic
 from components.blending.scoring.areas import area
 from components.blending.scoring.weighted_metrics import evaluator
 from components.parallel import in_order, one_thread
-from trainer.candidates import Candidates, Targets, columns_of, count_of
 from trainer.config.output import Method
-from trainer.metric_names import HIGHER_IS_BETTER, OF_CLASSES, OF_RANKS, better
+from trainer.metrics.candidates import Candidates, Targets, columns_of, count_of
+from trainer.metrics.names import HIGHER_IS_BETTER, OF_CLASSES, OF_RANKS, better
 
 # Classes above which `auto` leaves out the regression: each fit would take more than a second.
 _MOST_REGRESSED = 300

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from components.blending.stack import Nested
-from trainer.candidates import Candidates, Targets
 from trainer.config.output import Blend
-from trainer.metric_names import candidates_suffice
-from trainer.metrics import BINS, bins, confidence, score
+from trainer.metrics.candidates import Candidates, Targets
+from trainer.metrics.names import candidates_suffice
+from trainer.metrics.scores import BINS, bins, confidence, score
 
 
 def calibration_scores(targets: Targets, nested: Nested, blend: Blend) -> dict[str, Any]:

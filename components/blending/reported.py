@@ -3,8 +3,8 @@
 import numpy as np
 
 from components.blending.methods import Rows
-from trainer.candidates import Candidates, Targets
-from trainer.metric_names import candidates_suffice, listed, needs_every_class
+from trainer.metrics.candidates import Candidates, Targets
+from trainer.metrics.names import candidates_suffice, listed, needs_every_class
 
 # Metrics that nobody asked for are computed for at most this many probabilities, if they sort them
 # class by class, and for at most this many classes, if they count pairs of classes: a few seconds.

@@ -15,10 +15,10 @@ from components.blending.reported import has_every_class, usable
 from components.blending.scoring.bootstrap import interval, resampled
 from components.blending.scoring.weighted_metrics import Counted, counted
 from components.blending.stack import Level1, Nested
-from trainer.candidates import Targets
 from trainer.config.output import Blend
-from trainer.metric_names import HIGHER_IS_BETTER, needs_every_class
-from trainer.metrics import available, score
+from trainer.metrics.candidates import Targets
+from trainer.metrics.names import HIGHER_IS_BETTER, needs_every_class
+from trainer.metrics.scores import available, score
 
 
 def without_scores(members: Members, metric: str, blend: Blend) -> dict[str, Any]:

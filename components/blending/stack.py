@@ -11,10 +11,10 @@ from components.blending.calibrate import Calibrator
 from components.blending.methods import Blender, Rows
 from components.blending.scoring.bootstrap import resampled, standard_error
 from components.blending.scoring.weighted_metrics import Counted, counted
-from trainer.candidates import Targets
 from trainer.config.output import Blend, Method
-from trainer.metric_names import HIGHER_IS_BETTER
-from trainer.metrics import score as scored
+from trainer.metrics.candidates import Targets
+from trainer.metrics.names import HIGHER_IS_BETTER
+from trainer.metrics.scores import score as scored
 
 # Bootstrap resamples for the standard error by which `auto` chooses a method.
 _RESAMPLES = 200

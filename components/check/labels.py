@@ -10,7 +10,7 @@ from trainer.config.competition import Competition
 from trainer.config.data import Data
 from trainer.config.gan import Gan
 from trainer.errors import SHOWN, CompetitionError, shown
-from trainer.metric_names import needs_every_class
+from trainer.metrics.names import needs_every_class
 
 # Classes that a label which is none of them is compared with.
 _COMPARED = 1000

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from components.html import INK, PALETTE, canvas, svg
-from trainer.metric_names import HIGHER_IS_BETTER
+from trainer.metrics.names import HIGHER_IS_BETTER
 
 # With more classes, cells have no room for all numbers, and the page lists the errors.
 MOST_NUMBERED = 30

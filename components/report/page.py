@@ -15,10 +15,10 @@ from components.report import tables as facts
 from components.report.images import augmented, fetched, nearest, pictures
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import atomic_write, read_manifest
-from trainer.candidates import Predicted, TopClasses
 from trainer.config.member import Member
 from trainer.events import emit
-from trainer.metric_names import HIGHER_IS_BETTER
+from trainer.metrics.candidates import Predicted, TopClasses
+from trainer.metrics.names import HIGHER_IS_BETTER
 
 # Errors, and random images, on the page.
 _SHOWN = 24

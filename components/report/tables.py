@@ -13,10 +13,10 @@ import pandas as pd
 
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import MANIFEST, sha256
-from trainer.candidates import Predicted, Targets, TopClasses, decisions, scorable
 from trainer.errors import TrainingError
-from trainer.metric_names import OF_CLASSES
-from trainer.metrics import score
+from trainer.metrics.candidates import Predicted, Targets, TopClasses, decisions, scorable
+from trainer.metrics.names import OF_CLASSES
+from trainer.metrics.scores import score
 
 # Bins of a numeric column; shown values of a text column; rows of a list.
 _BINS = 4

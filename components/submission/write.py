@@ -22,11 +22,11 @@ from components.submission.sample import (
 from components.submission.verify import check_file
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import atomic_write, check_digest, read_manifest
-from trainer.candidates import TopClasses, decisions, mean_row, repeated
 from trainer.config.output import Submission
 from trainer.errors import DataError, shown
 from trainer.events import emit
-from trainer.metrics import decided, score
+from trainer.metrics.candidates import TopClasses, decisions, mean_row, repeated
+from trainer.metrics.scores import decided, score
 
 
 def file_name(submission: Submission) -> str:

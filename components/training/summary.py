@@ -10,8 +10,8 @@ from trainer import runtime
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import MANIFEST, read_manifest
 from trainer.artifacts.objective import Objective
-from trainer.candidates import scorable
-from trainer.metrics import available
+from trainer.metrics.candidates import scorable
+from trainer.metrics.scores import available
 
 
 class Summary(NamedTuple):

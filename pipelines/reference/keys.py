@@ -24,7 +24,7 @@ from trainer.config.schema import (
     word,
 )
 from trainer.errors import CompetitionError
-from trainer.metric_names import HIGHER_IS_BETTER
+from trainer.metrics.names import HIGHER_IS_BETTER
 
 FILES = (Competition, Gan)
 

@@ -59,9 +59,9 @@ import numpy as np
 import pandas as pd
 
 from trainer.artifacts.manifest import atomic_write
-from trainer.candidates import Predicted, TopClasses
 from trainer.config.preparation import LEFT_OUT, NO_FOLD
 from trainer.errors import IntegrityError
+from trainer.metrics.candidates import Predicted, TopClasses
 
 # Suffix of the file next to a model that lists the images that it was trained on.
 SEEN = ".seen.npy"

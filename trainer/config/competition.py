@@ -34,8 +34,8 @@ from trainer.config.schema import (
     name_problems,
     repeated_classes,
 )
-from trainer.metric_names import candidates_suffice
-from trainer.metric_names import problem as metric_problem
+from trainer.metrics.names import candidates_suffice
+from trainer.metrics.names import problem as metric_problem
 
 # A multilabel target is stored as the bits of one int64 in parquet and numpy.
 MOST_LABELS = 62

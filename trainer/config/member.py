@@ -21,7 +21,7 @@ from trainer.config.schema import (
     name_problems,
     short,
 )
-from trainer.metric_names import HIGHER_IS_BETTER, METRICS
+from trainer.metrics.names import HIGHER_IS_BETTER, METRICS
 
 # Keys of a member that a linear member does not have.
 _FOR_NETWORKS = (

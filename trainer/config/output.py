@@ -17,7 +17,7 @@ from trainer.config.schema import (
     Within,
     name_problems,
 )
-from trainer.metric_names import HIGHER_IS_BETTER, OF_CLASSES
+from trainer.metrics.names import HIGHER_IS_BETTER, OF_CLASSES
 
 Method: TypeAlias = Literal[
     "auto", "mean", "rank_mean", "greedy", "weights", "logistic", "best_alpha"

@@ -12,15 +12,15 @@ import numpy as np
 
 from trainer.artifacts.objective import Objective, fold_seed
 from trainer.backends.program import Program, get_state, set_state
-from trainer.candidates import concatenated, scorable
 from trainer.config.member import Member
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import Preempted, TrainingError
 from trainer.input.batches import Batch, BatchPlan, steps_per_epoch, training_batches
 from trainer.input.labels import Labels
 from trainer.input.workers import prefetch
-from trainer.metric_names import HIGHER_IS_BETTER, better
-from trainer.metrics import available
+from trainer.metrics.candidates import concatenated, scorable
+from trainer.metrics.names import HIGHER_IS_BETTER, better
+from trainer.metrics.scores import available
 from trainer.models import losses
 from trainer.models.schedules import Plateau, rate
 from trainer.training.classifier_program import NETWORK, averaged_weights, training_arrays

@@ -11,7 +11,7 @@ from trainer.artifacts.manifest import atomic_write
 from trainer.artifacts.objective import Artifacts, Objective
 from trainer.backends.devices import Device
 from trainer.backends.program import Program
-from trainer.candidates import Predicted, arrays_of, of_arrays, scorable
+from trainer.metrics.candidates import Predicted, arrays_of, of_arrays, scorable
 from trainer.config.member import Member
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import Preempted, TrainingError
@@ -21,8 +21,8 @@ from trainer.input.batches import steps_per_epoch
 from trainer.input.labels import Labels
 from trainer.input.shards import Images
 from trainer.input.workers import Workers
-from trainer.metric_names import needs_every_class
-from trainer.metrics import available
+from trainer.metrics.names import needs_every_class
+from trainer.metrics.scores import available
 from trainer.training import data
 from trainer.training.classifier_program import NETWORK
 from trainer.training.fold import FoldContext, FoldState, FoldTrainer, memory_advice

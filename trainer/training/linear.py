@@ -13,7 +13,6 @@ import numpy as np
 from trainer.artifacts import tables
 from trainer.artifacts.objective import Artifacts, Objective
 from trainer.backends.devices import host_threads
-from trainer.candidates import top_classes
 from trainer.config.member import Member
 from trainer.config.network import Linear
 from trainer.config.preparation import NO_FOLD
@@ -22,7 +21,8 @@ from trainer.input import labels, tabular
 from trainer.input.labels import Labels
 from trainer.input.shards import Images
 from trainer.input.workers import Workers
-from trainer.metrics import score
+from trainer.metrics.candidates import top_classes
+from trainer.metrics.scores import score
 from trainer.models import linear
 from trainer.models.linear import LinearModel
 from trainer.training import data

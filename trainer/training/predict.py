@@ -7,13 +7,13 @@ import numpy as np
 from trainer.artifacts.objective import Objective, fold_seed
 from trainer.backends.devices import Device
 from trainer.backends.program import Program
-from trainer.candidates import Predicted, concatenated, top_classes
 from trainer.config.member import Member
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import TrainingError
 from trainer.input.batches import view
 from trainer.input.shards import Images
 from trainer.input.workers import Workers, prefetch
+from trainer.metrics.candidates import Predicted, concatenated, top_classes
 from trainer.training import classifier_program
 
 # Decoded images that are in memory at once.

@@ -10,8 +10,8 @@ import pandas as pd
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import atomic_write, write_manifest
 from trainer.artifacts.objective import Objective
-from trainer.candidates import Predicted
 from trainer.config.member import Member
+from trainer.metrics.candidates import Predicted
 from trainer.training.data import JobData
 
 

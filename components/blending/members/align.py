@@ -19,9 +19,9 @@ from components.blending.members.checks import (
 from components.blending.members.missing import missing_rows, resolve_missing
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
-from trainer.candidates import TopClasses, certain, joined, spread
 from trainer.config.output import Blend, Predictions
 from trainer.errors import DataError
+from trainer.metrics.candidates import TopClasses, certain, joined, spread
 
 # Keys of a training job's manifest that the report shows.
 _TOLD = ("member", "folds", "device", "parameters", "views", "libraries")
@@ -39,7 +39,7 @@ class Members:
         fold: (n,) int64, the fold of each labelled row.
         oof: (S, n, classes) float32 out-of-fold probabilities in 0 to 1.
         oof_classes: (n, k) the k classes of each row that `oof` has columns of, as
-            `trainer.candidates.joined` returns them; None if it has one column per class.
+            `trainer.metrics.candidates.joined` returns them; None if it has one column per class.
         test_ids: the m test ids.
         test: (M, m, classes) float32 test probabilities in 0 to 1, averaged over a member's models.
         test_classes: (m, k), as `oof_classes`.

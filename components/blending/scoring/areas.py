@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trainer.errors import TrainingError
-from trainer.metric_names import rate
+from trainer.metrics.names import rate
 
 
 class _Points(NamedTuple):

@@ -1,17 +1,17 @@
 """Scores of rows with repeat counts, for resampling and selection, which need thousands of them.
 
-`trainer/metrics.py` defines the scores. Here the same numbers are computed from sums over rows, a
-table of decisions, or running counts along the sorted rows, for many resamples at a time. Tests
-check that both agree."""
+`trainer/metrics/scores.py` defines the scores. Here the same numbers are computed from sums over
+rows, a table of decisions, or running counts along the sorted rows, for many resamples at a time.
+Tests check that both agree."""
 
 from collections.abc import Callable
 
 import numpy as np
 
 from components.blending.scoring.areas import _points, _running, area, areas, share
-from trainer.candidates import Candidates, Targets, count_of, truth_of
-from trainer.metric_names import OF_CLASSES
-from trainer.metrics import BINS, bins, confidence, decided, log_of
+from trainer.metrics.candidates import Candidates, Targets, count_of, truth_of
+from trainer.metrics.names import OF_CLASSES
+from trainer.metrics.scores import BINS, bins, confidence, decided, log_of
 
 # (resamples, n) counts of each row -> (resamples,) scores. A mean over classes covers the classes
 # that a resample contains; it is NaN if there are none.
@@ -27,10 +27,10 @@ def counted(
     """Return a scorer of these rows, with everything precomputed that does not depend on counts.
 
     Args:
-        metric: as for `trainer.metrics.score`.
-        targets: as for `trainer.metrics.score`.
-        probabilities: as for `trainer.metrics.score`.
-        thresholds: as for `trainer.metrics.score`.
+        metric: as for `trainer.metrics.scores.score`.
+        targets: as for `trainer.metrics.scores.score`.
+        probabilities: as for `trainer.metrics.scores.score`.
+        thresholds: as for `trainer.metrics.scores.score`.
     """
     if metric == "calibration_error":
         return _calibration_error(targets, probabilities)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from components.blending.calibrate import Kind, fit, thresholds
-from trainer.metrics import decided, score
+from trainer.metrics.scores import decided, score
 
 
 def overconfident(

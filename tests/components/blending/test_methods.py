@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from components.blending.logistic import Logistic, logits, squash
 from components.blending.methods import ALPHAS, Rows, WeightedMean, candidates, combine, fit, greedy
-from trainer.metric_names import HIGHER_IS_BETTER
-from trainer.metrics import score
+from trainer.metrics.names import HIGHER_IS_BETTER
+from trainer.metrics.scores import score
 
 
 def members(
@@ -54,7 +54,7 @@ def test_the_weights_are_the_best_of_the_simplex() -> None:
 
 
 # Derandomized: if two members tie, the last digit decides which of them each loop picks.
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(
     st.integers(0, 2**31),
     st.sampled_from(["roc_auc", "accuracy", "log_loss", "macro_f1", "average_precision"]),

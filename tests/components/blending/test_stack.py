@@ -7,7 +7,7 @@ from components.blending import stack
 from components.blending.methods import Rows
 from components.blending.stack import Level1
 from trainer.config.output import Blend
-from trainer.metrics import score
+from trainer.metrics.scores import score
 
 
 def level1(

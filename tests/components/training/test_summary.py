@@ -9,7 +9,7 @@ from trainer import runtime
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import write_manifest
 from trainer.artifacts.objective import Objective
-from trainer.metrics import score
+from trainer.metrics.scores import score
 
 GOAL = Objective("multiclass", CLASSES, "accuracy", seed=1)
 

@@ -50,7 +50,7 @@ def reached(step: str) -> set[str]:
         ),
         (
             "blend",
-            {"components/blending/methods.py", "trainer/metrics.py"},
+            {"components/blending/methods.py", "trainer/metrics/scores.py"},
             {"trainer/training/fit.py"},
         ),
     ],

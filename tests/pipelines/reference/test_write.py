@@ -7,7 +7,7 @@ import pytest
 from pipelines.compile import DEFAULTS
 from pipelines.reference.write import SCHEMAS, texts
 from tests.support.paths import ROOT
-from trainer.metric_names import METRICS
+from trainer.metrics.names import METRICS
 
 
 @pytest.mark.parametrize("path", sorted(texts()), ids=lambda path: path.name)

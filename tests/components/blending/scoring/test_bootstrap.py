@@ -3,7 +3,7 @@ import pytest
 
 from components.blending.scoring.bootstrap import interval, resampled, standard_error
 from components.blending.scoring.weighted_metrics import counted
-from trainer.metrics import score
+from trainer.metrics.scores import score
 
 TARGETS = (np.arange(400) % 4 == 0).astype(int)
 GENERATOR = np.random.default_rng(5)

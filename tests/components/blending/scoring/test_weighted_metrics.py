@@ -7,8 +7,8 @@ from sklearn.metrics import roc_auc_score
 from components.blending.scoring.areas import area
 from components.blending.scoring.weighted_metrics import counted, evaluator
 from trainer.errors import TrainingError
-from trainer.metric_names import METRICS, problem
-from trainer.metrics import score
+from trainer.metrics.names import METRICS, problem
+from trainer.metrics.scores import score
 
 
 @st.composite

@@ -15,8 +15,8 @@ from sklearn.metrics import (
 )
 
 from trainer.errors import CompetitionError, TrainingError
-from trainer.metric_names import HIGHER_IS_BETTER, METRICS, better, listed, problem
-from trainer.metrics import decided, score
+from trainer.metrics.names import HIGHER_IS_BETTER, METRICS, better, listed, problem
+from trainer.metrics.scores import decided, score
 
 
 @given(st.integers(0, 2**31), st.integers(2, 6), st.integers(1, 60))

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trainer.candidates import Candidates, Targets, columns_of, count_of, truth_of
 from trainer.errors import CompetitionError, TrainingError
-from trainer.metric_names import HIGHER_IS_BETTER, OF_CLASSES, candidates_suffice, problem, rate
+from trainer.metrics.candidates import Candidates, Targets, columns_of, count_of, truth_of
+from trainer.metrics.names import HIGHER_IS_BETTER, OF_CLASSES, candidates_suffice, problem, rate
 
 # Equal-width bins of the calibration error.
 BINS = 15

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer import candidates
-from trainer.candidates import Candidates, TopClasses
-from trainer.metric_names import METRICS, candidates_suffice
-from trainer.metrics import decided, score
+from trainer.metrics import candidates
+from trainer.metrics.candidates import Candidates, TopClasses
+from trainer.metrics.names import METRICS, candidates_suffice
+from trainer.metrics.scores import decided, score
 
 COUNT = 30
 
@@ -30,7 +30,6 @@ def test_the_most_probable_classes_are_kept(seed: int, keep: int) -> None:
     np.testing.assert_allclose(whole, 1, atol=1e-5)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.sampled_from([m for m in METRICS if candidates_suffice(m)]))
 def test_scores_of_candidates_are_those_of_all_classes(seed: int, metric: str) -> None:
     top = candidates.top_classes(_probabilities(seed), 5)
