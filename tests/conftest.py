@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from components.storage import client
@@ -20,6 +21,9 @@ from tests.support.tiny import Tiny, converted, dealt, finished, write_competiti
 from trainer.artifacts.objective import Artifacts
 from trainer.config.load import load_competition
 
+# An example takes longer on a busy machine: no time of the clock decides a test.
+hypothesis.settings.register_profile("foldline", deadline=None)
+hypothesis.settings.load_profile("foldline")
 # Seconds that a test without the marker `acceptance` may take, not counting its fixtures, on a
 # machine that imports pandas and scikit-learn in IMPORT seconds of CPU time.
 BUDGET, IMPORT = 20.0, 1.0

@@ -33,7 +33,7 @@ def brute(hashes: np.ndarray) -> set[tuple[int, int]]:
     return {(int(a), int(b)) for a, b in np.argwhere(far <= DISTANCE) if a < b}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**31), st.integers(1, 300))
 def test_all_pairs_within_the_distance_are_found_and_no_other(seed: int, count: int) -> None:
     generator = np.random.default_rng(seed)

@@ -44,7 +44,7 @@ def test_without_groups_classes_and_folds_are_as_even_as_can_be(
     assert sizes.max() - sizes.min() <= 1
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     st.integers(0, 2**31),
     st.integers(2, 5),

@@ -34,7 +34,7 @@ def test_sums_of_a_view_that_is_not_contiguous() -> None:
     assert sums(pixels) == (wide.sum(axis=(0, 1)).tolist(), (wide**2).sum(axis=(0, 1)).tolist())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**31), st.integers(1, 300), st.integers(1, 300), st.sampled_from([1, 3]))
 def test_any_image_has_a_hash_of_64_bits(seed: int, height: int, width: int, channels: int) -> None:
     found = perceptual_hash(images(seed, height, width, channels))

@@ -9,7 +9,7 @@ from components.records.images.resize import fitted
 SIDES = st.integers(1, 60) | st.sampled_from([1, 500, 3000])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     SIDES,
     SIDES,

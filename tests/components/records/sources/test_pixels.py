@@ -148,7 +148,7 @@ def test_tabular_columns_and_groups(tmp_path: Path) -> None:
         items(path, numeric=["age"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 2**31))
 def test_images_survive_the_trip(
     tmp_path_factory: pytest.TempPathFactory, rows: int, side: int, seed: int

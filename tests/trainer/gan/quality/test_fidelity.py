@@ -42,7 +42,7 @@ def test_the_distance_of_more_features_than_images_is_that_of_their_span() -> No
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 1000), st.integers(3, 40), st.integers(1, 12), st.floats(-5, 5))
 def test_the_distance_has_the_properties_of_one(
     seed: int, count: int, dimensions: int, shift: float
@@ -58,7 +58,7 @@ def test_the_distance_has_the_properties_of_one(
     )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.integers(5, 30), st.integers(1, 4))
 def test_precision_and_recall_are_what_they_are_defined_as(
     seed: int, count: int, neighbours: int
@@ -152,7 +152,7 @@ def test_a_class_that_no_sample_is_taken_for_is_missing() -> None:
     assert np.isnan([alone.diversity, alone.lowest]).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 10_000))
 def test_a_perfect_generator_of_a_rare_class_is_not_said_to_have_collapsed(seed: int) -> None:
     real, others = normal(seed, 100, 16), normal(seed + 1, 100, 16)
