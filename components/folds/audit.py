@@ -181,12 +181,12 @@ def _warnings(
         f"class {classes[index]!r} is missing in {int((table[:, index] == 0).sum())} of {count}"
         f" folds: it has {int(table[:, index].sum())} images in"
         f" {len(np.unique(group[rows[numbers == index]]))} groups"
-        for index in missing[:_SHOWN]
+        for index in (missing if len(missing) <= _SHOWN else [])
     ]
     if len(missing) > _SHOWN:
         warnings.append(
-            f"{len(missing)} of {len(classes)} classes are missing in some fold: the first"
-            f" {_SHOWN} are those above"
+            f"{len(missing)} of {len(classes)} classes are missing in some fold, because they have"
+            f" few images or groups: {shown([classes[index] for index in missing])}"
         )
     largest = int(np.bincount(group).max())
     if largest > len(group) / count:

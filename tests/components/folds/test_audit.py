@@ -183,3 +183,23 @@ def test_a_set_within_a_group_of_the_user_s_belongs_together() -> None:
     rows.loc[5, "group"] = "another"
     with pytest.raises(DataError, match="40 of 100 images are near-duplicates"):
         check_plausible(rows, 3)
+
+
+def test_thousands_of_missing_classes_are_one_line() -> None:
+    classes = [f"c{number}" for number in range(3000)]
+    hashes = "".join(chr(0x4E00 + number) for number in range(3000))
+    found = audit(
+        train(hashes, list(range(3000))),
+        np.arange(3000) % 2,
+        count=2,
+        classes=classes,
+        task="multiclass",
+        test=TEST,
+        links=LINKS,
+    )
+    (warning,) = found["warnings"]
+    assert warning.startswith(
+        "3000 of 3000 classes are missing in some fold, because they have few"
+    )
+    assert "'c0', 'c1'" in warning
+    assert len(warning) < 400
