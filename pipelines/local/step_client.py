@@ -6,6 +6,7 @@ threads. The file is started by its path and without site-packages, which takes 
 the standard library alone.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -29,39 +30,61 @@ def main(arguments: list[str]) -> NoReturn:
     address, training, *command = arguments
     function = dict(itertools.pairwise(command)).get("--function_to_execute", "")
     trains = function.replace("_", "-") in training.split(",")
-    connection = socket.socket(socket.AF_UNIX)
-    try:
-        if trains or command[:2] != ["-m", MODULE]:
-            raise ConnectionRefusedError
-        connection.connect("\0" + address)
-    except OSError:
-        # The server has ended, or this is no work for it.
-        os.execv(sys.executable, [sys.executable, *command])
-    sys.exit(_served(connection, command))
+    if command[:2] == ["-m", MODULE] and not trains:
+        connection = socket.socket(socket.AF_UNIX)
+        # The server has ended, or has no memory for a copy: the step runs all the same.
+        with contextlib.suppress(OSError, EOFError):
+            connection.connect("\0" + address)
+            sys.exit(_status(connection, _begun(connection, command[2:])))
+    os.execv(sys.executable, [sys.executable, *command])
 
 
-def _served(connection: socket.socket, command: list[str]) -> int:
-    """Let the server run the command; returns the exit status."""
-    request = {"arguments": command[2:], "folder": str(Path.cwd()), "environment": dict(os.environ)}
+def _begun(connection: socket.socket, arguments: list[str]) -> int:
+    """Let the server begin a step; returns the number of its process.
+
+    Raises:
+        OSError: the server has ended.
+        EOFError: as OSError, or it refuses.
+    """
+    request = {
+        "arguments": arguments,
+        "folder": str(Path.cwd()),
+        "environment": dict(os.environ),
+    }
     body = json.dumps(request).encode()
     socket.send_fds(connection, [struct.pack("!I", len(body))], [0, 1, 2])
     connection.sendall(body)
-    pid = struct.unpack("!i", _received(connection, 4))[0]
+    return _number(connection)
+
+
+def _status(connection: socket.socket, pid: int) -> int:
+    """Wait for a step; returns its exit status."""
+
+    def pass_on(number: int, *_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda number, _: os.kill(pid, number))
-    status: int = struct.unpack("!i", _received(connection, 4))[0]
+        signal.signal(number, pass_on)
+    try:
+        status = _number(connection)
+    except (OSError, EOFError):
+        # Nobody will know how the step ends.
+        pass_on(signal.SIGTERM)
+        sys.exit("the process that steps are copied from was killed (out of memory?)")
     # A signal that ended the step is an exit status as in a shell.
     return status if status >= 0 else 128 - status
 
 
-def _received(connection: socket.socket, count: int) -> bytes:
+def _number(connection: socket.socket) -> int:
     parts = b""
-    while len(parts) < count:
-        part = connection.recv(count - len(parts))
+    while len(parts) < 4:
+        part = connection.recv(4 - len(parts))
         if not part:
-            sys.exit("the step server has ended")
+            raise EOFError
         parts += part
-    return parts
+    number: int = struct.unpack("!i", parts)[0]
+    return number
 
 
 if __name__ == "__main__":

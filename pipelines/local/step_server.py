@@ -17,13 +17,15 @@ import socket
 import struct
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.local import step_client
 
-# In the order in which the steps need them. None starts a thread that a copy would lack.
+# In the order in which the steps need them. Some start threads of OpenBLAS, which starts them again
+# in a copy.
 _PRELOADED = (
     step_client.MODULE,
     "components.check.resolve",
@@ -36,13 +38,15 @@ _PRELOADED = (
     "components.training.plan",
     "components.folds.make_folds",
     "components.statistics.summary",
-    "matplotlib.backends.backend_svg",
     "components.statistics.card",
     "sklearn.metrics",
     "components.blending.blend",
     "components.submission.write",
     "components.report.write",
 )
+_PLOTS = "matplotlib.backends.backend_svg"
+# Seconds for a client to send its request, and for the server to end.
+_PATIENCE = 10.0
 
 
 @contextlib.contextmanager
@@ -78,14 +82,18 @@ def serving(folder: Path, training: Iterable[str]) -> Iterator[Path | None]:
         yield folder
     finally:
         os.close(alive)
-        server.wait()
+        try:
+            server.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
 
 
 def _write_command(path: Path, address: str, training: Iterable[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     client = _quoted(step_client.__file__)
     text = f"""#!/bin/sh
-exec {_quoted(sys.executable)} -I -S {client} {address} {_quoted(",".join(training))} "$@"
+exec {_quoted(sys.executable)} -I -S -X utf8 {client} {address} {_quoted(",".join(training))} "$@"
 """
     path.write_text(text, encoding="utf-8")
     path.chmod(0o755)
@@ -128,7 +136,7 @@ def serve(listener: socket.socket, ending: int) -> _Request:
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     clients: dict[int, socket.socket] = {}
-    modules = iter(_PRELOADED)
+    modules = iter(_modules())
     importing = True
     while True:
         files = [listener.fileno(), ending, woken]
@@ -140,28 +148,68 @@ def serve(listener: socket.socket, ending: int) -> _Request:
             _report_ended(clients)
         if listener.fileno() in ready:
             request = _accepted(listener)
-            if request is not None:
-                pid = os.fork()
-                if pid == 0:
-                    signal.set_wakeup_fd(-1)
-                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    for file in (ending, woken, wake):
-                        os.close(file)
-                    for connection in (listener, request.connection, *clients.values()):
-                        connection.close()
-                    return request
-                for file in request.files:
+            if request is not None and _forked(request, clients):
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for file in (ending, woken, wake):
                     os.close(file)
-                request.connection.sendall(struct.pack("!i", pid))
-                clients[pid] = request.connection
+                for connection in (listener, request.connection, *clients.values()):
+                    connection.close()
+                return request
         elif importing and not ready:
-            module = next(modules, None)
-            importing = module is not None
-            if module is not None:
-                importlib.import_module(module)
-                # A copy that collected them, or freed them at its end, would copy their memory
-                # first, which takes as long as half of the imports.
-                gc.freeze()
+            importing = _imported(next(modules, None))
+
+
+def _modules() -> list[str]:
+    """Return the modules to import. Where matplotlib cannot keep its settings it makes a temporary
+    folder, which the first copy to end would remove from under the others."""
+    settings = os.environ.get("MPLCONFIGDIR") or Path("~").expanduser()
+    return [*_PRELOADED, *([_PLOTS] if os.access(settings, os.W_OK) else [])]
+
+
+def _imported(module: str | None) -> bool:
+    """Import a module; returns whether there may be more to import."""
+    if module is None:
+        return False
+    try:
+        importlib.import_module(module)
+    except Exception:  # noqa: BLE001  # the step that needs it fails by it, and says so
+        return False
+    # A copy that collected them, or freed them at its end, would copy their memory first, which
+    # takes as long as half of the imports.
+    gc.freeze()
+    return True
+
+
+def _forked(request: _Request, clients: dict[int, socket.socket]) -> bool:
+    """Fork a process for a request; returns whether this is that process.
+
+    It begins once its client knows its number: a client that hears nothing runs the step itself.
+    """
+    waiting, go = os.pipe()
+    try:
+        with warnings.catch_warnings():
+            # Python 3.12 warns of threads; see `_PRELOADED`.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+    except OSError:
+        pid = -1
+    if pid == 0:
+        os.close(go)
+        if not os.read(waiting, 1):
+            os._exit(1)
+        os.close(waiting)
+        return True
+    if pid > 0:
+        clients[pid] = request.connection
+        with contextlib.suppress(OSError):  # the client was killed
+            request.connection.sendall(struct.pack("!i", pid))
+            os.write(go, b"1")
+    else:
+        request.connection.close()
+    for file in (waiting, go, *request.files):
+        os.close(file)
+    return False
 
 
 def _report_ended(clients: dict[int, socket.socket]) -> None:
@@ -185,14 +233,19 @@ def _accepted(listener: socket.socket) -> _Request | None:
     if struct.unpack("3i", credentials)[1] != os.getuid():
         connection.close()
         return None
-    head, files, _, _ = socket.recv_fds(connection, 4, 3)
-    body = b""
-    if len(head) == 4 and len(files) == 3:
-        (length,) = struct.unpack("!I", head)
-        while len(body) < length and (part := connection.recv(length - len(body))):
-            body += part
-        if len(body) == length:
-            return _Request(connection, files, **json.loads(body))
+    # No client may keep the others waiting.
+    connection.settimeout(_PATIENCE)
+    files: list[int] = []
+    # Incomplete, too late, or nothing that a client of ours sends.
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        head, files, _, _ = socket.recv_fds(connection, 4, 3)
+        body = b""
+        if len(head) == 4 and len(files) == 3:
+            (length,) = struct.unpack("!I", head)
+            while len(body) < length and (part := connection.recv(length - len(body))):
+                body += part
+            if len(body) == length:
+                return _Request(connection, files, **json.loads(body))
     for file in files:
         os.close(file)
     connection.close()
@@ -208,6 +261,11 @@ def _become(request: _Request) -> None:
     os.environ.update(request.environment)
     os.chdir(request.folder)
     sys.argv = [step_client.MODULE, *request.arguments]
+    if "numpy" in sys.modules:
+        # Copies would draw the same numbers where a library has no seed.
+        sys.modules["numpy"].random.seed()
+    # It is run, not imported.
+    sys.modules.pop(step_client.MODULE, None)
     runpy.run_module(step_client.MODULE, run_name="__main__", alter_sys=True)
 
 

@@ -1,8 +1,10 @@
 """Steps as kfp starts them, from a server that this test starts."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -139,6 +141,55 @@ def test_a_signal_reaches_the_step(command: Path, tmp_path: Path) -> None:
     step.send_signal(signal.SIGTERM)
     out, _ = step.communicate(timeout=60)
     assert (step.returncode, "stopped" in out) == (75, True)
+
+
+@pytest.mark.parametrize("sent", [b"", b"\0\0", b"\0\0\0\7", b"\0\0\0\2{}"])
+def test_a_client_that_ends_too_early_harms_nobody(
+    sent: bytes, command: Path, tmp_path: Path
+) -> None:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect("\0" + command.read_text().split()[-3])
+    if sent:
+        socket.send_fds(connection, [sent], [0, 1, 2])
+    connection.close()
+    assert told(command, "tells", tmp_path)[1].startswith("told")
+
+
+def test_a_server_that_is_killed_ends_the_step_that_it_runs_and_no_other(tmp_path: Path) -> None:
+    with step_server.serving(tmp_path / "bin", []) as folder:
+        assert folder is not None
+        step = start(executor(folder / "python3", "waits", tmp_path), tmp_path)
+        assert step.stdout is not None
+        while "waiting" not in step.stdout.readline():
+            assert step.poll() is None
+        os.kill(max(_servers()), signal.SIGKILL)
+        out, _ = step.communicate(timeout=60)
+        assert step.returncode == 1
+        assert "stopped" in out
+        assert "copied from was killed" in out
+        started, _, pid, parent, _ = told(folder / "python3", "tells", tmp_path)
+        assert (pid, parent) == (started, os.getpid())
+
+
+def _servers() -> list[int]:
+    """Return the ids of the servers that this process started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            pid, parent = (
+                path.read_text().split()[0],
+                path.read_text().rpartition(")")[2].split()[1],
+            )
+            line = path.with_name("cmdline").read_bytes()
+            if int(parent) == os.getpid() and b"step_server" in line:
+                found.append(int(pid))
+    return found
+
+
+def test_a_step_shows_no_warning_of_its_start(command: Path, tmp_path: Path) -> None:
+    step = start(executor(command, "tells", tmp_path), tmp_path)
+    out, _ = step.communicate(timeout=60)
+    assert "RuntimeWarning" not in out
 
 
 def test_without_a_server_a_step_runs_all_the_same(tmp_path: Path) -> None:
