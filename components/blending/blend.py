@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from components.blending import stack
+from components.blending.collapsed import collapsed
 from components.blending.members.align import Members, gather
 from components.blending.methods import Rows
 from components.blending.scores import scores, without_scores
@@ -15,6 +16,10 @@ from components.blending.stack import Level1
 from components.storage.objects import local_path
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import check_digest, read_manifest, write_json, write_manifest
+from trainer.config.output import Blend
+from trainer.config.preparation import NO_FOLD
+from trainer.errors import IntegrityError, shown
+from trainer.events import emit
 from trainer.metrics.candidates import (
     Predicted,
     Targets,
@@ -25,10 +30,6 @@ from trainer.metrics.candidates import (
     repeated,
     true_among,
 )
-from trainer.config.output import Blend
-from trainer.config.preparation import NO_FOLD
-from trainer.errors import IntegrityError, shown
-from trainer.events import emit
 from trainer.metrics.scores import decided
 
 
@@ -125,6 +126,7 @@ def blend(
         fitted.apply(members.test) if all_scored else members.test.mean(axis=0, dtype=np.float64)
     )
     result = _with_unusable(scores(members, level1, blend, fitted, nested, seed), unusable)
+    result["warnings"] += collapsed(members, targets, classes)
     _write_oof(
         out,
         members,

@@ -11,7 +11,7 @@ from keras import ops
 from trainer.config import known_backbones
 from trainer.config.member import Member
 from trainer.config.network import Head, Tabular
-from trainer.models import backbones, pretrained
+from trainer.models import backbones, normalisation, pretrained
 
 # Published layers for metadata: those of Ha, Liu and Liu, arXiv:2010.05351, section 3.
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -74,7 +74,13 @@ class Inputs:
 
 
 def build(
-    member: Member, inputs: Inputs, *, outputs: int, seed: int, weights: str = ""
+    member: Member,
+    inputs: Inputs,
+    *,
+    outputs: int,
+    seed: int,
+    weights: str = "",
+    steps: int = 0,
 ) -> keras.Model:
     """Build a freshly initialised network from pixels to logits.
 
@@ -84,6 +90,8 @@ def build(
         outputs: number of logits.
         seed: determines every initial weight and every dropout mask.
         weights: a local file of initial weights; "" for those that the recipe names, if any.
+        steps: of the training, for the momentum of batch normalisation, unless the backbone is the
+            user's own; 0 leaves it as it is.
 
     Returns:
         a model from (batch, side, side, channels) float32 pixels in 0 to 255, and (batch, tabular)
@@ -111,6 +119,10 @@ def build(
     logits = _logits(features, member.head, outputs, seed)
     name = member.name.replace("-", "_")
     model = keras.Model(tensors if inputs.tabular else pixels, logits, name=name)
+    if steps:
+        own = known_backbones.is_function(member.backbone)
+        value = normalisation.momentum(steps)
+        normalisation.set_momentum(model, value, leave=backbone if own else None)
     standardize.set_weights(_statistics(member, inputs, colours))
     if weights:
         pretrained.load(model, member, weights)

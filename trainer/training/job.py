@@ -11,7 +11,6 @@ from trainer.artifacts.manifest import atomic_write
 from trainer.artifacts.objective import Artifacts, Objective
 from trainer.backends.devices import Device
 from trainer.backends.program import Program
-from trainer.metrics.candidates import Predicted, arrays_of, of_arrays, scorable
 from trainer.config.member import Member
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import Preempted, TrainingError
@@ -21,6 +20,7 @@ from trainer.input.batches import steps_per_epoch
 from trainer.input.labels import Labels
 from trainer.input.shards import Images
 from trainer.input.workers import Workers
+from trainer.metrics.candidates import Predicted, arrays_of, of_arrays, scorable
 from trainer.metrics.names import needs_every_class
 from trainer.metrics.scores import available
 from trainer.training import data
@@ -64,6 +64,8 @@ class TrainingJob:
             self.data.pixels,
             self.data.images.channels,
             run.context.local_path,
+            # Not of this job's own folds: how folds are split into jobs changes no result.
+            len(self.data.train) // batch * (member.head_epochs + member.epochs),
         )
         out = None if run.device.process else run.context.out
         self.log = ProgressLog(member, folds, steps, objective.metric, out)

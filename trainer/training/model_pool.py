@@ -30,6 +30,7 @@ class ModelPool:
         pixels: Mapping[str, Any],
         channels: int,
         local_path: Callable[[str], str],
+        steps: int = 0,
     ) -> None:
         """
         Args:
@@ -39,9 +40,11 @@ class ModelPool:
             pixels: pixel statistics of the member's image size, as the statistics step wrote them.
             channels: of the stored images, 1 or 3.
             local_path: returns a local path for a path or `gs://` URI of weights.
+            steps: about how many a fold's training has, the same for all jobs of the member.
         """
         self.member, self.objective, self.device = member, objective, device
         self.pixels, self.channels, self.local_path = pixels, channels, local_path
+        self.steps = steps
         self.model: Any = None
         # By "head only": the program, and the optimizer's state before any step.
         self.programs: dict[bool, tuple[Program, list[np.ndarray]]] = {}
@@ -150,6 +153,7 @@ class ModelPool:
             outputs=labels.outputs,
             seed=fold_seed(self.objective.seed, self.member.name, fold),
             weights=path,
+            steps=self.steps,
         )
 
 
