@@ -12,6 +12,8 @@ import sys
 
 import pytest
 
+from components.check.component import check
+from pipelines.local import step_client
 from pipelines.targets.vertex import SERVICE_ACCOUNT
 from trainer.models import pretrained
 
@@ -24,6 +26,14 @@ def test_kagglesdk_sends_requests_through_a_session_that_adapters_can_be_mounted
         http._init_session()
         assert callable(http._session.mount)
         assert "self._session.send(" in inspect.getsource(type(http).call)
+
+
+def test_kfp_starts_a_step_by_a_module_and_names_its_function() -> None:
+    """pipelines/local/step_client.py tells steps, and those that train, by these arguments."""
+    container = check.component_spec.implementation.container
+    assert container.command[:2] == ["sh", "-ec"]
+    assert f"python3 -m {step_client.MODULE}" in container.command[2]
+    assert container.args[-2:] == ["--function_to_execute", "check"]
 
 
 def test_efficientnet_takes_its_activation_and_dropout_from_two_functions() -> None:
