@@ -55,7 +55,7 @@ MOMENTUM: dict[str, Callable[[int], float] | None] = {
 }
 
 
-def prepare(name: str, package: Path, folder: Path) -> None:
+def prepare(name: str, package: Path | None, folder: Path) -> None:
     """Write records, three folds and statistics of a data set."""
     if name == "digits":
         digits.main(folder / "source")
@@ -63,6 +63,7 @@ def prepare(name: str, package: Path, folder: Path) -> None:
         rows.to_csv(folder / "train.csv", index=False)
         data = Data(source="pixels", train=str(folder / "train.csv"), target="label")
     else:
+        assert package is not None
         emoji.main(package, folder / "source")
         data = Data(source="files", root=str(folder / "source"), images="{class}/{id}.png")
     records, classes = Records(sizes=[SIZES[name]]), CLASSES[name]
@@ -116,7 +117,7 @@ def paired(values: Sequence[float]) -> str:
     return f"{mean:+.3f} ({mean - reach:+.3f} to {mean + reach:+.3f})"
 
 
-def main(package: Path, names: Sequence[str], epochs: int) -> None:
+def main(package: Path | None, names: Sequence[str], epochs: int) -> None:
     """Train everything, and print the table."""
     with tempfile.TemporaryDirectory(prefix="foldline-") as scratch:
         for name in names:
@@ -155,13 +156,18 @@ def main(package: Path, names: Sequence[str], epochs: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--train":
+    if sys.argv[1:2] == ["--train"]:
         path, network, variant, seed, epochs = sys.argv[2:]
         print(json.dumps(train(Path(path), network, variant, int(seed), int(epochs))))
     else:
         parser = argparse.ArgumentParser(description="Benchmark defaults of training.")
-        parser.add_argument("package", type=Path, help="the unpacked emoji-datasource-google")
+        parser.add_argument(
+            "package",
+            type=Path,
+            nargs="?",
+            help="the unpacked emoji-datasource-google; without it, digits alone",
+        )
         parser.add_argument("--epochs", type=int, default=6)
-        parser.add_argument("--data", nargs="+", choices=sorted(SIZES), default=sorted(SIZES))
         options = parser.parse_args()
-        main(options.package, options.data, options.epochs)
+        data_sets = sorted(SIZES) if options.package else ["digits"]
+        main(options.package, data_sets, options.epochs)
