@@ -12,6 +12,7 @@ import os
 import runpy
 import secrets
 import select
+import shlex
 import signal
 import socket
 import struct
@@ -91,16 +92,10 @@ def serving(folder: Path, training: Iterable[str]) -> Iterator[Path | None]:
 
 def _write_command(path: Path, address: str, training: Iterable[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    client = _quoted(step_client.__file__)
-    text = f"""#!/bin/sh
-exec {_quoted(sys.executable)} -I -S -X utf8 {client} {address} {_quoted(",".join(training))} "$@"
-"""
-    path.write_text(text, encoding="utf-8")
+    python = [sys.executable, "-I", "-S", "-X", "utf8", step_client.__file__]
+    command = shlex.join([*python, address, ",".join(training)])
+    path.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
     path.chmod(0o755)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
 
 
 class _Request(NamedTuple):
