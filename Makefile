@@ -44,7 +44,7 @@ acceptance: install ## Run the slow tests: recipes, kills, several devices
 		--durations=25 --durations-min=5
 
 bench: install ## Compare with named baselines; writes benchmarks/results.md
-	@{ for part in folds near records scanning pooled augmenting training defaults memory stacking reporting adversarial; do $(BIN)/python -W ignore benchmarks/$$part.py || exit 1; done; } \
+	@{ for part in data/folds data/near data/records data/scanning data/pooled augmenting training defaults memory stacking reporting adversarial; do $(BIN)/python -W ignore benchmarks/$$part.py || exit 1; done; } \
 		| grep -v '^\[' | tee benchmarks/results.md
 
 lint: install ## Check style, types, imports, words, shell scripts, Dockerfile, YAML and Terraform

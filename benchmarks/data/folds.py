@@ -1,6 +1,6 @@
 """Benchmark fold assignment: balance against StratifiedGroupKFold, and the time for a million rows.
 
-    python benchmarks/folds.py
+    python benchmarks/data/folds.py
 
 Spread is the quantity that scikit-learn's StratifiedGroupKFold minimises: the standard deviation
 over folds of each class's share, averaged over classes. Times are from one run in one process:

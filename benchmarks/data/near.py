@@ -1,6 +1,6 @@
 """Benchmark the near-duplicate search by number of images, against comparing every pair.
 
-    python benchmarks/near.py
+    python benchmarks/data/near.py
 
 The search by hashes is timed on random hashes, a tenth of which are near another one. The full
 step, which also verifies candidates on their pixels, is timed on 50,000 stored images of random low

@@ -1,6 +1,6 @@
 """Benchmark the statistics of 30,000 converted images against opening every image with Pillow.
 
-    python benchmarks/pooled.py
+    python benchmarks/data/pooled.py
 
 The table of 30,000 images repeats that of 300 converted ones a hundred times, each time with other
 sums of pixels. The notebooks' way, with Pillow, is timed on the 300 stored images and multiplied by

@@ -1,6 +1,6 @@
 """Benchmark converting a JPEG (decode, fit to 384 pixels, encode) against Pillow.
 
-    python benchmarks/records.py
+    python benchmarks/data/records.py
 
 The baseline is the notebooks' way with Pillow: open, convert, resize, save. The photographs are the
 two that scikit-learn ships, enlarged for the larger sources. Enlarged photographs are smoother than

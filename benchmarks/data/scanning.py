@@ -1,6 +1,6 @@
 """Benchmark the scan of ready TFRecords against a bare loop that only decodes the same JPEGs.
 
-    python benchmarks/scanning.py
+    python benchmarks/data/scanning.py
 
 The loop uses the faster of simplejpeg and OpenCV.
 """
