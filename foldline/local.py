@@ -142,21 +142,20 @@ def compile(
     Raises:
         CompetitionError: the file is wrong, or there is no such target or machine.
     """
-    from pipelines import compile as compiler
-    from pipelines.definitions import registry
+    from pipelines.definitions import compilation, registry
 
-    if target not in compiler.TARGETS:
+    if target not in compilation.TARGETS:
         raise CompetitionError(
-            f"target = {target!r}: must be one of {', '.join(map(repr, compiler.TARGETS))}"
+            f"target = {target!r}: must be one of {', '.join(map(repr, compilation.TARGETS))}"
         )
     loaded = file if isinstance(file, Competition | Gan) else files.read(file)
     registry.check_machine(loaded)
     kind = registry.of(loaded)
-    return compiler.compile_pipeline(
-        Path(out) / f"{kind}{compiler.TARGETS[target]}",
+    return compilation.compile_pipeline(
+        Path(out) / f"{kind}{compilation.TARGETS[target]}",
         kind,
-        compiler.parameters(loaded),
-        compiler.target(target, loaded.machine),
+        compilation.parameters(loaded),
+        compilation.target(target, loaded.machine),
     )
 
 

@@ -105,7 +105,7 @@ def test_kfp_leaves_out_its_compiler_in_a_task() -> None:
 
 
 def test_the_compiler_of_kfp_writes_defaults_into_comments() -> None:
-    """pipelines/compile.py removes the comments for dictionaries and lists, whose order changes."""
+    """`compile_pipeline` removes the comments for dictionaries and lists, whose order changes."""
     from kfp.compiler import pipeline_spec_builder
 
     assert "Default: " in inspect.getsource(pipeline_spec_builder)

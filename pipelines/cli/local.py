@@ -125,7 +125,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _compile(options: argparse.Namespace) -> int:
-    from pipelines.compile import DEFAULTS, compile_all
+    from pipelines.definitions.compilation import DEFAULTS, compile_all
     from pipelines.targets.base import ContainerImages
     from trainer.config.load import read
 

@@ -301,7 +301,7 @@ def _run_pipeline(request: Mapping[str, Any], root: Path) -> None:
     from kfp import local
     from kfp.components import load_component_from_file
 
-    from pipelines.compile import TARGETS, compile_pipeline
+    from pipelines.definitions.compilation import TARGETS, compile_pipeline
     from pipelines.targets.base import Target
 
     kind = request["kind"]

@@ -14,8 +14,8 @@ import yaml
 from components import class_list
 from components.check.files import check_files
 from components.training.plan import plan
-from pipelines.compile import TARGETS, compile_pipeline, parameters, target
 from pipelines.definitions import fingerprint, registry
+from pipelines.definitions.compilation import TARGETS, compile_pipeline, parameters, target
 from pipelines.local import RUNS
 from pipelines.remote.destination import Destination
 from pipelines.remote.launcher import RemoteRun, RunRequest

@@ -10,8 +10,8 @@ import yaml
 
 from components.records.component import cut as cut_step
 from components.training.component import plan as plan_step
-from pipelines.compile import DEFAULTS, compile_pipeline, parameters, target
 from pipelines.definitions import registry
+from pipelines.definitions.compilation import DEFAULTS, compile_pipeline, parameters, target
 from pipelines.targets.base import Target
 from tests.support.driver_types import problems, type_of
 from tests.support.paths import ROOT

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from trainer.config.member import Member
-from trainer.models import classifier
+from trainer.models import classifier, pretrained
 
 
 def build_classifier(
@@ -20,6 +20,8 @@ def build_classifier(
     tabular: int = 0,
     weights: str = "",
 ) -> Any:
-    """`classifier.build`, its inputs one by one."""
+    """`classifier.build`, its inputs one by one, and the weights that it starts from."""
     inputs = classifier.Inputs(size, channels, mean, std, tabular)
-    return classifier.build(member, inputs, outputs=outputs, seed=seed, weights=weights)
+    model = classifier.build(member, inputs, outputs=outputs, seed=seed)
+    pretrained.initialise(model, member, weights)
+    return model

@@ -1,7 +1,7 @@
 """Labels of a fold: targets, weights and tabular inputs, learnt from its training rows alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,6 @@ from trainer.artifacts import tables
 from trainer.artifacts.objective import Objective
 from trainer.config.member import Member
 from trainer.errors import TrainingError
-from trainer.events import emit
 from trainer.input import tabular
 
 
@@ -24,12 +23,14 @@ class Labels:
         weights: (n,) float32, the weight of each image in the loss.
         tabular: (n, columns) float32; no columns if the member uses none.
         classes: the number of classes if the targets are class indices.
+        absent: (k,) int64 classes that are weighted but have no training image.
     """
 
     targets: np.ndarray
     weights: np.ndarray
     tabular: np.ndarray
     classes: int = 0
+    absent: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def outputs(self) -> int:
@@ -66,9 +67,9 @@ def of_fold(
     """
     target = examples["target"].to_numpy()
     classes = len(goal.classes)
-    weights = np.ones(len(examples))
+    weights, absent = np.ones(len(examples)), np.zeros(0, np.int64)
     if member.loss.class_weights != "none":
-        class_weights = _class_weights(member, target[rows], goal)
+        class_weights, absent = _class_weights(member, target[rows], goal)
         if goal.task == "multilabel":
             # An image with several classes has their mean weight; one without, the mean of all.
             belongs = tables.memberships(target, classes, goal.task)
@@ -99,24 +100,20 @@ def of_fold(
         (weights / mean).astype(np.float32),
         tabular.encode(encoder, examples),
         classes if goal.task == "multiclass" else 0,
+        absent,
     )
 
 
-def _class_weights(member: Member, target: np.ndarray, goal: Objective) -> np.ndarray:
-    """Return (classes,) weights: those of the recipe, or in inverse proportion to the training
-    images of each class; `target` is the column of these images."""
+def _class_weights(
+    member: Member, target: np.ndarray, goal: Objective
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (classes,) weights, and the classes without an image: the weights of the recipe, or in
+    inverse proportion to the training images of each class; `target` is the column of these images.
+    """
     if member.loss.class_weights == "given":
-        return np.array(member.loss.weights)
+        return np.array(member.loss.weights), np.zeros(0, np.int64)
     classes = len(goal.classes)
     counts = np.bincount(tables.pairs(target, classes, goal.task)[1], minlength=classes)
     present = counts > 0
-    if not present.all():
-        # All images of a rare class may be in the fold that is held out.
-        emit(
-            "note",
-            "train",
-            f"warning: {member.name}: no training image of this fold is of class"
-            f" {goal.classes[int(np.argmin(present))]!r} ({int((~present).sum())} such classes)",
-        )
     weights = len(target) / (present.sum() * np.maximum(counts, 1))
-    return np.where(present, weights, 0.0)
+    return np.where(present, weights, 0.0), np.flatnonzero(~present)

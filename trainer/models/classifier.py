@@ -11,7 +11,7 @@ from keras import ops
 from trainer.config import known_backbones
 from trainer.config.member import Member
 from trainer.config.network import Head, Tabular
-from trainer.models import backbones, normalisation, pretrained
+from trainer.models import backbones, normalisation
 
 # Published layers for metadata: those of Ha, Liu and Liu, arXiv:2010.05351, section 3.
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -79,7 +79,6 @@ def build(
     *,
     outputs: int,
     seed: int,
-    weights: str = "",
     steps: int = 0,
 ) -> keras.Model:
     """Build a freshly initialised network from pixels to logits.
@@ -89,7 +88,6 @@ def build(
         inputs: the images and their statistics.
         outputs: number of logits.
         seed: determines every initial weight and every dropout mask.
-        weights: a local file of initial weights; "" for those that the recipe names, if any.
         steps: of the training, for the momentum of batch normalisation, unless the backbone is the
             user's own; 0 leaves it as it is.
 
@@ -124,12 +122,6 @@ def build(
         value = normalisation.momentum(steps)
         normalisation.set_momentum(model, value, leave=backbone if own else None)
     standardize.set_weights(_statistics(member, inputs, colours))
-    if weights:
-        pretrained.load(model, member, weights)
-    elif member.weights == known_backbones.NOISY_STUDENT and not known_backbones.of_package(
-        member.backbone
-    ):
-        pretrained.load(model, member, pretrained.noisy_student(member))
     return model
 
 

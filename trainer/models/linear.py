@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import scipy.special
 from threadpoolctl import threadpool_limits
 
-from trainer.artifacts.manifest import atomic_write
 from trainer.config.network import Linear
 
 _ITERATIONS, _TOLERANCE = 200, 1e-3
@@ -38,10 +37,9 @@ class LinearModel:
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
 
-    def save(self, path: str | Path) -> None:
+    def save(self, stream: IO[bytes]) -> None:
         """Write the model as a NumPy archive: weights, bias, exclusive."""
-        with atomic_write(path) as partial, open(partial, "wb") as stream:
-            np.savez(stream, weights=self.weights, bias=self.bias, exclusive=self.exclusive)
+        np.savez(stream, weights=self.weights, bias=self.bias, exclusive=self.exclusive)
 
 
 def load(path: str | Path) -> LinearModel:

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from trainer.config import known_backbones
 from trainer.config.member import Member
 from trainer.errors import TrainingError
-from trainer.events import emit
 from trainer.models.backbones import NAME, neutralise
 
 # Weights without a head (Xie et al., arXiv:1911.04252), converted to Keras by the authors of the
@@ -27,7 +27,28 @@ _NOISY_STUDENT_MD5 = {
 }
 
 
-def load(model: keras.Model, member: Member, path: str) -> None:
+def initialise(model: keras.Model, member: Member, path: str) -> str:
+    """Load the weights that a recipe starts from, unless its backbone already came with them.
+
+    Args:
+        model: as `classifier.build` returns it.
+        member: the recipe.
+        path: a local file of weights; "" for those that the recipe names, if any.
+
+    Returns:
+        what `load` returns; "" if nothing was loaded.
+
+    Raises:
+        TrainingError: as `load`.
+    """
+    if not path and member.weights == known_backbones.NOISY_STUDENT:
+        # The package's own networks come with them.
+        own = known_backbones.of_package(member.backbone)
+        path = "" if own else noisy_student(member)
+    return load(model, member, path) if path else ""
+
+
+def load(model: keras.Model, member: Member, path: str) -> str:
     """Load the weights of a file into a network, as far as they fit: the heads may differ, the
     backbones may not.
 
@@ -36,6 +57,9 @@ def load(model: keras.Model, member: Member, path: str) -> None:
         member: its recipe, for the error.
         path: a model (.keras, layers are matched by name), the weights of a backbone (.weights.h5),
             or weights of an older Keras (.h5, layers are matched by name).
+
+    Returns:
+        a line that says how many weights of the backbone the file has set.
 
     Raises:
         TrainingError: the file does not exist or cannot be read, or nothing in it fits the
@@ -69,11 +93,9 @@ def load(model: keras.Model, member: Member, path: str) -> None:
             f"member {member.name!r}: weights = {path!r}: no weights in it fit backbone ="
             f" {member.backbone!r}: is it from the same network?"
         )
-    emit(
-        "note",
-        "train",
+    return (
         f"{member.name}: {len(same) - sum(same)} of {len(same)} backbone weights from"
-        f" {Path(path).name}",
+        f" {Path(path).name}"
     )
 
 

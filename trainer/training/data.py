@@ -12,7 +12,10 @@ import pandas as pd
 from trainer.artifacts import tables
 from trainer.artifacts.manifest import read_manifest
 from trainer.artifacts.objective import Artifacts, Objective
-from trainer.input import shards
+from trainer.config.member import Member
+from trainer.events import emit
+from trainer.input import labels, shards
+from trainer.input.labels import Labels
 from trainer.input.shards import Images
 
 
@@ -45,6 +48,24 @@ class JobData:
     def held_out(self, fold: int) -> np.ndarray:
         """(k,) the rows of `train` that a fold holds out; none for NO_FOLD."""
         return np.flatnonzero(self.folds == fold)
+
+    def labels(self, fold: int, member: Member, objective: Objective) -> Labels:
+        """Return the labels of `train` for the model of a fold; warn of classes without an image.
+
+        Raises:
+            TrainingError: a sample weight is missing or negative, or all weights are 0.
+        """
+        rows = self.training_rows[fold]
+        found = labels.of_fold(member, self.train, rows, self.numeric, objective)
+        if len(found.absent):
+            # All images of a rare class may be in the fold that is held out.
+            emit(
+                "note",
+                "train",
+                f"warning: {member.name}: no training image of this fold is of class"
+                f" {objective.classes[found.absent[0]]!r} ({len(found.absent)} such classes)",
+            )
+        return found
 
 
 def default_size(artifacts: Artifacts) -> int:

@@ -15,7 +15,7 @@ from trainer.config.member import Member
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import Preempted, TrainingError
 from trainer.events import emit
-from trainer.input import labels, tabular
+from trainer.input import tabular
 from trainer.input.batches import steps_per_epoch
 from trainer.input.labels import Labels
 from trainer.input.shards import Images
@@ -123,13 +123,7 @@ class TrainingJob:
         From an earlier process if it finished the fold, otherwise trained here.
         """
         run, held_out = self.active, self.data.held_out(fold)
-        fold_labels = labels.of_fold(
-            self.member,
-            self.data.train,
-            self.data.training_rows[fold],
-            self.data.numeric,
-            self.objective,
-        )
+        fold_labels = self.data.labels(fold, self.member, self.objective)
         kept = run.checkpoints.finished(f"fold{fold}")
         if kept is not None and kept.state["device"] != str(run.device):
             kept = None

@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 
 from trainer.artifacts import tables
+from trainer.artifacts.manifest import atomic_write
 from trainer.artifacts.objective import Artifacts, Objective
 from trainer.backends.devices import host_threads
 from trainer.config.member import Member
 from trainer.config.network import Linear
 from trainer.config.preparation import NO_FOLD
 from trainer.events import emit
-from trainer.input import labels, tabular
+from trainer.input import tabular
 from trainer.input.labels import Labels
 from trainer.input.shards import Images
 from trainer.input.workers import Workers
@@ -65,7 +66,7 @@ def train_linear(
     for fold in folds:
         started = time.monotonic()
         rows = job.training_rows[fold]
-        of_fold = labels.of_fold(member, job.train, rows, job.numeric, objective)
+        of_fold = job.labels(fold, member, objective)
         features = np.concatenate([pixels, of_fold.tabular], axis=1)
         model = _fit(features, job, rows, of_fold, member, objective)
         held_out = job.held_out(fold)
@@ -74,7 +75,8 @@ def train_linear(
         probabilities = model.probabilities(features)
         on_test = model.probabilities(np.concatenate([test_pixels, columns], axis=1))
         path = out / tables.model_file(fold, tables.LINEAR_SUFFIX)
-        model.save(path)
+        with atomic_write(path) as partial, open(partial, "wb") as stream:
+            model.save(stream)
         write_seen(path, tables.seen_images(job.train.iloc[rows]))
         row = _history(fold, probabilities, job, rows, objective)
         row["seconds"] = round(time.monotonic() - started, 3)

@@ -14,8 +14,9 @@ from trainer.config.known_backbones import is_published
 from trainer.config.member import Member
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import StorageError, TrainingError
+from trainer.events import emit
 from trainer.input.labels import Labels
-from trainer.models import backbones, classifier, optimizers
+from trainer.models import backbones, classifier, optimizers, pretrained
 from trainer.training import classifier_program
 
 
@@ -147,14 +148,16 @@ class ModelPool:
             mean=np.asarray(pixels["mean"]),
             std=np.asarray(pixels["std"]),
         )
-        return classifier.build(
+        model = classifier.build(
             self.member,
             inputs,
             outputs=labels.outputs,
             seed=fold_seed(self.objective.seed, self.member.name, fold),
-            weights=path,
             steps=self.steps,
         )
+        if loaded := pretrained.initialise(model, self.member, path):
+            emit("note", "train", loaded)
+        return model
 
 
 def _state(

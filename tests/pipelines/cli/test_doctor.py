@@ -9,8 +9,8 @@ import yaml
 
 from components.doctor import look as looking
 from pipelines.cli.main import main
-from pipelines.compile import TARGETS, compile_pipeline, target
 from pipelines.definitions import registry
+from pipelines.definitions.compilation import TARGETS, compile_pipeline, target
 from tests.pipelines.remote.test_kubeflow import DIGEST, IMAGES, node
 from tests.pipelines.remote.test_kubeflow import server as kfp_server
 from tests.pipelines.remote.test_vertex import private_key

@@ -6,7 +6,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from pipelines.compile import DEFAULTS
+from pipelines.definitions.compilation import DEFAULTS
 from pipelines.reference.keys import FILES, Place, explain, json_schema, keys, places, split_doc
 from trainer.config.competition import Competition
 from trainer.config.gan import Gan

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.compile import DEFAULTS
+from pipelines.definitions.compilation import DEFAULTS
 from pipelines.reference.write import SCHEMAS, texts
 from tests.support.paths import ROOT
 from trainer.metrics.names import METRICS

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.records.source import SourceSummary
-from pipelines.compile import DEFAULTS
+from pipelines.definitions.compilation import DEFAULTS
 from pipelines.remote import estimate
 from pipelines.targets import accelerators
 from tests.support.paths import ROOT

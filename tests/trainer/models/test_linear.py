@@ -53,7 +53,8 @@ def test_a_class_without_a_training_image_is_never_predicted() -> None:
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     features, targets = digits(200)
     model = linear.fit(features, targets, np.ones(200), Linear(), classes=10)
-    model.save(tmp_path / "fold0.npz")
+    with open(tmp_path / "fold0.npz", "wb") as stream:
+        model.save(stream)
     again = linear.load(tmp_path / "fold0.npz")
     assert again.exclusive
     np.testing.assert_array_equal(again.probabilities(features), model.probabilities(features))

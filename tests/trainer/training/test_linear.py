@@ -117,7 +117,7 @@ def test_it_takes_weights_of_classes_and_rows() -> None:
 
 
 def test_it_is_no_judge() -> None:
-    from pipelines.compile import DEFAULTS
+    from pipelines.definitions.compilation import DEFAULTS
 
     table = tomllib.loads(DEFAULTS[1].read_text())
     table["judge"] = {"name": "judge", "backbone": "linear"}

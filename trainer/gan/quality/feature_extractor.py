@@ -10,7 +10,8 @@ from trainer.config.gan import Features
 from trainer.config.known_backbones import is_published
 from trainer.config.member import Member
 from trainer.errors import TrainingError
-from trainer.models import classifier  # a saved model finds its layers there
+from trainer.events import emit
+from trainer.models import classifier, pretrained  # a saved model finds its layers there
 
 _BATCH = 250
 
@@ -135,5 +136,7 @@ def named(
         epochs=1,
     )
     inputs = classifier.Inputs(side, channels, mean=np.zeros(channels), std=np.ones(channels))
-    model = classifier.build(recipe, inputs, outputs=2, seed=0, weights=path)
+    model = classifier.build(recipe, inputs, outputs=2, seed=0)
+    if loaded := pretrained.initialise(model, recipe, path):
+        emit("note", "train", loaded)
     return Judge(keras.Model(model.inputs, model.get_layer("pool").output), logits=False)
