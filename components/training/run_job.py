@@ -89,4 +89,5 @@ def run_context(out: str, settings: Train, key: str) -> Iterator[RunContext]:
             compiled=Path(compiled) if compiled else None,
             local_path=objects.local_path,
             on_write=upload,
+            own_process=True,
         )

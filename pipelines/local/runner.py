@@ -133,12 +133,11 @@ def run(
         runtime.COMPILED: str(root / "compiled"),
         runtime.LAUNCHER: str(root / _LOCK),
     }
-    if not in_containers:
-        # Containers see no accelerator.
-        ours[runtime.JOBS] = str(_jobs(competition))
     if in_containers:
         containers.check_images()
         request["docker"] = containers.request(competition, root, ours)
+    else:  # containers see no accelerator
+        ours[runtime.JOBS] = str(_jobs(competition))
     write_json(root / "request.json", request)
     environment = {**os.environ, **runtime.child_environment(), **ours}
     with open(root / LOG, "wb") as log:
@@ -288,7 +287,9 @@ def child_main(request_path: str) -> None:
         # Before kfp is imported: the server imports what the steps need at the same time.
         folders = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
         if "docker" not in request:
-            steps = ending.enter_context(step_server.serving(root / "bin", machines.TRAINING))
+            again = any(root.glob("*.yaml"))
+            serving = step_server.serving(root / "bin", machines.TRAINING, again=again)
+            steps = ending.enter_context(serving)
             folders[:0] = [str(steps)] if steps else []
         # kfp replaces the text "python3" in all arguments of a step, even in the user's paths, with
         # the interpreter's path. If that path is "python3", found first in PATH, nothing changes.

@@ -46,17 +46,21 @@ _PRELOADED = (
     "components.report.write",
 )
 _PLOTS = "matplotlib.backends.backend_svg"
+# They run each time, and need little.
+_CHECKS = {"check", "check_gan"}
 # Seconds for a client to send its request, and for the server to end.
 _PATIENCE = 10.0
 
 
 @contextlib.contextmanager
-def serving(folder: Path, training: Iterable[str]) -> Iterator[Path | None]:
+def serving(folder: Path, training: Iterable[str], *, again: bool = False) -> Iterator[Path | None]:
     """Serve steps inside the block.
 
     Args:
         folder: where the command `python3` is written that hands steps to the server.
         training: the names of the steps that run in an interpreter of their own.
+        again: whether there was a run before. All steps may then be reused, so nothing is imported
+            before one is requested.
 
     Yields:
         the folder of the command, to search first; None where processes cannot be forked safely.
@@ -71,7 +75,12 @@ def serving(folder: Path, training: Iterable[str]) -> Iterator[Path | None]:
     ending, alive = os.pipe()
     _write_command(folder / "python3", address, training)
     server = subprocess.Popen(
-        [sys.executable, "-m", __spec__.name, str(listener.fileno()), str(ending)],
+        [
+            sys.executable,
+            "-m",
+            __spec__.name,
+            *map(str, (listener.fileno(), ending, int(again))),
+        ],
         pass_fds=(listener.fileno(), ending),
         stdin=subprocess.DEVNULL,
         # As kfp sets it for a step: its package then leaves out what steps do not need.
@@ -116,12 +125,13 @@ class _Request(NamedTuple):
     environment: dict[str, str]
 
 
-def serve(listener: socket.socket, ending: int) -> _Request:
+def serve(listener: socket.socket, ending: int, *, again: bool) -> _Request:
     """Fork a process for each request, and import modules in between, until `ending` is closed.
 
     Args:
         listener: where clients connect.
         ending: the reading end of a pipe that the runner holds open.
+        again: as for `serving`.
 
     Returns:
         in each forked process, what it is to run; the server itself never returns.
@@ -132,7 +142,7 @@ def serve(listener: socket.socket, ending: int) -> _Request:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     clients: dict[int, socket.socket] = {}
     modules = iter(_modules())
-    importing = True
+    importing = not again
     while True:
         files = [listener.fileno(), ending, woken]
         ready, _, _ = select.select(files, [], [], 0 if importing else None)
@@ -143,6 +153,8 @@ def serve(listener: socket.socket, ending: int) -> _Request:
             _report_ended(clients)
         if listener.fileno() in ready:
             request = _accepted(listener)
+            if again and request is not None and not _CHECKS.intersection(request.arguments):
+                importing, again = True, False
             if request is not None and _forked(request, clients):
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -265,4 +277,6 @@ def _become(request: _Request) -> None:
 
 
 if __name__ == "__main__":
-    _become(serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])))
+    _become(
+        serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), again=sys.argv[3] == "1")
+    )

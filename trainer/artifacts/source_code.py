@@ -2,6 +2,7 @@
 version of the code."""
 
 import ast
+import functools
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,7 +37,7 @@ def reached(modules: Iterable[str], root: Path | None = None) -> list[Path]:
         if path is not None and path not in found:
             found.add(path)
             found.update(page_file for kind in _PAGE_FILES for page_file in path.parent.glob(kind))
-            pending += imported(ast.parse(path.read_text(encoding="utf-8")))
+            pending += _imported(path.read_text(encoding="utf-8"))
     return sorted(found)
 
 
@@ -53,11 +54,22 @@ def digest(paths: Iterable[Path], *, salt: str = "") -> str:
     return hasher.hexdigest()
 
 
+# The steps of a pipeline reach the same files again and again.
+@functools.cache
+def _imported(source: str) -> tuple[str, ...]:
+    return tuple(imported(ast.parse(source)))
+
+
 def imported(tree: ast.AST) -> list[str]:
     """Return every project module that is imported anywhere in `tree`, and the packages that
     contain it."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        # An import is a statement: expressions, most of the tree, hold none.
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            pending += getattr(node, block, ())
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

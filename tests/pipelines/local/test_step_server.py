@@ -42,6 +42,9 @@ def waits():
 
 def train():
     tells()
+
+def check():
+    tells()
 """
 
 
@@ -103,6 +106,20 @@ def test_a_step_is_forked_with_its_own_folder_variables_and_output(
     # The same process forks all of them; none is the process that kfp started.
     assert first[3] == last[3]
     assert last[2] not in (last[0], first[2])
+
+
+def test_where_a_run_was_before_nothing_is_imported_until_a_step_is_not_reused(
+    tmp_path: Path,
+) -> None:
+    with step_server.serving(tmp_path / "bin", ["train"], again=True) as folder:
+        assert folder is not None
+        # Long enough for the server to have imported much, if it did.
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            assert not told(folder / "python3", "check", tmp_path)[4]
+        deadline = time.monotonic() + 60
+        while not told(folder / "python3", "tells", tmp_path)[4]:
+            assert time.monotonic() < deadline, "the server has not imported cv2"
 
 
 def test_training_has_an_interpreter_of_its_own(command: Path, tmp_path: Path) -> None:

@@ -51,6 +51,23 @@ def test_only_what_computes_is_imported(backend: str) -> None:
     assert tensorflow == str(backend == "auto")
 
 
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_a_process_of_its_own_imports_nothing_for_plots_and_wrappers(backend: str) -> None:
+    code = (
+        "import sys; from trainer.backends.devices import prepare; "
+        f"prepare({backend!r}, own_process=True); import keras; "
+        "print(sorted({'IPython', 'matplotlib', 'sklearn', 'jax'} & set(sys.modules))); "
+        # They are there for whoever asks for them later.
+        "import IPython, matplotlib.pyplot, sklearn.metrics, jax; "
+        "print(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]).output_shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == [
+        "[]" if backend == "tensorflow" else "['jax']",
+        "(None, 3)",
+    ]
+
+
 def prepared(
     code: str = "devices.prepare()", **environment: str
 ) -> subprocess.CompletedProcess[str]:

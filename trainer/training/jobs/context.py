@@ -27,6 +27,7 @@ class RunContext:
         compiled: a folder that keeps compiled networks for the next job, where the backend can.
         local_path: returns a local path for a path or `gs://` URI of weights.
         on_write: called with each complete checkpoint file, for instance to copy it to a bucket.
+        own_process: whether the process does nothing but this job, which lets it start faster.
     """
 
     out: Path
@@ -35,6 +36,7 @@ class RunContext:
     compiled: Path | None = None
     local_path: Callable[[str], str] = str
     on_write: Callable[[Path], None] | None = None
+    own_process: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,10 @@ def started(context: RunContext, *, batch_size: int, holder: str) -> Iterator[Ac
     """
     with lease(checked(), batch_size=batch_size, holder=holder) as hardware:
         device = devices.prepare(
-            context.settings.backend, hardware=hardware, compiled=context.compiled
+            context.settings.backend,
+            hardware=hardware,
+            compiled=context.compiled,
+            own_process=context.own_process,
         )
         if device.advice:
             emit("note", "train", f"warning: {device.advice}")
