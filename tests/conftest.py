@@ -63,12 +63,18 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the longest tests first, so that no process is alone with one at the end."""
-    items.sort(key=lambda item: not _starts_first(item))
+    """Start the longest tests first, so that no process is alone with one at the end: whole runs,
+    then what trains, then the many that take no time."""
+    folders = [Path(__file__).parent / name for name in ("e2e", "trainer", "components")]
 
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        marks = item.iter_markers("acceptance")
+        first = any(mark.kwargs.get("first", False) for mark in marks)
+        return not first, next(
+            (n for n, folder in enumerate(folders) if folder in item.path.parents), len(folders)
+        )
 
-def _starts_first(item: pytest.Item) -> bool:
-    return any(mark.kwargs.get("first", False) for mark in item.iter_markers("acceptance"))
+    items.sort(key=place)
 
 
 def _frames(*_: object) -> list[inspect.FrameInfo]:

@@ -15,7 +15,7 @@ from trainer.gan.step import sample
 
 def main(recipe: str, together: str, first: str, out: str) -> None:
     """Begin with the state in `first`; write the last state, what was reported, and samples."""
-    device = devices.prepare("jax")
+    device = devices.prepare("jax", own_process=True)
     gan = parse(GanRecipe, json.loads(recipe), "gan")
     program = gans.program(gans.networks(gan), "jax")
     with np.load(first) as file:

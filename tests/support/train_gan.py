@@ -26,7 +26,9 @@ def main(artifacts: str, recipe: str, out: str, stop: str) -> None:
         GanArtifacts(**json.loads(artifacts)),
         [str(digit) for digit in range(10)],
         3,
-        RunContext(out=Path(out), settings=Train(backend="jax"), on_write=on_write),
+        RunContext(
+            out=Path(out), settings=Train(backend="jax"), on_write=on_write, own_process=True
+        ),
     )
 
 

@@ -40,6 +40,7 @@ def main(inputs: str, out: str, recipe: str, backend: str) -> None:
             out=Path(out),
             settings=Train(backend=backend),  # type: ignore[arg-type]
             compiled=Path(out).parent / "compiled",
+            own_process=True,
         ),
     )
 

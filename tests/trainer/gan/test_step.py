@@ -158,7 +158,7 @@ def assert_moved_alike(
 
 def test_one_graph_does_what_two_calls_in_turn_do(gan: GanRecipe) -> None:
     wanted, reported = in_turn(gan)
-    program = gans.program(gans.networks(gan))
+    program = gans.program(gans.networks(gan), xla=True)
     start = get_state(program)
     np.testing.assert_allclose(gans.trained(program, gan), reported, rtol=2e-3, atol=2e-4)
     assert program.compilations == 1
@@ -197,7 +197,7 @@ def test_the_generator_steps_before_the_discriminator_as_it_has_become() -> None
 @pytest.mark.acceptance
 def test_several_steps_at_a_call_are_the_same_steps() -> None:
     gan = recipe(**RECIPES["unconditional, hinge, bounded, augmented"])
-    one, some = (gans.program(gans.networks(gan)) for _ in range(2))
+    one, some = (gans.program(gans.networks(gan), xla=True) for _ in range(2))
     np.testing.assert_allclose(
         gans.trained(some, gan, together=4), gans.trained(one, gan), rtol=2e-3, atol=2e-4
     )

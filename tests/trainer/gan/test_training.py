@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from trainer.config.network import Cnn, Head
 from trainer.config.preparation import Records
 from trainer.config.schema import parse
 from trainer.errors import Preempted, TrainingError
+from trainer.gan import step as gan_step
 from trainer.gan.fit import gan_key, train_gan
 from trainer.gan.training import GanTraining
 from trainer.training.fit import train_folds
@@ -38,6 +39,21 @@ from trainer.training.jobs.context import ActiveRun, RunContext
 
 # The tests share a training: one process of xdist runs them all.
 pytestmark = pytest.mark.xdist_group("gan training")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_xla() -> Iterator[None]:
+    """Compile the step as TensorFlow's graph, in a third of the time.
+
+    test_step.py is about XLA, and whole runs use it.
+    """
+    define = gan_step.define
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            gan_step, "define", lambda *given: dataclasses.replace(define(*given), xla=False)
+        )
+        yield
+
 
 CLASSES = [str(digit) for digit in range(10)]
 RECIPE: dict[str, Any] = {**gans.SMALL, "samples": 40, "steps": 20, "evaluate_every": 8}
