@@ -3,6 +3,7 @@ share around them."""
 
 import csv
 import fcntl
+import functools
 import os
 import subprocess
 import sys
@@ -37,10 +38,16 @@ class Tiny:
 def digits(images: int) -> tuple[np.ndarray, np.ndarray]:
     """The first digits of scikit-learn's set: (images, 8, 8, 1) uint8 spread over 0 to 255, and
     (images,) labels."""
+    pixels, labels = _digits()
+    return pixels[:images].copy(), labels[:images].copy()
+
+
+@functools.cache
+def _digits() -> tuple[np.ndarray, np.ndarray]:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    return (data.images[:images, :, :, None] * 15.9375).astype(np.uint8), data.target[:images]
+    return (data.images[..., None] * 15.9375).astype(np.uint8), data.target
 
 
 def write_pixels(path: Path, images: np.ndarray, labels: np.ndarray | None = None) -> None:
