@@ -56,10 +56,10 @@ def pictures(count: int, size: int) -> Images:
     return Images(jpegs, np.full((count, 3), 110.0), size, 3)
 
 
-def member(size: int) -> Member:
+def member(size: int, backbone: str = "EfficientNetB0") -> Member:
     return Member(
-        name="b0",
-        backbone="EfficientNetB0",
+        name="m",
+        backbone=backbone,
         size=size,
         epochs=1,
         batch_size=BATCH,
@@ -69,23 +69,23 @@ def member(size: int) -> Member:
     )
 
 
-def network(size: int) -> Any:
+def network(size: int, backbone: str = "EfficientNetB0") -> Any:
     from trainer.models import classifier
 
     inputs = classifier.Inputs(size, 3, mean=np.full(3, 110.0), std=np.full(3, 60.0))
-    return classifier.build(member(size), inputs, outputs=CLASSES, seed=1)
+    return classifier.build(member(size, backbone), inputs, outputs=CLASSES, seed=1)
 
 
-def compiled_program(size: int) -> Any:
+def compiled_program(size: int, backbone: str = "EfficientNetB0") -> Any:
     """Return the program as a training job compiles it."""
     from trainer.backends.program import compile_program
     from trainer.models.optimizers import optimizer
     from trainer.training import classifier_program
 
-    recipe = member(size)
+    recipe = member(size, backbone)
     definition = classifier_program.define(
         recipe,
-        network(size),
+        network(size, backbone),
         optimizer(recipe, head_only=False),
         task="multiclass",
         augment_on_device=False,
@@ -93,7 +93,9 @@ def compiled_program(size: int) -> Any:
     return compile_program(definition, "tensorflow")
 
 
-def steps(size: int, workers: Workers) -> list[tuple[float, float]]:
+def steps(
+    size: int, workers: Workers, backbone: str = "EfficientNetB0"
+) -> list[tuple[float, float]]:
     """Time STEPS training steps: a bare fit on decoded tensors, and our program from JPEGs.
 
     Returns:
@@ -108,13 +110,13 @@ def steps(size: int, workers: Workers) -> list[tuple[float, float]]:
         targets, np.ones(len(images), np.float32), np.zeros((len(images), 0), np.float32)
     )
     decoded = tf.constant(workers.decoded(images, np.arange(len(images))).astype(np.float32))
-    bare = network(size)
+    bare = network(size, backbone)
     bare.compile(
         keras.optimizers.Adam(1e-3),
         keras.losses.CategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    ours = compiled_program(size)
+    ours = compiled_program(size, backbone)
 
     def fit() -> None:
         bare.fit(decoded, targets, batch_size=BATCH, epochs=1, verbose=0, shuffle=False)
@@ -211,7 +213,7 @@ from trainer.backends.devices import Device
 from trainer.artifacts.objective import Artifacts, Objective
 from trainer.training.jobs.context import RunContext
 from trainer.training.fit import train_folds
-devices.prepare()
+devices.prepare(own_process=True)
 from trainer.backends.tensorflow import TensorFlowProgram
 first = TensorFlowProgram.step
 def step(self, arrays, learning_rate):
@@ -257,7 +259,7 @@ def main() -> None:
     """Print the tables."""
     device = devices.prepare()
     workers = Workers(device.threads)
-    print("\n## EfficientNetB0 on a CPU: Foldline against a bare Keras loop\n")
+    print("\n## Networks on a CPU: Foldline against a bare Keras loop\n")
     print(
         f"Batches of {BATCH}. In training, Foldline decodes and augments JPEGs; the bare loop reads"
         " decoded tensors."
@@ -268,9 +270,14 @@ def main() -> None:
     )
     print("| | bare, seconds | Foldline, seconds | Foldline / bare |")
     print("| --- | ---: | ---: | ---: |")
-    rows = {f"training at {size}": steps(size, workers) for size in (64, 128)}
-    rows |= {f"predicting at {size}": predictions(size, workers) for size in (64, 128)}
-    rows["start to the first step, 64, 2,000 images"] = starts()
+    rows = {f"EfficientNetB0, training at {size}": steps(size, workers) for size in (64, 128)}
+    rows |= {
+        f"EfficientNetB0, predicting at {size}": predictions(size, workers) for size in (64, 128)
+    }
+    rows |= {
+        f"{name}, training at 64": steps(64, workers, name) for name in ("DenseNet121", "ResNet50")
+    }
+    rows["EfficientNetB0, start to the first step, 64, 2,000 images"] = starts()
     for name, rounds in rows.items():
         bare, ours = (statistics.median(pair[column] for pair in rounds) for column in (0, 1))
         print(

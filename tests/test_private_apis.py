@@ -55,6 +55,21 @@ def test_efficientnet_lists_the_digests_of_its_noisy_student_weights() -> None:
     assert weights.NS_WEIGHTS_PATH == pretrained._NOISY_STUDENT_URL
 
 
+def test_adam_keeps_its_moments_and_updates_a_variable_in_a_method_of_its_own() -> None:
+    """trainer/backends/kernels.py replaces the method, and hands the moments to a kernel."""
+    import keras
+
+    variable = keras.Variable([1.0, 2.0])
+    optimizer = keras.optimizers.AdamW(0.1)
+    optimizer.build([variable])
+    assert optimizer._get_variable_index(variable) == 0
+    assert [one.shape for one in (*optimizer._momentums, *optimizer._velocities)] == [(2,), (2,)]
+    updated = []
+    optimizer.update_step = lambda gradient, variable, rate: updated.append(variable)
+    optimizer.apply([keras.ops.ones(2)], [variable])
+    assert len(updated) == 1
+
+
 def test_google_s_components_name_the_service_account_of_a_run_as_we_do() -> None:
     """pipelines/targets/vertex.py writes the placeholder into compiled pipelines."""
     package = pytest.importorskip(

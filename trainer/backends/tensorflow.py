@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer.backends.program import Arrays, Calls, Definition, Update
+from trainer.backends.kernels import fuse_network, fuse_optimizer
+from trainer.backends.program import Arrays, Averaged, Calls, Definition, Update
 
 
 class TensorFlowProgram:
@@ -13,7 +14,14 @@ class TensorFlowProgram:
 
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
+        if not definition.xla:
+            # XLA fuses by itself.
+            for network in definition.networks.values():
+                if not isinstance(network, Averaged):
+                    fuse_network(network)
         for update in definition.updates:
+            if not definition.xla:
+                fuse_optimizer(update.optimizer)
             # Building the optimizer before the first step makes that step twice as fast.
             update.optimizer.build(definition.networks[update.network].trainable_variables)
 
@@ -25,21 +33,27 @@ class TensorFlowProgram:
             ]
             return tf.stack(values)
 
-        @tf.function(jit_compile=definition.xla)
+        # Nothing here needs AutoGraph, which would translate the source of all that is called.
+        @tf.function(jit_compile=definition.xla, autograph=False)
         def step(arrays: Any, learning_rate: Any) -> Any:
             if not definition.several_steps:
                 return one_step(arrays, learning_rate)
             count = next(iter(arrays.values())).shape[1]
-            first = {name: values[:, 0] for name, values in arrays.items()}
+
+            def numbered(number: Any) -> Any:
+                of_step = {name: values[:, number] for name, values in arrays.items()}
+                return one_step(of_step, learning_rate)
+
             if count == 1:
-                return one_step(first, learning_rate)[None]
-            reported = tf.TensorArray(tf.float32, count)
-            for number in tf.range(count):
-                arrays_of_step = {name: values[:, number] for name, values in arrays.items()}
-                reported = reported.write(number, one_step(arrays_of_step, learning_rate))
+                return numbered(0)[None]
+            _, reported = tf.while_loop(
+                lambda number, _: number < count,
+                lambda number, reported: (number + 1, reported.write(number, numbered(number))),
+                (tf.constant(0), tf.TensorArray(tf.float32, count)),
+            )
             return reported.stack()
 
-        @tf.function(jit_compile=definition.xla)
+        @tf.function(jit_compile=definition.xla, autograph=False)
         def predict(arrays: Any) -> Any:
             return definition.predict(_calls(definition, training=False), arrays)
 
