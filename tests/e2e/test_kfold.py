@@ -215,6 +215,7 @@ def test_another_run_s_blend_joins_as_a_member(again: tuple[Tiny, Path]) -> None
     assert "blend" in started(run(tiny, out))
 
 
+@pytest.mark.acceptance
 def test_a_run_submits_where_its_file_says_so(
     again: tuple[Tiny, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,9 +404,10 @@ def processes(text: str) -> list[int]:
     ("number", "status"),
     [
         (signal.SIGINT, 130),
-        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.acceptance),
+        (signal.SIGKILL, -9),
     ],
 )
+@pytest.mark.acceptance
 def test_a_stopped_run_leaves_no_process_and_no_result_and_resumes(
     tmp_path: Path, number: int, status: int
 ) -> None:

@@ -27,7 +27,11 @@ def main(artifacts: str, recipe: str, out: str, stop: str) -> None:
         [str(digit) for digit in range(10)],
         3,
         RunContext(
-            out=Path(out), settings=Train(backend="jax"), on_write=on_write, own_process=True
+            out=Path(out),
+            settings=Train(backend="jax"),
+            compiled=Path(out).parent / "compiled",
+            on_write=on_write,
+            own_process=True,
         ),
     )
 

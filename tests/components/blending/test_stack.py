@@ -32,7 +32,8 @@ def test_noise_raises_the_naive_score_and_not_the_nested_one(method: str) -> Non
     """
     naive, nested, best = [], [], []
     blend = Blend(method=method, rounds=15, penalty=1e-3)  # type: ignore[arg-type]
-    for seed in range(8):
+    # `auto` fits all methods, and takes as long as all of them.
+    for seed in range(4 if method == "auto" else 8):
         rows = level1(seed, [0.0] * 12, 120)
         fitted = stack.fit(rows, blend, 1)
         naive.append(score("roc_auc", rows.rows.targets, fitted.apply(rows.rows.predictions)))

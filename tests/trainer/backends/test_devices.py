@@ -33,7 +33,10 @@ def test_a_name_that_is_no_backend() -> None:
 
 
 def test_a_process_keeps_its_backend() -> None:
-    code = "from trainer.backends import devices; devices.prepare(); devices.prepare('jax')"
+    code = (
+        "from trainer.backends.devices import prepare; "
+        "prepare(own_process=True); prepare('jax', own_process=True)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "Keras runs on tensorflow in this process already" in done.stderr
 
@@ -42,7 +45,7 @@ def test_a_process_keeps_its_backend() -> None:
 def test_only_what_computes_is_imported(backend: str) -> None:
     code = (
         "import sys; from trainer.backends.devices import prepare; "
-        f"print(prepare({backend!r})); print('tensorflow' in sys.modules)"
+        f"print(prepare({backend!r}, own_process=True)); print('tensorflow' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     name, tensorflow = done.stdout.splitlines()[-2:]
