@@ -108,6 +108,9 @@ class Augment(Strength):
     mixup_alpha: Annotated[Number, Within(0.01, 100)] = 0.2
     """Parameter of the Beta distribution that mixup draws the share of each image from; small
     values change images little."""
+    off_last: Annotated[Whole, Within(0, 1000, "epochs")] = 0
+    """Epochs at the end in which CutMix and mixup change no image, so that the network ends on
+    images as it will see them."""
     one_of: list[AugmentChoice] = field(default_factory=list)
     """`[[members.augment.one_of]]`: further changes, of which each image draws one."""
 
@@ -115,5 +118,7 @@ class Augment(Strength):
         """Yield the problems that involve several keys, or the form of a value."""
         if self.one_of and not sum(choice.weight for choice in self.one_of):
             yield Problem("one_of", "has no choice with a weight above 0")
+        if self.off_last and not (self.cutmix or self.mixup):
+            yield Problem("off_last", f"= {self.off_last}: only applies to cutmix and mixup")
         if self.crop and self.crop < 8:
             yield Problem("crop", f"= {self.crop}: must be at least 8, or 0 for no crop")

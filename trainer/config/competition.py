@@ -272,6 +272,8 @@ class Competition(Section):
                 f"= {member.loss.alpha:g}: only applies to task = 'binary' or 'multilabel'; use"
                 " loss.weights",
             )
+        if member.sampler == "balanced" and self.task == "multilabel":
+            yield Problem("sampler", "= 'balanced': cannot be combined with task = 'multilabel'")
         if member.monitor not in ("", "loss") and (
             error := metric_problem(member.monitor, self.task)
         ):

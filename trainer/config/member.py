@@ -33,6 +33,7 @@ _FOR_NETWORKS = (
     "head_learning_rate",
     "batch_size",
     "per_device",
+    "sampler",
     "monitor",
     "patience",
     "tta",
@@ -205,6 +206,10 @@ class Member(Section):
     per_device: Flag = False
     """Let `batch_size` count the images of each device; the learning rate is then multiplied by the
     number of devices."""
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    """What an epoch shows, in random order: `shuffle`, each training image once; `balanced`, as
+    many images, but as many of each class: those of rare classes several times, each time augmented
+    differently. Not for multilabel."""
     validation: Literal["last", "best", "none"] = "last"
     """Which model is used: `last`, that of the last epoch; `best`, that of the epoch with the best
     `monitor` on the held-out fold; `none` trains one model on all images, without a held-out
@@ -262,6 +267,11 @@ class Member(Section):
         if self.tta > 1 and self.without_changes():
             yield Problem(
                 "tta", f"= {self.tta}: all views would be identical: augment changes nothing"
+            )
+        if self.augment.off_last >= self.epochs:
+            yield Problem(
+                "augment.off_last",
+                f"= {self.augment.off_last}: must be below epochs = {self.epochs}",
             )
         if self.size and self.augment.crop > self.size:
             yield Problem(

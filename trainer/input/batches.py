@@ -50,6 +50,7 @@ class BatchPlan:
         seed: decides order and augmentation.
         epochs: in all.
         start: epoch and step of the first batch.
+        balanced: show as many images of each class, in place of each image once.
         on_device: hand out stored pixels, with how to augment them.
         part: the number of this process, and how many there are: each gets its share of a batch.
     """
@@ -59,6 +60,7 @@ class BatchPlan:
     seed: int
     epochs: int
     start: tuple[int, int] = (0, 0)
+    balanced: bool = False
     on_device: bool = False
     part: tuple[int, int] = (0, 1)
 
@@ -82,6 +84,8 @@ def training_batches(
 ) -> Iterator[tuple[int, int, Batch]]:
     """All batches from `plan.start` on: shuffled and augmented differently in each epoch.
 
+    In the last `augment.off_last` epochs no image is mixed with another.
+
     Args:
         images: the split.
         labels: of all its images.
@@ -94,22 +98,27 @@ def training_batches(
     """
     augment, size = plan.augment, plan.batch_size
     steps = steps_per_epoch(len(rows), size)
-    block = max(1, _DRAWN_AT_ONCE // size)
+    at_once = max(1, _DRAWN_AT_ONCE // size)
     mine = slice(*(size * (plan.part[0] + end) // plan.part[1] for end in (0, 1)))
     first = plan.start[1]
     for epoch in range(plan.start[0], plan.epochs):
-        order = epoch_generator(plan.seed, epoch, stream=0).permutation(rows)
-        uniform = epoch_draws(augment, seed=plan.seed, epoch=epoch, rows=int(rows.max()) + 1)
+        order = _order(plan, epoch, rows, labels)
+        drawn_rows = len(order) if plan.balanced else int(rows.max()) + 1
+        uniform = epoch_draws(augment, seed=plan.seed, epoch=epoch, rows=drawn_rows)
+        # An image that comes several times is augmented differently each time.
+        draws = np.arange(len(order)) if plan.balanced else order
         for step in range(first, steps):
-            if step == first or step % block == 0:
-                block_start = step // block * block
-                block_end = min(steps, block_start + block)
-                block_rows = order[block_start * size : block_end * size]
+            if step == first or step % at_once == 0:
+                block_start = step // at_once * at_once
+                block_end = min(steps, block_start + at_once)
+                block = slice(block_start * size, block_end * size)
+                block_rows = order[block]
                 block_params = draw(
                     augment,
-                    uniform[block_rows],
+                    uniform[draws[block]],
                     size=images.size,
                     means=images.means[block_rows],
+                    mixing=epoch < plan.epochs - augment.off_last,
                     batch=size,
                 )
             place = slice((step - block_start) * size, (step - block_start + 1) * size)
@@ -121,6 +130,25 @@ def training_batches(
                 pixels, drawn = workers.augmented(images, chosen, params, augment)[mine], None
             yield epoch, step, Batch(pixels, tabular[mine], targets[mine], weights[mine], drawn)
         first = 0
+
+
+def _order(plan: BatchPlan, epoch: int, rows: np.ndarray, labels: Labels) -> np.ndarray:
+    """Return the (n,) rows that an epoch shows, in order, of the (n,) rows that train."""
+    generator = epoch_generator(plan.seed, epoch, stream=0)
+    if not plan.balanced:
+        return generator.permutation(rows)
+    codes = labels.codes(rows)
+    present, counts = np.unique(codes, return_counts=True)
+    wanted = np.full(len(present), len(rows) // len(present))
+    wanted[generator.permutation(len(present))[: len(rows) % len(present)]] += 1
+    of_classes = np.split(rows[np.argsort(codes, kind="stable")], np.cumsum(counts)[:-1])
+    chosen = [
+        # Each image as often as the others of its class, up to one time.
+        np.concatenate([generator.permutation(own) for _ in range(-(-count // len(own)))])[:count]
+        for own, count in zip(of_classes, wanted, strict=True)
+        if count
+    ]
+    return generator.permutation(np.concatenate(chosen))
 
 
 def _mixed(

@@ -37,6 +37,11 @@ class Labels:
         """The number of values that a network predicts for an image."""
         return self.classes or self.targets.shape[1]
 
+    def codes(self, rows: np.ndarray) -> np.ndarray:
+        """Return the (k,) int64 classes of rows of which each has one."""
+        targets = self.targets[rows]
+        return (targets if self.classes else targets[:, 0]).astype(np.int64)
+
     def targets_of(self, rows: np.ndarray) -> np.ndarray:
         """Return the targets of (k,) rows as a network predicts them: (k, outputs) float32, one-hot
         for multiclass. All rows at once would be too much memory with thousands of classes."""

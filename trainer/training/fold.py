@@ -172,6 +172,7 @@ class FoldTrainer:
             seed=fold_seed(objective.seed, self.member.name, state.fold),
             epochs=0 if state.stopped else self.epochs,
             start=(state.epoch, state.step),
+            balanced=self.member.sampler == "balanced",
             on_device=self.run.device.augments,
             part=self.run.part,
         )

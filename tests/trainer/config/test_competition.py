@@ -363,6 +363,17 @@ def test_tables_made_elsewhere_lie_beside_the_file(tiny: Tiny) -> None:
     assert (external.oof, external.test) == (str(tiny.folder.parent / "a.csv"), "gs://bucket/t.csv")
 
 
+def test_classes_are_balanced_where_each_image_has_one(tiny: Tiny) -> None:
+    text = tiny.toml.read_text().replace('name = "m1"', 'name = "m1"\nsampler = "balanced"')
+    tiny.toml.write_text(text)
+    assert load_competition(tiny.toml).members[1].sampler == "balanced"
+    tiny.toml.write_text(text.replace('"multiclass"', '"multilabel"'))
+    with pytest.raises(
+        CompetitionError, match="sampler = 'balanced': cannot be combined with task = 'multilabel'"
+    ):
+        load_competition(tiny.toml)
+
+
 def test_best_alpha_is_of_two_members(tiny: Tiny) -> None:
     text = tiny.toml.read_text().replace('method = "weights"', 'method = "best_alpha"')
     tiny.toml.write_text(text)

@@ -52,6 +52,15 @@ from trainer.errors import CompetitionError
         ({"loss": {"alpha": 0.5}}, ["only applies to kind = 'focal'"]),
         ({"augment": {"one_of": [{"weight": 0.0}]}}, ["no choice with a weight above 0"]),
         ({"augment": {"crop": 4}}, ["must be at least 8"]),
+        ({"augment": {"off_last": 1}}, ["off_last = 1: only applies to cutmix and mixup"]),
+        (
+            {"augment": {"mixup": 0.5, "off_last": 5}},
+            ["augment.off_last = 5: must be below epochs = 5"],
+        ),
+        (
+            {"backbone": "linear", "epochs": 0, "sampler": "balanced"},
+            ["sampler cannot be combined"],
+        ),
     ],
 )
 def test_what_does_not_go_together_is_named(keys: dict[str, object], words: list[str]) -> None:

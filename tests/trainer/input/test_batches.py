@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import threading
 import time
@@ -30,11 +31,7 @@ def pixels_of(jpeg: bytes) -> np.ndarray:
 
 def labels_of(records: Path) -> Labels:
     targets = tables.read_examples(records).query("split == 'train'")["target"].to_numpy()
-    return Labels(
-        np.eye(10, dtype=np.float32)[targets],
-        np.ones(120, np.float32),
-        np.zeros((120, 0), np.float32),
-    )
+    return Labels(targets, np.ones(120, np.float32), np.zeros((120, 0), np.float32), 10)
 
 
 @pytest.mark.parametrize("held", [True, False])
@@ -100,7 +97,7 @@ def test_an_epoch_shows_each_image_at_most_once_and_only_training_rows(
         itertools.product(range(2), range(5))
     )
     label_of = {pixels_of(images.encoded[row]).tobytes(): row for row in rows}
-    targets = labels_of(records_folder).targets
+    targets = labels_of(records_folder).targets_of(np.arange(120))
     for epoch in range(2):
         seen = [
             (pixels.tobytes(), label)
@@ -133,13 +130,71 @@ def test_the_same_seed_gives_the_same_batches_on_any_number_of_threads(
     assert not same(first[0][2], other[0][2])
 
 
+@pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize("start", [(0, 1), (1, 0), (1, 2)])
-def test_it_begins_anywhere(records_folder: Path, start: tuple[int, int]) -> None:
-    whole = all_batches(records_folder, np.arange(50), MIXING)
-    later = all_batches(records_folder, np.arange(50), MIXING, start=start)
+def test_it_begins_anywhere(records_folder: Path, start: tuple[int, int], balanced: bool) -> None:
+    whole = all_batches(records_folder, np.arange(50), MIXING, balanced=balanced)
+    later = all_batches(records_folder, np.arange(50), MIXING, balanced=balanced, start=start)
     expected = [entry for entry in whole if entry[:2] >= start]
     assert [entry[:2] for entry in later] == [entry[:2] for entry in expected]
     assert all(same(batch, other) for (*_, batch), (*_, other) in zip(later, expected, strict=True))
+
+
+def test_an_epoch_shows_as_many_images_of_each_class(records_folder: Path) -> None:
+    codes = labels_of(records_folder).targets
+    # None of the other classes.
+    rows = np.concatenate(
+        [np.flatnonzero(codes == code)[:count] for code, count in enumerate((12, 9, 3))]
+    )
+    images = images_of(records_folder)
+    row_of = {pixels_of(images.encoded[row]).tobytes(): row for row in rows}
+    for epoch, step, batch in all_batches(
+        records_folder, rows, Augment(), batch_size=24, epochs=5, balanced=True
+    ):
+        assert step == 0
+        shown = [row_of[pixels.tobytes()] for pixels in batch.pixels]
+        counts = np.bincount(codes[shown], minlength=10)
+        assert counts.tolist() == [8, 8, 8, *[0] * 7], epoch
+        np.testing.assert_array_equal(batch.targets.argmax(axis=1), codes[shown])
+        # No image comes again before the others of its class have.
+        times = {
+            code: np.unique([r for r in shown if codes[r] == code], return_counts=True)[1]
+            for code in range(3)
+        }
+        assert times[0].tolist() == [1] * 8
+        assert times[1].tolist() == [1] * 8
+        assert sorted(times[2].tolist()) == [2, 3, 3]
+
+
+def test_an_image_that_comes_again_is_augmented_differently(records_folder: Path) -> None:
+    codes = labels_of(records_folder).targets
+    rows = np.concatenate([np.flatnonzero(codes == 0)[:1], np.flatnonzero(codes == 1)[:9]])
+    ((_, _, batch),) = all_batches(
+        records_folder, rows, Augment(rotation=40), batch_size=10, epochs=1, balanced=True
+    )
+    of_one = batch.pixels[batch.targets[:, 0] == 1]
+    assert len(of_one) == 5
+    assert len({pixels.tobytes() for pixels in of_one}) == 5
+
+
+def test_the_last_epochs_mix_no_images(records_folder: Path) -> None:
+    augment = dataclasses.replace(MIXING, cutmix=1.0)
+    options = {"rows": np.arange(50), "epochs": 3}
+    mixed = all_batches(records_folder, augment=augment, **options)
+    off = dataclasses.replace(augment, off_last=2)
+    for (epoch, _, batch), (*_, other) in zip(
+        all_batches(records_folder, augment=off, **options), mixed, strict=True
+    ):
+        if epoch == 0:
+            assert same(batch, other)
+        else:
+            # Of one image each, which is turned and shifted as before.
+            assert set(np.unique(batch.targets)) == {0, 1}
+            assert not same(batch, other)
+    (*_, on_device) = all_batches(records_folder, augment=off, on_device=True, **options)[-1]
+    assert on_device.drawn is not None
+    assert not on_device.drawn.mixes
+    assert np.abs(on_device.drawn.affine[:, 1]).max() > 0
 
 
 def test_processes_share_a_batch(records_folder: Path) -> None:

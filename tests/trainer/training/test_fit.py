@@ -339,7 +339,9 @@ def test_the_head_first_and_then_everything(inputs: Artifacts, tmp_path: Path, w
         dataclasses.replace(
             MEMBER, loss=Loss(kind="focal", class_weights="balanced"), normalise="none"
         ),
-        dataclasses.replace(MEMBER, augment=Augment(crop=6, mixup=0.5), tta=2),
+        dataclasses.replace(
+            MEMBER, augment=Augment(crop=6, mixup=0.5, off_last=2), tta=2, sampler="balanced"
+        ),
         dataclasses.replace(MEMBER, precision="mixed_bfloat16"),
     ],
     ids=["sgd", "ramp", "focal", "crop", "bfloat16"],
