@@ -183,6 +183,11 @@ class _Step:
         if learning_rate is not None:
             before[self.rates[name]] = learning_rate
         weights, after = update.optimizer.stateless_apply(before, gradients, networks[name][0])
+        if update.rates:
+            weights = [
+                new if rate == 1 else old + rate * (new - old)
+                for old, new, rate in zip(networks[name][0], weights, update.rates, strict=True)
+            ]
         networks[name], optimizers[name] = (weights, networks[name][1]), after
         average = self.definition.average
         if average is not None and average.source == name:

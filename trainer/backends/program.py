@@ -26,11 +26,14 @@ class Update:
         network: name of the network whose trainable weights change.
         optimizer: computes the change.
         loss: function of (calls, arrays) that returns the scalar loss and more scalars to report.
+        rates: for each trainable weight, the share of the optimizer's change that it takes, 0 to 1;
+            none if all take it whole.
     """
 
     network: str
     optimizer: keras.optimizers.Optimizer
     loss: Callable[[Calls, Arrays], tuple[Any, Sequence[Any]]]
+    rates: Sequence[float] = ()
 
 
 @dataclass(frozen=True)

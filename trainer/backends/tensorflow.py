@@ -1,5 +1,6 @@
 """Programs on TensorFlow: one device."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -102,12 +103,16 @@ def _apply(definition: Definition, update: Update, arrays: Any, learning_rate: A
         scaled = optimizer.scale_loss(loss)
     gradients = tape.gradient(scaled, [variable.value for variable in variables])
     average = definition.average
+    slow = [(one, rate) for one, rate in zip(variables, update.rates, strict=False) if rate < 1]
+    before = [tf.identity(variable.value) for variable, _ in slow]
     if average is None or average.source != update.network:
         optimizer.apply(gradients, variables)
+        _shorten(slow, before)
         return [loss, *reported]
     updates = tf.cast(tf.convert_to_tensor(optimizer.iterations), tf.float32)
     decay = average.decay(updates, tf.minimum)
     optimizer.apply(gradients, variables)
+    _shorten(slow, before)
     averaged = definition.networks[average.target].variables
     for mean, variable in zip(averaged, network.variables, strict=True):
         if variable.value.dtype.is_floating:
@@ -115,6 +120,13 @@ def _apply(definition: Definition, update: Update, arrays: Any, learning_rate: A
         else:
             mean.assign(variable.value)
     return [loss, *reported]
+
+
+def _shorten(slow: Sequence[tuple[Any, float]], before: Sequence[Any]) -> None:
+    """Let variables take a share of their change: a learning rate of their own, for any optimizer
+    whose change is proportional to its rate."""
+    for (variable, rate), value in zip(slow, before, strict=True):
+        variable.assign(value + rate * (variable.value - value))
 
 
 def _tensors(arrays: Arrays) -> dict[str, Any]:

@@ -104,6 +104,11 @@ class Optimizer(Section):
     """Decoupled weight decay of adamw and sgd; not applied to biases and normalisation."""
     momentum: Annotated[Number, Within(0, 0.9999)] = 0.9
     """Nesterov momentum of sgd."""
+    layer_decay: Annotated[Number, Within(0.01, 1)] = 1.0
+    """Learning rate of each twelfth of the backbone's layers as a fraction of that of the twelfth
+    after it, so that what published weights know of edges and colours changes little (Howard and
+    Ruder, arXiv:1801.06146, section 3.2); the head has the whole rate. 1 for one rate. Requires
+    `weights`."""
     clip_norm: Annotated[Number, Within(0, 1e6)] = 0.0
     """Largest norm of all gradients together; 0 for no clipping."""
     accumulate: Annotated[Whole, Within(1, 1024, "batches")] = 1
@@ -303,6 +308,12 @@ class Member(Section):
         if self.validation == "none" and "{fold}" in self.weights:
             yield Problem(
                 "weights", f"= {self.weights!r}: there is no fold with validation = 'none'"
+            )
+        if self.optimizer.layer_decay < 1 and not self.weights:
+            yield Problem(
+                "optimizer.layer_decay",
+                f"= {self.optimizer.layer_decay:g}: would slow down an untrained backbone; set"
+                " weights",
             )
         if self.head_epochs and not self.weights:
             yield Problem(

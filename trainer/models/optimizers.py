@@ -1,10 +1,16 @@
 """The optimizer of a recipe."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 from trainer.config.member import Member
+from trainer.models.backbones import NAME
+
+# Groups of a backbone's layers that have one learning rate each; the large ViTs' have as many
+# blocks.
+_GROUPS = 12
 
 
 def optimizer(member: Member, *, head_only: bool) -> keras.optimizers.Optimizer:
@@ -36,3 +42,33 @@ def optimizer(member: Member, *, head_only: bool) -> keras.optimizers.Optimizer:
     if member.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+def layer_rates(member: Member, network: keras.Model) -> list[float]:
+    """Return the learning rate of each trainable weight, as a share of the optimizer's.
+
+    Args:
+        member: the recipe, for `optimizer.layer_decay`.
+        network: as `classifier.build` returns it.
+
+    Returns:
+        a number from 0 to 1 for each of `network.trainable_variables`; none if all are 1.
+    """
+    decay = member.optimizer.layer_decay
+    if decay == 1:
+        return []
+    layers = list(_layers_with_weights(network.get_layer(NAME)))
+    rates: dict[int, float] = {}
+    for number, layer in enumerate(layers):
+        from_last = _GROUPS - number * _GROUPS // len(layers)
+        rates |= {id(variable): decay**from_last for variable in layer.trainable_variables}
+    return [rates.get(id(variable), 1.0) for variable in network.trainable_variables]
+
+
+def _layers_with_weights(model: keras.Model) -> Iterator[Any]:
+    """Yield the layers that learn, from the input on, also those of models inside."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers_with_weights(layer)
+        elif layer.trainable_variables:
+            yield layer

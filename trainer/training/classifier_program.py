@@ -22,7 +22,7 @@ from trainer.config.member import Member
 from trainer.input import augment_device
 from trainer.input.augment import AugmentParams
 from trainer.input.batches import Batch
-from trainer.models import losses
+from trainer.models import losses, optimizers
 
 NETWORK = "model"
 # The average of the network, where the recipe asks for one.
@@ -71,7 +71,7 @@ def define(
     momentum = member.optimizer.average
     return Definition(
         {NETWORK: network} | ({AVERAGED: Averaged(network)} if momentum else {}),
-        [Update(NETWORK, optimizer, loss)],
+        [Update(NETWORK, optimizer, loss, optimizers.layer_rates(member, network))],
         predict,
         average=MovingAverage(NETWORK, AVERAGED, momentum) if momentum else None,
         name=name,

@@ -101,6 +101,7 @@ def by_tensorflow(
     first = {**RECIPE, "epochs": 1, "optimizer": {"learning_rate": 1e-8}, "schedule": {}}
     finished(start(inputs, folder / "weights", first, "tensorflow"))
     recipe = {**RECIPE, "weights": str(folder / "weights" / "fold{fold}.keras")}
+    recipe["optimizer"] = {**RECIPE["optimizer"], "layer_decay": 0.9}
     # On a CPU, TensorFlow's images are augmented on the host, JAX's on the device. The two differ
     # only in rounding.
     said = finished(start(inputs, folder / "out", recipe, "tensorflow"))

@@ -52,6 +52,7 @@ from trainer.errors import CompetitionError
         ({"loss": {"alpha": 0.5}}, ["only applies to kind = 'focal'"]),
         ({"augment": {"one_of": [{"weight": 0.0}]}}, ["no choice with a weight above 0"]),
         ({"augment": {"crop": 4}}, ["must be at least 8"]),
+        ({"optimizer": {"layer_decay": 0.7}}, ["would slow down an untrained backbone; set weig"]),
         ({"augment": {"off_last": 1}}, ["off_last = 1: only applies to cutmix and mixup"]),
         (
             {"augment": {"mixup": 0.5, "off_last": 5}},
