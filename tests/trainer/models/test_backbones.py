@@ -25,6 +25,8 @@ SMALLEST = [
     "VGG16",
     "efficientnet/EfficientNetB0",
 ]
+# Of these, those with the most layers: each takes as long as all the others.
+LARGEST = ("EfficientNetV2B0", "ConvNeXtTiny", "DenseNet121", "NASNetMobile", "InceptionV3")
 MEAN, STD = np.array([120.0, 110.0, 100.0]), np.array([60.0, 55.0, 50.0])
 
 
@@ -113,7 +115,13 @@ def test_every_classifier_of_keras_has_a_name_here() -> None:
             assert family.optional_preprocessing == ("include_preprocessing" in options), name
 
 
-@pytest.mark.parametrize("backbone", SMALLEST)
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        pytest.param(name, marks=pytest.mark.acceptance) if name in LARGEST else name
+        for name in SMALLEST
+    ],
+)
 def test_a_network_of_each_family_computes_what_the_library_does(backbone: str) -> None:
     import keras
 

@@ -474,7 +474,14 @@ def test_a_network_is_compiled_once_for_all_folds(
     assert program._predict.experimental_get_tracing_count() == 1
 
 
-@pytest.mark.parametrize("after", [9, 10, 11])
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param(9, marks=pytest.mark.acceptance),
+        10,
+        pytest.param(11, marks=pytest.mark.acceptance),
+    ],
+)
 def test_a_job_that_is_stopped_between_the_head_and_everything_resumes(
     inputs: Artifacts, tmp_path: Path, whole: Path, after: int
 ) -> None:
@@ -559,7 +566,7 @@ def test_a_checkpoint_of_other_devices_is_left(
     pd.testing.assert_frame_equal(oof, expected, check_exact=True)
 
 
-@pytest.mark.parametrize("average", [0.99, 0.999])
+@pytest.mark.parametrize("average", [pytest.param(0.99, marks=pytest.mark.acceptance), 0.999])
 def test_an_average_is_no_worse_than_the_last_weights(
     inputs: Artifacts, tmp_path: Path, average: float
 ) -> None:
