@@ -30,12 +30,14 @@ def main(arguments: list[str]) -> NoReturn:
     address, training, *command = arguments
     function = dict(itertools.pairwise(command)).get("--function_to_execute", "")
     trains = function.replace("_", "-") in training.split(",")
-    if command[:2] == ["-m", MODULE] and not trains:
+    if command[:2] == ["-m", MODULE]:
         connection = socket.socket(socket.AF_UNIX)
         # The server has ended, or has no memory for a copy: the step runs all the same.
         with contextlib.suppress(OSError, EOFError):
             connection.connect("\0" + address)
-            sys.exit(_status(connection, _begun(connection, command[2:])))
+            # Training only shows the server that further steps will follow.
+            if not trains:
+                sys.exit(_status(connection, _begun(connection, command[2:])))
     os.execv(sys.executable, [sys.executable, *command])
 
 

@@ -60,7 +60,7 @@ def serving(folder: Path, training: Iterable[str], *, again: bool = False) -> It
         folder: where the command `python3` is written that hands steps to the server.
         training: the names of the steps that run in an interpreter of their own.
         again: whether there was a run before. All steps may then be reused, so nothing is imported
-            before one is requested.
+            before another than the check begins.
 
     Yields:
         the folder of the command, to search first; None where processes cannot be forked safely.
@@ -153,7 +153,8 @@ def serve(listener: socket.socket, ending: int, *, again: bool) -> _Request:
             _report_ended(clients)
         if listener.fileno() in ready:
             request = _accepted(listener)
-            if again and request is not None and not _CHECKS.intersection(request.arguments):
+            # Training connects and asks for nothing.
+            if again and (request is None or not _CHECKS.intersection(request.arguments)):
                 importing, again = True, False
             if request is not None and _forked(request, clients):
                 signal.set_wakeup_fd(-1)

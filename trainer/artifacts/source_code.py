@@ -60,11 +60,11 @@ def _imported(source: str) -> tuple[str, ...]:
     return tuple(imported(ast.parse(source)))
 
 
-def imported(tree: ast.AST) -> list[str]:
+def imported(tree: ast.Module | ast.stmt) -> list[str]:
     """Return every project module that is imported anywhere in `tree`, and the packages that
     contain it."""
     names: set[str] = set()
-    pending = [tree]
+    pending: list[ast.AST] = [tree]
     while pending:
         node = pending.pop()
         # An import is a statement: expressions, most of the tree, hold none.

@@ -5,7 +5,6 @@ is replaced, and computes the same up to rounding.
 """
 
 import types
-import weakref
 from typing import Any
 
 import keras
@@ -28,7 +27,8 @@ def fuse_network(network: keras.Model) -> None:
 
 def _has_kernel(layer: keras.layers.BatchNormalization) -> bool:
     plain = not layer.synchronized and not layer.renorm and layer.axis in (-1, 3)
-    return plain and layer.moving_mean.dtype == "float32"
+    # A model of the user's may have layers that it never calls.
+    return plain and layer.built and layer.moving_mean.dtype == "float32"
 
 
 def _normalise(
@@ -75,7 +75,7 @@ class _AdamKernel:
     def __init__(self, optimizer: keras.optimizers.Adam) -> None:
         self.optimizer = optimizer
         # The numbers that all variables share, by the graph that computes them.
-        self.shared: Any = weakref.WeakKeyDictionary()
+        self.shared: dict[Any, dict[str, Any]] = {}
 
     def __call__(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         optimizer = self.optimizer
@@ -97,7 +97,7 @@ class _AdamKernel:
 
     def _numbers(self) -> dict[str, Any]:
         optimizer, graph = self.optimizer, tf.compat.v1.get_default_graph()
-        numbers: dict[str, Any] | None = self.shared.get(graph)
+        numbers = self.shared.get(graph)
         if numbers is None or tf.executing_eagerly():
             # A variable, or where gradients are accumulated a quotient.
             step = tf.cast(tf.convert_to_tensor(optimizer.iterations) + 1, tf.float32)

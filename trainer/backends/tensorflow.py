@@ -103,7 +103,8 @@ def _apply(definition: Definition, update: Update, arrays: Any, learning_rate: A
         scaled = optimizer.scale_loss(loss)
     gradients = tape.gradient(scaled, [variable.value for variable in variables])
     average = definition.average
-    slow = [(one, rate) for one, rate in zip(variables, update.rates, strict=False) if rate < 1]
+    rates = update.rates or [1.0] * len(variables)
+    slow = [(one, rate) for one, rate in zip(variables, rates, strict=True) if rate < 1]
     before = [tf.identity(variable.value) for variable, _ in slow]
     if average is None or average.source != update.network:
         optimizer.apply(gradients, variables)

@@ -109,8 +109,8 @@ class Augment(Strength):
     """Parameter of the Beta distribution that mixup draws the share of each image from; small
     values change images little."""
     off_last: Annotated[Whole, Within(0, 1000, "epochs")] = 0
-    """Epochs at the end in which CutMix and mixup change no image, so that the network ends on
-    images as it will see them."""
+    """How many of the planned epochs, at the end, CutMix and mixup change no image in, so that the
+    network ends on images as it will see them; with `patience` the training may end before."""
     one_of: list[AugmentChoice] = field(default_factory=list)
     """`[[members.augment.one_of]]`: further changes, of which each image draws one."""
 

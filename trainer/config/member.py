@@ -107,7 +107,8 @@ class Optimizer(Section):
     layer_decay: Annotated[Number, Within(0.01, 1)] = 1.0
     """Learning rate of each twelfth of the backbone's layers as a fraction of that of the twelfth
     after it, so that what published weights know of edges and colours changes little (Howard and
-    Ruder, arXiv:1801.06146, section 3.2); the head has the whole rate. 1 for one rate. Requires
+    Ruder, arXiv:1801.06146, section 3.2); the head has the whole rate. Layers count from the input
+    on, or inside a subclassed model in the order in which it names them. 1 for one rate. Requires
     `weights`."""
     clip_norm: Annotated[Number, Within(0, 1e6)] = 0.0
     """Largest norm of all gradients together; 0 for no clipping."""
@@ -214,7 +215,7 @@ class Member(Section):
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     """What an epoch shows, in random order: `shuffle`, each training image once; `balanced`, as
     many images, but as many of each class: those of rare classes several times, each time augmented
-    differently. Not for multilabel."""
+    differently. Images of weight 0 are shown, too. Not for multilabel."""
     validation: Literal["last", "best", "none"] = "last"
     """Which model is used: `last`, that of the last epoch; `best`, that of the epoch with the best
     `monitor` on the held-out fold; `none` trains one model on all images, without a held-out
@@ -269,6 +270,12 @@ class Member(Section):
             )
         if self.patience and self.validation != "best":
             yield Problem("patience", f"= {self.patience}: only applies to validation = 'best'")
+        if self.sampler == "balanced" and self.loss.class_weights == "balanced":
+            yield Problem(
+                "loss.class_weights",
+                "= 'balanced': cannot be combined with sampler = 'balanced', which shows each class"
+                " equally often already",
+            )
         if self.tta > 1 and self.without_changes():
             yield Problem(
                 "tta", f"= {self.tta}: all views would be identical: augment changes nothing"
@@ -342,7 +349,7 @@ class Member(Section):
     def without_changes(self) -> bool:
         """Return whether augmentation leaves every image as it is, except for mixing it with
         another."""
-        augment = dataclasses.replace(self.augment, cutmix=0.0, mixup=0.0)
+        augment = dataclasses.replace(self.augment, cutmix=0.0, mixup=0.0, off_last=0)
         return augment == Augment(
             **{
                 name: getattr(augment, name)

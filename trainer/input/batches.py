@@ -146,7 +146,6 @@ def _order(plan: BatchPlan, epoch: int, rows: np.ndarray, labels: Labels) -> np.
         # Each image as often as the others of its class, up to one time.
         np.concatenate([generator.permutation(own) for _ in range(-(-count // len(own)))])[:count]
         for own, count in zip(of_classes, wanted, strict=True)
-        if count
     ]
     return generator.permutation(np.concatenate(chosen))
 

@@ -57,8 +57,10 @@ def layer_rates(member: Member, network: keras.Model) -> list[float]:
     decay = member.optimizer.layer_decay
     if decay == 1:
         return []
-    layers = list(_layers_with_weights(network.get_layer(NAME)))
-    rates: dict[int, float] = {}
+    backbone = network.get_layer(NAME)
+    layers = list(_layers_with_weights(backbone))
+    # Weights of a model itself, such as the embedding of positions, are next to its input.
+    rates = {id(variable): decay**_GROUPS for variable in backbone.trainable_variables}
     for number, layer in enumerate(layers):
         from_last = _GROUPS - number * _GROUPS // len(layers)
         rates |= {id(variable): decay**from_last for variable in layer.trainable_variables}

@@ -122,6 +122,15 @@ def test_where_a_run_was_before_nothing_is_imported_until_a_step_is_not_reused(
             assert time.monotonic() < deadline, "the server has not imported cv2"
 
 
+def test_a_repeated_run_that_trains_again_has_its_later_steps_ready(tmp_path: Path) -> None:
+    with step_server.serving(tmp_path / "bin", ["train"], again=True) as folder:
+        assert folder is not None
+        told(folder / "python3", "train", tmp_path)
+        deadline = time.monotonic() + 60
+        while not told(folder / "python3", "check", tmp_path)[4]:
+            assert time.monotonic() < deadline, "the server has not imported cv2"
+
+
 def test_training_has_an_interpreter_of_its_own(command: Path, tmp_path: Path) -> None:
     started, _, pid, parent, has_cv2 = told(command, "train", tmp_path)
     assert (pid, parent, has_cv2) == (started, os.getpid(), False)

@@ -108,12 +108,51 @@ def test_other_normalisations_stay_keras_s() -> None:
     np.testing.assert_allclose(np.asarray(rows(values, training=True)).std(axis=0), 1, atol=1e-2)
 
 
+def test_a_layer_that_is_never_called_is_left_alone() -> None:
+    class Branches(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused = (keras.layers.BatchNormalization() for _ in range(2))
+
+        def build(self, shape: Any) -> None:
+            self.used.build(shape)
+
+        def call(self, inputs: Any, training: Any = None) -> Any:
+            return self.used(inputs, training=training)
+
+    network = Branches()
+    network(np.zeros(SHAPE, np.float32))
+    fuse_network(network)
+    assert "call" in vars(network.used)
+    assert "call" not in vars(network.unused)
+
+
+def test_programs_that_share_a_network_see_which_of_its_layers_learn() -> None:
+    """As the head alone, then everything, then the head alone again."""
+    layer = keras.layers.BatchNormalization(momentum=0.5)
+    network = keras.Sequential([keras.Input(SHAPE[1:]), layer])
+    fuse_network(network)
+    values = tf.constant(np.random.default_rng(0).normal(3, 2, SHAPE).astype(np.float32))
+    steps = {}
+    for learns in (False, True):
+        layer.trainable = learns
+        steps[learns] = tf.function(lambda: network(values, training=True), autograph=False)
+        steps[learns]()
+    moved = np.asarray(layer.moving_mean)
+    assert np.abs(moved).min() > 0.5
+    np.testing.assert_allclose(
+        np.asarray(steps[False]()),
+        (np.asarray(values) - moved) / np.sqrt(np.asarray(layer.moving_variance) + 1e-3),
+        atol=1e-5,
+    )
+    np.testing.assert_array_equal(np.asarray(layer.moving_mean), moved)
+
+
 def test_a_fused_network_is_saved_as_keras_s(tmp_path: Any) -> None:
     network = keras.Sequential([keras.Input(SHAPE[1:]), keras.layers.BatchNormalization()])
     fuse_network(network)
     network.save(tmp_path / "network.keras")
     again = keras.models.load_model(tmp_path / "network.keras", safe_mode=True)
-    assert "call" not in vars(again.layers[0])
     values = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
     np.testing.assert_allclose(np.asarray(network(values)), np.asarray(again(values)), atol=1e-5)
 

@@ -48,6 +48,14 @@ from trainer.errors import CompetitionError
         ),
         ({"tta": 4}, ["all views would be identical"]),
         ({"tta": 4, "augment": {"cutmix": 0.5}}, ["all views would be identical"]),
+        (
+            {"tta": 4, "augment": {"cutmix": 0.5, "off_last": 2}},
+            ["all views would be identical"],
+        ),
+        (
+            {"sampler": "balanced", "loss": {"class_weights": "balanced"}},
+            ["which shows each class equally often already"],
+        ),
         ({"schedule": {"restarts": 5}}, ["schedule.restarts = 5: must be below epochs = 5"]),
         ({"loss": {"alpha": 0.5}}, ["only applies to kind = 'focal'"]),
         ({"augment": {"one_of": [{"weight": 0.0}]}}, ["no choice with a weight above 0"]),

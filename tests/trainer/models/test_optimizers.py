@@ -1,6 +1,7 @@
 import dataclasses
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -90,6 +91,26 @@ def test_networks_inside_a_network_have_their_layers_counted() -> None:
     )
     rates = sorted(set(layer_rates(member, model)))
     assert rates == [DECAY**power for power in range(12, -1, -1)]
+
+
+def test_weights_of_a_subclassed_backbone_itself_are_the_slowest() -> None:
+    class Positions(keras.Model):
+        def build(self, shape: Any) -> None:
+            self.embedding = self.add_weight(shape=shape[1:], name="embedding")
+            self.out = keras.layers.Dense(4)
+
+        def call(self, inputs: Any) -> Any:
+            return self.out(inputs + self.embedding)
+
+    pixels = keras.Input((8, 8, 1))
+    inside = Positions()
+    backbone = keras.Model(pixels, inside(pixels), name=NAME)
+    outputs = keras.layers.Dense(3, name="head")(backbone(pixels))
+    model = keras.Model(pixels, outputs)
+    rates = dict(zip(map(id, model.trainable_variables), layer_rates(MEMBER, model), strict=True))
+    assert rates[id(inside.embedding)] == DECAY**12
+    assert rates[id(inside.out.kernel)] == DECAY**12
+    assert rates[id(model.get_layer("head").kernel)] == 1
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
