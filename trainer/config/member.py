@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from trainer.config import known_backbones
 from trainer.config.augment import Augment
 from trainer.config.known_backbones import LINEAR
-from trainer.config.network import Cnn, Head, Linear, Tabular
+from trainer.config.network import Cnn, Head, Linear, Loss, Tabular
 from trainer.config.schema import (
     Flag,
     Number,
@@ -19,7 +19,6 @@ from trainer.config.schema import (
     Whole,
     Within,
     name_problems,
-    short,
 )
 from trainer.metrics.names import HIGHER_IS_BETTER, METRICS
 
@@ -42,46 +41,6 @@ _FOR_NETWORKS = (
     "schedule",
     "augment",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss(Section):
-    """`[members.loss]`: the loss, and how much each image counts in it.
-
-    ```toml
-    [members.loss]
-    kind = "focal"
-    class_weights = "balanced"
-    ```
-    """
-
-    kind: Literal["cross_entropy", "focal"] = "cross_entropy"
-    """`cross_entropy` or `focal` (Lin et al., arXiv:1708.02002), with softmax for multiclass, and
-    with sigmoid for binary and multilabel."""
-    label_smoothing: Annotated[Number, Within(0, 0.9)] = 0.0
-    """Fraction of each label that is spread evenly over all classes."""
-    gamma: Annotated[Number, Within(0, 20)] = 2.0
-    """Exponent of the focal loss; larger values give easy images less weight."""
-    alpha: Annotated[Number, Within(0, 1)] = 0.0
-    """Weight of the positive class in the focal loss; that of the negative class is one minus
-    alpha. 0 for no weighting."""
-    class_weights: Literal["none", "balanced", "given"] = "none"
-    """Weights of the classes: `balanced`, in inverse proportion to the training images of each
-    class in the fold; `given`, those of `weights`; or `none`."""
-    weights: list[Annotated[Number, Within(0, 1e6)]] = field(default_factory=list)
-    """One weight per class, for class_weights = "given"."""
-    sample_weight: Text = ""
-    """Column of data.numeric with the weight of each training image; "" for none."""
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield the problems that involve several keys, or the form of a value."""
-        if (self.class_weights == "given") != bool(self.weights):
-            yield Problem(
-                "weights",
-                f"= {short(self.weights)}: requires class_weights = 'given', and vice versa",
-            )
-        if self.alpha and self.kind != "focal":
-            yield Problem("alpha", f"= {self.alpha:g}: only applies to kind = 'focal'")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,12 @@
-"""The sections of the competition file that say what a member's network looks like:
-`[members.cnn]`, `[members.linear]`, `[members.head]` and `[members.tabular]`."""
+"""The sections of the competition file that say what a member's network looks like and what it
+minimises: `[members.cnn]`, `[members.linear]`, `[members.head]`, `[members.tabular]` and
+`[members.loss]`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from trainer.config.schema import Flag, Number, Problem, Section, Text, Whole, Within
+from trainer.config.schema import Flag, Number, Problem, Section, Text, Whole, Within, short
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,3 +108,43 @@ class Tabular(Section):
     preset: Literal["", "melanoma"] = ""
     """`melanoma`: the published layers for that data, which replace layers, batch_norm, activation
     and dropout; "" for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss(Section):
+    """`[members.loss]`: the loss, and how much each image counts in it.
+
+    ```toml
+    [members.loss]
+    kind = "focal"
+    class_weights = "balanced"
+    ```
+    """
+
+    kind: Literal["cross_entropy", "focal"] = "cross_entropy"
+    """`cross_entropy` or `focal` (Lin et al., arXiv:1708.02002), with softmax for multiclass, and
+    with sigmoid for binary and multilabel."""
+    label_smoothing: Annotated[Number, Within(0, 0.9)] = 0.0
+    """Fraction of each label that is spread evenly over all classes."""
+    gamma: Annotated[Number, Within(0, 20)] = 2.0
+    """Exponent of the focal loss; larger values give easy images less weight."""
+    alpha: Annotated[Number, Within(0, 1)] = 0.0
+    """Weight of the positive class in the focal loss; that of the negative class is one minus
+    alpha. 0 for no weighting."""
+    class_weights: Literal["none", "balanced", "given"] = "none"
+    """Weights of the classes: `balanced`, in inverse proportion to the training images of each
+    class in the fold; `given`, those of `weights`; or `none`."""
+    weights: list[Annotated[Number, Within(0, 1e6)]] = field(default_factory=list)
+    """One weight per class, for class_weights = "given"."""
+    sample_weight: Text = ""
+    """Column of data.numeric with the weight of each training image; "" for none."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problems that involve several keys, or the form of a value."""
+        if (self.class_weights == "given") != bool(self.weights):
+            yield Problem(
+                "weights",
+                f"= {short(self.weights)}: requires class_weights = 'given', and vice versa",
+            )
+        if self.alpha and self.kind != "focal":
+            yield Problem("alpha", f"= {self.alpha:g}: only applies to kind = 'focal'")

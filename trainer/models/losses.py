@@ -11,7 +11,7 @@ from typing import Any
 
 from keras import ops
 
-from trainer.config.member import Loss
+from trainer.config.network import Loss
 
 
 def of_rows(loss: Loss, *, exclusive: bool) -> Callable[[Any, Any], Any]:

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from trainer.artifacts.objective import Objective
-from trainer.config.member import Loss, Member
-from trainer.config.network import Tabular
+from trainer.config.member import Member
+from trainer.config.network import Loss, Tabular
 from trainer.errors import TrainingError
 from trainer.input.labels import of_fold
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.config.member import Loss
+from trainer.config.network import Loss
 
 
 def values(loss: Loss, labels: np.ndarray, logits: np.ndarray, *, exclusive: bool) -> np.ndarray:

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from trainer.artifacts.objective import Objective
-from trainer.config.member import Loss, Member
+from trainer.config.member import Member
+from trainer.config.network import Loss
 from trainer.training.data import JobData
 
 

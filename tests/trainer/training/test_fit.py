@@ -13,8 +13,8 @@ from trainer.artifacts.manifest import read_manifest
 from trainer.artifacts.objective import Artifacts, Objective, fold_seed
 from trainer.config.augment import Augment
 from trainer.config.machine import Train
-from trainer.config.member import Loss, Member, Optimizer, Schedule
-from trainer.config.network import Cnn, Head
+from trainer.config.member import Member, Optimizer, Schedule
+from trainer.config.network import Cnn, Head, Loss
 from trainer.config.preparation import NO_FOLD
 from trainer.errors import TrainingError
 from trainer.input.shards import load
