@@ -103,17 +103,12 @@ def _apply(definition: Definition, update: Update, arrays: Any, learning_rate: A
         scaled = optimizer.scale_loss(loss)
     gradients = tape.gradient(scaled, [variable.value for variable in variables])
     average = definition.average
-    rates = update.rates or [1.0] * len(variables)
-    slow = [(one, rate) for one, rate in zip(variables, rates, strict=True) if rate < 1]
-    before = [tf.identity(variable.value) for variable, _ in slow]
     if average is None or average.source != update.network:
-        optimizer.apply(gradients, variables)
-        _shorten(slow, before)
+        _change(update, gradients, variables)
         return [loss, *reported]
     updates = tf.cast(tf.convert_to_tensor(optimizer.iterations), tf.float32)
     decay = average.decay(updates, tf.minimum)
-    optimizer.apply(gradients, variables)
-    _shorten(slow, before)
+    _change(update, gradients, variables)
     averaged = definition.networks[average.target].variables
     for mean, variable in zip(averaged, network.variables, strict=True):
         if variable.value.dtype.is_floating:
@@ -123,9 +118,13 @@ def _apply(definition: Definition, update: Update, arrays: Any, learning_rate: A
     return [loss, *reported]
 
 
-def _shorten(slow: Sequence[tuple[Any, float]], before: Sequence[Any]) -> None:
-    """Let variables take a share of their change: a learning rate of their own, for any optimizer
-    whose change is proportional to its rate."""
+def _change(update: Update, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
+    """Apply the optimizer; variables with a rate take that share of their change, which is a
+    learning rate of their own for any optimizer whose change is proportional to its rate."""
+    rates = update.rates or [1.0] * len(variables)
+    slow = [(one, rate) for one, rate in zip(variables, rates, strict=True) if rate < 1]
+    before = [tf.identity(variable.value) for variable, _ in slow]
+    update.optimizer.apply(gradients, variables)
     for (variable, rate), value in zip(slow, before, strict=True):
         variable.assign(value + rate * (variable.value - value))
 
